@@ -1,0 +1,72 @@
+# One address for everything a person or CI runs here. Needs only Python 3.11+ and make.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+RUN_LOCKS := requirements.lock requirements-local.lock
+DEV_LOCKS := $(RUN_LOCKS) requirements-dev.lock
+# The stamps carry a checksum of the locks: a second `make venv` costs nothing, a changed lock reinstalls,
+# and a fresh checkout with newer file times does not.
+RUN_STAMP := .venv/.run-$(firstword $(shell cat $(RUN_LOCKS) | cksum))
+DEV_STAMP := .venv/.dev-$(firstword $(shell cat $(DEV_LOCKS) | cksum))
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
+COMPILE := $(BIN)/python -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(COMPILE_ARGS)
+ARGS ?=
+
+.PHONY: help venv up test check lint types format bench chaos chaos-mutants lock clean
+
+help:  ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+venv: $(DEV_STAMP)  ## .venv with everything, from the lock files
+	@:
+
+$(RUN_STAMP):
+	@echo "Installing Parley and its local stores into .venv (once, about a minute) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Parley needs Python 3.11 or newer")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(INSTALL) $(addprefix -r ,$(RUN_LOCKS))
+	@rm -f .venv/.run-*
+	@touch $@
+
+$(DEV_STAMP): $(RUN_STAMP)
+	@echo "Installing the development tools into .venv ..."
+	@$(INSTALL) $(addprefix -r ,$(DEV_LOCKS))
+	@rm -f .venv/.dev-*
+	@touch $@
+
+up: $(RUN_STAMP)  ## the whole stack on this machine: make up ARGS="--workers 3 --port 8080"
+	@exec $(BIN)/python -m deploy.local $(ARGS)
+
+test: $(DEV_STAMP)  ## every test but the benchmarks: make test ARGS="-k resume"
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+check: lint types test  ## what CI runs
+
+lint: $(DEV_STAMP)  ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(DEV_STAMP)  ## mypy --strict
+	@$(BIN)/mypy
+
+format: $(DEV_STAMP)  ## let ruff mend what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(DEV_STAMP)  ## measurements, printed beside the limits of this machine
+	@exec $(BIN)/python -m tests.bench $(ARGS)
+
+chaos: $(DEV_STAMP)  ## processes killed under load: make chaos ARGS="--seed 7"
+	@exec $(BIN)/python -m tests.system.chaos $(ARGS)
+
+chaos-mutants: $(DEV_STAMP)  ## plants one bug after the other and shows that chaos finds each
+	@exec $(BIN)/python -m tests.system.chaos.mutants $(ARGS)
+
+lock: $(DEV_STAMP)  ## resolve the requirements again; COMPILE_ARGS=--upgrade for newer releases
+	$(COMPILE) -o requirements.lock requirements.in
+	$(COMPILE) -o requirements-local.lock requirements-local.in
+	$(COMPILE) -o requirements-dev.lock requirements-dev.in
+
+clean:  ## remove .venv, local data and caches
+	rm -rf .venv .parley .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

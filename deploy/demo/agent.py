@@ -1,0 +1,47 @@
+"""The demo agent: its configuration and its documents, cut into passages."""
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from shared.contracts.agents import AgentConfig, ModelChoice, Passage
+
+HERE: Final = Path(__file__).parent
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def demo_config(tool_base_url: str, model: str | None = None) -> AgentConfig:
+    """`tool_base_url` is where the demo process listens; `model` names another model than `demo/extractive`."""
+    config = AgentConfig.model_validate(orjson.loads((HERE / "agent.json").read_bytes()))
+    tools = tuple(tool.model_copy(update={"url": f"{tool_base_url}/tools/{tool.name}"}) for tool in config.tools)
+    choice = ModelChoice(name=model) if model else config.model
+    return config.model_copy(update={"tools": tools, "model": choice})
+
+
+def demo_passages() -> list[Passage]:
+    return passages_of(HERE / "documents")
+
+
+def passages_of(folder: Path) -> list[Passage]:
+    """Of all Markdown files of a folder, in a stable order."""
+    return [passage for path in sorted(folder.glob("*.md")) for passage in cut(path.stem, path.read_text("utf-8"))]
+
+
+def cut(name: str, markdown: str) -> list[Passage]:
+    """A document's sections as passages, titled by both headings; list marks are dropped."""
+    passages = []
+    opening, *sections = markdown.split("\n## ")
+    document_title = opening.partition("\n")[0].removeprefix("# ").strip()
+    for section in sections:
+        heading, _, body = section.partition("\n")
+        text = "\n".join(line.removeprefix("- ").strip() for line in body.splitlines() if line.strip())
+        passages.append(Passage(source_id=source_id(name), title=f"{document_title}: {heading.strip()}", text=text))
+    return passages
+
+
+def source_id(name: str) -> str:
+    """An id that is the same at every start, in the shape of the others."""
+    number = int.from_bytes(sha256(name.encode()).digest()[:16])
+    return "src_" + "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))

@@ -1,0 +1,1 @@
+"""The three kinds of process. A service never imports another."""

@@ -1,0 +1,1 @@
+"""Runs turns: model, tools, knowledge. Opens no MongoDB and serves no public."""

@@ -1,0 +1,16 @@
+"""`python -m services.agent_worker`: one worker process."""
+
+from services.agent_worker.settings import WorkerSettings
+from services.agent_worker.worker import serve
+from shared.log import configure
+from shared.web import run
+
+
+def main() -> None:
+    settings = WorkerSettings.load()
+    configure("agent_worker", settings.log_level)
+    run(lambda: serve(settings), uvloop=settings.uvloop)
+
+
+if __name__ == "__main__":
+    main()

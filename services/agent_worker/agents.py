@@ -1,0 +1,36 @@
+"""Agent versions that this worker has met, each with its compiled tools. They never change, so they are never asked for again."""
+
+from collections import OrderedDict
+from typing import Final, NamedTuple
+
+from services.agent_worker.knowledge.retriever import VersionKey
+from services.agent_worker.tools.toolbox import Toolbox
+from shared.contracts.agents import AgentVersion
+
+KEPT: Final = 512
+
+
+class KnownAgent(NamedTuple):
+    version: AgentVersion
+    toolbox: Toolbox
+
+
+class AgentCache:
+    """The most recently used versions. Drafts (number 0) change and are not kept."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[VersionKey, KnownAgent] = OrderedDict()
+
+    def get(self, key: VersionKey) -> KnownAgent | None:
+        known = self._known.get(key)
+        if known is not None:
+            self._known.move_to_end(key)
+        return known
+
+    def put(self, key: VersionKey, version: AgentVersion) -> KnownAgent:
+        known = KnownAgent(version, Toolbox(version.config))
+        if key.number:
+            self._known[key] = known
+            if len(self._known) > KEPT:
+                self._known.popitem(last=False)
+        return known

@@ -1,0 +1,1 @@
+"""Passages that an agent version may answer from: the protocol of every retriever, and the default one."""

@@ -1,0 +1,29 @@
+"""The protocol of every retriever. An operator who runs a vector store writes these four methods for it."""
+
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from shared.contracts.agents import Passage
+from shared.contracts.sessions import RetrievedPassage
+
+
+class VersionKey(NamedTuple):
+    """An agent version's passages never change; those of number 0, the draft, may at any time and are never kept."""
+
+    workspace: str
+    agent_id: str
+    number: int
+
+
+class Retriever(Protocol):
+    async def publish(self, version: VersionKey, passages: Iterable[Passage]) -> None:
+        """Makes a version's passages searchable. May be repeated."""
+
+    async def search(self, version: VersionKey, query: str, top_k: int) -> list[RetrievedPassage]:
+        """The best passages for a text as a person types it, best first; higher scores are better. Raises ApiError."""
+
+    async def drop(self, version: VersionKey) -> None:
+        """The version is not needed any more. May be repeated."""
+
+    async def close(self) -> None:
+        """Frees what is held; nothing is called afterwards."""

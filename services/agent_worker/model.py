@@ -1,0 +1,217 @@
+"""Calls of models, over OpenAI's wire protocol. The only importer of openai; it owns the retries of model calls."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+
+import aiohttp
+import httpx2
+import openai
+
+from services.agent_worker.answer import Answer, BadChunk, load_chunk
+from services.agent_worker.metrics import MODEL_CALLS
+from services.agent_worker.settings import Upstream
+from services.agent_worker.sse import EventSplitter, EventTooLong
+from shared.contracts.agents import ModelChoice
+from shared.contracts.errors import Code
+from shared.log import get_logger
+
+log = get_logger()
+
+BACKOFF_S: Final = 0.25
+MAX_RETRY_AFTER_S: Final = 5.0
+# After the finish reason only the usage and `[DONE]` can follow, and after that only the end of the body, which frees the connection.
+USAGE_TIMEOUT_S: Final = 5.0
+END_TIMEOUT_S: Final = 0.05
+_FAULTS: Final = (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, aiohttp.ClientError, OSError)
+
+
+class ModelFault(Exception):  # noqa: N818  The design's name.
+    """A model call has failed. `retryable`: the same model may do better; `after_text`: the client has seen part of the answer."""
+
+    def __init__(self, reason: str, *, retryable: bool, after_text: bool = False, retry_after_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.code = Code.UPSTREAM_ERROR
+        self.reason = reason
+        self.retryable = retryable
+        self.after_text = after_text
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timeouts:
+    connect_s: float = 5.0
+    first_token_s: float = 60.0
+    token_s: float = 30.0
+
+
+class Models:
+    """The upstreams that workers may call, one client each. Cancelling a call closes its connection, which stops the model."""
+
+    def __init__(self, upstreams: Mapping[str, Upstream], timeouts: Timeouts, *, tries: int = 3, connections: int = 256) -> None:
+        self._timeouts = timeouts
+        self._tries = tries
+        self._clients = {name: _client(upstream, timeouts, connections) for name, upstream in upstreams.items()}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for client in self._clients.values():
+            await client.close()
+
+    async def answer(
+        self,
+        choices: Sequence[ModelChoice],
+        request: dict[str, Any],
+        *,
+        room: int,
+        id_stem: str,
+        show: Callable[[str], None],
+        breathe: Callable[[], Awaitable[None]],
+    ) -> Answer:
+        """One model call, by the first of `choices` that does it. Raises ModelFault.
+
+        `show` gets each piece of text as it comes; `breathe` is awaited after each network read, for back-pressure. Until
+        something was shown a fault costs a retry, then the next model, and nobody sees it. `room`: where the answer is cut off.
+        """
+        fault = ModelFault("no model is configured", retryable=False)
+        for choice in choices:
+            for attempt in range(self._tries):
+                try:
+                    answer = await self._try(choice, request, Answer(id_stem), room, show, breathe)
+                except ModelFault as caught:
+                    fault = caught
+                    MODEL_CALLS.labels("fault").inc()
+                    log.warning(
+                        "model_fault", upstream=choice.upstream, model=choice.name, reason=fault.reason, after_text=fault.after_text
+                    )
+                    if fault.after_text:
+                        raise
+                    if not fault.retryable or fault.retry_after_s > MAX_RETRY_AFTER_S:
+                        break
+                    if attempt + 1 < self._tries:
+                        await asyncio.sleep(_pause_s(attempt, fault))
+                else:
+                    MODEL_CALLS.labels("ok").inc()
+                    return answer
+        raise fault
+
+    async def _try(
+        self,
+        choice: ModelChoice,
+        request: dict[str, Any],
+        answer: Answer,
+        room: int,
+        show: Callable[[str], None],
+        breathe: Callable[[], Awaitable[None]],
+    ) -> Answer:
+        try:
+            async with aclosing(self._events(choice, request, answer)) as events:
+                async for payloads in events:
+                    for payload in payloads:
+                        chunk = load_chunk(payload)
+                        if chunk.get("error"):
+                            raise ModelFault("error inside the stream", retryable=_is_passing(chunk["error"]))
+                        if text := answer.add(chunk):
+                            show(text)
+                    if answer.size > room:
+                        answer.cut()
+                        break
+                    await breathe()
+        except (ModelFault, BadChunk, EventTooLong) as error:
+            if answer.has_reason:
+                return answer  # The answer is whole; only its usage may be missing.
+            fault = error if isinstance(error, ModelFault) else ModelFault(f"bad stream: {type(error).__name__}", retryable=True)
+            fault.after_text = bool(answer.text)
+            raise fault from None
+        if text := answer.flush():
+            show(text)
+        if not answer.has_reason:
+            raise ModelFault("the stream ended without a finish reason", retryable=True, after_text=bool(answer.text))
+        return answer
+
+    async def _events(self, choice: ModelChoice, request: dict[str, Any], answer: Answer) -> AsyncGenerator[list[bytes], None]:
+        """The chunks of one streamed answer, as many at a time as the network brings. Every transport fault becomes a ModelFault."""
+        client = self._clients.get(choice.upstream)
+        if client is None:
+            raise ModelFault("the upstream is not configured", retryable=False)
+        members = {name: value for name, value in request.items() if name != "messages"}
+        call = client.chat.completions.with_streaming_response.create(
+            model=choice.name,
+            messages=request["messages"],
+            stream=True,
+            stream_options={"include_usage": True},
+            extra_body=members,
+        )
+        splitter = EventSplitter()
+        loop = asyncio.get_running_loop()
+        first_token_by = loop.time() + self._timeouts.first_token_s
+        done = False
+        try:
+            async with asyncio.timeout_at(first_token_by):
+                response = await call.__aenter__()
+            try:
+                pieces = response.iter_bytes()
+                piece: bytes | None = b""
+                while piece is not None:
+                    async with asyncio.timeout_at(self._patience(answer, done, first_token_by, loop.time())):
+                        piece = await anext(pieces, None)
+                    events = splitter.feed(piece) if piece is not None else splitter.rest()
+                    if b"[DONE]" in events:
+                        events = events[: events.index(b"[DONE]")]
+                        done = True
+                    if events:
+                        yield events
+            finally:
+                await call.__aexit__(None, None, None)
+        except TimeoutError:
+            if not done:
+                raise ModelFault("timeout", retryable=True) from None
+        except openai.APIStatusError as error:
+            raise _status_fault(error) from None
+        except _FAULTS as error:
+            raise ModelFault(type(error).__name__, retryable=True) from None
+
+    def _patience(self, answer: Answer, done: bool, first_token_by: float, now: float) -> float:
+        """Until when the next read may take: the silence that is still normal at this point of the answer."""
+        if done:
+            return now + END_TIMEOUT_S
+        if answer.has_reason:
+            return now + min(USAGE_TIMEOUT_S, self._timeouts.token_s)
+        return now + self._timeouts.token_s if answer.begun else first_token_by
+
+
+def _client(upstream: Upstream, timeouts: Timeouts, connections: int) -> openai.AsyncOpenAI:
+    # Reads are timed here, not there: what is normal depends on how far the answer has come.
+    timeout = httpx2.Timeout(None, connect=timeouts.connect_s)
+    limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=15.0)
+    http_client = openai.DefaultAioHttpClient(timeout=timeout, limits=limits)
+    # The client insists on a key; servers without keys ignore it.
+    key = upstream.api_key.get_secret_value() or "none"
+    return openai.AsyncOpenAI(base_url=upstream.base_url, api_key=key, max_retries=0, timeout=timeout, http_client=http_client)
+
+
+def _pause_s(attempt: int, fault: ModelFault) -> float:
+    """Exponential with full jitter; never shorter than what the model asks for."""
+    return max(fault.retry_after_s, BACKOFF_S * (1 << attempt) * random.uniform(0.5, 1.5))
+
+
+def _status_fault(error: openai.APIStatusError) -> ModelFault:
+    """429 and 5xx pass; a refusal does not. A model that wants us to wait for long is left for the next."""
+    status = int(error.status_code)
+    # The other form of the header, a date, is not worth its parsing here.
+    header = str(error.response.headers.get("retry-after", ""))
+    retry_after_s = float(header) if header.isdecimal() else 0.0
+    passing = status in (408, 409, 429) or status >= 500
+    return ModelFault(f"HTTP {status}", retryable=passing, retry_after_s=retry_after_s)
+
+
+def _is_passing(error: Any) -> bool:
+    """Whether an error object inside a stream tells of something that may pass: by its code where that is an HTTP status."""
+    code = error.get("code") if isinstance(error, dict) else None
+    return not (isinstance(code, int) and 400 <= code < 500 and code not in (408, 409, 429))

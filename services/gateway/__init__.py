@@ -1,0 +1,1 @@
+"""The public HTTP API: keys and scopes, limits, SSE. Opens no MongoDB and calls no model."""

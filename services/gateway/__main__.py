@@ -1,0 +1,50 @@
+"""A gateway process: opens its parts, serves until it is told to stop, ends its streams so that they go on elsewhere."""
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+
+from services.gateway.app import create_app, open_parts
+from services.gateway.parts import Parts
+from services.gateway.protocol import PublicRunner
+from services.gateway.settings import GatewaySettings
+from shared.log import configure, get_logger
+from shared.web import listening, run, wait_for_stop
+
+log = get_logger()
+
+DRAIN_S: Final = 2.5
+
+
+async def serve(settings: GatewaySettings) -> None:
+    async with open_parts(settings) as parts:
+        public, private = PublicRunner(create_app(parts, private=False)), PublicRunner(create_app(parts, private=True))
+        async with (
+            listening(private, settings.host, settings.private_port),
+            listening(public, settings.host, settings.port, reuse_port=settings.reuse_port),
+        ):
+            log.info("gateway_started", port=settings.port, private_port=settings.private_port)
+            await wait_for_stop()
+            await drain(parts, public)
+    log.info("gateway_stopped")
+
+
+async def drain(parts: Parts, public: PublicRunner) -> None:
+    """No new connections, and every stream ends: aiohttp by itself would only wait for them."""
+    parts.drain()
+    for site in list(public.sites):
+        await site.stop()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_S):
+            await parts.limits.idle.wait()
+    log.info("gateway_drained", streams_left=parts.limits.held)
+
+
+def main() -> None:
+    settings = GatewaySettings.load()
+    configure("gateway", settings.log_level)
+    run(lambda: serve(settings), uvloop=settings.uvloop)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""The gateway's application: its parts, what goes on every response, and the routes of the one table."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+from aiohttp import web
+
+from services.gateway.agent_rules import AgentRules
+from services.gateway.auth import KeyCache
+from services.gateway.departures import Departures
+from services.gateway.hub import Hub
+from services.gateway.limits import Limits
+from services.gateway.parts import PARTS, Parts
+from services.gateway.pulse import Pulse
+from services.gateway.route import LIMIT_HEADERS, guarded
+from services.gateway.routes import BASE, ROUTES
+from services.gateway.settings import GatewaySettings
+from shared.contracts.errors import ApiError, Code
+from shared.history_client import HistoryClient
+from shared.run_log import RunLogs
+from shared.turn_queue import TurnQueue
+from shared.web import REQUEST_ID, Check, edge, health_routes
+
+_JSON: Final = frozenset({"application/json", "application/problem+json"})
+
+
+@asynccontextmanager
+async def open_parts(settings: GatewaySettings) -> AsyncIterator[Parts]:
+    """Everything a gateway holds. Nothing of it needs its store to be there: requests fail closed until it is."""
+    async with AsyncExitStack() as stack:
+        history = await stack.enter_async_context(HistoryClient(settings.history_urls, settings.internal_token.get_secret_value()))
+        queue = TurnQueue.connect(settings.queue_redis_url)
+        stack.push_async_callback(queue.aclose)
+        yield Parts(
+            settings=settings,
+            history=history,
+            queue=queue,
+            logs=await stack.enter_async_context(RunLogs(settings.stream_urls, keep_s=settings.log_keep_s)),
+            hub=await stack.enter_async_context(Hub(settings.stream_urls)),
+            pulse=Pulse(history),
+            keys=KeyCache(history.resolve_key, ttl_s=settings.key_cache_s),
+            limits=Limits(
+                requests_per_minute=settings.requests_per_minute,
+                streams_per_key=settings.streams_per_key,
+                streams_limit=settings.streams_limit,
+            ),
+            agents=AgentRules(history),
+            departures=await stack.enter_async_context(Departures()),
+            draining=asyncio.Event(),
+        )
+
+
+def create_app(parts: Parts, *, private: bool) -> web.Application:
+    """The same API on both ports; metrics only on the private one."""
+    app = web.Application(middlewares=[edge], client_max_size=parts.settings.body_limit)
+    app[PARTS] = parts
+    app.on_response_prepare.append(_finish_headers)
+    app.add_routes([web.route(route.method, BASE + route.path, guarded(route)) for route in ROUTES])
+    app.add_routes([route for route in health_routes(_checks(parts)) if private or route.path != "/metrics"])
+    return app
+
+
+def _checks(parts: Parts) -> dict[str, Check]:
+    async def serving() -> None:
+        if parts.draining.is_set():
+            raise ApiError(Code.DRAINING)
+
+    async def queue() -> None:
+        await parts.queue.ping()
+
+    return {"serving": serving, "history": parts.history.ready, "queue": queue, "logs": parts.logs.ping, "hub": parts.hub.ready}
+
+
+async def _finish_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """What goes on every response, streams included, just before it goes out."""
+    headers = response.headers
+    headers.pop("Server", None)
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    headers.setdefault("Referrer-Policy", "no-referrer")
+    request_id = request.get(REQUEST_ID)
+    if request_id is not None:
+        headers.setdefault("x-request-id", request_id)
+    if response.content_type in _JSON:
+        headers.setdefault("Cache-Control", "no-store")
+    for name, value in (request.get(LIMIT_HEADERS) or {}).items():
+        headers.setdefault(name, value)

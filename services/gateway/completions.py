@@ -1,0 +1,171 @@
+"""`POST /chat/completions`: a turn without a session, told in OpenAI's shapes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Final
+
+from aiohttp import web
+
+from services.gateway.admission import Admission, admission
+from services.gateway.completion_request import ChatCompletion, parse_completion
+from services.gateway.departures import CallerGone
+from services.gateway.openai_shapes import ChunkStream, End, Rendered, answer_text, completion_shape, error_chunk
+from services.gateway.parts import Parts
+from services.gateway.replies import failed_turn
+from services.gateway.route import Call
+from services.gateway.sse import EventStream
+from services.gateway.stream import Interrupted, Told, outcome
+from services.gateway.stream import follow as follow_frames
+from services.gateway.validation import idempotency_key, refused
+from shared.contracts.errors import ApiError, Code
+from shared.contracts.turns import AdmitTurn, Turn, terminal_frame
+from shared.ids import is_id, new_id
+from shared.log import get_logger
+from shared.web import json_response, read_json
+
+log = get_logger()
+
+FLUSH_S: Final = 5.0
+
+
+async def create(call: Call) -> web.StreamResponse:
+    body, ignored = parse_completion(await read_json(call.request))
+    key = idempotency_key(call.request)
+    if not is_id("agt", body.model):
+        raise ApiError(Code.MODEL_NOT_FOUND, param="model")
+    await _refuse_unhonoured_format(call, body)
+    order = AdmitTurn(
+        turn_id=new_id("trn"),
+        agent_id=body.model,
+        messages=body.stored_messages(datetime.now(UTC)),
+        idempotency_key=key,
+        body_digest=body.digest(),
+        completion=body.completion(),
+    )
+    with call.parts.limits.hold(call.principal.key_id):
+        try:
+            async with admission(call.parts, call.workspace, order) as accepted:
+                return await _answer(call, body, accepted, ignored)
+        except ApiError as error:
+            error.param = "model" if error.code is Code.MODEL_NOT_FOUND else error.param
+            raise
+
+
+async def _refuse_unhonoured_format(call: Call, body: ChatCompletion) -> None:
+    """A caller that asks for JSON cannot use prose: refused before the turn exists, where the agent does not let callers choose."""
+    if body.response_format is None or body.response_format["type"] == "text":
+        return
+    try:
+        agent = await call.parts.history.published_agent(call.workspace, body.model)
+    except ApiError as error:
+        raise (ApiError(Code.MODEL_NOT_FOUND, param="model") if error.code is Code.AGENT_NOT_FOUND else error) from None
+    number = agent.published_version or 0
+    if await call.parts.agents.refused(call.workspace, agent.id, number, {"response_format"}):
+        raise refused("response_format", "cannot be chosen by callers of this agent")
+
+
+async def _answer(call: Call, body: ChatCompletion, accepted: Admission, ignored: list[str]) -> web.StreamResponse:
+    turn = accepted.turn
+    not_taken = await call.parts.agents.refused(call.workspace, turn.agent_id, turn.agent_version, set(body.parameters()))
+    names = sorted({*ignored, *not_taken})
+    headers = {"x-parley-ignored": ", ".join(names)} if names else {}
+    if accepted.ended:
+        return await _tell_again(call, body, accepted, headers)
+    work = _stream(call, body, accepted, headers) if body.stream else _whole(call, accepted, headers)
+    if not _cancels(call, body):
+        return await work
+    try:
+        return await call.parts.departures.unless_gone(call.request, work)
+    except CallerGone:
+        await _cancel(call.parts, call.workspace, turn)
+        return web.Response(status=499)
+
+
+def _cancels(call: Call, body: ChatCompletion) -> bool:
+    """Whether the turn is of no use once its caller is gone: not when the caller can come back for it."""
+    comes_back = body.store or "Idempotency-Key" in call.request.headers or call.principal.retry_guard
+    return call.parts.settings.cancel_on_disconnect and not comes_back
+
+
+async def _cancel(parts: Parts, workspace: str, turn: Turn) -> None:
+    try:
+        await parts.history.cancel(workspace, turn.id)
+        log.info("completion_abandoned", turn_id=turn.id)
+    except ApiError as error:
+        # It costs the tokens of one answer; its deadline ends it.
+        log.warning("cancel_failed", turn_id=turn.id, code=str(error.code))
+
+
+async def _whole(call: Call, accepted: Admission, headers: dict[str, str]) -> web.StreamResponse:
+    event, data = await outcome(call.parts, call.workspace, accepted.turn.id, accepted.listener)
+    if event == "error":
+        raise failed_turn(data)
+    return json_response(completion_shape(accepted.turn, data), headers=headers)
+
+
+async def _tell_again(call: Call, body: ChatCompletion, accepted: Admission, headers: dict[str, str]) -> web.StreamResponse:
+    """A repeated request whose turn has ended: from the stored turn, without its log."""
+    event, data = terminal_frame(accepted.turn, accepted.answer.output)
+    if event == "error":
+        raise failed_turn(data)
+    if not body.stream:
+        return json_response(completion_shape(accepted.turn, data), headers=headers)
+    chunks = ChunkStream(accepted.turn, include_usage=body.include_usage)
+    stream = await EventStream.start(call.request, headers)
+    await stream.send(chunks.role() + chunks.text(answer_text(data["messages"])) + chunks.finish(data, None))
+    await stream.end()
+    return stream.response
+
+
+async def _stream(call: Call, body: ChatCompletion, accepted: Admission, headers: dict[str, str]) -> web.StreamResponse:
+    chunks = ChunkStream(accepted.turn, include_usage=body.include_usage)
+    frames = follow_frames(call.parts, call.workspace, accepted.turn.id, accepted.listener)
+    return await send_chunks(call, chunks, frames, headers, comes_back=not _cancels(call, body))
+
+
+async def send_chunks(
+    call: Call, chunks: ChunkStream, frames: AsyncIterator[list[Told]], headers: dict[str, str], *, comes_back: bool
+) -> web.StreamResponse:
+    """The whole answer of a stream of chunks: the role at once, text as it comes, and an end that says whether it is whole.
+
+    Raises CallerGone when the caller stops reading and nobody will come back for the turn.
+    """
+    stream = await EventStream.start(call.request, headers)
+    try:
+        await stream.send(chunks.role())
+        end = await _send_all(stream, chunks, frames)
+        if end is End.WHOLE:
+            await stream.end()
+        else:
+            break_off(call.request)
+    except (ConnectionError, TimeoutError) as error:
+        log.debug("caller_gone", error=type(error).__name__)
+        stream.abort()
+        if not comes_back:
+            raise CallerGone from None
+    return stream.response
+
+
+async def _send_all(stream: EventStream, chunks: ChunkStream, frames: AsyncIterator[list[Told]]) -> End:
+    try:
+        async for batch in frames:
+            rendered = chunks.render(batch) if batch else Rendered(b"")
+            # A batch of the agent's own tools renders to nothing: the clients' read timers need a sign of life there too.
+            await (stream.send(rendered.data) if rendered.data else stream.ping())
+            if rendered.end is not None:
+                return rendered.end
+    except ApiError as error:
+        await stream.send(error_chunk(error.problem()))
+    except Interrupted:
+        await stream.send(error_chunk(ApiError(Code.DRAINING).problem()))
+    return End.BROKEN
+
+
+def break_off(request: web.Request) -> None:
+    """Closes the connection without the last chunk of the transfer coding, after what was written: no SDK takes that for an end."""
+    transport = request.transport
+    if transport is not None:
+        transport.close()
+        # A caller that does not read does not keep the connection either.
+        asyncio.get_running_loop().call_later(FLUSH_S, transport.abort)

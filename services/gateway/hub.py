@@ -1,0 +1,256 @@
+"""One pub/sub connection per stream Redis, shared by all streams that this gateway holds; each stream has a bounded listener."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Final, Self
+
+from prometheus_client import Gauge
+from redis.asyncio import Connection
+from redis.exceptions import RedisError
+
+from shared.connections import connection_pool, shard_of
+from shared.contracts.errors import ApiError, Code
+from shared.log import get_logger
+from shared.run_log import log_key
+
+log = get_logger()
+
+HEARTBEAT_S: Final = 4.5
+SUBSCRIBE_TIMEOUT_S: Final = 0.9
+LISTENER_LIMIT: Final = 64 << 10
+RECONNECT_PAUSE_S: Final = 0.1
+SILENCE_LIMIT_S: Final = 4.0
+SUBSCRIBE_BATCH: Final = 500
+
+LISTENERS = Gauge("parley_open_listeners", "Streams that listen to a turn")
+
+
+class Listener:
+    """One stream's ear. What it has not taken yet is bounded: past the limit it is dropped, and the stream goes back to the log."""
+
+    __slots__ = ("_wake", "closed", "frames", "gap", "heard_at", "silent", "size")
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        self.size = 0
+        self.gap = True  # Every stream begins with the log.
+        self.silent = False
+        self.closed = False
+        self.heard_at = time.monotonic()
+        self._wake = asyncio.Event()
+
+    def hear(self, frame: bytes) -> None:
+        if self.gap:
+            self._wake.set()
+            return
+        self.frames.append(frame)
+        self.size += len(frame)
+        if self.size > LISTENER_LIMIT:
+            self.lose()
+        self._wake.set()
+
+    def lose(self) -> None:
+        """Something may have been missed: only the log can tell."""
+        self.frames = []
+        self.size = 0
+        self.gap = True
+        self._wake.set()
+
+    def nudge(self) -> None:
+        """Nothing was heard for a heartbeat."""
+        self.silent = True
+        self._wake.set()
+
+    def close(self) -> None:
+        """The gateway drains."""
+        self.closed = True
+        self._wake.set()
+
+    async def wait(self) -> None:
+        """Until there is something to do: frames, a gap, silence or the end."""
+        while not (self.frames or self.gap or self.silent or self.closed):
+            self._wake.clear()
+            await self._wake.wait()
+
+    def take(self) -> list[bytes]:
+        frames, self.frames, self.size, self.silent = self.frames, [], 0, False
+        self.heard_at = time.monotonic()
+        return frames
+
+
+class _Channel:
+    """The subscription of one Redis: keeps it, counts nothing as heard that may have been lost."""
+
+    def __init__(self, url: str) -> None:
+        self.listeners: dict[bytes, list[Listener]] = {}
+        self.connected = asyncio.Event()
+        self._pool = connection_pool(url, call_timeout_s=None)
+        self._connection: Connection | None = None
+        self._confirmations: dict[bytes, list[asyncio.Future[None]]] = {}
+        self._heard_at = 0.0
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self._live()
+            except (RedisError, OSError, TimeoutError) as error:
+                log.warning("hub_disconnected", error=type(error).__name__)
+            finally:
+                await self._lose_all()
+            await asyncio.sleep(RECONNECT_PAUSE_S)
+
+    async def _live(self) -> None:
+        self._connection = connection = self._pool.make_connection()
+        await connection.connect()
+        watch = asyncio.create_task(self._watch(connection))
+        try:
+            # A connection that subscribes to nothing would answer PING in another shape.
+            names = [b"parley:hub", *self.listeners]
+            for start in range(0, len(names), SUBSCRIBE_BATCH):
+                await connection.send_command("SUBSCRIBE", *names[start : start + SUBSCRIBE_BATCH])
+            # Behind the subscriptions: once it is answered they are in force.
+            await connection.send_command("PING", "subscribed")
+            while True:
+                self._dispatch(await connection.read_response(disconnect_on_error=False))
+        finally:
+            watch.cancel()
+
+    async def _watch(self, connection: Connection) -> None:
+        """A peer that answers nothing is a dead peer."""
+        self._heard_at = time.monotonic()
+        while time.monotonic() - self._heard_at < SILENCE_LIMIT_S:
+            await asyncio.sleep(SILENCE_LIMIT_S / 4)
+            await connection.send_command("PING", "alive")
+        await connection.disconnect(nowait=True)
+
+    def _dispatch(self, message: Any) -> None:
+        self._heard_at = time.monotonic()
+        kind = message[0]
+        if kind == b"message":
+            for listener in self.listeners.get(message[1], ()):
+                listener.hear(message[2])
+        elif kind == b"subscribe":
+            self._confirm(message[1])
+        elif kind == b"pong" and message[1] == b"subscribed":
+            self.connected.set()
+            for listeners in self.listeners.values():
+                for listener in listeners:
+                    listener.lose()
+
+    def _confirm(self, name: bytes) -> None:
+        for waiting in self._confirmations.pop(name, ()):
+            if not waiting.done():
+                waiting.set_result(None)
+
+    async def _lose_all(self) -> None:
+        self.connected.clear()
+        if self._connection is not None:
+            await self._connection.disconnect(nowait=True)
+            self._connection = None
+        for waiting in [future for futures in self._confirmations.values() for future in futures]:
+            waiting.cancel()
+        self._confirmations.clear()
+
+    async def add(self, name: bytes, listener: Listener) -> None:
+        """Returns once the subscription is confirmed."""
+        await self.connected.wait()
+        listeners = self.listeners.setdefault(name, [])
+        listeners.append(listener)
+        if len(listeners) > 1 and name not in self._confirmations:
+            return
+        confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._confirmations.setdefault(name, []).append(confirmed)
+        if len(self._confirmations[name]) == 1:
+            await self._send("SUBSCRIBE", name)
+        await confirmed
+
+    async def remove(self, name: bytes, listener: Listener) -> None:
+        listeners = self.listeners.get(name, [])
+        if listener in listeners:
+            listeners.remove(listener)
+            if not listeners:
+                del self.listeners[name]
+                await self._send("UNSUBSCRIBE", name)
+
+    async def _send(self, command: str, name: bytes) -> None:
+        if self._connection is not None and self.connected.is_set():
+            await self._connection.send_command(command, name)
+
+
+class Hub:
+    """All streams' ears. `async with` it; `listen` inside."""
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        self._channels = [_Channel(url) for url in urls]
+        self._tasks: list[asyncio.Task[None]] = []
+        self._listeners: set[Listener] = set()
+        self._draining = False
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [asyncio.create_task(channel.run()) for channel in self._channels]
+        self._tasks.append(asyncio.create_task(self._tick()))
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _tick(self) -> None:
+        """One timer for all streams: whoever has heard nothing for a heartbeat is nudged; traffic pushes it back."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_S / 9)
+            before = time.monotonic() - HEARTBEAT_S
+            for listener in self._listeners:
+                if listener.heard_at < before:
+                    listener.heard_at = time.monotonic()
+                    listener.nudge()
+
+    def drain(self) -> None:
+        """Ends every stream, now and from now on."""
+        self._draining = True
+        for listener in self._listeners:
+            listener.close()
+
+    async def ready(self) -> None:
+        """Raises unless every stream Redis is subscribed to."""
+        if not all(channel.connected.is_set() for channel in self._channels):
+            raise ApiError(Code.DEPENDENCY_UNAVAILABLE)
+
+    @asynccontextmanager
+    async def listen(self, workspace: str, turn_id: str) -> AsyncIterator[Listener]:
+        """A listener whose subscription is confirmed, so that a log read from now on misses nothing.
+
+        Raises `dependency_unavailable` within a second while the Redis is away, and `draining`.
+        """
+        if self._draining:
+            raise ApiError(Code.DRAINING)
+        name = log_key(workspace, turn_id).encode()
+        channel = self._channels[shard_of(turn_id, len(self._channels))]
+        listener = Listener()
+        try:
+            try:
+                async with asyncio.timeout(SUBSCRIBE_TIMEOUT_S):
+                    await channel.add(name, listener)
+            except (TimeoutError, RedisError, OSError):
+                raise ApiError(Code.DEPENDENCY_UNAVAILABLE, "The stream store does not answer.") from None
+            self._listeners.add(listener)
+            LISTENERS.inc()
+            try:
+                yield listener
+            finally:
+                self._listeners.discard(listener)
+                LISTENERS.dec()
+        finally:
+            await _remove_quietly(channel, name, listener)
+
+
+async def _remove_quietly(channel: _Channel, name: bytes, listener: Listener) -> None:
+    try:
+        await channel.remove(name, listener)
+    except (RedisError, OSError) as error:
+        # The connection is gone, and with it the subscription.
+        log.debug("unsubscribe_failed", error=type(error).__name__)

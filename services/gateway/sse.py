@@ -1,0 +1,69 @@
+"""An event stream's bytes on their way to one client: headers, guarded writes, pings, and how a stream is broken off."""
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from typing import Final
+
+from aiohttp import web
+
+from shared.web import REQUEST_ID
+
+PING: Final = b": ping\n\n"
+WRITE_TIMEOUT_S: Final = 15.0
+SEND_BUFFER: Final = 64 << 10
+WRITE_BUFFER: Final = 32 << 10
+
+HEADERS: Final = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache, no-transform",
+    "X-Accel-Buffering": "no",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class EventStream:
+    """A started event stream. A client that does not read is cut off after `WRITE_TIMEOUT_S`, with little buffered for it.
+
+    `send` and `ping` raise ConnectionError when the client is gone, TimeoutError when it does not read.
+    """
+
+    def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
+        self.response = response
+        self._request = request
+
+    @classmethod
+    async def start(cls, request: web.Request, headers: Mapping[str, str] | None = None) -> "EventStream":
+        response = web.StreamResponse(headers={**HEADERS, "x-request-id": request[REQUEST_ID], **(headers or {})})
+        transport = request.transport
+        if transport is not None:
+            transport.set_write_buffer_limits(high=WRITE_BUFFER)
+            connection = transport.get_extra_info("socket")
+            if connection is not None:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        await response.prepare(request)
+        return cls(request, response)
+
+    async def send(self, data: bytes) -> None:
+        transport = self._request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client is gone")
+        if len(data) + transport.get_write_buffer_size() < WRITE_BUFFER:
+            await self.response.write(data)
+            return
+        # Only a write that may have to wait pays for a timer.
+        async with asyncio.timeout(WRITE_TIMEOUT_S):
+            await self.response.write(data)
+
+    async def ping(self) -> None:
+        await self.send(PING)
+
+    async def end(self) -> None:
+        """A clean end."""
+        async with asyncio.timeout(WRITE_TIMEOUT_S):
+            await self.response.write_eof()
+
+    def abort(self) -> None:
+        """Breaks the connection, so that no client takes what it has for a whole answer."""
+        if self._request.transport is not None:
+            self._request.transport.abort()

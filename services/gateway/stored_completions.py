@@ -1,0 +1,109 @@
+"""Completions that were kept: get, messages, resume and cancel. The last two are ours, not OpenAI's."""
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+from aiohttp import web
+
+from services.gateway.completions import send_chunks
+from services.gateway.hub import Listener
+from services.gateway.openai_shapes import ChunkStream, completion_shape, message_shape, turn_id_of
+from services.gateway.route import Call
+from services.gateway.stream import ENDED, Told, follow
+from services.gateway.validation import frame_id, no_body, page_limit, refused
+from shared.contracts.errors import ApiError, Code
+from shared.contracts.frames import BEGINNING, FrameId, frame_body
+from shared.contracts.turns import StoredTurn, terminal_frame
+from shared.ids import is_id
+from shared.web import json_response
+
+_ORDERS: Final = ("asc", "desc")
+
+
+async def _found(call: Call) -> StoredTurn:
+    """The completion of the path, kept or still running. Raises `not_found`, also for a session's turn, and `gone`."""
+    turn_id = turn_id_of(call.request.match_info["completionId"])
+    if not is_id("trn", turn_id):
+        raise ApiError(Code.NOT_FOUND)
+    try:
+        stored = await call.parts.history.turn(call.workspace, turn_id)
+    except ApiError as error:
+        raise (ApiError(Code.NOT_FOUND) if error.code is Code.TURN_NOT_FOUND else error) from None
+    if stored.turn.session_id is not None or stored.completion is None:
+        raise ApiError(Code.NOT_FOUND)
+    if stored.erased:
+        raise ApiError(Code.GONE)
+    return stored
+
+
+async def _kept(call: Call) -> StoredTurn:
+    """As `_found`, but only what its caller asked to be stored, once it is there."""
+    stored = await _found(call)
+    if not (stored.completion and stored.completion.store) or stored.turn.status not in ("completed", "cancelled"):
+        raise ApiError(Code.NOT_FOUND)
+    return stored
+
+
+async def get(call: Call) -> web.StreamResponse:
+    if call.request.query.get("stream") == "true":
+        return await _resume(call)
+    stored = await _kept(call)
+    _, data = terminal_frame(stored.turn, stored.output)
+    metadata = stored.completion.metadata if stored.completion else {}
+    return json_response({**completion_shape(stored.turn, data), "metadata": metadata})
+
+
+async def messages(call: Call) -> web.StreamResponse:
+    """A page of the caller's messages, after the message `after`."""
+    query = call.request.query
+    limit, order = page_limit(query, 20), query.get("order", "asc")
+    if order not in _ORDERS:
+        raise refused("order", "must be one of asc, desc")
+    stored = await _kept(call)
+    name = call.request.match_info["completionId"]
+    shapes = [message_shape(name, index, message) for index, message in enumerate(stored.input)]
+    if order == "desc":
+        shapes.reverse()
+    ids = [shape["id"] for shape in shapes]
+    after = query.get("after")
+    if after is not None and after not in ids:
+        raise refused("after", "is not a message of this completion")
+    start = ids.index(after) + 1 if after is not None else 0
+    page = shapes[start : start + limit]
+    edges = {"first_id": page[0]["id"] if page else None, "last_id": page[-1]["id"] if page else None}
+    return json_response({"object": "list", "data": page, **edges, "has_more": start + limit < len(shapes)})
+
+
+async def _resume(call: Call) -> web.StreamResponse:
+    """The chunks after a cursor, or from the start, while the completion runs and as long as it is kept."""
+    text = call.request.query.get("starting_after")
+    after = frame_id(text, "starting_after") if text else BEGINNING
+    stored = await _found(call)
+    turn = stored.turn
+    with call.parts.limits.hold(call.principal.key_id):
+        async with call.parts.hub.listen(call.workspace, turn.id) as listener:
+            chunks = ChunkStream(turn, include_usage=call.request.query.get("include_usage") == "true", has_text=after != BEGINNING)
+            frames = _frames_after(call, stored, listener, after)
+            return await send_chunks(call, chunks, frames, {}, comes_back=True)
+
+
+def _frames_after(call: Call, stored: StoredTurn, listener: Listener, after: FrameId) -> AsyncIterator[list[Told]]:
+    turn = stored.turn
+    end = FrameId(turn.attempt, stored.last_seq)
+    if turn.status in ENDED and after >= end:
+        return _only(Told(end, frame_body(*terminal_frame(turn, stored.output))))
+    return follow(call.parts, call.workspace, turn.id, listener, after, ended=turn.status in ENDED)
+
+
+async def _only(told: Told) -> AsyncIterator[list[Told]]:
+    """Whoever has everything is told the end once more: a stream of chunks without an end is none."""
+    yield [told]
+
+
+async def cancel(call: Call) -> web.StreamResponse:
+    """Asks for the end of a running completion; idempotent."""
+    await no_body(call.request)
+    turn = (await _found(call)).turn
+    if turn.status not in ENDED:
+        turn = await call.parts.history.cancel(call.workspace, turn.id)
+    return json_response({"id": call.request.match_info["completionId"], "object": "chat.completion", "status": turn.status})

@@ -1,0 +1,233 @@
+"""Following a turn: from the log, then live, and where neither can prove that nothing is missing, from the stored turn."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from enum import Enum, auto
+from typing import Any, Final, NamedTuple
+
+from aiohttp import web
+from redis.exceptions import RedisError
+
+from services.gateway.hub import Listener
+from services.gateway.parts import Parts
+from services.gateway.sse import EventStream
+from shared.contracts.errors import ApiError, Code
+from shared.contracts.frames import (
+    BEGINNING,
+    TERMINAL_EVENTS,
+    FrameId,
+    data_of,
+    event_of,
+    frame_body,
+    frame_bytes,
+    split_frame,
+)
+from shared.contracts.turns import StoredTurn, Turn, terminal_frame
+from shared.log import get_logger
+from shared.web import REQUEST_ID
+
+log = get_logger()
+
+LOG_PAGE: Final = 128
+LOG_RETRY_S: Final = 0.2
+ENDED: Final = frozenset({"completed", "cancelled", "failed"})
+
+
+class Told(NamedTuple):
+    """A frame for a client. `id` is None for what is told afresh from the stored turn."""
+
+    id: FrameId | None
+    body: bytes
+
+    @property
+    def event(self) -> str:
+        return event_of(self.body)
+
+    def rendered(self) -> bytes:
+        return self.body if self.id is None else frame_bytes(str(self.id).encode(), self.body)
+
+
+class Interrupted(Exception):  # noqa: N818  It is an event of the stream, not a fault.
+    """This gateway drains: the stream ends here and goes on at another one."""
+
+
+async def follow(
+    parts: Parts, workspace: str, turn_id: str, listener: Listener, after: FrameId = BEGINNING, *, ended: bool = False
+) -> AsyncIterator[list[Told]]:
+    """A turn's frames after `after`, in order, without gap or repeat, up to and with the terminal one.
+
+    An empty list is a heartbeat: nothing happened for almost 5 s. `ended` tells that the turn is known to be stored as
+    terminal, so that a log that has nothing more is not waited for. Raises Interrupted, and `turn_not_found` once the turn
+    has been deleted.
+    """
+    follower = _Follower(parts, workspace, turn_id, listener, after, ended=ended)
+    while not listener.closed:
+        batch = await follower.step()
+        if batch is None:
+            continue
+        yield batch
+        if batch and batch[-1].event in TERMINAL_EVENTS:
+            return
+    raise Interrupted
+
+
+class _Doubt(Enum):
+    """Whether the turn may have ended without this stream's having been told."""
+
+    NONE = auto()
+    SUSPECTED = auto()
+    CONFIRMED = auto()
+
+
+class _Follower:
+    """One stream's place in its turn. Each step reads the log if it must, asks history if it doubts, else listens."""
+
+    def __init__(self, parts: Parts, workspace: str, turn_id: str, listener: Listener, after: FrameId, *, ended: bool) -> None:
+        self._parts = parts
+        self._turn = workspace, turn_id
+        self._listener = listener
+        self._position = after
+        self._doubt = _Doubt.CONFIRMED if ended else _Doubt.NONE
+
+    async def step(self) -> list[Told] | None:
+        """Frames to send, an empty list for a heartbeat, None for neither."""
+        if self._listener.gap:
+            return await self._from_log()
+        if self._doubt is not _Doubt.NONE:
+            return await self._from_history()
+        await self._listener.wait()
+        return self._live()
+
+    async def _from_log(self) -> list[Told] | None:
+        self._listener.gap = False  # From here on what is published is kept, so nothing is missed behind this read.
+        try:
+            rows = await self._parts.logs.read(*self._turn, self._position, LOG_PAGE)
+        except (RedisError, OSError):
+            self._listener.lose()
+            await asyncio.sleep(LOG_RETRY_S)
+            return self._live()
+        if not rows:
+            return None
+        if not _proves(rows[0][0], self._position):
+            # Only the end of a flushed log stands there: what came before it must be told from the document.
+            self._doubt = _Doubt.CONFIRMED
+            return None
+        self._doubt = _Doubt.NONE
+        self._position = rows[-1][0]
+        if len(rows) == LOG_PAGE:
+            self._listener.lose()
+        return [Told(frame_id, body) for frame_id, body in rows]
+
+    async def _from_history(self) -> list[Told] | None:
+        doubt, self._doubt = self._doubt, _Doubt.NONE
+        try:
+            turn = await self._parts.pulse.state(*self._turn)
+            if turn is None:
+                raise ApiError(Code.TURN_NOT_FOUND)
+            if turn.status not in ENDED:
+                return None
+            if doubt is _Doubt.CONFIRMED:
+                return told_afresh(await self._parts.history.turn(*self._turn))
+        except ApiError as error:
+            if error.code is Code.DEPENDENCY_UNAVAILABLE:
+                return None
+            raise
+        # The document is written before the terminal frame: give the frame the time that it takes, and look again.
+        self._doubt = _Doubt.CONFIRMED
+        await asyncio.sleep(LOG_RETRY_S)
+        self._listener.lose()
+        return None
+
+    def _live(self) -> list[Told] | None:
+        """What is new among the published frames, up to the first that does not follow: then the log must be read."""
+        silent, told = self._listener.silent, list[Told]()
+        for frame in self._listener.take():
+            frame_id, body = split_frame(frame)
+            if frame_id <= self._position:
+                continue
+            if not frame_id.follows(self._position):
+                self._listener.lose()
+                break
+            self._position = frame_id
+            told.append(Told(frame_id, body))
+        if silent and not told:
+            # The doorbell itself may have been lost: the log is read, and then the document is asked.
+            self._doubt = _Doubt.SUSPECTED
+            self._listener.lose()
+            return told
+        return told or None
+
+
+def _proves(first: FrameId, position: FrameId) -> bool:
+    """Whether a log whose next entry is `first` continues what ended at `position`.
+
+    A later attempt's first frame does: the log is whole up to its tail, and that frame says that the text before it is void.
+    """
+    return first.follows(position) or (first.attempt > position.attempt and first.seq == 1)
+
+
+def told_afresh(stored: StoredTurn) -> list[Told]:
+    """A stored turn for a reader whose continuity cannot be proved: drop what you have, here is all of it."""
+    text = "".join(message.content or "" for message in stored.output if message.role == "assistant")
+    event, data = terminal_frame(stored.turn, stored.output)
+    return [
+        Told(None, frame_body("restarted", {"attempt": stored.turn.attempt, "reason": "log_expired"})),
+        *([Told(None, frame_body("delta", {"text": text}))] if text else []),
+        Told(FrameId(stored.turn.attempt, stored.last_seq), frame_body(event, data)),
+    ]
+
+
+async def outcome(parts: Parts, workspace: str, turn_id: str, listener: Listener) -> tuple[str, dict[str, Any]]:
+    """Waits for the turn's end: `("done", data)` or `("error", data)`. Raises `draining` with the turn's id when the gateway stops."""
+    try:
+        async for batch in follow(parts, workspace, turn_id, listener):
+            if batch and batch[-1].event in TERMINAL_EVENTS:
+                return batch[-1].event, data_of(batch[-1].body)
+    except Interrupted:
+        pass
+    raise ApiError(Code.DRAINING, "The turn goes on; ask for it again.", members={"turnId": turn_id})
+
+
+async def send_events(
+    request: web.Request,
+    parts: Parts,
+    workspace: str,
+    session_id: str,
+    turn: Turn,
+    user_message_id: str,
+    listener: Listener,
+    after: FrameId | None,
+    *,
+    position: int | None = None,
+) -> web.StreamResponse:
+    """The whole SSE answer of the session routes. `position` is the turn's place in the queue, when the caller knows it.
+
+    A stream that cannot go on ends without a terminal frame, which no client may take for an answer: it resumes.
+    """
+    stream = await EventStream.start(request)
+    try:
+        if after is None:
+            await stream.send(await _queued(parts, session_id, turn, user_message_id, position))
+        try:
+            async for batch in follow(parts, workspace, turn.id, listener, after or BEGINNING, ended=turn.status in ENDED):
+                await (stream.send(b"".join([told.rendered() for told in batch])) if batch else stream.ping())
+        except ApiError as error:
+            await stream.send(frame_body("error", {"turnId": turn.id, **error.problem(request[REQUEST_ID])}))
+        except Interrupted:
+            log.debug("stream_interrupted", turn_id=turn.id)
+        await stream.end()
+    except (ConnectionError, TimeoutError) as error:
+        # The turn runs on and is stored; the client may resume it.
+        log.debug("client_gone", turn_id=turn.id, error=type(error).__name__)
+        stream.abort()
+    return stream.response
+
+
+async def _queued(parts: Parts, session_id: str, turn: Turn, user_message_id: str, position: int | None) -> bytes:
+    if position is None:
+        try:
+            position = await parts.queue.position(turn.id)
+        except (RedisError, OSError):
+            position = None
+    data = {"turnId": turn.id, "sessionId": session_id, "userMessageId": user_message_id, "position": position or 0}
+    return frame_body("queued", data)

@@ -1,0 +1,109 @@
+"""A history process: its parts, built in one place, and the internal API over them."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+from redis.exceptions import RedisError
+
+from services.history.agents import Agents
+from services.history.claims import Claims
+from services.history.consumer import Outbox
+from services.history.endings import Endings
+from services.history.keys import Keys
+from services.history.knowledge import Knowledge
+from services.history.sessions import Sessions
+from services.history.settings import HistorySettings
+from services.history.store import Store, Unstorable
+from services.history.sweep import Sweep
+from services.history.transcript import Transcript
+from services.history.turns import Turns
+from shared.contracts.errors import ApiError, Code
+from shared.log import get_logger
+from shared.run_log import RunLogs
+from shared.turn_queue import TurnQueue
+from shared.web import Handler, edge, health_routes, require_token
+
+log = get_logger()
+
+# Internal callers send whole knowledge bases; the public limits are the gateway's.
+BODY_LIMIT: Final = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    settings: HistorySettings
+    store: Store
+    queue: TurnQueue
+    logs: RunLogs
+    outbox: Outbox
+    sweep: Sweep
+    endings: Endings
+    routes: Sequence[web.RouteDef]
+
+
+@asynccontextmanager
+async def open_parts(settings: HistorySettings) -> AsyncIterator[Parts]:
+    """Nothing needs to be reachable: each part waits for its store by itself. On leaving, writes under way are finished."""
+    queue = TurnQueue.connect(settings.queue_redis_url)
+    try:
+        async with (
+            Store(settings.mongodb_uri, settings.mongodb_database) as store,
+            RunLogs(settings.stream_urls, keep_s=settings.log_keep_s) as logs,
+        ):
+            endings = Endings(store, queue, logs, settings)
+            async with Outbox(queue, endings) as outbox, Sweep(store, queue, outbox, endings, settings) as sweep:
+                yield Parts(
+                    settings=settings,
+                    store=store,
+                    queue=queue,
+                    logs=logs,
+                    outbox=outbox,
+                    sweep=sweep,
+                    endings=endings,
+                    routes=_routes(store, queue, endings, settings),
+                )
+    finally:
+        await queue.aclose()
+
+
+def _routes(store: Store, queue: TurnQueue, endings: Endings, settings: HistorySettings) -> list[web.RouteDef]:
+    agents = Agents(store, Knowledge(store))
+    sessions = Sessions(store, agents, endings)
+    transcript = Transcript(store, sessions)
+    nouns = (
+        Keys(store),
+        agents,
+        sessions,
+        transcript,
+        Turns(store, agents, endings),
+        Claims(store, queue, agents, transcript, endings, settings),
+    )
+    return [route for noun in nouns for route in noun.routes()]
+
+
+def create_app(parts: Parts) -> web.Application:
+    async def redis_answers() -> None:
+        await parts.queue.ping()
+        await parts.logs.ping()
+
+    token = parts.settings.internal_token.get_secret_value()
+    app = web.Application(middlewares=[edge, require_token(token), failures], client_max_size=BODY_LIMIT)
+    app.add_routes([*parts.routes, *health_routes({"mongodb": parts.store.ping, "redis": redis_answers})])
+    return app
+
+
+@web.middleware
+async def failures(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What the stores raise, as clients are told it. MongoDB's outages are ApiErrors already."""
+    try:
+        return await handler(request)
+    except Unstorable:
+        raise ApiError(Code.PAYLOAD_TOO_LARGE, "The document is too large to be stored.") from None
+    except ConnectionResetError:
+        raise
+    except (RedisError, OSError) as error:
+        log.warning("redis_unreachable", error=type(error).__name__)
+        raise ApiError(Code.DEPENDENCY_UNAVAILABLE, "The queue does not answer.") from None

@@ -1,0 +1,246 @@
+"""How turns end: with a worker's result, by history itself, or with their session. Nothing else writes a terminal status."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
+from typing import Any, Final, Literal
+
+from redis.exceptions import RedisError
+
+from services.history.metrics import TURNS_FINISHED
+from services.history.settings import HistorySettings
+from services.history.store import Document, Store, Unstorable
+from services.history.turn_record import WITHOUT_TEXT, TurnRecord, releases_key
+from shared.contracts.errors import ApiError, Code
+from shared.contracts.frames import BEGINNING, FrameId, frame_body
+from shared.contracts.sessions import TurnMessage
+from shared.contracts.turns import FinishedTurn, Timing, Turn, terminal_frame
+from shared.ids import new_id
+from shared.log import get_logger
+from shared.metrics import FENCED_WRITES
+from shared.run_log import RunLogs, written_text
+from shared.turn_queue import TurnQueue
+
+log = get_logger()
+LOG_PAGE = 256
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """Why history ends a turn that no worker ended."""
+
+    status: Literal["cancelled", "failed"]
+    error: ApiError | None = None
+
+
+CANCELLED = Verdict(status="cancelled")
+OUT_OF_TRIES = Verdict(status="failed", error=ApiError(Code.TURN_FAILED, "The turn's workers were lost too often."))
+TOO_LATE = Verdict(status="failed", error=ApiError(Code.TURN_TIMEOUT))
+NEVER_STARTED = Verdict(status="failed", error=ApiError(Code.TURN_TIMEOUT, "No worker had time for the turn."))
+UNSTORABLE = Verdict(status="failed", error=ApiError(Code.TURN_FAILED, "The answer could not be stored."))
+
+
+# What a worker's result says of its turn.
+_RESULT: Final = ("status", "finish_reason", "usage", "timing", "error")
+
+
+class _Outcome(Enum):
+    STORED = auto()
+    REFUSED = auto()
+    UNSTORABLE = auto()
+
+
+class Endings:
+    """Every write names the attempt that it ends; a turn that has ended is never written again."""
+
+    def __init__(self, store: Store, queue: TurnQueue, logs: RunLogs, settings: HistorySettings) -> None:
+        self._sessions = store.sessions
+        self._turns = store.turns
+        self._queue = queue
+        self._logs = logs
+        # A log that nobody ended lives on by the writer's expiry, which exceeds twice the deadline.
+        self._log_life = timedelta(seconds=settings.log_keep_s + 4 * settings.turn_timeout_s)
+
+    # --- a worker's result
+
+    async def finish(self, finished: FinishedTurn) -> None:
+        """Stores a result and then tells the turn's end. A repeat tells it again, which the log refuses if it has it.
+
+        Raises ApiError, RedisError or OSError while a store is away; the caller repeats it.
+        """
+        workspace, turn_id = finished.workspace, finished.turn_id
+        # The read is for what a result does not carry and never changes; so it need not wait for the write.
+        record, outcome = await asyncio.gather(self._record(workspace, turn_id), self._store_result(finished))
+        if outcome is _Outcome.REFUSED:
+            record = await self._record(workspace, turn_id)
+            if record is not None and (record.active or record.attempt != finished.attempt):
+                FENCED_WRITES.labels("turn").inc()
+                return
+        if record is None:
+            # The session was deleted meanwhile; the worker may have written the log anew since.
+            await self._logs.erase(workspace, turn_id)
+        elif outcome is not _Outcome.UNSTORABLE:
+            turn = record.turn().model_copy(update={name: getattr(finished, name) for name in _RESULT})
+            await self._tell(workspace, turn, finished.output, FrameId(finished.attempt, finished.last_seq + 1))
+
+    async def _store_result(self, finished: FinishedTurn) -> "_Outcome":
+        fields = {
+            "status": finished.status,
+            "finishReason": finished.finish_reason,
+            "output": [message.wire() for message in finished.output],
+            "usage": finished.usage.wire() if finished.usage else None,
+            "timing": finished.timing.wire() if finished.timing else None,
+            "error": finished.error,
+            "lastSeq": finished.last_seq + 1,
+            "endedAt": finished.ended_at,
+        }
+        try:
+            stored = await self._write_end(finished.workspace, finished.turn_id, finished.attempt, fields)
+        except Unstorable:
+            await self.park(finished.workspace, finished.turn_id, finished.attempt)
+            return _Outcome.UNSTORABLE
+        return _Outcome.STORED if stored else _Outcome.REFUSED
+
+    async def park(self, workspace: str, turn_id: str, attempt: int | None = None) -> None:
+        """A result that can never be stored, or not even be read: its turn ends as failed, if it is still this attempt's."""
+        log.error("result_unstorable", turn_id=turn_id, attempt=attempt)
+        record = await self._record(workspace, turn_id)
+        if record is not None and record.active and attempt in (None, record.attempt):
+            await self.end(record, UNSTORABLE)
+
+    # --- by history itself
+
+    async def end(self, record: TurnRecord, verdict: Verdict) -> bool:
+        """Raises the attempt, so that no worker can write any more, and ends the turn with the text that its log holds.
+
+        False: the turn has moved on since `record` was read. Raises ApiError, RedisError or OSError while a store is away.
+        """
+        now = datetime.now(UTC)
+        text = await self._text_of(record)
+        output = (_partial_answer(text, now),) if text else ()
+        timing = _timing(record, now)
+        error = verdict.error.problem() if verdict.error else None
+        fields = {
+            "attempt": record.attempt + 1,
+            "status": verdict.status,
+            "finishReason": "cancelled" if verdict.status == "cancelled" else None,
+            "output": [message.wire() for message in output],
+            "timing": timing.wire(),
+            "error": error,
+            "lastSeq": 1,
+            "endedAt": now,
+        }
+        if not await self._write_end(record.workspace, record.id, record.attempt, fields):
+            return False
+        log.info("turn_ended_by_history", turn_id=record.id, status=verdict.status, code=str(verdict.error.code) if verdict.error else None)
+        turn = record.turn().model_copy(
+            update={"status": verdict.status, "finish_reason": fields["finishReason"], "timing": timing, "error": error}
+        )
+        try:
+            await self._tell(record.workspace, turn, output, FrameId(record.attempt + 1, 1))
+            await self._queue.forget(record.id)
+        except (RedisError, OSError) as fault:
+            # The end is stored: readers learn it at their next heartbeat, and a job that is left finds nothing to do.
+            log.warning("end_not_told", turn_id=record.id, error=type(fault).__name__)
+        return True
+
+    async def stop(self, record: TurnRecord) -> None:
+        """Cancels an active turn: its worker is told; without one the turn ends here. What fails is repeated by the sweep."""
+        await self._turns.update({"_id": record.id, "active": True}, {"$set": {"cancelRequested": True}})
+        try:
+            if not (await self._is_left_alone(record.id) and await self.end(record, CANCELLED)):
+                await self._queue.ring(record.id)
+        except (RedisError, OSError) as error:
+            log.warning("cancel_delayed", turn_id=record.id, error=type(error).__name__)
+
+    async def _is_left_alone(self, turn_id: str) -> bool:
+        """Whether the turn waits, or is lost: nobody runs it and no result of it is on its way."""
+        if await self._queue.holder(turn_id) is not None:
+            return False
+        return await self._queue.position(turn_id) is not None or bool(await self._queue.missing([turn_id]))
+
+    # --- with their session
+
+    async def stop_session(self, workspace: str, session_id: str) -> None:
+        record = await self._active_of(workspace, session_id)
+        if record is not None:
+            await self.stop(record)
+
+    async def erase_session(self, workspace: str, session_id: str) -> None:
+        """Ends the active turn, whoever runs it, then removes the turns and their logs. May be repeated.
+
+        Raises ApiError; when only a Redis is away, the erasure stays marked as undone and the sweep comes back to it.
+        """
+        try:
+            while (record := await self._active_of(workspace, session_id)) is not None:
+                await self._queue.ring(record.id)
+                await self.end(record, CANCELLED)
+            await self._erase_logs(workspace, session_id)
+        except (RedisError, OSError) as error:
+            log.warning("erasure_delayed", session_id=session_id, error=type(error).__name__)
+            return
+        await self._turns.delete_all({"workspace": workspace, "sessionId": session_id})
+        await self._sessions.update({"_id": session_id}, {"$unset": {"erasing": ""}})
+
+    async def erase_turn(self, record: TurnRecord) -> None:
+        """A turn that slipped into a deleted session."""
+        await self._turns.delete({"_id": record.id, "workspace": record.workspace})
+        await self._logs.erase(record.workspace, record.id)
+        await self._queue.forget(record.id)
+
+    async def _erase_logs(self, workspace: str, session_id: str) -> None:
+        """Those that can still be there: older ones have expired."""
+        alive_from = datetime.now(UTC) - self._log_life
+        for row in await self._turns.many({"workspace": workspace, "sessionId": session_id}, fields={"endedAt": 1}):
+            if row.get("endedAt", alive_from) >= alive_from:
+                await self._logs.erase(workspace, row["_id"])
+
+    async def _active_of(self, workspace: str, session_id: str) -> TurnRecord | None:
+        row = await self._turns.one({"workspace": workspace, "sessionId": session_id, "active": True}, WITHOUT_TEXT)
+        return TurnRecord.model_validate(row) if row is not None else None
+
+    # --- what they have in common
+
+    async def _record(self, workspace: str, turn_id: str) -> TurnRecord | None:
+        row = await self._turns.one({"_id": turn_id, "workspace": workspace}, WITHOUT_TEXT)
+        return TurnRecord.model_validate(row) if row is not None else None
+
+    async def _write_end(self, workspace: str, turn_id: str, attempt: int, fields: dict[str, Any]) -> bool:
+        change: Document = {"$set": {**fields, "active": False}}
+        if releases_key(fields["error"]):
+            change["$unset"] = {"idempotencyKey": ""}
+        mine = {"_id": turn_id, "workspace": workspace, "active": True, "attempt": attempt}
+        if not await self._turns.update(mine, change):
+            return False
+        TURNS_FINISHED.labels(fields["status"]).inc()
+        return True
+
+    async def _tell(self, workspace: str, turn: Turn, output: tuple[TurnMessage, ...], frame_id: FrameId) -> None:
+        """The frame that ends the stream, only ever after the document was written: it is the client's receipt."""
+        event, data = terminal_frame(turn, output)
+        await self._logs.append_terminal(workspace, turn.id, frame_id, frame_body(event, data))
+
+    async def _text_of(self, record: TurnRecord) -> str:
+        if record.first_claim_at is None:
+            return ""
+        frames: list[tuple[FrameId, bytes]] = []
+        page, after = LOG_PAGE, BEGINNING
+        while page == LOG_PAGE:
+            rows = await self._logs.read(record.workspace, record.id, after, LOG_PAGE)
+            frames += rows
+            page, after = len(rows), rows[-1][0] if rows else after
+        return written_text(frames)
+
+
+def _partial_answer(text: str, now: datetime) -> TurnMessage:
+    return TurnMessage(id=new_id("msg"), role="assistant", content=text, status="partial", created_at=now)
+
+
+def _timing(record: TurnRecord, now: datetime) -> Timing:
+    started = record.first_claim_at or now
+    return Timing(queued_ms=_milliseconds(started - record.created_at), total_ms=_milliseconds(now - record.created_at))
+
+
+def _milliseconds(span: timedelta) -> int:
+    return max(0, int(span.total_seconds() * 1000))

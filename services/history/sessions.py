@@ -1,0 +1,160 @@
+"""Sessions: one conversation each, from its creation to its end or its erasure."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel, Field
+
+from services.history.agents import DRAFT, Agents
+from services.history.bodies import SESSION, WORKSPACE, bad_cursor, cursor_of, cursor_values, limit_of, page_of, part, read_shape
+from services.history.endings import Endings
+from services.history.store import Document, Duplicate, Store, between, one_of
+from shared.contracts.errors import ApiError, Code
+from shared.contracts.sessions import EndedReason, Session
+from shared.ids import is_id
+from shared.web import json_response
+
+# Pages go back in time by ranges of ids that grow until a page is full, because no server is asked for an unbounded range.
+FIRST_RANGE_MS: Final = 60_000
+RANGE_GROWTH: Final = 8
+VISIBLE: Final = ("active", "ended")
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_TIME = slice(len("ses_"), len("ses_") + 10)
+_END_OF_TIME_MS: Final = (1 << 48) - 1
+
+
+class NewSession(BaseModel):
+    id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    agent_id: str = Field(alias="agentId")
+    metadata: dict[str, str] = Field(default_factory=dict)
+    draft: bool = False
+
+
+class Ending(BaseModel):
+    reason: EndedReason = "api"
+
+
+class Sessions:
+    def __init__(self, store: Store, agents: Agents, endings: Endings) -> None:
+        self._sessions = store.sessions
+        self._agents = agents
+        self._endings = endings
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post(WORKSPACE + "/sessions", self._post),
+            web.get(WORKSPACE + "/sessions", self._get_page),
+            web.get(SESSION, self._get),
+            web.post(SESSION + "/end", self._post_end),
+            web.delete(SESSION, self._delete),
+        ]
+
+    # --- rules
+
+    async def create(self, workspace: str, new: NewSession) -> Session:
+        """Pins the published version. Raises `agent_not_found`, `no_published_version`."""
+        agent = await self._agents.find(workspace, new.agent_id)
+        version = DRAFT if new.draft else agent.published_version
+        if version is None:
+            raise ApiError(Code.NO_PUBLISHED_VERSION)
+        document: Document = {
+            "_id": new.id,
+            "id": new.id,
+            "workspace": workspace,
+            "agentId": new.agent_id,
+            "agentVersion": version,
+            "status": "active",
+            "metadata": orjson.dumps(new.metadata).decode(),
+            "turnCount": 0,
+            "createdAt": datetime.now(UTC),
+        }
+        try:
+            await self._sessions.insert(document)
+        except Duplicate:
+            return await self.read(workspace, new.id)
+        return _session(document)
+
+    async def read(self, workspace: str, session_id: str) -> Session:
+        """Raises `session_not_found`."""
+        row = await self._sessions.one({"_id": session_id, "workspace": workspace})
+        if row is None or row["status"] == "deleted":
+            raise ApiError(Code.SESSION_NOT_FOUND)
+        return _session(row)
+
+    async def page(self, workspace: str, filters: dict[str, str], before: str, limit: int) -> tuple[list[Session], str | None]:
+        """The newest sessions with an id below `before`, and the id to go on from."""
+        found: list[Document] = []
+        span_ms, low_ms = FIRST_RANGE_MS, _time_of(before)
+        while low_ms > 0 and len(found) <= limit:
+            low_ms = max(0, low_ms - span_ms)
+            where = {"workspace": workspace, "id": between(_id_at(low_ms), before), "status": one_of(VISIBLE), **filters}
+            found += await self._sessions.many(where, order=[("id", -1)], limit=limit + 1)
+            before, span_ms = _id_at(low_ms), span_ms * RANGE_GROWTH
+        page = found[:limit]
+        return [_session(row) for row in page], page[-1]["_id"] if len(found) > limit else None
+
+    async def end(self, workspace: str, session_id: str, reason: EndedReason) -> Session:
+        """Idempotent. The end is written first, so that no turn can be admitted after its active one was stopped."""
+        change = {"$set": {"status": "ended", "endedAt": datetime.now(UTC), "endedReason": reason}}
+        await self._sessions.update({"_id": session_id, "workspace": workspace, "status": "active"}, change)
+        session = await self.read(workspace, session_id)
+        await self._endings.stop_session(workspace, session_id)
+        return session
+
+    async def delete(self, workspace: str, session_id: str) -> None:
+        """Idempotent. Raises `session_not_found` for one that never was; what this leaves undone, the sweep completes."""
+        change = {
+            "$set": {"status": "deleted", "erasing": True, "deletedAt": datetime.now(UTC)},
+            "$unset": {"metadata": "", "lastMessageAt": ""},
+        }
+        if not await self._sessions.update({"_id": session_id, "workspace": workspace}, change):
+            raise ApiError(Code.SESSION_NOT_FOUND)
+        await self._endings.erase_session(workspace, session_id)
+
+    # --- handlers
+
+    async def _post(self, request: web.Request) -> web.Response:
+        session = await self.create(part(request, "workspace"), await read_shape(request, NewSession))
+        return json_response(session.wire(), status=201)
+
+    async def _get(self, request: web.Request) -> web.Response:
+        return json_response((await self.read(part(request, "workspace"), part(request, "session_id"))).wire())
+
+    async def _get_page(self, request: web.Request) -> web.Response:
+        filters = {name: value for name in ("agentId", "status") if (value := request.query.get(name)) is not None}
+        if filters.get("status", "active") not in VISIBLE:
+            raise ApiError(Code.INVALID_REQUEST, "status must be active or ended.", param="status")
+        values = cursor_values(request, str)
+        before = values[0] if values else _id_at(_END_OF_TIME_MS)
+        if values and not is_id("ses", before):
+            raise bad_cursor()
+        sessions, after = await self.page(part(request, "workspace"), filters, before, limit_of(request))
+        return json_response(page_of([session.wire() for session in sessions], cursor_of([after]) if after else None))
+
+    async def _post_end(self, request: web.Request) -> web.Response:
+        reason = (await read_shape(request, Ending)).reason
+        return json_response((await self.end(part(request, "workspace"), part(request, "session_id"), reason)).wire())
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        await self.delete(part(request, "workspace"), part(request, "session_id"))
+        return web.Response(status=204)
+
+
+def _session(row: Document) -> Session:
+    metadata = orjson.loads(row["metadata"]) if "metadata" in row else {}
+    return Session.model_validate({**row, "id": row["_id"], "metadata": metadata})
+
+
+def _time_of(session_id: str) -> int:
+    """The milliseconds at which an id was made: its first ten digits to the base 32."""
+    number = 0
+    for digit in session_id[_TIME]:
+        number = number << 5 | _ALPHABET.index(digit)
+    return number
+
+
+def _id_at(time_ms: int) -> str:
+    """The smallest id of that millisecond."""
+    return "ses_" + "".join(_ALPHABET[time_ms >> shift & 31] for shift in range(45, -1, -5)) + "0" * 16

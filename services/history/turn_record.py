@@ -1,0 +1,102 @@
+"""The turn document: what history stores of a turn, how it is read, and which parts of it a query fetches."""
+
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+from pydantic import Field
+
+from shared.contracts.errors import ApiError
+from shared.contracts.sessions import TurnMessage
+from shared.contracts.shape import Shape
+from shared.contracts.turns import CompletionRequest, FinishReason, StoredTurn, Timing, Turn, TurnStatus, Usage
+
+# Everything but what was said: states, fences and times.
+WITHOUT_TEXT: Final = {"input": 0, "output": 0, "completion": 0, "metadata": 0}
+# The scope of a completion's idempotency key; a session's is its id.
+COMPLETIONS: Final = "completions"
+
+
+class TurnRecord(Shape):
+    """A document of the collection `turns`; its members bear the same names there, in camelCase.
+
+    `attempt` is the fence: it only grows, and each write of a worker names its own. `tries` counts real attempts. `claim_id`
+    is the claim that raised the attempt last. `completion` is JSON, because what strangers name may not be a field's name.
+    """
+
+    id: str = Field(alias="_id")
+    workspace: str
+    session_id: str | None = None
+    n: int = 0
+    status: TurnStatus
+    active: bool
+    attempt: int = 0
+    tries: int = 0
+    claim_id: str | None = None
+    agent_id: str
+    agent_version: int
+    idempotency_key: str | None = None
+    body_digest: str = ""
+    cancel_requested: bool = False
+    begun_calls: tuple[str, ...] = ()
+    input: tuple[TurnMessage, ...] = ()
+    output: tuple[TurnMessage, ...] = ()
+    completion: str | None = None
+    store: bool = False
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    timing: Timing | None = None
+    error: dict[str, Any] | None = None
+    last_seq: int = 0
+    erased: bool = False
+    created_at: datetime
+    first_claim_at: datetime | None = None
+    ended_at: datetime | None = None
+
+    def turn(self) -> Turn:
+        """As the public API shows it."""
+        return Turn(
+            id=self.id,
+            session_id=self.session_id,
+            status=self.status,
+            attempt=self.attempt,
+            agent_id=self.agent_id,
+            agent_version=self.agent_version,
+            finish_reason=self.finish_reason,
+            usage=self.usage,
+            timing=self.timing,
+            error=self.error,
+            created_at=self.created_at,
+            ended_at=self.ended_at,
+        )
+
+    def request(self) -> CompletionRequest | None:
+        return CompletionRequest.model_validate(orjson.loads(self.completion)) if self.completion is not None else None
+
+    def stored(self) -> StoredTurn:
+        return StoredTurn(
+            turn=self.turn(),
+            input=self.input,
+            output=self.output,
+            last_seq=self.last_seq,
+            completion=self.request(),
+            erased=self.erased,
+        )
+
+    @property
+    def user_message_id(self) -> str:
+        """The id of the message that the turn answers."""
+        if not self.input:
+            return ""
+        return next((message.id for message in reversed(self.input) if message.role == "user"), self.input[-1].id)
+
+
+def releases_key(error: dict[str, Any] | None) -> bool:
+    """A turn that failed for a passing reason may be tried again under its key."""
+    return error is not None and bool(error.get("retryable"))
+
+
+def unless_there(record: TurnRecord | None, error: ApiError) -> TurnRecord:
+    if record is None:
+        raise error
+    return record

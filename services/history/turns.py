@@ -1,0 +1,239 @@
+"""Turns: how one is accepted, read and cancelled."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel, Field
+
+from services.history.agents import Agents
+from services.history.bodies import TURN, WORKSPACE, part, read_shape
+from services.history.endings import Endings
+from services.history.metrics import TURNS_ADMITTED
+from services.history.store import Document, Duplicate, Store, above, one_of
+from services.history.turn_record import COMPLETIONS, WITHOUT_TEXT, TurnRecord, unless_there
+from shared.contracts.errors import ApiError, Code
+from shared.contracts.turns import AdmittedTurn, AdmitTurn, StoredTurn, Turn
+from shared.web import json_response
+
+# Each round means that another turn of the session came and went meanwhile.
+ADMIT_ROUNDS: Final = 20
+MAX_STATES: Final = 5000
+STATES_PAGE: Final = 500
+
+
+class TurnName(BaseModel):
+    workspace: str
+    turn_id: str = Field(alias="turnId")
+
+
+class TurnNames(BaseModel):
+    turns: tuple[TurnName, ...] = Field(max_length=MAX_STATES)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a turn goes: what answers it, and for a session the number it would like to have."""
+
+    agent_id: str
+    agent_version: int
+    n: int = 0
+
+
+class Turns:
+    def __init__(self, store: Store, agents: Agents, endings: Endings) -> None:
+        self._sessions = store.sessions
+        self._turns = store.turns
+        self._agents = agents
+        self._endings = endings
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post(WORKSPACE + "/turns", self._post),
+            web.get(TURN, self._get),
+            web.post(TURN + "/cancel", self._post_cancel),
+            web.post("/turns/states", self._post_states),
+        ]
+
+    # --- admission
+
+    async def admit(self, workspace: str, order: AdmitTurn) -> AdmittedTurn:
+        """Durable when it returns. The same turn id, or the same idempotency key with the same body, is the same turn.
+
+        The key is looked up before the session's state is looked at: a repeat is answered even when the session has ended.
+        """
+        earlier, place = await asyncio.gather(self._by_key(workspace, order), self._place(workspace, order))
+        if earlier is not None:
+            return _admitted(earlier, order)
+        if isinstance(place, ApiError):
+            raise place
+        n = place.n
+        for _ in range(ADMIT_ROUNDS):
+            document = _document(workspace, order, place, n)
+            try:
+                await self._turns.insert(document)
+            except Duplicate:
+                standing = await self._standing(workspace, order)
+                if standing is None:
+                    n = await self._next_number(workspace, order.session_id, n)
+                    continue
+                if standing.id != order.turn_id:
+                    return _admitted(standing, order)
+                record = standing
+            else:
+                TURNS_ADMITTED.inc()
+                record = TurnRecord.model_validate(document)
+            await self._count(record)
+            return _admitted(record, order)
+        raise ApiError(Code.OVERLOADED)
+
+    async def _place(self, workspace: str, order: AdmitTurn) -> "_Place | ApiError":
+        """A refusal is returned, not raised: the caller looks at the idempotency key first."""
+        if order.session_id is None:
+            return await self._place_of_completion(workspace, order.agent_id or "")
+        where = {"_id": order.session_id, "workspace": workspace}
+        session = await self._sessions.one(where, {"status": 1, "agentId": 1, "agentVersion": 1, "turnCount": 1})
+        if (refusal := _refusal(session)) is not None:
+            return refusal
+        assert session is not None
+        return _Place(session["agentId"], session["agentVersion"], session["turnCount"] + 1)
+
+    async def _place_of_completion(self, workspace: str, agent_id: str) -> "_Place | ApiError":
+        try:
+            agent = await self._agents.published_one(workspace, agent_id)
+        except ApiError as error:
+            return ApiError(Code.MODEL_NOT_FOUND, param="model") if error.code is Code.AGENT_NOT_FOUND else error
+        return _Place(agent_id, agent.published_version or 0)
+
+    async def _by_key(self, workspace: str, order: AdmitTurn) -> TurnRecord | None:
+        if order.idempotency_key is None:
+            return None
+        where = {"workspace": workspace, "scope": order.session_id or COMPLETIONS, "idempotencyKey": order.idempotency_key}
+        return _record(await self._turns.one(where))
+
+    async def _standing(self, workspace: str, order: AdmitTurn) -> TurnRecord | None:
+        """The turn that an insert met: itself, or the one of its key. Raises `turn_in_progress`; None: only the number was taken."""
+        record = _record(await self._turns.one({"_id": order.turn_id, "workspace": workspace})) or await self._by_key(workspace, order)
+        if record is not None:
+            return record
+        active = {"workspace": workspace, "sessionId": order.session_id, "active": True}
+        if order.session_id is not None and (row := await self._turns.one(active, {"_id": 1})) is not None:
+            raise ApiError(Code.TURN_IN_PROGRESS, members={"activeTurnId": row["_id"]})
+        return None
+
+    async def _next_number(self, workspace: str, session_id: str | None, n: int) -> int:
+        later = await self._turns.many({"workspace": workspace, "sessionId": session_id, "n": above(n)}, fields={"n": 1})
+        return max((row["n"] for row in later), default=n) + 1
+
+    async def _count(self, record: TurnRecord) -> None:
+        """Counts the turn in its session, which also shows whether the session has ended meanwhile: then the turn is withdrawn."""
+        if record.session_id is None:
+            return
+        where = {"_id": record.session_id, "workspace": record.workspace}
+        if await self._sessions.update({**where, "status": "active"}, count_of(record)):
+            return
+        await self._turns.delete({"_id": record.id, "workspace": record.workspace, "active": True, "attempt": 0})
+        if (refusal := _refusal(await self._sessions.one(where, {"status": 1}))) is not None:
+            raise refusal
+
+    # --- reading and cancelling
+
+    async def read(self, workspace: str, turn_id: str) -> StoredTurn:
+        """Raises `turn_not_found`."""
+        record = _record(await self._turns.one({"_id": turn_id, "workspace": workspace}))
+        return unless_there(record, ApiError(Code.TURN_NOT_FOUND)).stored()
+
+    async def states(self, names: tuple[TurnName, ...]) -> list[Turn | None]:
+        """Of many turns at once, in their order."""
+        found: dict[tuple[str, str], Turn] = {}
+        for start in range(0, len(names), STATES_PAGE):
+            ids = sorted({name.turn_id for name in names[start : start + STATES_PAGE]})
+            for row in await self._turns.many({"_id": one_of(ids)}, fields=WITHOUT_TEXT):
+                record = TurnRecord.model_validate(row)
+                found[record.workspace, record.id] = record.turn()
+        return [found.get((name.workspace, name.turn_id)) for name in names]
+
+    async def cancel(self, workspace: str, turn_id: str) -> Turn:
+        """Idempotent. The turn as it stands after the wish was recorded. Raises `turn_not_found`."""
+        where = {"_id": turn_id, "workspace": workspace}
+        record = unless_there(_record(await self._turns.one(where, WITHOUT_TEXT)), ApiError(Code.TURN_NOT_FOUND))
+        if not record.active:
+            return record.turn()
+        await self._endings.stop(record)
+        return unless_there(_record(await self._turns.one(where, WITHOUT_TEXT)), ApiError(Code.TURN_NOT_FOUND)).turn()
+
+    # --- handlers
+
+    async def _post(self, request: web.Request) -> web.Response:
+        order = await read_shape(request, AdmitTurn)
+        if not order.messages or (order.session_id is None) == (order.agent_id is None):
+            raise ApiError(Code.VALIDATION_FAILED, "A turn has messages, and either a session or an agent.")
+        return json_response((await self.admit(part(request, "workspace"), order)).wire(), status=201)
+
+    async def _get(self, request: web.Request) -> web.Response:
+        return json_response((await self.read(part(request, "workspace"), part(request, "turn_id"))).wire())
+
+    async def _post_cancel(self, request: web.Request) -> web.Response:
+        return json_response((await self.cancel(part(request, "workspace"), part(request, "turn_id"))).wire())
+
+    async def _post_states(self, request: web.Request) -> web.Response:
+        states = await self.states((await read_shape(request, TurnNames)).turns)
+        return json_response([state.wire() if state is not None else None for state in states])
+
+
+def count_of(record: TurnRecord) -> Document:
+    """How a turn counts in its session. A repeat changes nothing."""
+    return {"$max": {"turnCount": record.n, "lastMessageAt": record.created_at}}
+
+
+def _record(row: Document | None) -> TurnRecord | None:
+    return TurnRecord.model_validate(row) if row is not None else None
+
+
+def _refusal(session: Document | None) -> ApiError | None:
+    if session is None or session["status"] == "deleted":
+        return ApiError(Code.SESSION_NOT_FOUND)
+    return ApiError(Code.SESSION_ENDED) if session["status"] == "ended" else None
+
+
+def _admitted(record: TurnRecord, order: AdmitTurn) -> AdmittedTurn:
+    """Raises `idempotency_mismatch`, `gone`."""
+    if record.body_digest != order.body_digest:
+        raise ApiError(Code.IDEMPOTENCY_MISMATCH)
+    if record.erased:
+        raise ApiError(Code.GONE)
+    output = () if record.active else record.output
+    return AdmittedTurn(created=record.id == order.turn_id, turn=record.turn(), user_message_id=record.user_message_id, output=output)
+
+
+def _document(workspace: str, order: AdmitTurn, place: _Place, n: int) -> Document:
+    """What is not there is left out: the partial indexes go by the presence of `sessionId` and `idempotencyKey`."""
+    document: Document = {
+        "_id": order.turn_id,
+        "workspace": workspace,
+        "status": "queued",
+        "active": True,
+        "attempt": 0,
+        "tries": 0,
+        "agentId": place.agent_id,
+        "agentVersion": place.agent_version,
+        "scope": order.session_id or COMPLETIONS,
+        "bodyDigest": order.body_digest,
+        "input": [message.wire() for message in order.messages],
+        "createdAt": datetime.now(UTC),
+    }
+    if order.session_id is not None:
+        document |= {"sessionId": order.session_id, "n": n}
+    if order.idempotency_key is not None:
+        document["idempotencyKey"] = order.idempotency_key
+    if order.metadata:
+        document["metadata"] = orjson.dumps(order.metadata).decode()
+    if order.completion is not None:
+        document["completion"] = orjson.dumps(order.completion.wire()).decode()
+    if order.session_id is None:
+        kept = order.completion is not None and order.completion.store
+        document |= {"store": kept, "erasable": not kept}
+    return document

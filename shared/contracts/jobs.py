@@ -1,0 +1,19 @@
+"""Orders that go through the queue: ids only, never a prompt."""
+
+from typing import NamedTuple
+
+
+class RunTurn(NamedTuple):
+    """The arguments of the arq job `run_turn`, whose id is the turn's."""
+
+    workspace: str
+    turn_id: str
+    agent_id: str
+    agent_version: int
+
+
+class Lease(NamedTuple):
+    """The right to run a turn: held under a value of its own, so that an older claim of the same worker is another holder."""
+
+    turn_id: str
+    claim_id: str

@@ -1,0 +1,158 @@
+"""A turn on its way: admitted by the gateway, claimed and finished by a worker, kept by history."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from shared.contracts.agents import AgentVersion
+from shared.contracts.sessions import TurnMessage
+from shared.contracts.shape import Shape, Time
+
+TurnStatus = Literal["queued", "running", "completed", "cancelled", "failed"]
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "cancelled"]
+
+
+class Usage(Shape):
+    """Tokens, summed over the model calls of the turn. `estimated` where a model reported none."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    estimated: bool | None = None
+
+
+class Timing(Shape):
+    queued_ms: int = 0
+    first_token_ms: int | None = None
+    total_ms: int = 0
+
+
+class Turn(Shape):
+    """A turn as the public API shows it. `error` is a problem document."""
+
+    id: str
+    session_id: str | None = None
+    status: TurnStatus
+    attempt: int = 0
+    agent_id: str
+    agent_version: int
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    timing: Timing | None = None
+    error: dict[str, Any] | None = None
+    created_at: Time
+    ended_at: Time | None = None
+
+
+class CallerTool(Shape):
+    """A function that the caller of a completion offers; the caller runs it. `function` is OpenAI's object, passed through."""
+
+    function: dict[str, Any]
+
+
+class CompletionRequest(Shape):
+    """What only a completion brings: generation parameters, the caller's tools, whether to keep it. All in OpenAI's names."""
+
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    tools: tuple[CallerTool, ...] = ()
+    tool_choice: Any = None
+    store: bool = False
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+
+class AdmitTurn(Shape):
+    """An order to accept a turn. Without `session_id` it is a completion and `agent_id` names what answers.
+
+    `body_digest` tells whether a repeated `idempotency_key` repeats the same request. `messages` are the caller's, in order.
+    """
+
+    turn_id: str
+    session_id: str | None = None
+    agent_id: str | None = None
+    messages: tuple[TurnMessage, ...]
+    metadata: dict[str, str] = Field(default_factory=dict)
+    idempotency_key: str | None = None
+    body_digest: str
+    completion: CompletionRequest | None = None
+
+
+class AdmittedTurn(Shape):
+    """`created` is False when the idempotency key named an earlier turn: `turn` is that one. `output` is there once it has ended."""
+
+    created: bool
+    turn: Turn
+    user_message_id: str
+    output: tuple[TurnMessage, ...] = ()
+
+
+class StoredTurn(Shape):
+    """A turn with its messages. `last_seq` is the terminal frame's, once it has ended."""
+
+    turn: Turn
+    input: tuple[TurnMessage, ...] = ()
+    output: tuple[TurnMessage, ...] = ()
+    last_seq: int = 0
+    completion: CompletionRequest | None = None
+    erased: bool = False
+
+
+class ClaimTurn(Shape):
+    """`claim_id` is unique per claim and is the value of the lease. `knows_agent`: the worker has the version cached."""
+
+    claim_id: str
+    knows_agent: bool = False
+
+
+class ClaimedTurn(Shape):
+    """What a worker needs to run a turn, in one answer. `run` False: nothing to do (terminal, ended session, lease lost).
+
+    `context` are the messages of earlier turns, oldest first. `begun_calls` are the idempotency keys of never-retry tool
+    calls that earlier attempts began. `remaining_s` is the time to the turn's deadline.
+    """
+
+    run: bool
+    attempt: int = 0
+    agent_id: str = ""
+    agent_version: int = 0
+    agent: AgentVersion | None = None
+    session_id: str | None = None
+    context: tuple[TurnMessage, ...] = ()
+    input: tuple[TurnMessage, ...] = ()
+    completion: CompletionRequest | None = None
+    cancel_requested: bool = False
+    begun_calls: tuple[str, ...] = ()
+    waited_ms: int = 0
+    remaining_s: float = 0.0
+
+
+class FinishedTurn(Shape):
+    """The fact `turn.finished` in the outbox: one attempt's result. The terminal frame's seq is `last_seq` + 1."""
+
+    workspace: str
+    turn_id: str
+    attempt: int
+    status: Literal["completed", "cancelled", "failed"]
+    finish_reason: FinishReason | None = None
+    output: tuple[TurnMessage, ...] = ()
+    usage: Usage | None = None
+    timing: Timing | None = None
+    error: dict[str, Any] | None = None
+    last_seq: int = 0
+    ended_at: Time
+
+
+def terminal_frame(turn: Turn, output: tuple[TurnMessage, ...]) -> tuple[str, dict[str, Any]]:
+    """The event and the data of the frame that ends a stored turn's stream. Pure, so that every telling of it is the same."""
+    if turn.status == "failed":
+        return "error", {"turnId": turn.id, **(turn.error or {})}
+    data = {
+        "turnId": turn.id,
+        "status": turn.status,
+        "finishReason": turn.finish_reason,
+        "messages": [message.public(turn.session_id, turn.id) for message in output],
+        "usage": turn.usage.wire() if turn.usage else None,
+        "timing": turn.timing.wire() if turn.timing else None,
+    }
+    return "done", data

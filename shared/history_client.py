@@ -1,0 +1,178 @@
+"""The internal API of history, as the gateway and the workers call it. Every call may be repeated: history makes repeats harmless."""
+
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import orjson
+
+from shared.contracts.agents import Agent, AgentConfig, AgentVersion, Passage
+from shared.contracts.errors import ApiError, Code
+from shared.contracts.keys import CreatedKey, NewKey, Principal
+from shared.contracts.sessions import Session
+from shared.contracts.turns import AdmittedTurn, AdmitTurn, ClaimedTurn, ClaimTurn, StoredTurn, Turn
+
+
+class HistoryClient:
+    """Typed calls over one connection pool.
+
+    Raises ApiError with history's own code, or `dependency_unavailable` when no history answers. A call that could not be
+    delivered, or whose answer was lost, is tried once at the next of `urls`; so a history that was just killed costs nothing.
+    """
+
+    def __init__(self, urls: Sequence[str], token: str, *, timeout_s: float = 5.0) -> None:
+        self._urls = [url.rstrip("/") for url in urls]
+        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s, connect=1.0)
+        self._session: aiohttp.ClientSession | None = None
+        self._preferred = 0
+
+    async def __aenter__(self) -> Self:
+        connector = aiohttp.TCPConnector(limit=100, keepalive_timeout=15.0)
+        self._session = aiohttp.ClientSession(connector=connector, headers=self._headers, timeout=self._timeout)
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    # --- keys
+
+    async def resolve_key(self, digest: str) -> Principal:
+        """Raises `invalid_api_key` for unknown and revoked keys alike."""
+        return Principal.model_validate(await self._post("/keys/resolve", {"digest": digest}))
+
+    async def create_key(self, key: NewKey) -> CreatedKey:
+        return CreatedKey.model_validate(await self._post("/keys", key.wire()))
+
+    async def revoke_key(self, workspace: str, key_id: str) -> None:
+        await self._call("DELETE", f"/workspaces/{workspace}/keys/{key_id}")
+
+    # --- agents
+
+    async def put_agent(self, workspace: str, agent_id: str, config: AgentConfig) -> Agent:
+        """Creates the agent or replaces its draft."""
+        return Agent.model_validate(await self._call("PUT", f"/workspaces/{workspace}/agents/{agent_id}", config.wire()))
+
+    async def publish_agent(self, workspace: str, agent_id: str, passages: Iterable[Passage]) -> AgentVersion:
+        """Freezes the draft and the passages under the next number. The same content again gives the version that stands."""
+        body = {"passages": [passage.wire() for passage in passages]}
+        return AgentVersion.model_validate(await self._post(f"/workspaces/{workspace}/agents/{agent_id}/publish", body))
+
+    async def published_agents(self, workspace: str) -> list[Agent]:
+        return [Agent.model_validate(agent) for agent in await self._get(f"/workspaces/{workspace}/agents")]
+
+    async def published_agent(self, workspace: str, agent_id: str) -> Agent:
+        """Raises `agent_not_found`, also for one that was never published."""
+        return Agent.model_validate(await self._get(f"/workspaces/{workspace}/agents/{agent_id}"))
+
+    async def agent_version(self, workspace: str, agent_id: str, number: int) -> AgentVersion:
+        return AgentVersion.model_validate(await self._get(f"/workspaces/{workspace}/agents/{agent_id}/versions/{number}"))
+
+    async def passages(self, workspace: str, agent_id: str, number: int) -> list[Passage]:
+        rows = await self._get(f"/workspaces/{workspace}/agents/{agent_id}/versions/{number}/passages")
+        return [Passage.model_validate(row) for row in rows]
+
+    # --- sessions
+
+    async def create_session(self, workspace: str, session_id: str, agent_id: str, metadata: dict[str, str], draft: bool) -> Session:
+        """Raises `agent_not_found`, `no_published_version`. The caller makes the id, so that a repeat creates nothing."""
+        body = {"id": session_id, "agentId": agent_id, "metadata": metadata, "draft": draft}
+        return Session.model_validate(await self._post(f"/workspaces/{workspace}/sessions", body))
+
+    async def sessions(self, workspace: str, query: dict[str, str]) -> dict[str, Any]:
+        """`{"items": [session…], "nextCursor"}`, newest first. `query`: agentId, status, cursor, limit. Raises `invalid_request`."""
+        return await self._page(f"/workspaces/{workspace}/sessions", query)
+
+    async def session(self, workspace: str, session_id: str) -> Session:
+        return Session.model_validate(await self._get(f"/workspaces/{workspace}/sessions/{session_id}"))
+
+    async def messages(self, workspace: str, session_id: str, query: dict[str, str]) -> dict[str, Any]:
+        """`{"items": [public message…], "nextCursor"}`. `query`: cursor, limit, order. Raises `session_not_found`, `invalid_request`."""
+        return await self._page(f"/workspaces/{workspace}/sessions/{session_id}/messages", query)
+
+    async def end_session(self, workspace: str, session_id: str, reason: str = "api") -> Session:
+        """Idempotent. An active turn is cancelled; its partial answer is kept."""
+        return Session.model_validate(await self._post(f"/workspaces/{workspace}/sessions/{session_id}/end", {"reason": reason}))
+
+    async def delete_session(self, workspace: str, session_id: str) -> None:
+        """Idempotent for a session that existed; raises `session_not_found` for one that never did."""
+        await self._call("DELETE", f"/workspaces/{workspace}/sessions/{session_id}")
+
+    # --- turns
+
+    async def admit(self, workspace: str, turn: AdmitTurn) -> AdmittedTurn:
+        """Makes the turn durable (majority, journaled).
+
+        Raises `session_not_found`, `session_ended`, `turn_in_progress` (member `activeTurnId`), `idempotency_mismatch`,
+        `gone`, and for completions `model_not_found`.
+        """
+        return AdmittedTurn.model_validate(await self._post(f"/workspaces/{workspace}/turns", turn.wire()))
+
+    async def turn(self, workspace: str, turn_id: str) -> StoredTurn:
+        """Majority-read. Raises `turn_not_found`."""
+        return StoredTurn.model_validate(await self._get(f"/workspaces/{workspace}/turns/{turn_id}"))
+
+    async def turn_states(self, turns: Sequence[tuple[str, str]]) -> list[Turn | None]:
+        """Of many (workspace, turn id) at once, in their order; None for one that is not there (any more)."""
+        body = {"turns": [{"workspace": workspace, "turnId": turn_id} for workspace, turn_id in turns]}
+        return [Turn.model_validate(row) if row else None for row in await self._post("/turns/states", body)]
+
+    async def claim(self, workspace: str, turn_id: str, claim: ClaimTurn) -> ClaimedTurn:
+        """Raises the attempt while the lease in Redis names `claim_id`; the same claim again gets the same attempt."""
+        return ClaimedTurn.model_validate(await self._post(f"/workspaces/{workspace}/turns/{turn_id}/claim", claim.wire()))
+
+    async def release(self, workspace: str, turn_id: str, attempt: int) -> None:
+        """A drain hands the turn back: this attempt does not count as a try."""
+        await self._post(f"/workspaces/{workspace}/turns/{turn_id}/release", {"attempt": attempt})
+
+    async def begin_call(self, workspace: str, turn_id: str, attempt: int, call_key: str) -> bool:
+        """Records a never-retry tool call before it is made. False: this attempt no longer owns the turn; do not call."""
+        body = {"attempt": attempt, "callKey": call_key}
+        answer = await self._post(f"/workspaces/{workspace}/turns/{turn_id}/calls", body)
+        return bool(answer["recorded"])
+
+    async def cancel(self, workspace: str, turn_id: str) -> Turn:
+        """Idempotent. The turn as it stands after the wish was recorded; it may still be running."""
+        return Turn.model_validate(await self._post(f"/workspaces/{workspace}/turns/{turn_id}/cancel", {}))
+
+    # --- plumbing
+
+    async def ready(self) -> None:
+        """Raises unless a history answers that it is ready."""
+        await self._get("/readyz")
+
+    async def _get(self, path: str, query: dict[str, str] | None = None) -> Any:
+        return await self._call("GET", path, None, query)
+
+    async def _page(self, path: str, query: dict[str, str]) -> dict[str, Any]:
+        page: dict[str, Any] = await self._get(path, query)
+        return page
+
+    async def _post(self, path: str, body: Any) -> Any:
+        return await self._call("POST", path, body)
+
+    async def _call(self, method: str, path: str, body: Any = None, query: dict[str, str] | None = None) -> Any:
+        raw = orjson.dumps(body) if body is not None else None
+        for attempt in range(2):
+            try:
+                return await self._exchange(self._urls[self._preferred], method, path, raw, query)
+            except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
+                self._preferred = (self._preferred + 1) % len(self._urls)
+                if attempt:
+                    break
+            except TimeoutError:
+                # The other histories stand before the same store; but the next call should not wait for this one again.
+                self._preferred = (self._preferred + 1) % len(self._urls)
+                break
+        raise ApiError(Code.DEPENDENCY_UNAVAILABLE, "The history service does not answer.")
+
+    async def _exchange(self, base: str, method: str, path: str, raw: bytes | None, query: dict[str, str] | None) -> Any:
+        assert self._session is not None, "use the client inside `async with`"
+        async with self._session.request(method, base + path, data=raw, params=query) as response:
+            payload = await response.read()
+        value = orjson.loads(payload) if payload else None
+        if response.status >= 400:
+            raise ApiError.from_problem(value if isinstance(value, dict) else {})
+        return value

@@ -1,0 +1,61 @@
+"""JSON lines on standard output, one event each. No prompts, answers or keys: what looks like a key is blotted out."""
+
+import logging
+import re
+import sys
+from typing import Any, TextIO
+
+import orjson
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger
+
+_KEY = re.compile(r"parley_(sk|pk)_[A-Za-z0-9_\-]+|Bearer\s+[A-Za-z0-9._\-]+")
+
+
+def _blot(value: Any) -> Any:
+    return _KEY.sub("[redacted]", value) if isinstance(value, str) else value
+
+
+def redact(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Last before rendering, so that it also sees what other libraries log and the text of exceptions."""
+    return {name: _blot(value) for name, value in event.items()}
+
+
+class _Output(logging.StreamHandler[TextIO]):
+    """The standard library's records (aiohttp, arq, asyncio) in the same shape as ours."""
+
+
+def configure(service: str, level: str) -> None:
+    """Once per process, before anything logs."""
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    ending: list[Any] = [
+        structlog.processors.format_exc_info,
+        redact,
+        structlog.processors.JSONRenderer(serializer=lambda event, **_: orjson.dumps(event, default=str).decode()),
+    ]
+    structlog.configure(
+        processors=[*shared, *ending],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(service=service)
+    handler = _Output(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *ending]
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(threshold, logging.WARNING))
+
+
+def get_logger() -> FilteringBoundLogger:
+    logger: FilteringBoundLogger = structlog.get_logger()
+    return logger

@@ -1,0 +1,5 @@
+"""Metrics that more than one service counts."""
+
+from prometheus_client import Counter
+
+FENCED_WRITES = Counter("parley_fenced_writes_total", "Writes refused because a later attempt owns the turn", ["where"])

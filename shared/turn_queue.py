@@ -1,0 +1,474 @@
+"""The turn queue: arq with a lease. A producer that enqueues in one round trip, and a worker that starts jobs when they come,
+holds them by short renewed leases and survives outages.
+
+On Redis, under the queue's name: a sorted set of waiting jobs (score: not before, ms), one of running jobs (score: the lease's
+end, ms), the holder of each lease, and the first score of each running job. So a poll sees only what can be claimed, and a dead
+worker's jobs become claimable by themselves when their lease lapses. All clocks are Redis TIME. A finished turn goes into the
+outbox stream by the same script that removes its job: the two can never disagree.
+"""
+
+import asyncio
+import os
+import socket
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import orjson
+from arq.connections import ArqRedis
+from arq.constants import job_key_prefix
+from arq.jobs import deserialize_job_raw, serialize_job
+from arq.utils import timestamp_ms
+from arq.worker import Worker, func
+from prometheus_client import Counter, Gauge
+from redis.exceptions import RedisError
+
+from shared.connections import connection_pool
+from shared.contracts.jobs import RunTurn
+from shared.contracts.turns import FinishedTurn
+from shared.log import get_logger
+
+if TYPE_CHECKING:
+    from arq.typing import WorkerCoroutine
+
+log = get_logger()
+
+QUEUE = "parley:turns"
+OUTBOX = "turns.finished"
+GROUP = "history"
+RUN_TURN = "run_turn"
+
+FALLBACK_POLL_S = 1.0
+# Small, so that a burst is shared by all who wait for a token and not swallowed by the first.
+CLAIM_BATCH = 4
+OUTAGE_PAUSE_S = 0.2
+LAST_WORDS_S = 5.0
+
+RUNNING = Gauge("parley_turns_running", "Turns that this worker runs")
+LEASES_LOST = Counter("parley_leases_lost_total", "Turns whose lease this worker lost")
+
+# Every script gets the same keys in the same order, so that one prelude names them all.
+_KEYS = (QUEUE, f"{QUEUE}:running", f"{QUEUE}:leases", f"{QUEUE}:since", f"{QUEUE}:finished", f"{QUEUE}:wake", OUTBOX)
+_PRELUDE = """
+local waiting, running, leases, since, finished, wake, outbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function job_key(id) return 'JOB_KEY' .. id end
+local function wake_one() redis.call('LPUSH', wake, '') redis.call('LTRIM', wake, 0, 999) end
+local function forget(id)
+  redis.call('ZREM', waiting, id) redis.call('ZREM', running, id)
+  redis.call('HDEL', leases, id) redis.call('HDEL', since, id) redis.call('DEL', job_key(id))
+end
+""".replace("JOB_KEY", job_key_prefix)
+
+# id, job → the number of jobs waiting before it
+_ENQUEUE = """
+local id = ARGV[1]
+if not redis.call('ZSCORE', running, id) and not redis.call('ZSCORE', waiting, id) and redis.call('HEXISTS', finished, id) == 0 then
+  redis.call('SET', job_key(id), ARGV[2])
+  redis.call('ZADD', waiting, now, id)
+  wake_one()
+end
+return redis.call('ZRANK', waiting, id) or 0
+"""
+
+# lease_ms, worker, first claim number, how many, lapsed ones too → (id, job, claim id) each
+_CLAIM = """
+local claimed, number = {}, tonumber(ARGV[3])
+local function take(id)
+  local job = redis.call('GET', job_key(id))
+  if not job then return forget(id) end
+  local claim = ARGV[2] .. ':' .. number
+  number = number + 1
+  redis.call('HSET', leases, id, claim)
+  redis.call('ZADD', running, now + ARGV[1], id)
+  claimed[#claimed + 1] = {id, job, claim}
+end
+if ARGV[5] == '1' then
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', running, '-inf', now, 'LIMIT', 0, ARGV[4])) do take(id) end
+end
+local room = ARGV[4] - #claimed
+if room > 0 then
+  local due = redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'WITHSCORES', 'LIMIT', 0, room)
+  for i = 1, #due, 2 do
+    redis.call('ZREM', waiting, due[i])
+    redis.call('HSET', since, due[i], due[i + 1])
+    take(due[i])
+  end
+end
+return claimed
+"""
+
+# lease_ms, then id and claim id each → the ids that this worker does not hold
+_RENEW = """
+local lost = {}
+for i = 2, #ARGV, 2 do
+  if redis.call('HGET', leases, ARGV[i]) == ARGV[i + 1] then redis.call('ZADD', running, now + ARGV[1], ARGV[i])
+  else lost[#lost + 1] = ARGV[i] end
+end
+return lost
+"""
+
+# lease_ms, id, claim id, job → 1 when the lease is ours again. Only a flush leaves a running job without any holder.
+_RESTORE = """
+local id = ARGV[2]
+local holder = redis.call('HGET', leases, id)
+if holder and holder ~= ARGV[3] or redis.call('HEXISTS', finished, id) == 1 then return 0 end
+redis.call('SET', job_key(id), ARGV[4])
+redis.call('HSET', since, id, redis.call('ZSCORE', waiting, id) or redis.call('HGET', since, id) or now)
+redis.call('ZREM', waiting, id)
+redis.call('HSET', leases, id, ARGV[3])
+redis.call('ZADD', running, now + ARGV[1], id)
+return 1
+"""
+
+# id, claim id, workspace, finished turn → 0 when another worker holds the lease or the turn waits for one
+_FINISH = """
+local id = ARGV[1]
+if redis.call('HEXISTS', finished, id) == 1 then return 1 end
+local holder = redis.call('HGET', leases, id)
+if holder ~= ARGV[2] and (holder or redis.call('ZSCORE', waiting, id)) then return 0 end
+redis.call('HSET', finished, id, redis.call('XADD', outbox, '*', 'turn', id, 'workspace', ARGV[3], 'body', ARGV[4]))
+forget(id)
+return 1
+"""
+
+# id, claim id, delay_ms → 1 when it was ours to hand back
+_HAND_BACK = """
+local id = ARGV[1]
+if redis.call('HGET', leases, id) ~= ARGV[2] then return 0 end
+local first = redis.call('HGET', since, id) or now
+redis.call('ZREM', running, id) redis.call('HDEL', leases, id) redis.call('HDEL', since, id)
+if ARGV[3] == '0' then redis.call('ZADD', waiting, first, id) wake_one() else redis.call('ZADD', waiting, now + ARGV[3], id) end
+return 1
+"""
+
+_DROP = "if redis.call('HGET', leases, ARGV[1]) == ARGV[2] then forget(ARGV[1]) end return 1"
+_FORGET = "forget(ARGV[1]) return 1"
+
+# ids → those with neither a job nor an outbox entry
+_MISSING = """
+local out = {}
+for _, id in ipairs(ARGV) do
+  if not redis.call('ZSCORE', running, id) and not redis.call('ZSCORE', waiting, id) and redis.call('HEXISTS', finished, id) == 0 then
+    out[#out + 1] = id
+  end
+end
+return out
+"""
+
+_HOLDER = """
+local ends = redis.call('ZSCORE', running, ARGV[1])
+if ends and tonumber(ends) > now then return redis.call('HGET', leases, ARGV[1]) end
+return false
+"""
+
+# group, entry id, turn id. The marker goes only with the entry that set it.
+_SETTLE = """
+redis.call('XACK', outbox, ARGV[1], ARGV[2])
+redis.call('XDEL', outbox, ARGV[2])
+if redis.call('HGET', finished, ARGV[3]) == ARGV[2] then redis.call('HDEL', finished, ARGV[3]) end
+return 1
+"""
+
+_BACKLOG = """
+local oldest = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')
+return {redis.call('ZCARD', waiting), oldest[2] and math.max(0, now - oldest[2]) or 0}
+"""
+
+
+def _dump(job: dict[str, Any]) -> bytes:
+    return orjson.dumps(job)
+
+
+class TurnQueue(ArqRedis):
+    """arq's client, with enqueueing that is one atomic round trip and wakes a worker.
+
+    Every method raises redis' RedisError or OSError while the queue Redis is away; every one may be repeated.
+    """
+
+    @classmethod
+    def connect(cls, url: str) -> Self:
+        """Opens nothing before the first command."""
+        pool = connection_pool(url)
+        return cls(pool, job_serializer=_dump, job_deserializer=orjson.loads, default_queue_name=QUEUE)
+
+    async def run_script(self, body: str, *arguments: str | bytes | float) -> Any:
+        """One of this module's scripts, on the queue's keys."""
+        scripts: dict[str, Any] = self.__dict__.setdefault("_scripts", {})
+        script = scripts.get(body) or scripts.setdefault(body, self.register_script(_PRELUDE + body))
+        return await script(_KEYS, arguments)
+
+    async def aclose(self, close_connection_pool: bool | None = True) -> None:
+        """The pool is ours: close it too."""
+        await super().aclose(close_connection_pool)
+
+    async def enqueue(self, job: RunTurn) -> int:
+        """How many jobs wait before it. A turn that has a job, or whose result is in the outbox, is left as it is."""
+        return int(await self.run_script(_ENQUEUE, job.turn_id, self._serialize(job)))
+
+    def _serialize(self, job: RunTurn) -> bytes:
+        return serialize_job(RUN_TURN, tuple(job), {}, None, timestamp_ms(), serializer=self.job_serializer)
+
+    async def position(self, turn_id: str) -> int | None:
+        """How many jobs wait before it; None when it does not wait."""
+        rank = await self.zrank(QUEUE, turn_id)
+        return None if rank is None else int(rank)
+
+    async def holder(self, turn_id: str) -> str | None:
+        """The claim id that holds the turn's unexpired lease."""
+        holder = await self.run_script(_HOLDER, turn_id)
+        return holder.decode() if holder else None
+
+    async def missing(self, turn_ids: Sequence[str]) -> list[str]:
+        """Those of the turns that have neither a job nor a result in the outbox."""
+        return [turn_id.decode() for turn_id in await self.run_script(_MISSING, *turn_ids)] if turn_ids else []
+
+    async def settle(self, entry_id: bytes, turn_id: str) -> None:
+        """An outbox entry is dealt with: acknowledged and removed, with its marker."""
+        await self.run_script(_SETTLE, GROUP, entry_id, turn_id)
+
+    async def forget(self, turn_id: str) -> None:
+        """Removes the job of a turn that has been ended without its worker."""
+        await self.run_script(_FORGET, turn_id)
+
+    async def ring(self, turn_id: str) -> None:
+        """Tells whoever runs the turn that its cancellation was asked for. A lost ring is repeated by the sweep."""
+        await self.publish(f"{QUEUE}:control", turn_id)
+
+    async def backlog(self) -> tuple[int, float]:
+        """Waiting jobs, and for how long the oldest has waited, in seconds."""
+        count, age_ms = await self.run_script(_BACKLOG)
+        return int(count), int(age_ms) / 1000
+
+
+class LeasedJob:
+    """A claimed turn. Whoever runs it settles it by exactly one of `finish`, `hand_back` and `drop`.
+
+    When the lease is lost the running task is cancelled: then another worker has the turn, and nothing more may be written.
+    """
+
+    def __init__(self, queue: TurnQueue, job: RunTurn, claim_id: str, payload: bytes) -> None:
+        self.job = job
+        self.claim_id = claim_id
+        self.payload = payload
+        self.cancelled = asyncio.Event()
+        self.must_stop = asyncio.Event()
+        self.settled = False
+        self._queue = queue
+
+    async def finish(self, turn: FinishedTurn) -> bool:
+        """Puts the result into the outbox and removes the job, at once. False: another worker has the turn by now.
+
+        Waits for as long as Redis is away: the result exists nowhere else.
+        """
+        body = orjson.dumps(turn.wire())
+        return bool(await self._settle(_FINISH, self.job.workspace, body))
+
+    async def hand_back(self, delay_s: float = 0.0) -> None:
+        """Another worker may have it: at once and in its old place, or after the delay."""
+        await self._settle(_HAND_BACK, str(int(delay_s * 1000)))
+
+    async def drop(self) -> None:
+        """There is nothing to do for this turn."""
+        await self._settle(_DROP)
+
+    async def _settle(self, script: str, *arguments: str | bytes) -> Any:
+        while True:
+            try:
+                answer = await self._queue.run_script(script, self.job.turn_id, self.claim_id, *arguments)
+            except (RedisError, OSError) as error:
+                log.warning("settle_delayed", turn_id=self.job.turn_id, error=type(error).__name__)
+                await asyncio.sleep(OUTAGE_PAUSE_S)
+            else:
+                self.settled = True
+                return answer
+
+
+class LeasedWorker(Worker):
+    """arq's worker, with its polling, starting and running of jobs replaced by leased ones. `run` must never raise."""
+
+    def __init__(
+        self,
+        queue: TurnQueue,
+        run: Callable[[LeasedJob], Awaitable[None]],
+        *,
+        max_turns: int,
+        lease_s: float,
+        drain_s: float,
+        job_timeout_s: float,
+    ) -> None:
+        async def run_turn(_: dict[Any, Any]) -> None:
+            """The name under which arq knows the job; `_run_leased` calls `run` itself."""
+
+        super().__init__(
+            [func(cast("WorkerCoroutine", run_turn), name=RUN_TURN)],
+            queue_name=QUEUE,
+            redis_pool=queue,
+            max_jobs=max_turns,
+            job_timeout=job_timeout_s,
+            poll_delay=0,  # The waiting is in _poll_iteration.
+            keep_result=0,
+            max_tries=2**31,  # history alone judges tries.
+            handle_signals=False,
+            job_serializer=_dump,
+            job_deserializer=orjson.loads,
+        )
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._queue = queue
+        self._run = run
+        self._lease_ms = int(lease_s * 1000)
+        self._heartbeat_s = lease_s / 4
+        self._drain_s = drain_s
+        self._claims: dict[str, LeasedJob] = {}
+        self._claim_number = 0
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._lapsed_from = 0.0
+
+    # --- life
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Runs turns until `stop`, then drains: what does not end within `drain_s` is handed back. Outages end nothing."""
+        loops = [self._forever(loop) for loop in (self._poll, self._take_tokens, self._renew_leases, self._listen_for_rings)]
+        tasks = [asyncio.create_task(loop) for loop in loops]
+        try:
+            await stop.wait()
+            self.allow_pick_jobs = False
+            await self._drain()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _poll(self) -> None:
+        await self.main()
+
+    async def _drain(self) -> None:
+        log.info("draining", running=len(self._claims), drain_s=self._drain_s)
+        for patience_s in (self._drain_s, LAST_WORDS_S):
+            if running := list(self.tasks.values()):
+                await asyncio.wait(running, timeout=patience_s)
+            for job in self._claims.values():
+                job.must_stop.set()
+        # Whatever still runs is cut off; its lease lapses, and another worker takes the turn over.
+        for task in list(self.tasks.values()):
+            task.cancel()
+        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+
+    async def _forever(self, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """A loop that an outage of Redis interrupts but does not end."""
+        while True:
+            try:
+                return await loop()
+            except (RedisError, OSError) as error:
+                log.warning("queue_unreachable", loop=loop.__name__, error=type(error).__name__)
+                # The others could not renew either: let them do so before their turns count as abandoned.
+                self._lapsed_from = self.loop.time() + 2 * self._heartbeat_s
+                await asyncio.sleep(OUTAGE_PAUSE_S)
+                self._wake.set()
+
+    async def _take_tokens(self) -> None:
+        """Blocks on the wake-up list, only while there is room. A token is a hint; the poll is the fallback."""
+        while self.allow_pick_jobs:
+            if self.job_counter >= self.max_jobs:
+                self._room.clear()
+                await self._room.wait()
+            if await cast("Awaitable[Any]", self._queue.blpop([f"{QUEUE}:wake"], timeout=2)):
+                await self._use_token()
+
+    async def _use_token(self) -> None:
+        if self.allow_pick_jobs:
+            self._wake.set()
+        else:
+            await cast("Awaitable[Any]", self._queue.lpush(f"{QUEUE}:wake", ""))  # It was meant for one who still takes jobs.
+
+    async def _listen_for_rings(self) -> None:
+        async with self._queue.pubsub(ignore_subscribe_messages=True) as channel:
+            await channel.subscribe(f"{QUEUE}:control")
+            while True:
+                message = await channel.get_message(timeout=2.0)
+                if message is not None and (job := self._claims.get(message["data"].decode())) is not None:
+                    job.cancelled.set()
+
+    async def _renew_leases(self) -> None:
+        while True:
+            started = self.loop.time()
+            await self._renew()
+            await asyncio.sleep(max(0.05, self._heartbeat_s - (self.loop.time() - started)))
+
+    async def _renew(self) -> None:
+        held = dict(self._claims)
+        if not held:
+            return
+        pairs = [text for turn_id, job in held.items() for text in (turn_id, job.claim_id)]
+        for lost in await self._queue.run_script(_RENEW, self._lease_ms, *pairs):
+            job = held[lost.decode()]
+            if self._claims.get(job.job.turn_id) is job and not job.settled:
+                await self._restore(job)
+
+    async def _restore(self, job: LeasedJob) -> None:
+        turn_id = job.job.turn_id
+        if await self._queue.run_script(_RESTORE, self._lease_ms, turn_id, job.claim_id, job.payload):
+            log.warning("lease_restored", turn_id=turn_id)
+        elif (task := self.job_tasks.get(turn_id)) is not None and self._claims.get(turn_id) is job and not job.settled:
+            LEASES_LOST.inc()
+            log.warning("lease_lost", turn_id=turn_id)
+            task.cancel()
+
+    # --- arq's steps, replaced
+
+    async def _poll_iteration(self) -> None:
+        """Waits for a token or the fallback interval, then claims what there is room for."""
+        # Not wait_for: before Python 3.12 it swallows a cancellation that comes together with the result.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FALLBACK_POLL_S):
+                await self._wake.wait()
+        self._wake.clear()
+        room = min(CLAIM_BATCH, self.max_jobs - self.job_counter)
+        if not self.allow_pick_jobs or room <= 0:
+            return
+        lapsed = "1" if self.loop.time() >= self._lapsed_from else "0"
+        number, self._claim_number = self._claim_number, self._claim_number + room
+        claimed = await self._queue.run_script(_CLAIM, self._lease_ms, self.name, number, room, lapsed)
+        for turn_id, payload, claim_id in claimed:
+            self._start(turn_id.decode(), payload, claim_id.decode())
+        if len(claimed) == room:
+            self._wake.set()
+
+    def _start(self, turn_id: str, payload: bytes, claim_id: str) -> None:
+        self.job_counter += 1
+        RUNNING.inc()
+        _, arguments, _, _, _ = deserialize_job_raw(payload, deserializer=self.job_deserializer)
+        job = LeasedJob(self._queue, RunTurn(*arguments), claim_id, payload)
+        self._claims[turn_id] = job
+        # A turn that this worker lost may come back to it while the cancelled run still winds up: keep both tasks.
+        task = self.loop.create_task(self._run_leased(job))
+        self.tasks[claim_id] = self.job_tasks[turn_id] = task
+        task.add_done_callback(lambda done: self._ended(job, done))
+
+    async def _run_leased(self, job: LeasedJob) -> None:
+        try:
+            async with asyncio.timeout(self.job_timeout_s):
+                await self._run(job)
+        except TimeoutError:
+            log.error("job_overran", turn_id=job.job.turn_id)
+        except Exception:
+            log.exception("job_failed", turn_id=job.job.turn_id)
+        if not job.settled:
+            await job.hand_back(1.0)
+
+    def _ended(self, job: LeasedJob, task: asyncio.Task[None]) -> None:
+        turn_id = job.job.turn_id
+        del self.tasks[job.claim_id]
+        if self._claims.get(turn_id) is job:
+            del self._claims[turn_id]
+            del self.job_tasks[turn_id]
+        self.job_counter -= 1
+        RUNNING.dec()
+        self.jobs_complete += 1
+        self._room.set()
+        self._wake.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("job_crashed", turn_id=turn_id, error=type(error).__name__)

@@ -1,0 +1,55 @@
+"""Stores that the whole test run shares: started once, emptied for each test, ended by pid."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+import pytest
+from redis.asyncio import Redis
+
+from deploy.stores import Server, start_mongodb, start_redis
+
+Condition = Callable[[], Awaitable[object] | object]
+
+
+async def eventually(condition: Condition, *, within_s: float = 10.0, what: str = "the condition") -> None:
+    """Waits for a condition with a deadline: no test sleeps and hopes."""
+    deadline = time.monotonic() + within_s
+    while True:
+        found = condition()
+        if isinstance(found, Awaitable):
+            found = await found
+        if found:
+            return
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not hold within {within_s} s")
+        await asyncio.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = start_redis(tmp_path_factory.mktemp("redis"), debug_commands=True)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def mongodb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = start_mongodb(tmp_path_factory.mktemp("mongodb"), test_commands=True)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def redis_url(redis_server: Server) -> AsyncIterator[str]:
+    """An empty Redis: the one of PARLEY_TEST_REDIS_URL where that is set, else our own."""
+    url = os.environ.get("PARLEY_TEST_REDIS_URL", redis_server.url)
+    async with Redis.from_url(url) as client:
+        await client.flushdb()
+        yield url
+
+
+@pytest.fixture
+def mongodb_uri(mongodb_server: Server) -> str:
+    return os.environ.get("PARLEY_TEST_MONGODB_URI", mongodb_server.url)

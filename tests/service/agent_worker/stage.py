@@ -1,0 +1,233 @@
+"""The stage of the worker's tests: a fake history with the real signature, servers on loopback, a look at the log and the outbox."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from deploy.processes import free_port
+from services.agent_worker.agents import AgentCache
+from services.agent_worker.attempt import Parts
+from services.agent_worker.knowledge.fts5 import Fts5Retriever
+from services.agent_worker.model import Models, Timeouts
+from services.agent_worker.run_turn import TurnRunner
+from services.agent_worker.settings import Upstream
+from services.agent_worker.tools.http import HttpTools, ToolPolicy
+from shared.contracts.agents import AgentConfig, AgentVersion, Passage
+from shared.contracts.errors import ApiError, Code
+from shared.contracts.frames import BEGINNING, data_of, event_of
+from shared.contracts.jobs import RunTurn
+from shared.contracts.sessions import TurnMessage
+from shared.contracts.turns import ClaimedTurn, ClaimTurn, FinishedTurn
+from shared.history_client import HistoryClient
+from shared.ids import new_id
+from shared.run_log import LogWriter, RunLogs
+from shared.turn_queue import OUTBOX, LeasedWorker, TurnQueue
+from tests.conftest import eventually
+
+
+@dataclass
+class FakeTurn:
+    """A turn document, as far as a worker touches it."""
+
+    agent: AgentConfig
+    number: int = 1
+    context: tuple[TurnMessage, ...] = ()
+    input: tuple[TurnMessage, ...] = ()
+    attempt: int = 0
+    tries: int = 0
+    claims: dict[str, int] = field(default_factory=dict)
+    terminal: bool = False
+    cancel_requested: bool = False
+    begun: list[str] = field(default_factory=list)
+    remaining_s: float = 30.0
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+class FakeHistory(HistoryClient):
+    """`away` makes every call fail as an unreachable history does."""
+
+    def __init__(self) -> None:
+        super().__init__(["http://127.0.0.1:9"], "token")
+        self.turns: dict[str, FakeTurn] = {}
+        self.shelf: list[Passage] = []
+        self.away = False
+        self.claims_seen: list[ClaimTurn] = []
+        self.released: list[int] = []
+
+    def _turn(self, turn_id: str) -> FakeTurn:
+        if self.away:
+            raise ApiError(Code.DEPENDENCY_UNAVAILABLE)
+        if turn_id not in self.turns:
+            raise ApiError(Code.TURN_NOT_FOUND)
+        return self.turns[turn_id]
+
+    async def claim(self, workspace: str, turn_id: str, claim: ClaimTurn) -> ClaimedTurn:
+        turn = self._turn(turn_id)
+        self.claims_seen.append(claim)
+        if turn.terminal:
+            return ClaimedTurn(run=False)
+        if claim.claim_id not in turn.claims:
+            turn.attempt += 1
+            turn.tries += 1
+            turn.claims[claim.claim_id] = turn.attempt
+        version = AgentVersion(agent_id="agt_1", number=turn.number, config=turn.agent, passage_count=len(self.shelf))
+        return ClaimedTurn(
+            run=True,
+            attempt=turn.claims[claim.claim_id],
+            agent_id="agt_1",
+            agent_version=turn.number,
+            agent=None if claim.knows_agent else version,
+            session_id="ses_1",
+            context=turn.context,
+            input=turn.input,
+            cancel_requested=turn.cancel_requested,
+            begun_calls=tuple(turn.begun),
+            waited_ms=5,
+            remaining_s=turn.remaining_s,
+            **turn.more,
+        )
+
+    async def release(self, workspace: str, turn_id: str, attempt: int) -> None:
+        self._turn(turn_id).tries -= 1
+        self.released.append(attempt)
+
+    async def begin_call(self, workspace: str, turn_id: str, attempt: int, call_key: str) -> bool:
+        turn = self._turn(turn_id)
+        if attempt != turn.attempt:
+            return False
+        turn.begun.append(call_key)
+        return True
+
+    async def passages(self, workspace: str, agent_id: str, number: int) -> list[Passage]:
+        if self.away:
+            raise ApiError(Code.DEPENDENCY_UNAVAILABLE)
+        return self.shelf
+
+
+@dataclass
+class Ended:
+    """What became of a turn: its result in the outbox and its frames in the log."""
+
+    turn: FinishedTurn
+    frames: list[tuple[str, dict[str, Any]]]
+
+    @property
+    def events(self) -> list[str]:
+        """Runs of deltas count as one: how many there are is a matter of timing."""
+        names = [event for event, _ in self.frames]
+        return [name for at, name in enumerate(names) if name != "delta" or names[at - 1] != "delta"]
+
+    @property
+    def text(self) -> str:
+        """What a client shows: everything before the last restart is dropped."""
+        text = ""
+        for event, data in self.frames:
+            text = "" if event == "restarted" else text + data["text"] if event == "delta" else text
+        return text
+
+    def data(self, event: str) -> list[dict[str, Any]]:
+        return [data for name, data in self.frames if name == event]
+
+
+class Stage:
+    """One Redis, one fake history, any number of workers."""
+
+    def __init__(self, redis_url: str, model_url: str, history: FakeHistory, queue: TurnQueue, logs: RunLogs) -> None:
+        self.redis_url = redis_url
+        self.model_url = model_url
+        self.history = history
+        self.queue = queue
+        self.logs = logs
+
+    def agent(self, model: str = "scripted/tokens=8,text=echo", **given: Any) -> AgentConfig:
+        return AgentConfig.model_validate({"name": "Mia", "instructions": "Be kind.", "model": {"name": model}, **given})
+
+    def tool(self, name: str = "count", query: str = "", **given: Any) -> dict[str, Any]:
+        return {"name": name, "url": f"{self.model_url}/tools/{name}{query}", **given}
+
+    async def post(self, agent: AgentConfig, text: str = "Hello?", **given: Any) -> RunTurn:
+        """A turn is admitted and enqueued."""
+        message = TurnMessage(id=new_id("msg"), role="user", content=text, created_at=datetime.now(UTC))
+        job = RunTurn("acme", new_id("trn"), "agt_1", given.get("number", 1))
+        self.history.turns[job.turn_id] = FakeTurn(agent, input=(message,), **given)
+        await self.queue.enqueue(job)
+        return job
+
+    @asynccontextmanager
+    async def worker(
+        self,
+        *,
+        lease_s: float = 1.0,
+        drain_s: float = 5.0,
+        policy: ToolPolicy | None = None,
+    ) -> AsyncIterator[asyncio.Event]:
+        """The real leased worker and runner, with the upstream `default` at the demo model. Set the event to drain it."""
+        host = self.model_url.removeprefix("http://")
+        timeouts = Timeouts(connect_s=1.0, first_token_s=2.0, token_s=1.0)
+        queue, stop = TurnQueue.connect(self.redis_url), asyncio.Event()
+        async with (
+            Models({"default": Upstream(base_url=f"{self.model_url}/v1")}, timeouts) as models,
+            HttpTools(policy or ToolPolicy(allowed_hosts=frozenset({host}))) as tools,
+            LogWriter([self.redis_url], ttl_s=600) as logs,
+        ):
+            retriever = Fts5Retriever(lambda version: self.history.passages(*version))
+            parts = Parts(history=self.history, models=models, tools=tools, retriever=retriever, logs=logs, agents=AgentCache())
+            worker = LeasedWorker(queue, TurnRunner(parts), max_turns=50, lease_s=lease_s, drain_s=drain_s, job_timeout_s=60)
+            serving = asyncio.create_task(worker.serve(stop))
+            try:
+                yield stop
+            finally:
+                stop.set()
+                await serving
+                await retriever.close()
+                await queue.aclose()
+
+    async def outbox(self) -> dict[str, FinishedTurn]:
+        rows = await self.queue.xrange(OUTBOX)
+        return {row[b"turn"].decode(): FinishedTurn.model_validate(orjson.loads(row[b"body"])) for _, row in rows}
+
+    async def frames(self, job: RunTurn) -> list[tuple[str, dict[str, Any]]]:
+        rows = await self.logs.read(job.workspace, job.turn_id, BEGINNING, 10_000)
+        return [(event_of(body), data_of(body)) for _, body in rows]
+
+    async def ended(self, job: RunTurn, *, within_s: float = 15.0) -> Ended:
+        async def is_finished() -> bool:
+            return job.turn_id in await self.outbox()
+
+        await eventually(is_finished, within_s=within_s, what="the turn's end")
+        finished = (await self.outbox())[job.turn_id]
+        rows = await self.logs.read(job.workspace, job.turn_id, BEGINNING, 10_000)
+        last = rows[-1][0] if rows else BEGINNING
+        if last.attempt == finished.attempt:
+            assert finished.last_seq == last.seq
+        return Ended(finished, [(event_of(body), data_of(body)) for _, body in rows])
+
+    async def shows(self, job: RunTurn, event: str) -> None:
+        """Waits until the log holds such a frame."""
+
+        async def has_it() -> bool:
+            return any(name == event for name, _ in await self.frames(job))
+
+        await eventually(has_it, what=f"a {event} frame")
+
+
+@asynccontextmanager
+async def serving(*routes: web.RouteDef, app: web.Application | None = None) -> AsyncIterator[str]:
+    """A server on a free port of 127.0.0.1; the base URL. A client that goes away cancels its handler."""
+    if app is None:
+        app = web.Application()
+        app.add_routes(routes)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.2)
+    await runner.setup()
+    port = free_port()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,289 @@
+"""History as the gateway sees it, in memory and with the real signatures; and a player of the worker's part."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+from pydantic import SecretStr
+
+from services.gateway.agent_rules import AgentRules
+from services.gateway.app import create_app
+from services.gateway.auth import KeyCache
+from services.gateway.departures import Departures
+from services.gateway.hub import Hub
+from services.gateway.limits import Limits
+from services.gateway.parts import Parts
+from services.gateway.protocol import PublicRunner
+from services.gateway.pulse import Pulse
+from services.gateway.settings import GatewaySettings
+from shared.contracts.agents import Agent, AgentConfig, AgentVersion, ModelChoice
+from shared.contracts.errors import ApiError, Code
+from shared.contracts.frames import FrameId, frame_body
+from shared.contracts.keys import Principal, Scope, digest_of, new_secret
+from shared.contracts.sessions import Session, ToolCall, TurnMessage
+from shared.contracts.turns import AdmitTurn, AdmittedTurn, StoredTurn, Turn, Usage, terminal_frame
+from shared.history_client import HistoryClient
+from shared.ids import new_id
+from shared.run_log import LogWriter, RunLogs, TurnWriter
+from shared.turn_queue import TurnQueue
+
+WORKSPACE = "ws_one"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class FakeHistory(HistoryClient):
+    """Keeps everything in dictionaries; `down` answers like a history that is away."""
+
+    def __init__(self, logs: RunLogs) -> None:
+        super().__init__(["http://127.0.0.1:1"], "token")
+        self.down = False
+        self.key_lookups = 0
+        self.principals: dict[str, Principal] = {}
+        self.versions: dict[str, AgentConfig] = {}
+        self.kept_sessions: dict[tuple[str, str], Session] = {}
+        self.turns: dict[str, StoredTurn] = {}
+        self.orders: dict[str, AdmitTurn] = {}
+        self.owners: dict[str, str] = {}
+        self.cancelled: list[str] = []
+        self._logs = logs
+
+    def _check(self) -> None:
+        if self.down:
+            raise ApiError(Code.DEPENDENCY_UNAVAILABLE)
+
+    def key(self, *scopes: Scope, workspace: str = WORKSPACE, **more: Any) -> str:
+        secret = new_secret("test")
+        self.principals[digest_of(secret)] = Principal(key_id=new_id("key"), workspace=workspace, scopes=frozenset(scopes), **more)
+        return secret
+
+    def agent(self, **config: Any) -> str:
+        agent_id = new_id("agt")
+        self.versions[agent_id] = AgentConfig(name="Pizza", model=ModelChoice(name="scripted"), **config)
+        return agent_id
+
+    async def resolve_key(self, digest: str) -> Principal:
+        self.key_lookups += 1
+        await asyncio.sleep(0)
+        self._check()
+        if digest not in self.principals:
+            raise ApiError(Code.INVALID_API_KEY)
+        return self.principals[digest]
+
+    async def published_agents(self, workspace: str) -> list[Agent]:
+        self._check()
+        return [await self.published_agent(workspace, agent_id) for agent_id in self.versions]
+
+    async def published_agent(self, workspace: str, agent_id: str) -> Agent:
+        if agent_id not in self.versions or workspace != WORKSPACE:
+            raise ApiError(Code.AGENT_NOT_FOUND)
+        return Agent(id=agent_id, workspace=workspace, name="Pizza", published_version=1, created_at=now())
+
+    async def agent_version(self, workspace: str, agent_id: str, number: int) -> AgentVersion:
+        return AgentVersion(agent_id=agent_id, number=number, config=self.versions[agent_id])
+
+    async def create_session(self, workspace: str, session_id: str, agent_id: str, metadata: dict[str, str], draft: bool) -> Session:
+        self._check()
+        await self.published_agent(workspace, agent_id)
+        session = Session(id=session_id, agent_id=agent_id, agent_version=1, status="active", metadata=metadata, created_at=now())
+        self.kept_sessions[workspace, session_id] = session
+        return session
+
+    async def sessions(self, workspace: str, query: dict[str, str]) -> dict[str, Any]:
+        if query.get("cursor") == "bad":
+            raise ApiError(Code.INVALID_REQUEST)
+        found = [session.wire() for (owner, _), session in self.kept_sessions.items() if owner == workspace]
+        return {"items": found[: int(query["limit"])], "nextCursor": None}
+
+    async def session(self, workspace: str, session_id: str) -> Session:
+        self._check()
+        if (workspace, session_id) not in self.kept_sessions:
+            raise ApiError(Code.SESSION_NOT_FOUND)
+        return self.kept_sessions[workspace, session_id]
+
+    async def messages(self, workspace: str, session_id: str, query: dict[str, str]) -> dict[str, Any]:
+        await self.session(workspace, session_id)
+        stored = [turn for turn in self.turns.values() if turn.turn.session_id == session_id]
+        items = [message.public(session_id, turn.turn.id) for turn in stored for message in (*turn.input, *turn.output)]
+        return {"items": items, "nextCursor": None}
+
+    async def end_session(self, workspace: str, session_id: str, reason: str = "api") -> Session:
+        session = await self.session(workspace, session_id)
+        ended = session.model_copy(update={"status": "ended", "ended_at": session.ended_at or now(), "ended_reason": "api"})
+        self.kept_sessions[workspace, session_id] = ended
+        return ended
+
+    async def delete_session(self, workspace: str, session_id: str) -> None:
+        await self.session(workspace, session_id)
+        del self.kept_sessions[workspace, session_id]
+
+    async def admit(self, workspace: str, turn: AdmitTurn) -> AdmittedTurn:
+        await asyncio.sleep(0)
+        self._check()
+        earlier = self._earlier(turn)
+        if earlier is not None:
+            return AdmittedTurn(created=False, turn=earlier.turn, user_message_id=earlier.input[-1].id, output=earlier.output)
+        agent_id = await self._answering(workspace, turn)
+        admitted = Turn(id=turn.turn_id, session_id=turn.session_id, status="queued", agent_id=agent_id, agent_version=1, created_at=now())
+        self.orders[turn.turn_id] = turn
+        self.owners[turn.turn_id] = workspace
+        self.turns[turn.turn_id] = StoredTurn(turn=admitted, input=turn.messages, completion=turn.completion)
+        return AdmittedTurn(created=True, turn=admitted, user_message_id=turn.messages[-1].id)
+
+    def _earlier(self, turn: AdmitTurn) -> StoredTurn | None:
+        for turn_id, order in self.orders.items():
+            if turn.idempotency_key is not None and order.idempotency_key == turn.idempotency_key:
+                if order.body_digest != turn.body_digest:
+                    raise ApiError(Code.IDEMPOTENCY_MISMATCH)
+                return self.turns[turn_id]
+        return None
+
+    async def _answering(self, workspace: str, turn: AdmitTurn) -> str:
+        if turn.session_id is None:
+            if turn.agent_id not in self.versions:
+                raise ApiError(Code.MODEL_NOT_FOUND)
+            return str(turn.agent_id)
+        session = await self.session(workspace, turn.session_id)
+        if session.status == "ended":
+            raise ApiError(Code.SESSION_ENDED)
+        for stored in self.turns.values():
+            if stored.turn.session_id == turn.session_id and stored.turn.status in ("queued", "running"):
+                raise ApiError(Code.TURN_IN_PROGRESS, members={"activeTurnId": stored.turn.id})
+        return session.agent_id
+
+    async def turn(self, workspace: str, turn_id: str) -> StoredTurn:
+        self._check()
+        if self.owners.get(turn_id) != workspace:
+            raise ApiError(Code.TURN_NOT_FOUND)
+        return self.turns[turn_id]
+
+    async def turn_states(self, turns: Sequence[tuple[str, str]]) -> list[Turn | None]:
+        self._check()
+        return [self.turns[turn_id].turn if turn_id in self.turns else None for _, turn_id in turns]
+
+    async def cancel(self, workspace: str, turn_id: str) -> Turn:
+        self.cancelled.append(turn_id)
+        return (await self.turn(workspace, turn_id)).turn
+
+    async def ready(self) -> None:
+        self._check()
+
+    # --- what history does with a finished turn
+
+    async def finish(self, turn_id: str, seq: int, output: Sequence[TurnMessage], *, attempt: int = 1, **turn: Any) -> None:
+        """Writes the document, then the terminal frame: in this order, as the real one does."""
+        stored = self.turns[turn_id]
+        values = {"status": "completed", "finish_reason": "stop", "attempt": attempt, "ended_at": now(), "usage": USAGE, **turn}
+        ended = stored.turn.model_copy(update=values)
+        self.turns[turn_id] = stored.model_copy(update={"turn": ended, "output": tuple(output), "last_seq": seq})
+        body = frame_body(*terminal_frame(ended, tuple(output)))
+        await self._logs.append_terminal(self.owners[turn_id], turn_id, FrameId(attempt, seq), body)
+
+
+USAGE = Usage(prompt_tokens=7, completion_tokens=3, total_tokens=10, cached_tokens=2)
+
+
+def said(text: str, calls: Sequence[ToolCall] = ()) -> TurnMessage:
+    return TurnMessage(id=new_id("msg"), role="assistant", content=text or None, tool_calls=tuple(calls) or None, created_at=now())
+
+
+@dataclass
+class Stage:
+    """A running gateway with everything around it."""
+
+    base: str
+    parts: Parts
+    history: FakeHistory
+    writer: LogWriter
+    client: aiohttp.ClientSession
+    agent_id: str
+    key: str
+    runner: PublicRunner
+    pens: dict[str, TurnWriter] = field(default_factory=dict)
+
+    def url(self, path: str) -> str:
+        return f"{self.base}/api/v1{path}"
+
+    async def session(self) -> str:
+        async with self.client.post(self.url("/chat/sessions"), json={"agentId": self.agent_id}) as response:
+            assert response.status == 201, await response.text()
+            session_id: str = (await response.json())["data"]["id"]
+            return session_id
+
+    async def admitted(self, count: int = 1) -> str:
+        """The id of the last turn, once there are so many."""
+        async with asyncio.timeout(5):
+            while len(self.history.turns) < count:
+                await asyncio.sleep(0.005)
+        return list(self.history.turns)[-1]
+
+    def pen(self, turn_id: str, attempt: int = 1) -> TurnWriter:
+        return self.writer.open(self.history.owners[turn_id], turn_id, attempt)
+
+    async def answer(self, turn_id: str, *pieces: str, **turn: Any) -> None:
+        """A worker's whole answer, and its end."""
+        pen = self.pen(turn_id)
+        pen.frame("started", {"turnId": turn_id, "agentId": self.agent_id, "agentVersion": 1, "attempt": 1, "waitMs": 1})
+        for piece in pieces:
+            pen.delta(piece)
+            await pen.flush()
+        await pen.flush()
+        await self.history.finish(turn_id, pen.last_seq + 1, [said("".join(pieces))], **turn)
+
+
+def settings_for(redis_url: str, **more: Any) -> GatewaySettings:
+    return GatewaySettings(internal_token=SecretStr("a-token-of-the-tests"), queue_redis_url=redis_url, key_cache_s=0.3, **more)
+
+
+@asynccontextmanager
+async def stage(redis_url: str, *, private: bool = True, **more: Any) -> AsyncIterator[Stage]:
+    """A gateway on a real AppRunner, as production runs it; its history is the fake."""
+    settings = settings_for(redis_url, **more)
+    logs = RunLogs(settings.stream_urls, keep_s=60)
+    history = FakeHistory(logs)
+    queue = TurnQueue.connect(settings.queue_redis_url)
+    limits = Limits(
+        requests_per_minute=settings.requests_per_minute, streams_per_key=settings.streams_per_key, streams_limit=settings.streams_limit
+    )
+    async with logs, Hub(settings.stream_urls) as hub, Departures() as departures, LogWriter(settings.stream_urls, ttl_s=60) as writer:
+        parts = Parts(
+            settings=settings,
+            history=history,
+            queue=queue,
+            logs=logs,
+            hub=hub,
+            pulse=Pulse(history),
+            keys=KeyCache(history.resolve_key, ttl_s=settings.key_cache_s),
+            limits=limits,
+            agents=AgentRules(history),
+            departures=departures,
+            draining=asyncio.Event(),
+        )
+        runner = PublicRunner(create_app(parts, private=private))
+        async with _served(runner) as base:
+            key = history.key(Scope.CHAT_READ, Scope.CHAT_WRITE)
+            headers = {"Authorization": f"Bearer {key}"}
+            async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=0)) as client:
+                yield Stage(base, parts, history, writer, client, history.agent(), key, runner)
+            parts.drain()
+        await queue.aclose()
+
+
+@asynccontextmanager
+async def _served(runner: PublicRunner) -> AsyncIterator[str]:
+    from aiohttp import web
+
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        yield f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,25 @@
+"""A history for each test, before an empty database and an empty Redis."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from shared.contracts.errors import ApiError
+from tests.conftest import eventually
+from tests.service.history.running import History, running, settings_for
+
+
+async def is_ready(history: History) -> bool:
+    try:
+        await history.client.ready()
+    except ApiError:
+        return False
+    return True
+
+
+@pytest.fixture
+async def history(mongodb_uri: str, redis_url: str) -> AsyncIterator[History]:
+    # The database stays behind: the stand-in takes seconds to drop one, and its directory goes with the test run.
+    async with running(settings_for(mongodb_uri, redis_url)) as started:
+        await eventually(lambda: is_ready(started), within_s=20.0, what="a ready history")
+        yield started

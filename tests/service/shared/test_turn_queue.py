@@ -1,0 +1,319 @@
+"""The leased queue against a real Redis."""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import pytest
+from arq import worker as arq_worker
+from arq.jobs import deserialize_job_raw
+
+from shared.contracts.jobs import RunTurn
+from shared.contracts.turns import FinishedTurn
+from shared.ids import new_id
+from shared.turn_queue import OUTBOX, QUEUE, LeasedJob, LeasedWorker, TurnQueue
+from tests.conftest import eventually
+
+Run = Callable[[LeasedJob], Awaitable[None]]
+
+
+def a_turn() -> RunTurn:
+    return RunTurn("ws", new_id("trn"), "agt", 1)
+
+
+def result_of(job: RunTurn, attempt: int = 1) -> FinishedTurn:
+    return FinishedTurn(workspace=job.workspace, turn_id=job.turn_id, attempt=attempt, status="completed", ended_at=datetime.now(UTC))
+
+
+@pytest.fixture
+async def queue(redis_url: str) -> AsyncIterator[TurnQueue]:
+    queue = TurnQueue.connect(redis_url)
+    yield queue
+    await queue.aclose()
+
+
+@asynccontextmanager
+async def running_worker(
+    redis_url: str, run: Run, *, lease_s: float = 1.0, drain_s: float = 0.2, max_turns: int = 10
+) -> AsyncIterator[asyncio.Event]:
+    """A worker on a client of its own; set the event to drain it."""
+    own, stop = TurnQueue.connect(redis_url), asyncio.Event()
+    worker = LeasedWorker(own, run, max_turns=max_turns, lease_s=lease_s, drain_s=drain_s, job_timeout_s=60)
+    task = asyncio.create_task(worker.serve(stop))
+    try:
+        yield stop
+    finally:
+        stop.set()
+        await task
+        await own.aclose()
+
+
+async def keys_of(queue: TurnQueue, turn_id: str) -> list[str]:
+    return [key.decode() async for key in queue.scan_iter(f"*{turn_id}*")]
+
+
+async def outbox(queue: TurnQueue) -> list[bytes]:
+    return [fields[b"turn"] for _, fields in await queue.xrange(OUTBOX)]
+
+
+async def test_a_job_starts_when_it_comes_and_its_result_replaces_it(queue: TurnQueue, redis_url: str) -> None:
+    job = a_turn()
+
+    async def run(leased: LeasedJob) -> None:
+        assert leased.job == job
+        assert await leased.finish(result_of(leased.job))
+
+    async with running_worker(redis_url, run):
+        assert await queue.enqueue(job) == 0
+        await eventually(lambda: queue.xlen(OUTBOX))
+    assert await outbox(queue) == [job.turn_id.encode()]
+    assert await keys_of(queue, job.turn_id) == []
+    assert await queue.zcard(f"{QUEUE}:running") == 0
+
+
+async def test_enqueueing_twice_makes_one_job_and_a_finished_turn_none(queue: TurnQueue, redis_url: str) -> None:
+    job, runs = a_turn(), list[str]()
+
+    async def run(leased: LeasedJob) -> None:
+        runs.append(leased.claim_id)
+        await leased.finish(result_of(leased.job))
+
+    await queue.enqueue(job)
+    await queue.enqueue(job)
+    async with running_worker(redis_url, run):
+        await eventually(lambda: queue.xlen(OUTBOX))
+        await queue.enqueue(job)
+        assert await queue.missing([job.turn_id, "trn_other"]) == ["trn_other"]
+    assert len(runs) == 1
+    assert await queue.zcard(QUEUE) == 0
+
+
+async def test_a_settled_turn_may_be_enqueued_again(queue: TurnQueue, redis_url: str) -> None:
+    job = a_turn()
+
+    async def run(leased: LeasedJob) -> None:
+        await leased.finish(result_of(leased.job))
+
+    await queue.xgroup_create(OUTBOX, "history", "0", mkstream=True)
+    async with running_worker(redis_url, run):
+        await queue.enqueue(job)
+        await eventually(lambda: queue.xlen(OUTBOX))
+    ((_, entries),) = await queue.xreadgroup("history", "one", {OUTBOX: ">"})
+    await queue.settle(entries[0][0], job.turn_id)
+    assert await queue.xlen(OUTBOX) == 0
+    assert await queue.missing([job.turn_id]) == [job.turn_id]
+
+
+async def test_a_dead_workers_job_is_taken_over_when_its_lease_lapses(queue: TurnQueue, redis_url: str) -> None:
+    job, other = a_turn(), a_turn()
+    claims = list[str]()
+
+    # A worker that claims and is never heard of again.
+    silent = LeasedWorker(queue, lambda _: asyncio.sleep(0), max_turns=1, lease_s=0.6, drain_s=0, job_timeout_s=60)
+    await queue.enqueue(job)
+    silent._wake.set()
+    silent._start = lambda *args: claims.append(args[2])  # type: ignore[method-assign]
+    await silent._poll_iteration()
+    await queue.enqueue(other)
+
+    order = list[str]()
+
+    async def run(leased: LeasedJob) -> None:
+        order.append(leased.job.turn_id)
+        claims.append(leased.claim_id)
+        await leased.finish(result_of(leased.job))
+
+    await eventually(lambda: _lapsed(queue, job))
+    async with running_worker(redis_url, run, lease_s=0.6):
+        await eventually(lambda: len(order) == 2)
+    assert order == [job.turn_id, other.turn_id], "a lapsed job keeps its place before the backlog"
+    assert len(set(claims)) == 3
+
+
+async def _lapsed(queue: TurnQueue, job: RunTurn) -> bool:
+    return await queue.holder(job.turn_id) is None
+
+
+async def test_a_long_job_keeps_its_lease(queue: TurnQueue, redis_url: str) -> None:
+    job, release, runs = a_turn(), asyncio.Event(), list[str]()
+
+    async def run(leased: LeasedJob) -> None:
+        runs.append(leased.claim_id)
+        await release.wait()
+        await leased.finish(result_of(leased.job))
+
+    async with running_worker(redis_url, run, lease_s=0.4), running_worker(redis_url, run, lease_s=0.4):
+        await queue.enqueue(job)
+        await eventually(lambda: bool(runs))
+        first_end = await queue.zscore(f"{QUEUE}:running", job.turn_id)
+        await eventually(lambda: _renewed(queue, job, first_end + 1000))
+        assert await queue.holder(job.turn_id) == runs[0]
+        release.set()
+        await eventually(lambda: queue.xlen(OUTBOX))
+    assert len(runs) == 1
+
+
+async def _renewed(queue: TurnQueue, job: RunTurn, past: float) -> bool:
+    return float(await queue.zscore(f"{QUEUE}:running", job.turn_id) or 0) > past
+
+
+async def test_a_flush_costs_a_running_turn_nothing(queue: TurnQueue, redis_url: str) -> None:
+    job, release, runs = a_turn(), asyncio.Event(), list[str]()
+
+    async def run(leased: LeasedJob) -> None:
+        runs.append(leased.claim_id)
+        await release.wait()
+        assert await leased.finish(result_of(leased.job))
+
+    async with running_worker(redis_url, run):
+        await queue.enqueue(job)
+        await eventually(lambda: bool(runs))
+        await queue.flushall()
+        await eventually(lambda: _held_by(queue, job, runs[0]))
+        release.set()
+        await eventually(lambda: queue.xlen(OUTBOX))
+    assert len(runs) == 1
+
+
+async def _held_by(queue: TurnQueue, job: RunTurn, claim_id: str) -> bool:
+    return await queue.holder(job.turn_id) == claim_id
+
+
+async def test_a_worker_whose_lease_was_taken_is_cancelled_and_cannot_finish(queue: TurnQueue, redis_url: str) -> None:
+    job, cancelled, refused = a_turn(), asyncio.Event(), list[bool]()
+
+    async def run(leased: LeasedJob) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            refused.append(await leased.finish(result_of(leased.job)))
+            cancelled.set()
+            raise
+
+    async with running_worker(redis_url, run):
+        await queue.enqueue(job)
+        await eventually(lambda: queue.hlen(f"{QUEUE}:leases"))
+        await queue.hset(f"{QUEUE}:leases", job.turn_id, "another")
+        await asyncio.wait_for(cancelled.wait(), 5)
+    assert refused == [False]
+    assert await queue.xlen(OUTBOX) == 0
+    assert await queue.holder(job.turn_id) == "another"
+
+
+async def test_a_job_that_was_handed_back_is_not_finished_by_its_old_holder(queue: TurnQueue, redis_url: str) -> None:
+    job, old = a_turn(), list[LeasedJob]()
+
+    async def run(leased: LeasedJob) -> None:
+        old.append(leased)
+        await leased.hand_back(60)
+
+    async with running_worker(redis_url, run):
+        await queue.enqueue(job)
+        await eventually(lambda: bool(old) and old[0].settled)
+    old[0]._queue = queue
+    assert await old[0].finish(result_of(job)) is False
+    assert await queue.zcard(QUEUE) == 1
+
+
+async def test_draining_hands_unfinished_turns_back_in_their_old_place(queue: TurnQueue, redis_url: str) -> None:
+    job, started = a_turn(), asyncio.Event()
+
+    async def run(leased: LeasedJob) -> None:
+        started.set()
+        await leased.must_stop.wait()
+        await leased.hand_back()
+
+    async with running_worker(redis_url, run) as stop:
+        await queue.enqueue(job)
+        first = await queue.zscore(QUEUE, job.turn_id)
+        await asyncio.wait_for(started.wait(), 5)
+        stop.set()
+        await eventually(lambda: queue.zcard(QUEUE))
+        assert first in (None, await queue.zscore(QUEUE, job.turn_id))
+        other = a_turn()
+        await queue.enqueue(other)
+        assert await queue.position(job.turn_id) == 0
+        assert await queue.position(other.turn_id) == 1
+    assert await queue.zcard(QUEUE) == 2, "a draining worker claims nothing"
+
+
+async def test_a_ring_reaches_the_worker_that_runs_the_turn(queue: TurnQueue, redis_url: str) -> None:
+    job, started, rung = a_turn(), asyncio.Event(), asyncio.Event()
+
+    async def run(leased: LeasedJob) -> None:
+        started.set()
+        await leased.cancelled.wait()
+        rung.set()
+        await leased.finish(result_of(leased.job))
+
+    async with running_worker(redis_url, run):
+        await queue.enqueue(job)
+        await asyncio.wait_for(started.wait(), 5)
+        while not rung.is_set():
+            await queue.ring(job.turn_id)
+            await asyncio.sleep(0.02)
+
+
+async def test_workers_share_a_burst(queue: TurnQueue, redis_url: str) -> None:
+    counts, release = {"a": 0, "b": 0}, asyncio.Event()
+
+    def runner(name: str) -> Run:
+        async def run(leased: LeasedJob) -> None:
+            counts[name] += 1
+            await release.wait()
+            await leased.finish(result_of(leased.job))
+
+        return run
+
+    async with running_worker(redis_url, runner("a"), max_turns=100), running_worker(redis_url, runner("b"), max_turns=100):
+        await asyncio.gather(*(queue.enqueue(a_turn()) for _ in range(60)))
+        await eventually(lambda: sum(counts.values()) == 60)
+        release.set()
+        await eventually(lambda: _count_is(queue, 60))
+    assert min(counts.values()) >= 15
+
+
+async def _count_is(queue: TurnQueue, count: int) -> bool:
+    return await queue.xlen(OUTBOX) == count
+
+
+async def test_a_restarted_connection_ends_no_worker(queue: TurnQueue, redis_url: str) -> None:
+    runs = list[str]()
+
+    async def run(leased: LeasedJob) -> None:
+        runs.append(leased.job.turn_id)
+        await leased.finish(result_of(leased.job))
+
+    async with running_worker(redis_url, run):
+        for _ in range(3):
+            job = a_turn()
+            await queue.client_kill_filter(_type="normal", skipme=True)
+            await queue.client_kill_filter(_type="pubsub", skipme=True)
+            await queue.enqueue(job)
+            await eventually(lambda job=job: job.turn_id in runs)  # type: ignore[misc]
+
+
+async def test_backlog_tells_count_and_age(queue: TurnQueue) -> None:
+    assert await queue.backlog() == (0, 0.0)
+    await queue.enqueue(a_turn())
+    await queue.enqueue(a_turn())
+    await eventually(lambda: _older_than(queue, 0.03))
+    assert (await queue.backlog())[0] == 2
+
+
+async def _older_than(queue: TurnQueue, age_s: float) -> bool:
+    return (await queue.backlog())[1] > age_s
+
+
+def test_arq_is_what_we_overrode() -> None:
+    """Our worker replaces these internals: when arq changes them, it must be read again."""
+    source = inspect.getsource(arq_worker.Worker.main)
+    assert "self._poll_iteration()" in source
+    assert "poll(self.poll_delay_s)" in source
+    assert "log_redis_info" in source
+    assert list(inspect.signature(arq_worker.Worker._poll_iteration).parameters) == ["self"]
+    assert list(inspect.signature(deserialize_job_raw).parameters) == ["r", "deserializer"]
+    for name in ("tasks", "job_tasks", "job_counter", "max_jobs", "allow_pick_jobs", "job_timeout_s", "jobs_complete", "loop"):
+        assert f"self.{name}" in inspect.getsource(arq_worker.Worker.__init__), name

@@ -1,0 +1,107 @@
+import time
+from typing import Any
+
+import pytest
+
+from services.agent_worker.tools.arguments import MAX_ARGUMENTS, BadArguments, CallKeys, checker
+from services.agent_worker.tools.toolbox import Toolbox
+from shared.contracts.agents import HttpTool
+from shared.contracts.sessions import ToolCall
+
+Make = Any
+SCHEMA = {
+    "type": "object",
+    "properties": {"order_id": {"type": "string"}, "count": {"type": "integer", "minimum": 1}},
+    "required": ["order_id"],
+    "additionalProperties": False,
+}
+
+
+def call(arguments: str, name: str = "look_up") -> ToolCall:
+    return ToolCall(id="call_1", name=name, arguments=arguments)
+
+
+def test_good_arguments_are_read() -> None:
+    assert checker(SCHEMA)(call('{"order_id":"1042","count":2}')) == {"order_id": "1042", "count": 2}
+    assert checker({"type": "object"})(call("")) == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ("{", "not valid JSON"),
+        ("[1]", "not a JSON object"),
+        ('"text"', "not a JSON object"),
+        ("{}", "'order_id' is a required property"),
+        ('{"order_id":7}', "$.order_id: 7 is not of type 'string'"),
+        ('{"order_id":"1","count":0}', "less than the minimum"),
+        ('{"order_id":"1","host":"evil"}', "Additional properties"),
+        ('{"order_id":NaN}', "not valid JSON"),
+        ('{"order_id":"' + "x" * MAX_ARGUMENTS + '"}', "too long"),
+    ],
+)
+def test_bad_arguments_are_explained_to_the_model(arguments: str, complaint: str) -> None:
+    with pytest.raises(BadArguments) as caught:
+        checker(SCHEMA)(call(arguments))
+    assert complaint in str(caught.value)
+    assert len(str(caught.value)) < 700
+
+
+def test_a_regular_expression_cannot_hold_the_worker() -> None:
+    schema = {"properties": {"x": {"pattern": "^(a+)+$"}}, "patternProperties": {"^(a+)+$": {}}}
+    started = time.monotonic()
+    checker(schema)(call('{"x":"' + "a" * 40 + '!"}'))
+    assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "http://127.0.0.1:1/schema.json"},
+        {"$ref": "file:///etc/passwd"},
+        {"properties": {"x": {"$ref": "#/nowhere"}}},
+        {"$ref": "#"},
+        {"$dynamicRef": "http://127.0.0.1:1/x"},
+    ],
+)
+def test_a_schema_that_refers_elsewhere_or_to_itself_is_unusable_and_fetches_nothing(schema: dict[str, Any]) -> None:
+    with pytest.raises(BadArguments, match="not usable"):
+        checker(schema)(call('{"x":1}'))
+
+
+def test_a_schema_may_refer_to_its_own_parts() -> None:
+    schema = {"$defs": {"id": {"type": "string"}}, "properties": {"x": {"$ref": "#/$defs/id"}}}
+    assert checker(schema)(call('{"x":"a"}')) == {"x": "a"}
+    with pytest.raises(BadArguments):
+        checker(schema)(call('{"x":1}'))
+
+
+@pytest.mark.parametrize("parameters", [{"type": 7}, {"properties": []}, {"minimum": "one"}, {"type": "nonsense"}])
+def test_an_invalid_schema_costs_its_tool_and_not_the_agent(make: Make, parameters: dict[str, Any]) -> None:
+    toolbox = Toolbox(make.agent(tools=[make.tool(parameters=parameters), make.tool("good")]))
+    assert toolbox.refusal(call("{}")) == "The tool's schema is not usable."
+    assert toolbox.refusal(call("{}", "good")) is None
+
+
+def test_a_tool_that_the_agent_has_not_is_refused(make: Make) -> None:
+    assert Toolbox(make.agent()).refusal(call("{}", "delete_everything")) == "There is no such tool."
+
+
+async def test_a_tool_that_crashes_gives_an_error_result(make: Make) -> None:
+    class Broken:
+        async def call(self, tool: HttpTool, arguments: dict[str, Any], key: str) -> str:
+            raise RuntimeError("secret detail")
+
+    result = await Toolbox(make.agent(tools=[make.tool()])).run(Broken(), call("{}"), "key")
+    assert (result.ok, result.text) == (False, "The tool failed.")
+
+
+def test_equal_calls_of_two_attempts_have_equal_keys() -> None:
+    calls = [call('{"a":1,"b":2}'), call('{"a":1,"b":2}'), call('{"a":2}'), call('{"a":1,"b":2}', "other"), call("{")]
+    keys, again = CallKeys("trn_1"), CallKeys("trn_1")
+    first = [keys.next(each) for each in calls]
+    assert [again.next(each) for each in [call('{"b": 2, "a": 1}'), *calls[1:]]] == first
+    assert len(set(first)) == len(first)
+    assert first[0].startswith("trn_1:")
+    assert (first[0][-2:], first[1][-2:]) == (":1", ":2")
+    assert CallKeys("trn_2").next(calls[0]) != first[0]
