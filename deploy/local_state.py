@@ -48,8 +48,10 @@ class LocalState:
 
     @secret_key.setter
     def secret_key(self, value: str) -> None:
+        """Also on its own in `<data-dir>/key`, for commands to be pasted: `$(cat .parley/key)`."""
         self._values["secretKey"] = value
         self._write()
+        _write_bytes(self.data_dir / "key", value.encode() + b"\n")
 
     def port(self, name: str) -> int:
         """The port that `name` had at the last start, or a new one where that is taken."""
@@ -72,10 +74,14 @@ class LocalState:
 
 def write_private(path: Path, value: Any) -> None:
     """One JSON object, mode 0600, never half written."""
+    _write_bytes(path, orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n")
+        file.write(content)
     beside.replace(path)
 
 

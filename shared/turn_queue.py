@@ -13,7 +13,7 @@ import socket
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import orjson
 from arq.connections import ArqRedis
@@ -38,6 +38,7 @@ QUEUE = "parley:turns"
 OUTBOX = "turns.finished"
 GROUP = "history"
 RUN_TURN = "run_turn"
+Standing = Literal["finished", "held", "alone"]
 
 FALLBACK_POLL_S = 1.0
 # Small, so that a burst is shared by all who wait for a token and not swallowed by the first.
@@ -158,6 +159,13 @@ end
 return out
 """
 
+_STANDING = """
+if redis.call('HEXISTS', finished, ARGV[1]) == 1 then return 'finished' end
+local ends = redis.call('ZSCORE', running, ARGV[1])
+if ends and tonumber(ends) > now then return 'held' end
+return 'alone'
+"""
+
 _HOLDER = """
 local ends = redis.call('ZSCORE', running, ARGV[1])
 if ends and tonumber(ends) > now then return redis.call('HGET', leases, ARGV[1]) end
@@ -220,6 +228,15 @@ class TurnQueue(ArqRedis):
         """The claim id that holds the turn's unexpired lease."""
         holder = await self.run_script(_HOLDER, turn_id)
         return holder.decode() if holder else None
+
+    async def standing(self, turn_id: str) -> Standing:
+        """Whether a result waits in the outbox, a live lease is held, or neither.
+
+        Whoever wants to end a turn in a worker's place asks this after it has read the document, never before: a worker may
+        finish in between, and a result that is on its way must not be overruled.
+        """
+        standing: Standing = (await self.run_script(_STANDING, turn_id)).decode()
+        return standing
 
     async def missing(self, turn_ids: Sequence[str]) -> list[str]:
         """Those of the turns that have neither a job nor a result in the outbox."""

@@ -23,7 +23,7 @@ _REASONS: Final[dict[str, FinishReason]] = {
 _TOKENS: Final = ("content", "refusal", "tool_calls", "reasoning_content", "reasoning")
 
 
-class BadChunk(Exception):  # noqa: N818  It is a verdict on the chunk.
+class BadChunk(Exception):
     """A chunk is not of the shape that the protocol promises."""
 
 

@@ -30,7 +30,7 @@ END_TIMEOUT_S: Final = 0.05
 _FAULTS: Final = (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, aiohttp.ClientError, OSError)
 
 
-class ModelFault(Exception):  # noqa: N818  The design's name.
+class ModelFault(Exception):
     """A model call has failed. `retryable`: the same model may do better; `after_text`: the client has seen part of the answer."""
 
     def __init__(self, reason: str, *, retryable: bool, after_text: bool = False, retry_after_s: float = 0.0) -> None:

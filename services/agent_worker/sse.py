@@ -5,7 +5,7 @@ from typing import Final
 MAX_EVENT: Final = 8 << 20
 
 
-class EventTooLong(Exception):  # noqa: N818  It is a verdict on the stream.
+class EventTooLong(Exception):
     """An event, or a line, exceeds `MAX_EVENT` bytes."""
 
 

@@ -11,7 +11,7 @@ LOOK_S: Final = 0.2
 T = TypeVar("T")
 
 
-class CallerGone(Exception):  # noqa: N818  It is an event, not a fault.
+class CallerGone(Exception):
     """The caller has closed its connection."""
 
 

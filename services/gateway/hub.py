@@ -103,7 +103,7 @@ class _Channel:
             await asyncio.sleep(RECONNECT_PAUSE_S)
 
     async def _live(self) -> None:
-        self._connection = connection = self._pool.make_connection()
+        self._connection = connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         await connection.connect()
         watch = asyncio.create_task(self._watch(connection))
         try:

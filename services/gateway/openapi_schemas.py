@@ -63,14 +63,17 @@ TURN_ACCEPTED: Final = _object(
     {"turnId": _TEXT, "sessionId": _TEXT, "status": {"enum": ["queued", "running", "completed", "cancelled", "failed"]}}
 )
 DELETED: Final = _object({"id": _TEXT, "deleted": {"const": True}})
-EVENTS: Final = {
-    "type": "string",
-    "description": (
-        "Server-sent events: `id: <attempt>-<seq>`, `event`, `data` (one line of JSON). Events: queued, started, delta, kb_retrieval, "
-        "tool_call, tool_result, restarted, and last done or error. A stream that ends without one of these two is not an answer: "
-        "resume it. Comment lines (`: ping`) after at most 5 s of silence."
-    ),
-}
+EVENTS: Final = _object(
+    {
+        "event": {
+            "enum": ["queued", "started", "delta", "kb_retrieval", "tool_call", "tool_result", "restarted", "done", "error"],
+            "description": "the last one is `done` or `error`; a stream that ends without either is not an answer: resume it",
+        },
+        "data": {"type": "string", "contentMediaType": "application/json", "description": "one line of JSON"},
+    },
+    {"id": {"type": "string", "pattern": "^[1-9][0-9]*-[1-9][0-9]*$", "description": "`<attempt>-<seq>`, only grows"}},
+    "One server-sent event. Comment lines (`: ping`) come after at most 5 s of silence.",
+)
 
 _USAGE: Final = _object({"prompt_tokens": _COUNT, "completion_tokens": _COUNT, "total_tokens": _COUNT}, {"estimated": {"type": "boolean"}})
 _TOOL_CALL: Final = _object({"id": _TEXT, "type": {"const": "function"}, "function": _object({"name": _TEXT, "arguments": _TEXT})})
@@ -99,12 +102,15 @@ STORED_MESSAGES: Final = _list(
     {"first_id": _MAYBE_TEXT, "last_id": _MAYBE_TEXT, "has_more": {"type": "boolean"}},
 )
 CANCELLED_COMPLETION: Final = _object({"id": _TEXT, "object": {"const": "chat.completion"}, "status": _TEXT})
-CHUNKS: Final = {
-    "type": "string",
-    "description": (
-        "`data: {chat.completion.chunk}` lines, then `data: [DONE]`; chunks carry `parley.cursor`, from which a stream can be "
-        "resumed. A failure is `data: {error: …}`, after which the connection is broken off."
-    ),
-}
+CHUNKS: Final = _object(
+    {
+        "data": {
+            "type": "string",
+            "description": "a `chat.completion.chunk` with `parley.cursor`, from which a stream resumes; last `[DONE]`",
+        }
+    },
+    None,
+    "One server-sent event. A failure is `{error: …}`, after which the connection is broken off.",
+)
 MODEL: Final = _object({"id": _TEXT, "object": {"const": "model"}, "created": {"type": "integer"}, "owned_by": {"const": "parley"}})
 MODELS: Final = _list(MODEL)

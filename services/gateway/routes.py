@@ -29,7 +29,7 @@ BASE: Final = "/api/v1"
 _STREAM: Final = "text/event-stream"
 
 LIMIT: Final = Param("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "how many at most")
-CURSOR: Final = Param("cursor", {"type": "string", "minLength": 1, "maxLength": 500}, "`nextCursor` of the page before")
+CURSOR: Final = Param("cursor", {"type": "string", "pattern": "^[!-~]{1,500}$"}, "`nextCursor` of the page before")
 ORDER: Final = Param("order", {"enum": ["asc", "desc"], "default": "asc"}, "oldest or newest first")
 IDEMPOTENCY: Final = Param(
     "Idempotency-Key",

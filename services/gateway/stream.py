@@ -47,7 +47,7 @@ class Told(NamedTuple):
         return self.body if self.id is None else frame_bytes(str(self.id).encode(), self.body)
 
 
-class Interrupted(Exception):  # noqa: N818  It is an event of the stream, not a fault.
+class Interrupted(Exception):
     """This gateway drains: the stream ends here and goes on at another one."""
 
 
@@ -106,17 +106,26 @@ class _Follower:
             self._listener.lose()
             await asyncio.sleep(LOG_RETRY_S)
             return self._live()
-        if not rows:
-            return None
-        if not _proves(rows[0][0], self._position):
-            # Only the end of a flushed log stands there: what came before it must be told from the document.
+        told = self._proved(rows)
+        if rows and not told:
+            # Only what came after a loss stands there: what came before it must be told from the document.
             self._doubt = _Doubt.CONFIRMED
+        if not told:
             return None
         self._doubt = _Doubt.NONE
-        self._position = rows[-1][0]
-        if len(rows) == LOG_PAGE:
+        if len(rows) == LOG_PAGE or len(told) < len(rows):
             self._listener.lose()
-        return [Told(frame_id, body) for frame_id, body in rows]
+        return told
+
+    def _proved(self, rows: list[tuple[FrameId, bytes]]) -> list[Told]:
+        """The log's next frames, as far as each one follows the one before: a Redis that restarts may have lost some in between."""
+        told = list[Told]()
+        for frame_id, body in rows:
+            if not _proves(frame_id, body, self._position):
+                break
+            self._position = frame_id
+            told.append(Told(frame_id, body))
+        return told
 
     async def _from_history(self) -> list[Told] | None:
         doubt, self._doubt = self._doubt, _Doubt.NONE
@@ -158,12 +167,15 @@ class _Follower:
         return told or None
 
 
-def _proves(first: FrameId, position: FrameId) -> bool:
-    """Whether a log whose next entry is `first` continues what ended at `position`.
+def _proves(frame_id: FrameId, body: bytes, position: FrameId) -> bool:
+    """Whether a log whose next entry is this frame continues what ended at `position`.
 
-    A later attempt's first frame does: the log is whole up to its tail, and that frame says that the text before it is void.
+    A later attempt's first frame does: the log is whole up to its tail, and that frame says that the text before it is void. Only
+    `done` does not say so: where history itself ended a turn, its document may hold other text than the attempt before showed.
     """
-    return first.follows(position) or (first.attempt > position.attempt and first.seq == 1)
+    if frame_id.follows(position):
+        return True
+    return frame_id.attempt > position.attempt and frame_id.seq == 1 and event_of(body) != "done"
 
 
 def told_afresh(stored: StoredTurn) -> list[Told]:

@@ -84,7 +84,7 @@ async def _result(call: Call, accepted: Admission) -> dict[str, Any]:
 
 async def _stored(call: Call) -> StoredTurn:
     """The turn of the path. Raises `turn_not_found` also for one of another session."""
-    session = session_id(call)
+    session = call.path_id("sessionId", "ses", Code.TURN_NOT_FOUND)
     turn_id = call.path_id("turnId", "trn", Code.TURN_NOT_FOUND)
     stored = await call.parts.history.turn(call.workspace, turn_id)
     if stored.turn.session_id != session:

@@ -27,7 +27,7 @@ Entry = tuple[bytes, dict[bytes, bytes]]
 
 # A journaled write costs milliseconds: so many at once keep the store busy and this process's memory bounded.
 CONCURRENCY: Final = 32
-BLOCK_MS: Final = 500
+BLOCK_MS: Final = 250
 IDLE_MS: Final = 5_000
 RECLAIM_EVERY_S: Final = 2.0
 OUTAGE_PAUSE_S: Final = 0.2

@@ -149,16 +149,10 @@ class Endings:
         """Cancels an active turn: its worker is told; without one the turn ends here. What fails is repeated by the sweep."""
         await self._turns.update({"_id": record.id, "active": True}, {"$set": {"cancelRequested": True}})
         try:
-            if not (await self._is_left_alone(record.id) and await self.end(record, CANCELLED)):
+            if not (await self._queue.standing(record.id) == "alone" and await self.end(record, CANCELLED)):
                 await self._queue.ring(record.id)
         except (RedisError, OSError) as error:
             log.warning("cancel_delayed", turn_id=record.id, error=type(error).__name__)
-
-    async def _is_left_alone(self, turn_id: str) -> bool:
-        """Whether the turn waits, or is lost: nobody runs it and no result of it is on its way."""
-        if await self._queue.holder(turn_id) is not None:
-            return False
-        return await self._queue.position(turn_id) is not None or bool(await self._queue.missing([turn_id]))
 
     # --- with their session
 

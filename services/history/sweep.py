@@ -14,7 +14,7 @@ from typing import Final, Self
 from redis.exceptions import RedisError
 
 from services.history.consumer import Outbox
-from services.history.endings import CANCELLED, NEVER_STARTED, OUT_OF_TRIES, TOO_LATE, Endings, Verdict
+from services.history.endings import NEVER_STARTED, OUT_OF_TRIES, TOO_LATE, Endings, Verdict
 from services.history.metrics import TURNS_SWEPT
 from services.history.settings import HistorySettings
 from services.history.store import Store, above, one_of, up_to
@@ -109,13 +109,11 @@ class Sweep:
     async def _put_right(self, record: TurnRecord, now: datetime, *, missing: bool) -> None:
         verdict = await self._verdict(record, now)
         if verdict is not None:
-            if await self._endings.end(record, verdict):
+            # Looked at after the document was read: a worker's result that came in between stands before any verdict of ours.
+            if await self._queue.standing(record.id) != "finished" and await self._endings.end(record, verdict):
                 TURNS_SWEPT.labels("failed").inc()
         elif record.cancel_requested:
-            if await self._queue.holder(record.id) is None:
-                await self._endings.end(record, CANCELLED)
-            else:
-                await self._queue.ring(record.id)
+            await self._endings.stop(record)
             TURNS_SWEPT.labels("cancelled").inc()
         elif missing:
             await self._queue.enqueue(RunTurn(record.workspace, record.id, record.agent_id, record.agent_version))

@@ -16,7 +16,7 @@ MAX_ARGUMENTS: Final = 64 * 1024
 _COMPLAINT: Final = 500
 
 
-class BadArguments(Exception):  # noqa: N818  It is a verdict.
+class BadArguments(Exception):
     """The arguments are not what the tool takes; the text is for the model."""
 
 

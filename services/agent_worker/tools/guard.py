@@ -54,11 +54,11 @@ _TEREDO: Final = ipaddress.IPv6Network("2001::/32")
 _NUMERIC_LABEL: Final = re.compile(r"(0[xX][0-9A-Fa-f]*|[0-9]+)")
 
 
-class AddressRefused(OSError):  # noqa: N818  It is a verdict; an OSError, because aiohttp's connector hands those on.
+class AddressRefused(OSError):
     """The guard does not let a tool connect there."""
 
 
-class UrlRefused(ValueError):  # noqa: N818  It is a verdict.
+class UrlRefused(ValueError):
     """A tool's URL is one that no tool may have."""
 
 

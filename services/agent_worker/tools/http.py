@@ -34,7 +34,7 @@ class ToolPolicy:
     result_bytes: int = 65_536
 
 
-class ToolFailure(Exception):  # noqa: N818  It becomes a result, not an error of ours.
+class ToolFailure(Exception):
     """The call has no good result; the text is for the model."""
 
 

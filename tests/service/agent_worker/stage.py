@@ -1,11 +1,11 @@
 """The stage of the worker's tests: a fake history with the real signature, servers on loopback, a look at the log and the outbox."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from aiohttp import web
@@ -27,7 +27,7 @@ from shared.contracts.turns import ClaimedTurn, ClaimTurn, FinishedTurn
 from shared.history_client import HistoryClient
 from shared.ids import new_id
 from shared.run_log import LogWriter, RunLogs
-from shared.turn_queue import OUTBOX, LeasedWorker, TurnQueue
+from shared.turn_queue import OUTBOX, QUEUE, LeasedWorker, TurnQueue
 from tests.conftest import eventually
 
 
@@ -187,6 +187,11 @@ class Stage:
                 await serving
                 await retriever.close()
                 await queue.aclose()
+
+    async def lose(self, job: RunTurn) -> None:
+        """As after a kill -9 of its worker: the lease is nobody's here, and it has lapsed. Another claim will run the turn."""
+        await cast("Awaitable[int]", self.queue.hset(f"{QUEUE}:leases", job.turn_id, "dead"))
+        await self.queue.zadd(f"{QUEUE}:running", {job.turn_id: 0})
 
     async def outbox(self) -> dict[str, FinishedTurn]:
         rows = await self.queue.xrange(OUTBOX)

@@ -1,7 +1,8 @@
 """Turns from the queue to the outbox: the real leased worker, runner, log and Redis, the demo process's models, a fake history."""
 
 import time
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, cast
 
 import aiohttp
 import pytest
@@ -13,6 +14,7 @@ from shared.contracts.agents import Passage
 from shared.contracts.frames import BEGINNING, FrameId, frame_body
 from shared.contracts.turns import CompletionRequest
 from shared.ids import is_id
+from shared.turn_queue import QUEUE
 from tests.conftest import eventually
 from tests.service.agent_worker.stage import Stage
 
@@ -171,9 +173,7 @@ async def test_a_never_retry_call_of_a_lost_attempt_is_not_made_again(stage: Sta
             return len(await counted(stage)) == 1
 
         await eventually(was_called)
-        # As after a kill -9, the lease lapses and another claim runs the turn.
-        await stage.queue.delete("parley:turns:leases")
-        await stage.queue.zadd("parley:turns:running", {job.turn_id: 0})
+        await stage.lose(job)
         ended = await stage.ended(job)
     assert len(await counted(stage)) == 1
     assert ended.turn.attempt == 2
@@ -189,8 +189,7 @@ async def test_a_safe_call_of_a_lost_attempt_is_made_again_under_the_same_key(st
     async with stage.worker():
         job = await stage.post(agent)
         await stage.shows(job, "delta")
-        await stage.queue.delete("parley:turns:leases")
-        await stage.queue.zadd("parley:turns:running", {job.turn_id: 0})
+        await stage.lose(job)
         ended = await stage.ended(job)
     keys = [call["idempotencyKey"] for call in await counted(stage)]
     assert len(keys) == 2
@@ -393,7 +392,7 @@ async def test_a_worker_that_lost_its_lease_writes_nothing_more(stage: Stage) ->
     async with stage.worker():
         job = await stage.post(stage.agent("scripted/tokens=60,delay=20,text=echo"))
         await stage.shows(job, "delta")
-        await stage.queue.hset("parley:turns:leases", job.turn_id, "another")
+        await cast("Awaitable[int]", stage.queue.hset(f"{QUEUE}:leases", job.turn_id, "another"))
 
         async def is_let_go() -> bool:
             return (await model_stats(stage))["active"] == 0

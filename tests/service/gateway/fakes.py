@@ -25,7 +25,7 @@ from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import FrameId, frame_body
 from shared.contracts.keys import Principal, Scope, digest_of, new_secret
 from shared.contracts.sessions import Session, ToolCall, TurnMessage
-from shared.contracts.turns import AdmitTurn, AdmittedTurn, StoredTurn, Turn, Usage, terminal_frame
+from shared.contracts.turns import AdmittedTurn, AdmitTurn, StoredTurn, Turn, Usage, terminal_frame
 from shared.history_client import HistoryClient
 from shared.ids import new_id
 from shared.run_log import LogWriter, RunLogs, TurnWriter

@@ -237,16 +237,13 @@ async def test_unknown_model_is_not_found(gateway: Stage, model: str) -> None:
 
 async def test_ignored_members_are_named_and_the_rest_reaches_the_worker(gateway: Stage) -> None:
     gateway.agent_id = gateway.history.agent(caller_parameters=["temperature", "stop"])
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     body = {
         "model": gateway.agent_id,
         "messages": [
             {"role": "developer", "content": "Be brief."},
             {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "name": "ann"},
-            {
-                "role": "assistant",
-                "content": None,
-                "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
-            },
+            {"role": "assistant", "content": None, "tool_calls": [call]},
             {"role": "tool", "tool_call_id": "c1", "content": "42"},
         ],
         "temperature": 0.5,

@@ -12,6 +12,12 @@ from shared.contracts.keys import Principal, Scope, digest_of, new_secret
 from tests.conftest import eventually
 from tests.service.gateway.fakes import Stage, stage
 
+BROKEN_LINES = (
+    b"Authorization: Bearer parley_sk_live_canary\x00",
+    b"Authorization : Bearer parley_sk_live_canary",
+    b"parley_sk_live_canary",
+)
+
 
 async def refusal(response: aiohttp.ClientResponse) -> dict[str, Any]:
     assert response.content_type == "application/problem+json"
@@ -131,11 +137,7 @@ async def test_a_broken_authorization_line_is_neither_echoed_nor_logged(
     host, port = gateway.base.removeprefix("http://").split(":")
     answers = []
     with caplog.at_level(logging.DEBUG):
-        for line in (
-            b"Authorization: Bearer parley_sk_live_canary\x00",
-            b"Authorization : Bearer parley_sk_live_canary",
-            b"parley_sk_live_canary",
-        ):
+        for line in BROKEN_LINES:
             reader, writer = await asyncio.open_connection(host, int(port))
             writer.write(b"GET /api/v1/models HTTP/1.1\r\nHost: x\r\n" + line + b"\r\n\r\n")
             answers.append(await asyncio.wait_for(reader.read(), 5))

@@ -24,7 +24,7 @@ from shared.turn_queue import LeasedJob, TurnQueue
 from shared.web import app_runner, listening
 
 WORKSPACE = "acme"
-TOKEN = "internal-token"  # Not a secret: history runs for the length of a test.
+TOKEN = "internal-token-of-the-tests"  # Not a secret: history runs for the length of a test.
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,9 +110,9 @@ def test_calls_that_end_with_stop_still_wait_for_their_results() -> None:
 )
 def test_finish_reasons_are_translated(said: str, meant: str) -> None:
     answer = Answer()
-    assert not answer.has_reason
+    before = answer.has_reason
     answer.add(load_chunk(text_chunk("x", said)))
-    assert answer.has_reason
+    assert (before, answer.has_reason) == (False, True)
     assert answer.finish_reason == meant
 
 
@@ -211,9 +211,9 @@ def test_ten_thousand_calls_are_refused() -> None:
 def test_thoughts_are_not_shown_but_show_that_the_model_has_begun() -> None:
     answer = Answer()
     assert answer.add({"choices": [{"delta": {"role": "assistant", "content": ""}}]}) == ""
-    assert not answer.begun
+    before = answer.begun
     assert answer.add({"choices": [{"delta": {"reasoning_content": "hm"}}]}) == ""
-    assert answer.begun
+    assert (before, answer.begun) == (False, True)
     parts = [{"type": "thinking", "thinking": []}, {"type": "text", "text": "so"}]
     assert answer.add({"choices": [{"delta": {"content": parts}}]}) == "so"
 

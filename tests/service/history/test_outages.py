@@ -1,0 +1,134 @@
+"""The stores go away and come back; history stays, refuses at once, and loses nothing."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.exceptions import RedisError
+
+from deploy.processes import free_port
+from deploy.stores import Server, mongodb_store, redis_store, start_mongodb, start_redis
+from shared.contracts.errors import ApiError, Code
+from shared.contracts.turns import ClaimTurn
+from tests.conftest import eventually
+from tests.service.history.conftest import is_ready
+from tests.service.history.running import WORKSPACE, History, finished, order, running, settings_for
+
+
+@pytest.fixture
+def own_mongodb(tmp_path: Path) -> Iterator[Server]:
+    server = start_mongodb(tmp_path / "mongodb")
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[Server]:
+    server = start_redis(tmp_path / "redis")
+    yield server
+    server.kill()
+
+
+async def refused(call: Any) -> Code:
+    """It must not take longer than a second."""
+    started = time.monotonic()
+    with pytest.raises(ApiError) as raised:
+        await call
+    assert time.monotonic() - started < 1.2
+    return raised.value.code
+
+
+async def restarted(server: Server) -> Server:
+    return await asyncio.to_thread(server.restart)
+
+
+async def test_it_starts_without_its_stores_and_serves_when_they_come(tmp_path: Path) -> None:
+    mongodb, redis = mongodb_store(tmp_path / "mongodb", free_port()), redis_store(tmp_path / "redis", free_port())
+    started: list[Server] = []
+    try:
+        async with running(settings_for(mongodb.url, redis.url)) as history:
+            assert await refused(history.client.published_agents(WORKSPACE)) is Code.DEPENDENCY_UNAVAILABLE
+            started += [await asyncio.to_thread(store.start) for store in (mongodb, redis)]
+            await eventually(lambda: is_ready(history), within_s=5.0, what="a ready history")
+            await history.publish()
+            await history.answer(await history.session())
+    finally:
+        for server in started:
+            server.kill()
+
+
+async def test_without_mongodb_requests_are_refused_within_a_second(own_mongodb: Server, redis_url: str) -> None:
+    async with running(settings_for(own_mongodb.url, redis_url)) as history:
+        await eventually(lambda: is_ready(history), what="a ready history")
+        await history.publish()
+        session_id = await history.session()
+        turn_id = await history.answer(session_id)
+        waiting = (await history.admit(session_id)).turn
+        lease = await history.claim(waiting.id)
+        own_mongodb.kill()
+        calls = [history.admit(session_id), *(history.client.turn(WORKSPACE, turn_id) for _ in range(100))]
+        assert set(await asyncio.gather(*(refused(call) for call in calls))) == {Code.DEPENDENCY_UNAVAILABLE}
+        assert not await is_ready(history)
+        # A turn that ends meanwhile waits in the outbox, and nobody is told.
+        assert await lease.job.finish(finished(waiting.id, 1, "Kept."))
+        assert await history.frames(waiting.id) == []
+        server = await restarted(own_mongodb)
+        try:
+            await eventually(lambda: is_ready(history), within_s=5.0, what="a ready history")
+            await history.wait_for_end(waiting.id)
+            assert [message.content for message in (await history.client.turn(WORKSPACE, waiting.id)).output] == ["Kept."]
+            assert (await history.client.turn(WORKSPACE, turn_id)).turn.status == "completed"
+        finally:
+            server.kill()
+
+
+async def test_a_request_that_waits_for_a_lost_mongodb_is_let_go(own_mongodb: Server, redis_url: str) -> None:
+    async with running(settings_for(own_mongodb.url, redis_url)) as history:
+        await eventually(lambda: is_ready(history), what="a ready history")
+        await history.publish()
+        session_id = await history.session()
+        calls = [asyncio.create_task(_outcome(history, session_id)) for _ in range(50)]
+        own_mongodb.kill()
+        started = time.monotonic()
+        assert set(await asyncio.gather(*calls)) <= {None, Code.DEPENDENCY_UNAVAILABLE, Code.TURN_IN_PROGRESS}
+        assert time.monotonic() - started < 2.0
+
+
+async def _outcome(history: History, session_id: str) -> Code | None:
+    try:
+        await history.client.admit(WORKSPACE, order(session_id))
+    except ApiError as error:
+        return error.code
+    return None
+
+
+async def test_without_redis_turns_are_still_accepted_and_nobody_is_judged(mongodb_uri: str, own_redis: Server) -> None:
+    async with running(settings_for(mongodb_uri, own_redis.url)) as history:
+        await eventually(lambda: is_ready(history), what="a ready history")
+        await history.publish()
+        session_id = await history.session()
+        turn = (await history.admit(session_id)).turn
+        lease = await history.claim(turn.id)
+        await history.documents.turns.update_one({"_id": turn.id}, {"$set": {"tries": 3}})
+        own_redis.kill()
+        other = (await history.admit(await history.session())).turn
+        claim = history.client.claim(WORKSPACE, turn.id, ClaimTurn(claim_id=lease.job.claim_id))
+        assert await refused(claim) is Code.DEPENDENCY_UNAVAILABLE
+        assert not await is_ready(history)
+        assert (await history.client.cancel(WORKSPACE, other.id)).status == "queued"
+        with pytest.raises((RedisError, OSError)):
+            await history.parts.sweep.round()
+        assert (await history.client.turn(WORKSPACE, turn.id)).turn.status == "running"
+        server = await restarted(own_redis)
+        try:
+            await eventually(lambda: is_ready(history), within_s=5.0, what="a ready history")
+            await lease.job.finish(finished(turn.id, 1))
+            await history.wait_for_end(turn.id)
+            # The cancellation was recorded, and is completed now.
+            await history.wait_for_end(other.id)
+            assert (await history.client.turn(WORKSPACE, other.id)).turn.status == "cancelled"
+        finally:
+            server.kill()

@@ -1,0 +1,186 @@
+"""What a chaos run records: one event per thing that a client asked, was told or saw, and the stored truth at the end.
+
+Times are seconds since the run began. Everything is plain data, so that a run can be written to a file and be judged again.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+How = Literal["clean", "cut", "left"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """A message is to be answered; `request` names it through all of its repeats. `session` is empty for a completion."""
+
+    at: float
+    request: int
+    content: str
+    session: str = ""
+    key: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """A success was answered: from here on the turn may not be lost."""
+
+    at: float
+    request: int
+    turn: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refused:
+    at: float
+    request: int
+    status: int
+    code: str
+    turn: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opened:
+    """A client reads a turn's stream. `view` goes on over resumes: what one reader has put together of one turn."""
+
+    at: float
+    view: int
+    turn: str
+    after: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Frame:
+    at: float
+    view: int
+    id: str | None
+    event: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Closed:
+    """`clean`: an orderly end of the body · `cut`: a broken connection · `left`: the client itself went away."""
+
+    at: float
+    view: int
+    how: How
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answered:
+    """A whole answer in one body: of `stream: false`, or of a repeated request."""
+
+    at: float
+    request: int
+    turn: str
+    status: str
+    text: str
+    usage: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chunked:
+    """A stream of completion chunks, as it was when it ended. `before` is the text that it resumed after."""
+
+    at: float
+    request: int
+    turn: str
+    text: str
+    how: How
+    before: str = ""
+    finish: str | None = None
+    done: bool = False
+    error: str | None = None
+    usage: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cancelled:
+    """A cancellation was answered with success."""
+
+    at: float
+    turn: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Overdue:
+    """A client gave up: its turn had no end long after the last fault."""
+
+    at: float
+    request: int
+    turn: str
+    waited_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Injected:
+    """A fault that took effect; it lasted until `until`."""
+
+    at: float
+    until: float
+    kind: str
+    target: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """A turn's document at the end. `text` is its assistant messages', `asked` the caller's last message."""
+
+    turn: str
+    session: str
+    key: str | None
+    status: str
+    attempt: int
+    asked: str
+    text: str
+    message_ids: tuple[str, ...]
+    last_seq: int
+    usage: dict[str, Any]
+    error: str | None = None
+    retryable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Transcript:
+    """A session as the public API tells it at the end: (turn, role, message id, text) in order."""
+
+    session: str
+    messages: tuple[tuple[str, str, str, str], ...]
+
+
+Event = (
+    Asked
+    | Accepted
+    | Refused
+    | Opened
+    | Frame
+    | Closed
+    | Answered
+    | Chunked
+    | Cancelled
+    | Overdue
+    | Injected
+    | Stored
+    | Transcript
+)
+
+
+@dataclass
+class History:
+    """All events of a run, in the order in which they were recorded. `tokens`: pieces of the right answer, by the question's mark."""
+
+    events: list[Event] = field(default_factory=list)
+
+    def add(self, event: Event) -> None:
+        self.events.append(event)
+
+    def extend(self, events: Iterable[Event]) -> None:
+        self.events.extend(events)
+
+    def write(self, path: Path) -> None:
+        """As JSON lines, each with its event's name."""
+        path.write_bytes(b"".join(orjson.dumps({"is": type(event).__name__, **asdict(event)}) + b"\n" for event in self.events))

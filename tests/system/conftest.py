@@ -1,0 +1,33 @@
+"""One running stack for all system tests that do not need their own."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import aiohttp
+import pytest
+
+from tests.system.stack import Client, Stack
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    stack = Stack.start(tmp_path_factory.mktemp("stack"), "--gateways", "2", "--workers", "2")
+    yield stack
+    stack.stop()
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+        yield http
+
+
+@pytest.fixture
+def clients(stack: Stack, http: aiohttp.ClientSession) -> list[Client]:
+    """One for each gateway's private port."""
+    facts = stack.facts
+    return [Client(http, url, facts["secretKey"]) for url in facts["gateways"]]
+
+
+@pytest.fixture
+def client(clients: list[Client]) -> Client:
+    return clients[0]

@@ -1,0 +1,64 @@
+"""`make up` itself: it starts twice on the same data, brings back what dies, and leaves nothing behind."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import aiohttp
+import psutil
+
+from tests.conftest import eventually
+from tests.system.stack import Client, Stack
+
+
+async def test_a_second_start_keeps_data_key_and_version_and_leaves_nothing(tmp_path: Path) -> None:
+    first = Stack.start(tmp_path)
+    facts = first.facts
+    children = psutil.Process(first.process.pid).children(recursive=True)
+    async with aiohttp.ClientSession() as http:
+        client = Client(http, facts["baseUrl"], facts["secretKey"])
+        session_id = await client.session(facts["agentId"])
+        told = await client.ask(session_id, "What are your hours?")
+        assert told.end is not None
+    first.stop()
+    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+
+    started = time.monotonic()
+    second = Stack.start(tmp_path)
+    try:
+        again = second.facts
+        assert time.monotonic() - started < 30
+        assert (again["secretKey"], again["agentId"]) == (facts["secretKey"], facts["agentId"])
+        async with aiohttp.ClientSession() as http:
+            client = Client(http, again["baseUrl"], again["secretKey"])
+            assert (await client.messages(session_id))[1]["content"] == told.text
+            status, body = await client.call("POST", "/chat/sessions", {"agentId": again["agentId"]})
+            assert (status, body["data"]["agentVersion"]) == (201, 1)
+    finally:
+        second.stop()
+
+
+async def test_a_killed_process_comes_back_and_the_ready_file_says_so(stack: Stack) -> None:
+    for group in ("gateway", "history"):
+        before = stack.facts["pids"][group]
+        os.kill(before[0], signal.SIGKILL)
+        await eventually(lambda group=group, before=before: _is_replaced(stack, group, before), within_s=20)  # type: ignore[misc]
+        await eventually(lambda group=group: _answers(stack, group), within_s=20)  # type: ignore[misc]
+
+
+def _is_replaced(stack: Stack, group: str, before: list[int]) -> bool:
+    now = stack.facts["pids"][group]
+    return len(now) == len(before) and before[0] not in now and None not in now
+
+
+async def _answers(stack: Stack, group: str) -> bool:
+    async with aiohttp.ClientSession() as http:
+        try:
+            for url in stack.facts["metrics"][group]:
+                async with http.get(url.removesuffix("/metrics") + "/readyz") as answer:
+                    if answer.status != 200:
+                        return False
+        except aiohttp.ClientError:
+            return False
+    return True
