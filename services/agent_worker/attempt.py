@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from services.agent_worker.agents import AgentCache, KnownAgent
-from services.agent_worker.knowledge.retriever import Retriever, VersionKey
+from services.agent_worker.knowledge.retriever import MAX_QUERY, Retriever, VersionKey
 from services.agent_worker.metrics import FIRST_TEXT_SECONDS
 from services.agent_worker.model import ModelFault, Models
 from services.agent_worker.tools.arguments import CallKeys
@@ -91,6 +91,7 @@ class Attempt:
         question = next((message.content for message in reversed(self._claimed.input) if message.role == "user"), None)
         if not (version.passage_count and top_k and question):
             return None
+        question = question[:MAX_QUERY]
         key = VersionKey(self._job.workspace, version.agent_id, version.number)
         # Without its knowledge the agent would make something up: rather wait for history, within the turn's deadline.
         passages = await patiently(lambda: self._parts.retriever.search(key, question, top_k))
@@ -103,6 +104,7 @@ class Attempt:
     async def _call_model(self, step: CallModel) -> None:
         config = self._agent.version.config
         message_id = new_id("msg")
+        self.state.asked()
         try:
             answer = await self._parts.models.answer(
                 (config.model, *config.fallback_models),

@@ -140,13 +140,10 @@ class Models:
         client = self._clients.get(choice.upstream)
         if client is None:
             raise ModelFault("the upstream is not configured", retryable=False)
-        members = {name: value for name, value in request.items() if name != "messages"}
+        # The messages too go in as `extra_body`, which the client merges in last and sends as it is: given as an argument, each of
+        # their members is compared with every type of message there is (6 ms for 22 messages, four fifths of the call).
         call = client.chat.completions.with_streaming_response.create(
-            model=choice.name,
-            messages=request["messages"],
-            stream=True,
-            stream_options={"include_usage": True},
-            extra_body=members,
+            model=choice.name, messages=[], stream=True, stream_options={"include_usage": True}, extra_body=request
         )
         splitter = EventSplitter()
         loop = asyncio.get_running_loop()

@@ -79,6 +79,7 @@ class TurnState:
         self._pending: tuple[ToolCall, ...] = ()
         self._end: Finish | Fail | None = None
         self._shown: list[str] = []
+        self._asking = False
 
     def _read_tools(self, agent: AgentConfig, claimed: ClaimedTurn) -> None:
         completion = claimed.completion
@@ -125,6 +126,10 @@ class TurnState:
 
     # --- what happened
 
+    def asked(self) -> None:
+        """A model call is under way."""
+        self._asking = True
+
     def shown(self, text: str) -> None:
         """Text of the running model call that has gone out to the client."""
         self._shown.append(text)
@@ -134,6 +139,7 @@ class TurnState:
         self._count(answer.usage, "".join(answer.text), [call.arguments for call in answer.tool_calls])
         was_last = self._is_last_call
         self._calls_made += 1
+        self._asking = False
         self._shown.clear()
         self._room -= answer.size
         text, calls = "".join(answer.text), answer.tool_calls
@@ -180,6 +186,8 @@ class TurnState:
             )
 
     def failed(self, error: ApiError) -> None:
+        # A model that never said anything has charged nothing.
+        self._asking = self._asking and bool(self._shown)
         self._end = Fail(error)
 
     def stopped(self, new_message_id: Sequence[str], now: datetime) -> None:
@@ -195,10 +203,13 @@ class TurnState:
             )
             self._add(message)
         self._pending = ()
-        if text := "".join(self._shown):
+        text = "".join(self._shown)
+        if self._asking:
             self._count(None, text, [])
+        if text:
             self._say(next(ids), now, text, partial=True)
-            self._shown.clear()
+        self._asking = False
+        self._shown.clear()
 
     @property
     def ids_to_stop(self) -> int:

@@ -17,7 +17,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
-from services.agent_worker.knowledge.retriever import VersionKey
+from services.agent_worker.knowledge.retriever import MAX_QUERY, VersionKey
 from shared.contracts.agents import Passage
 from shared.contracts.sessions import RetrievedPassage
 from shared.log import get_logger
@@ -26,7 +26,6 @@ log = get_logger()
 T = TypeVar("T")
 
 MAX_TERMS: Final = 64
-MAX_QUERY: Final = 4000
 TITLE_WEIGHT: Final = 2.0
 OPEN_INDEXES: Final = 64
 FORMAT: Final = "1"
@@ -111,9 +110,8 @@ class Fts5Retriever:
         self, load: Callable[[VersionKey], Awaitable[list[Passage]]], directory: Path | None = None, *, max_bytes: int = 1 << 30
     ) -> None:
         self._load = load
-        self._temporary = tempfile.TemporaryDirectory(prefix="parley-knowledge-") if directory is None else None
-        self._directory = directory or Path(self._temporary.name if self._temporary else "")
-        self._directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._max_bytes = max_bytes
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="fts5")
         self._open: OrderedDict[VersionKey, _Index] = OrderedDict()
@@ -145,7 +143,8 @@ class Fts5Retriever:
     async def drop(self, version: VersionKey) -> None:
         if (index := self._open.pop(version, None)) is not None:
             index.close()
-        self._path(version).unlink(missing_ok=True)
+        with suppress(OSError):
+            self._path(version).unlink(missing_ok=True)
 
     async def close(self) -> None:
         for task in list(self._building.values()):
@@ -192,15 +191,22 @@ class Fts5Retriever:
             oldest.close()
         return index
 
+    @property
+    def _place(self) -> Path:
+        """Made on first use: most workers of an installation without knowledge need none."""
+        if self._directory is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="parley-knowledge-")
+            self._directory = Path(self._temporary.name)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        return self._directory
+
     def _path(self, version: VersionKey) -> Path:
         name = hashlib.sha256("\0".join((FORMAT, version.workspace, version.agent_id, str(version.number))).encode()).hexdigest()[:40]
-        return self._directory / f"{name}.sqlite"
+        return self._place / f"{name}.sqlite"
 
     def _open_file(self, version: VersionKey) -> _Index | None:
-        path = self._path(version)
-        if not path.exists():
-            return None
         try:
+            path = self._path(version)
             os.utime(path)  # Its age is what eviction goes by.
             connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
         except (OSError, sqlite3.Error):
@@ -218,7 +224,7 @@ class Fts5Retriever:
     def _create(self, version: VersionKey, passages: list[Passage]) -> _Index:
         """Written under another name and moved: another worker never sees half an index."""
         path = self._path(version)
-        handle, name = tempfile.mkstemp(suffix=".building", dir=self._directory)
+        handle, name = tempfile.mkstemp(suffix=".building", dir=path.parent)
         os.close(handle)
         try:
             with closing(sqlite3.connect(name)) as connection:
@@ -237,17 +243,17 @@ class Fts5Retriever:
     def _evict(self, keep: Path) -> None:
         """The longest unused files go; whoever has one open keeps reading it."""
         found: list[tuple[float, int, Path]] = []
-        for path in self._directory.glob("*.sqlite"):
+        for path in keep.parent.glob("*.sqlite"):
             with suppress(OSError):
                 stat = path.stat()
                 found.append((stat.st_mtime, stat.st_size, path))
         size = sum(each[1] for each in found)
-        for _, bytes_, path in sorted(found):
+        for _, length, path in sorted(found):
             if size <= self._max_bytes:
                 return
             if path != keep:
                 path.unlink(missing_ok=True)
-                size -= bytes_
+                size -= length
 
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)

@@ -1,10 +1,12 @@
 """The protocol of every retriever. An operator who runs a vector store writes these four methods for it."""
 
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from shared.contracts.agents import Passage
 from shared.contracts.sessions import RetrievedPassage
+
+MAX_QUERY: Final = 4000
 
 
 class VersionKey(NamedTuple):
@@ -20,7 +22,10 @@ class Retriever(Protocol):
         """Makes a version's passages searchable. May be repeated."""
 
     async def search(self, version: VersionKey, query: str, top_k: int) -> list[RetrievedPassage]:
-        """The best passages for a text as a person types it, best first; higher scores are better. Raises ApiError."""
+        """The best passages for a text as a person types it, best first; higher scores are better. Raises ApiError.
+
+        No more than the first `MAX_QUERY` characters of the text count.
+        """
 
     async def drop(self, version: VersionKey) -> None:
         """The version is not needed any more. May be repeated."""

@@ -100,7 +100,7 @@ class Chunked:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cancelled:
-    """A cancellation was answered with success."""
+    """A client is about to ask for the turn's cancellation."""
 
     at: float
     turn: str
@@ -171,7 +171,7 @@ Event = (
 
 @dataclass
 class History:
-    """All events of a run, in the order in which they were recorded. `tokens`: pieces of the right answer, by the question's mark."""
+    """All events of a run, in the order in which they were recorded."""
 
     events: list[Event] = field(default_factory=list)
 

@@ -43,8 +43,5 @@ def is_whole(asked: str, text: str) -> bool:
 
 
 def is_begun(asked: str, text: str) -> bool:
-    """Whether the text is the beginning of a right answer."""
-    if not text or "] " not in text:
-        return "[".startswith(text[:1]) and len(text) < 16
-    answer = right_answer(asked, text)
-    return answer is not None and answer.startswith(text)
+    """Whether the text is the beginning of a right answer, or nothing yet."""
+    return not text or (right_answer(asked, text) or "").startswith(text)

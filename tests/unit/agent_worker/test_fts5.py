@@ -221,9 +221,10 @@ async def test_a_damaged_file_is_built_anew(tmp_path: Path) -> None:
 
 
 async def test_a_directory_that_cannot_be_written_costs_memory_and_no_answer(tmp_path: Path) -> None:
-    directory = tmp_path / "cache"
-    retriever = Fts5Retriever(Shelf().load, directory)
-    directory.rmdir()
+    (tmp_path / "cache").write_text("a file stands where the directory should be")
+    retriever = Fts5Retriever(Shelf().load, tmp_path / "cache")
+    assert (await found(retriever, "hours"))[0] == "src_1"
+    await retriever.drop(KEY)
     assert (await found(retriever, "hours"))[0] == "src_1"
     await retriever.close()
 

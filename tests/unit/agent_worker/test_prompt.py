@@ -82,3 +82,21 @@ def test_nobody_replaces_the_requests_own_members(make: Make) -> None:
 def test_output_stays_within_the_agents_limit(make: Make, agents: Any, callers: Any, sent: Any) -> None:
     agent = make.agent(parameters=agents, limits={"max_output_tokens": 100})
     assert parameters_of(agent, CompletionRequest(parameters=callers)) == sent
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "sent"),
+    [
+        ("look_up", '{"a": 1}', {"name": "look_up", "arguments": '{"a": 1}'}),
+        ("functions.look up", "{", {"name": "functions_look_up", "arguments": "{}"}),
+        ("", "[1]", {"name": "unnamed", "arguments": "{}"}),
+    ],
+)
+def test_calls_go_back_to_the_model_in_a_form_that_it_accepts(make: Make, name: str, arguments: str, sent: dict[str, str]) -> None:
+    message = make.message("assistant", None, toolCalls=[{"id": "a", "name": name, "arguments": arguments}])
+    assert prompt.message_of(message)["tool_calls"][0]["function"] == sent
+
+
+def test_a_tool_message_carries_no_name(make: Make) -> None:
+    assert "name" not in prompt.message_of(make.message("tool", "fine", toolCallId="a", name="made.up"))
+    assert prompt.message_of(make.message(name="Ann"))["name"] == "Ann"

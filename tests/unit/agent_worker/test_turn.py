@@ -133,11 +133,29 @@ def test_parallel_tool_calls_goes_with_tools_only(make: Make) -> None:
 
 def test_what_was_shown_before_a_stop_is_kept_as_partial(make: Make) -> None:
     state = TurnState(make.agent(), make.claimed(), None)
+    state.asked()
     state.shown("Once upon ")
     state.shown("a ti")
     state.stopped(["msg_p"], make.now)
     assert [(message.content, message.status) for message in state.output] == [("Once upon a ti", "partial")]
     assert state.usage.estimated
+
+
+def test_a_model_that_was_stopped_before_its_first_text_has_still_read_the_prompt(make: Make) -> None:
+    state = TurnState(make.agent(), make.claimed(), None)
+    state.asked()
+    state.stopped(["msg_p"], make.now)
+    assert state.output == []
+    assert (state.usage.estimated, state.usage.completion_tokens) == (True, 0)
+    assert state.usage.prompt_tokens > 0
+
+
+def test_a_model_that_never_answered_has_used_nothing(make: Make) -> None:
+    state = TurnState(make.agent(), make.claimed(), None)
+    state.asked()
+    state.failed(ApiError(Code.UPSTREAM_ERROR))
+    state.stopped(["msg_p"], make.now)
+    assert state.usage.wire() == {"promptTokens": 0, "completionTokens": 0, "totalTokens": 0}
 
 
 def test_nothing_shown_leaves_no_message(make: Make) -> None:

@@ -1,0 +1,182 @@
+"""The stack of a chaos run: real processes, real stores with their test commands, and a link in front of each that can be hurt."""
+
+import asyncio
+import dataclasses
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import aiohttp
+
+from deploy.local_state import LocalState
+from deploy.processes import free_port
+from deploy.stack import Size, Stack, user_environment
+from deploy.stores import Store, mongodb_store, redis_store
+from deploy.supervisor import Child, Command, Supervisor
+from shared.contracts.agents import AgentConfig, ModelChoice
+from shared.contracts.keys import NewKey, Scope
+from shared.history_client import HistoryClient
+from shared.ids import new_id
+from tests.system.chaos.link import Link
+from tests.system.chaos.questions import AGENTS, model_name
+
+WORKSPACE: Final = "chaos"
+DATABASE: Final = "chaos"
+GROUPS: Final = ("gateway", "worker", "history", "model", "mongodb", "redis")
+SERVICES: Final = ("gateway", "worker", "history")
+
+
+class Cluster:
+    """`async with` it: when the block begins, everything is ready. `mutant` plants a bug in the services (mutant_main.py)."""
+
+    def __init__(self, directory: Path, *, lease_s: float, size: Size, mutant: str | None = None) -> None:
+        self.lease_s = lease_s
+        self.agents: dict[str, str] = {}
+        self.secret = ""
+        self.links: dict[str, Link] = {}
+        self.children: dict[str, Child] = {}
+        self.gateways: list[str] = []
+        self.ready_at: dict[str, float] = {}
+        self._directory = directory
+        self._size = size
+        self._mutant = mutant
+        self._supervisor = Supervisor(self._on_event, {group: [] for group in GROUPS})
+        self._redis = redis_store(directory / "redis", debug_commands=True)
+        self._mongodb = mongodb_store(directory / "mongodb", test_commands=True)
+        self._open = AsyncExitStack()
+
+    @property
+    def redis_url(self) -> str:
+        """Not through a link."""
+        return self._redis.url
+
+    @property
+    def mongodb_uri(self) -> str:
+        """Not through a link."""
+        return self._mongodb.url + "&directConnection=true"
+
+    @property
+    def logs(self) -> Path:
+        return self._directory / "logs"
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._open.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._open.aclose()
+
+    async def _start(self) -> None:
+        state = LocalState(self._directory)
+        self._open.callback(state.close)
+        http = await self._open.enter_async_context(aiohttp.ClientSession())
+        stack = Stack(state, self._size, self._environment(), http)
+        self._open.push_async_callback(self._stop)
+        await self._start_all([("redis", self._store_command(self._redis)), ("mongodb", self._store_command(self._mongodb))])
+        await self._start_all(stack.first_commands())
+        commands = [(group, await self._linked(group, command)) for group, command in stack.service_commands()]
+        await self._start_all(commands)
+        for name, url in zip([name for name in self.children if name.startswith("gateway")], stack.gateway_urls, strict=True):
+            link = await self._link(f"clients to {name}", int(url.rpartition(":")[2]))
+            self.gateways.append(f"http://127.0.0.1:{link.port}/api/v1")
+        async with HistoryClient(stack.history_urls, stack.internal_token, timeout_s=15.0) as history:
+            await self._publish(history)
+
+    def _environment(self) -> dict[str, str]:
+        """The services' settings: nothing of the user's, and tries enough that no turn fails by bad luck."""
+        own = {
+            "PARLEY_QUEUE_REDIS_URL": self.redis_url,
+            "PARLEY_MONGODB_URI": self.mongodb_uri,
+            "PARLEY_MONGODB_DATABASE": DATABASE,
+            "PARLEY_LEASE_S": str(self.lease_s),
+            "PARLEY_DRAIN_S": "3",
+            "PARLEY_MAX_TRIES": "12",
+            "PARLEY_LOG_KEEP_S": "3600",
+            "PARLEY_REQUESTS_PER_MINUTE": "1000000",
+        }
+        return {name: value for name, value in user_environment().items() if not name.startswith("PARLEY_")} | own
+
+    async def _linked(self, group: str, command: Command) -> Command:
+        """The same process, with links of its own to the stores, and with the planted bug."""
+        env = dict(command.env or {})
+        redis = await self._link(f"{command.name} to redis", self._redis.port)
+        env["PARLEY_QUEUE_REDIS_URL"] = env["PARLEY_STREAM_REDIS_URLS"] = f"redis://127.0.0.1:{redis.port}/0"
+        if group == "history":
+            mongodb = await self._link(f"{command.name} to mongodb", self._mongodb.port)
+            env["PARLEY_MONGODB_URI"] = self.mongodb_uri.replace(f":{self._mongodb.port}/", f":{mongodb.port}/")
+        arguments: Sequence[str] = command.arguments
+        if self._mutant is not None:
+            arguments = (sys.executable, "-m", "tests.system.chaos.mutant_main", self._mutant, command.arguments[-1])
+        return dataclasses.replace(command, env=env, arguments=arguments)
+
+    async def _link(self, name: str, port: int) -> Link:
+        link = self.links[name] = await self._open.enter_async_context(Link(port))
+        return link
+
+    def _store_command(self, store: Store) -> Command:
+        store.data_dir.mkdir(parents=True, exist_ok=True)
+        return Command(
+            name=store.name,
+            arguments=store.command,
+            log=self.logs / f"{store.name}.log",
+            pid_file=self._directory / f"{store.name}.pid",
+            probe=lambda: asyncio.to_thread(store.probe),
+            cwd=store.data_dir,
+        )
+
+    async def _start_all(self, commands: Sequence[tuple[str, Command]]) -> None:
+        started = [self._supervisor.add(group, command) for group, command in commands]
+        self.children |= {child.name: child for child in started}
+        await asyncio.gather(*(child.start() for child in started))
+        for child in started:
+            self.ready_at[child.name] = time.monotonic()
+
+    async def _publish(self, history: HistoryClient) -> None:
+        for agent in AGENTS:
+            self.agents[agent] = new_id("agt")
+            config = AgentConfig(name=agent, model=ModelChoice(name=model_name(agent)))
+            await history.put_agent(WORKSPACE, self.agents[agent], config)
+            await history.publish_agent(WORKSPACE, self.agents[agent], [])
+        scopes = frozenset(Scope) - {Scope.CHAT_PUBLIC}
+        self.secret = (await history.create_key(NewKey(workspace=WORKSPACE, name="chaos", scopes=scopes))).secret
+
+    async def _stop(self) -> None:
+        for child in self.children.values():
+            child.signal(signal.SIGCONT)
+        await self._supervisor.stop()
+
+    def _on_event(self, event: str, child: Child) -> None:
+        if event == "ready":
+            self.ready_at[child.name] = time.monotonic()
+        elif event == "ended":
+            self.ready_at.pop(child.name, None)
+
+    # --- for faults
+
+    def members(self, group: str) -> list[str]:
+        """`redis` and `mongodb` are groups of one."""
+        return [name for name in self.children if name == group or name.startswith(group + "-")]
+
+    def is_ready(self, name: str) -> bool:
+        return name in self.ready_at
+
+    def all_ready(self) -> bool:
+        return all(self.is_ready(name) for name in self.children)
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Raises ProcessLookupError when it has just ended."""
+        os.kill(self.children[name].pid, number)
+
+
+def default_size() -> Size:
+    return Size(gateways=2, workers=3, histories=2, port=free_port())

@@ -1,0 +1,211 @@
+"""Carries a schedule out on a cluster, and records each fault once it has taken effect."""
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from pymongo import MongoClient
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from tests.system.chaos.cluster import Cluster
+from tests.system.chaos.events import History, Injected
+from tests.system.chaos.link import Link
+from tests.system.chaos.schedule import Fault
+
+# NotWritablePrimary, ShutdownInProgress, InterruptedAtShutdown (which drivers retry), OutOfDiskSpace, InternalError (which they do not).
+_CODES: Final = (10107, 91, 11600, 14031, 1)
+_TARGET_PATIENCE_S: Final = 45.0
+
+
+class NoTarget(Exception):
+    """Nothing that the fault could be done to came up in time."""
+
+
+class Injector:
+    """`counts` are the faults that took effect, by kind."""
+
+    def __init__(self, cluster: Cluster, history: History, clock: Callable[[], float]) -> None:
+        self.counts: Counter[str] = Counter()
+        self.missed: list[str] = []
+        self._cluster = cluster
+        self._history = history
+        self._clock = clock
+        self._hurt: set[str] = set()  # Processes and links that have a fault just now.
+
+    async def run(self, faults: list[Fault]) -> None:
+        """Until the last fault is over and everything is healed. Faults overlap."""
+        tasks = [asyncio.create_task(self._inject(fault)) for fault in faults]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.heal()
+
+    async def heal(self) -> None:
+        for link in self._cluster.links.values():
+            link.heal()
+        for name in list(self._cluster.children):
+            with suppress(ProcessLookupError):
+                self._cluster.signal(name, signal.SIGCONT)
+        with suppress(Exception):  # The server may be restarting: then its fail points are gone.
+            await self._mongodb({"configureFailPoint": "failCommand", "mode": "off"})
+
+    async def _inject(self, fault: Fault) -> None:
+        await asyncio.sleep(max(0.0, fault.at_s - self._clock()))
+        verb, _, rest = fault.kind.partition(" ")
+        actions: dict[str, Callable[[Fault, str], Awaitable[str]]] = {
+            "kill": self._kill,
+            "term": self._term,
+            "stop": self._stop,
+            "cut": self._cut_clients,
+            "flush": self._flush,
+            "sleep": self._sleep,
+            "fail": self._fail_mongodb,
+            "link": self._hurt_link,
+        }
+        began = self._clock()
+        try:
+            target = await actions[verb](fault, rest)
+        except (NoTarget, RedisError, OSError) as error:
+            self.missed.append(f"{fault.kind}: {type(error).__name__} {error}")
+            return
+        self.counts[fault.kind] += 1
+        self._history.add(Injected(at=began, until=self._clock(), kind=fault.kind, target=target))
+
+    # --- processes
+
+    async def _member(self, fault: Fault, group: str) -> str:
+        """A ready process of the group that has no fault now; waits for one."""
+        deadline = time.monotonic() + _TARGET_PATIENCE_S
+        while time.monotonic() < deadline:
+            free = [name for name in self._cluster.members(group) if self._cluster.is_ready(name) and name not in self._hurt]
+            if free:
+                return free[fault.choice % len(free)]
+            await asyncio.sleep(0.05)
+        raise NoTarget(group)
+
+    async def _kill(self, fault: Fault, group: str) -> str:
+        name = await self._member(fault, group)
+        self._cluster.ready_at.pop(name, None)
+        self._cluster.signal(name, signal.SIGKILL)
+        return name
+
+    async def _term(self, fault: Fault, group: str) -> str:
+        name = await self._member(fault, group)
+        self._cluster.ready_at.pop(name, None)
+        self._cluster.signal(name, signal.SIGTERM)
+        return name
+
+    async def _stop(self, fault: Fault, group: str) -> str:
+        """For two to three leases; a store for less than a lease and a half."""
+        name = await self._member(fault, group)
+        leases = (2.0 + fault.strength) if group != "redis" else (0.2 + fault.strength)
+        pid = self._cluster.children[name].pid
+        self._hurt.add(name)
+        try:
+            os.kill(pid, signal.SIGSTOP)
+            await asyncio.sleep(leases * self._cluster.lease_s)
+        finally:
+            self._hurt.discard(name)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        return name
+
+    # --- Redis
+
+    async def _redis(self, *command: Any) -> Any:
+        """One command, repeated while the server restarts or does not answer."""
+        deadline = time.monotonic() + _TARGET_PATIENCE_S
+        while True:
+            try:
+                async with Redis.from_url(self._cluster.redis_url, socket_timeout=10.0) as client:
+                    return await client.execute_command(*command)
+            except (RedisError, OSError):
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.1)
+
+    async def _cut_clients(self, _: Fault, kind: str) -> str:
+        deadline = time.monotonic() + _TARGET_PATIENCE_S
+        while not await self._redis("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"):
+            if time.monotonic() > deadline:
+                raise NoTarget(f"no {kind} client")
+            await asyncio.sleep(0.05)
+        return f"redis {kind} clients"
+
+    async def _flush(self, _: Fault, __: str) -> str:
+        await self._redis("FLUSHALL")
+        return "redis"
+
+    async def _sleep(self, fault: Fault, _: str) -> str:
+        await self._redis("DEBUG", "SLEEP", f"{0.5 + 2.5 * fault.strength:.2f}")
+        return "redis"
+
+    # --- MongoDB
+
+    async def _mongodb(self, command: dict[str, Any]) -> None:
+        def run() -> None:
+            client: MongoClient[dict[str, Any]] = MongoClient(self._cluster.mongodb_uri, serverSelectionTimeoutMS=5000)
+            try:
+                client.admin.command(command)
+            finally:
+                client.close()
+
+        await asyncio.to_thread(run)
+
+    async def _fail_mongodb(self, fault: Fault, rest: str) -> str:
+        """`before`: refused · `after`: applied, and answered with an error all the same."""
+        await self._member(fault, "mongodb")
+        code = _CODES[fault.choice % len(_CODES)]
+        times = {"times": 1 + round(8 * fault.strength)}
+        if rest.endswith("before"):
+            data: dict[str, Any] = {"failCommands": ["insert", "update", "find"], "errorCode": code}
+        else:
+            data = {"failCommands": ["insert", "update"], "writeConcernError": {"code": 91, "errmsg": "chaos"}}
+        try:
+            await self._mongodb({"configureFailPoint": "failCommand", "mode": times, "data": data})
+        except Exception as error:
+            raise NoTarget("mongodb") from error
+        return "mongodb"
+
+    # --- links
+
+    async def _hurt_link(self, fault: Fault, how: str) -> str:
+        """One that is in use and has no fault."""
+        deadline = time.monotonic() + _TARGET_PATIENCE_S
+        links = self._cluster.links
+        while not (free := [name for name, link in links.items() if link.connections and name not in self._hurt]):
+            if time.monotonic() > deadline:
+                raise NoTarget("no link is in use")
+            await asyncio.sleep(0.05)
+        name = free[fault.choice % len(free)]
+        self._hurt.add(name)
+        try:
+            await _hurt(links[name], how, fault.strength)
+        finally:
+            self._hurt.discard(name)
+            links[name].heal()
+        return name
+
+
+async def _hurt(link: Link, how: str, strength: float) -> None:
+    match how:
+        case "cut":
+            link.cut()
+        case "delay":
+            link.delay_s = 0.05 + 0.5 * strength
+            await asyncio.sleep(2.0 + 4.0 * strength)
+        case "black-hole":
+            link.black_hole = True
+            await asyncio.sleep(0.5 + 4.0 * strength)
+        case "mute":
+            link.mute = True
+            await asyncio.sleep(0.2 + 1.5 * strength)

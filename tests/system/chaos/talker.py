@@ -1,0 +1,265 @@
+"""A client of durable sessions: posts, streams, goes away and resumes, cancels, repeats with its idempotency key, reads again."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+import orjson
+
+from tests.system.chaos.events import Accepted, Answered, Asked, Cancelled, Closed, Frame, How, Opened, Refused
+from tests.system.chaos.questions import question
+from tests.system.chaos.sse import RawFrame, Splitter
+from tests.system.chaos.visitor import GONE, GaveUp, Visitor, assistant_text, read_json
+
+TURNS_PER_SESSION: Final = 8
+TERMINAL: Final = ("done", "error")
+
+
+@dataclass(kw_only=True)
+class Reading:
+    """One view of one turn, over all of its resumes."""
+
+    view: int
+    turn: str
+    last_id: str | None = None
+    ended: bool = False
+
+
+@dataclass(kw_only=True)
+class Wish:
+    """One message on its way to its answer."""
+
+    request: int
+    session: str
+    content: str
+    key: str | None
+    stream: bool
+    cancel_after: int = 0  # Frames; 0: it is not cancelled.
+    leave_after: int = 0  # Frames, each time; 0: the client stays.
+    turn: str = ""
+    failed: bool = False
+
+
+class Talker(Visitor):
+    async def run(self) -> None:
+        while not self.world.closing.is_set():
+            agent = "long" if self.dice.random() < 0.25 else "short"
+            with suppress(GaveUp):
+                await self._session(agent)
+
+    async def _session(self, agent: str) -> None:
+        created = await self.call("POST", "/chat/sessions", {"agentId": self.world.agents[agent]})
+        if created is None:
+            raise AssertionError("the agent is not there")
+        session = created["id"]
+        self.world.sessions.append(session)
+        for _ in range(TURNS_PER_SESSION):
+            if self.world.closing.is_set():
+                return
+            if not await self._turn(session, agent):
+                return
+            await self.think()
+        if self.dice.random() < 0.5:
+            await self.call("POST", f"/chat/sessions/{session}/end")
+
+    async def _turn(self, session: str, agent: str) -> bool:
+        """False when the session has to be given up: without a key nobody knows what became of a broken request."""
+        dice = self.dice
+        request = next(self.world.requests)
+        wish = Wish(
+            request=request,
+            session=session,
+            content=question(agent, request, dice),
+            key=f"key-{request}" if dice.random() < 0.9 else None,
+            stream=dice.random() < 0.8,
+            cancel_after=dice.randrange(1, 20) if dice.random() < 0.08 else 0,
+            leave_after=dice.randrange(1, 25) if dice.random() < 0.3 else 0,
+        )
+        now = self.world.clock()
+        self.world.history.add(Asked(at=now, request=request, session=session, content=wish.content, key=wish.key))
+        if not await self._have_answered(wish):
+            return False
+        self.world.answered += 1
+        if wish.turn and dice.random() < 0.2:
+            await self._read_again(wish)
+        if wish.key and dice.random() < 0.1:
+            wish.stream = not wish.stream
+            wish.leave_after = wish.cancel_after = 0
+            await self._have_answered(wish)
+        return True
+
+    # --- asking
+
+    async def _have_answered(self, wish: Wish) -> bool:
+        while True:
+            self.check_patience(wish.request, wish.turn)
+            answered = await self._post(wish)
+            if answered is not None:
+                return answered
+            if wish.key is None:
+                return False
+            await self.pause()
+
+    async def _post(self, wish: Wish) -> bool | None:
+        """True: answered · None: to be repeated."""
+        headers = {"Idempotency-Key": wish.key} if wish.key else {}
+        body = {"content": wish.content, "stream": wish.stream}
+        try:
+            async with self.ask("POST", f"/chat/sessions/{wish.session}/messages", body, headers) as response:
+                if response.status != 200:
+                    return await self._refused(wish, response)
+                if not wish.stream:
+                    return self._answered(wish, (await read_json(response))["data"])
+                reading = await self._first_stream(wish, response)
+        except GONE:
+            return None
+        if reading is None:
+            return None
+        return await self._read_on(wish, reading)
+
+    def _answered(self, wish: Wish, data: dict[str, Any]) -> bool:
+        now = self.world.clock()
+        wish.turn = data["turnId"]
+        self.world.history.add(Accepted(at=now, request=wish.request, turn=wish.turn))
+        text, usage = assistant_text(data["messages"]), data.get("usage") or {}
+        self.world.history.add(
+            Answered(at=now, request=wish.request, turn=wish.turn, status=data["status"], text=text, usage=usage)
+        )
+        return True
+
+    async def _refused(self, wish: Wish, response: aiohttp.ClientResponse) -> bool | None:
+        problem = await read_json(response)
+        code, turn = str(problem.get("code")), str(problem.get("turnId") or "")
+        self.world.history.add(
+            Refused(at=self.world.clock(), request=wish.request, status=response.status, code=code, turn=turn)
+        )
+        if code == "turn_in_progress":
+            # An earlier request of ours without a key was accepted after all, or this one's first delivery is just being admitted.
+            await self._wait_for(wish, str(problem.get("activeTurnId")))
+            return None
+        return None if response.status in (429, 503) or problem.get("retryable") else True
+
+    async def _wait_for(self, wish: Wish, turn: str) -> None:
+        reading = Reading(view=next(self.world.views), turn=turn)
+        while not reading.ended:
+            self.check_patience(wish.request, turn)
+            if not await self._follow(wish, reading):
+                return
+            await self.pause()
+
+    # --- reading
+
+    async def _first_stream(self, wish: Wish, response: aiohttp.ClientResponse) -> Reading | None:
+        """The stream of the POST itself. None: it broke before it named its turn."""
+        reading = Reading(view=next(self.world.views), turn="")
+        await self._read(wish, reading, response)
+        return reading if reading.turn else None
+
+    async def _read_on(self, wish: Wish, reading: Reading) -> bool | None:
+        """Resumes until the end; now and then by the idempotency key instead of by the stream's id."""
+        while not reading.ended:
+            self.check_patience(wish.request, reading.turn)
+            if wish.key and self.dice.random() < 0.1:
+                return None
+            if not await self._follow(wish, reading):
+                return True
+            if not reading.ended:
+                await self.pause()
+        return True
+
+    async def _read_again(self, wish: Wish) -> None:
+        """From the start, long after the end."""
+        reading = Reading(view=next(self.world.views), turn=wish.turn)
+        wish.leave_after = 0
+        while not reading.ended:
+            self.check_patience(wish.request, wish.turn)
+            if not await self._follow(wish, reading):
+                return
+            if not reading.ended:
+                await self.pause()
+
+    async def _follow(self, wish: Wish, reading: Reading) -> bool:
+        """One resume, at any gateway. False: there is nothing (more) to read."""
+        headers = {"Last-Event-ID": reading.last_id} if reading.last_id else {}
+        opened = Opened(at=self.world.clock(), view=reading.view, turn=reading.turn, after=reading.last_id)
+        try:
+            async with self.ask("GET", f"/chat/sessions/{wish.session}/turns/{reading.turn}/events", None, headers) as response:
+                if response.status == 204:
+                    return False
+                if response.status != 200:
+                    problem = await read_json(response)
+                    self.world.history.add(
+                        Refused(at=self.world.clock(), request=wish.request, status=response.status, code=str(problem.get("code")))
+                    )
+                    return response.status in (429, 503)
+                if reading.last_id is None:
+                    # Without an id the stream tells everything from the start: that is another view.
+                    reading.view = next(self.world.views)
+                    opened = Opened(at=opened.at, view=reading.view, turn=reading.turn)
+                self.world.history.add(opened)
+                await self._read(wish, reading, response)
+        except GONE:
+            pass
+        return True
+
+    async def _read(self, wish: Wish, reading: Reading, response: aiohttp.ClientResponse) -> None:
+        how: How = "cut"
+        count = 0
+        try:
+            async for raw in frames(response):
+                self._take(wish, reading, raw)
+                count += 1
+                if count == wish.cancel_after:
+                    wish.cancel_after = 0
+                    await self._cancel(wish, reading.turn)
+                if count == wish.leave_after and not reading.ended:
+                    how = "left"
+                    return
+            how = "clean"
+        except GONE:
+            pass
+        finally:
+            self.world.history.add(Closed(at=self.world.clock(), view=reading.view, how=how))
+
+    def _take(self, wish: Wish, reading: Reading, raw: RawFrame) -> None:
+        now, data = self.world.clock(), orjson.loads(raw.data)
+        if raw.event == "queued" and not reading.turn:
+            reading.turn = wish.turn = data["turnId"]
+            self.world.history.add(Accepted(at=now, request=wish.request, turn=wish.turn))
+            self.world.history.add(Opened(at=now, view=reading.view, turn=reading.turn))
+        reading.last_id = raw.id or reading.last_id
+        reading.ended = reading.ended or raw.event in TERMINAL
+        self.world.history.add(Frame(at=now, view=reading.view, id=raw.id, event=raw.event, data=_trimmed(raw.event, data)))
+
+    async def _cancel(self, wish: Wish, turn: str) -> None:
+        self.world.history.add(Cancelled(at=self.world.clock(), turn=turn))
+        try:
+            async with asyncio.timeout(5.0):
+                await self.call("POST", f"/chat/sessions/{wish.session}/turns/{turn}/cancel", request=wish.request)
+        except TimeoutError:
+            pass
+
+
+async def frames(response: aiohttp.ClientResponse) -> AsyncIterator[RawFrame]:
+    """Until the body ends. Raises GONE's exceptions when it breaks off."""
+    splitter = Splitter()
+    async for data in response.content.iter_any():
+        for raw in splitter.feed(data):
+            yield raw
+
+
+def _trimmed(event: str, data: dict[str, Any]) -> dict[str, Any]:
+    """What the checker compares."""
+    match event:
+        case "delta":
+            return {"text": data["text"]}
+        case "done":
+            return {"status": data["status"], "text": assistant_text(data["messages"]), "usage": data.get("usage") or {}}
+        case "error":
+            return {"code": data.get("code")}
+        case "restarted":
+            return {"attempt": data.get("attempt"), "reason": data.get("reason")}
+    return {}

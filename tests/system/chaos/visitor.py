@@ -1,0 +1,116 @@
+"""What all clients of a chaos run share: which gateway is asked, how requests are repeated, and where what happened is recorded."""
+
+import asyncio
+import itertools
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import aiohttp
+import orjson
+
+from tests.system.chaos.events import History, Overdue
+
+# A gateway pings at least every 5 s: whoever hears nothing for longer goes elsewhere.
+SILENCE_S: Final = 7.0
+CONNECT_S: Final = 3.0
+GONE: Final = (aiohttp.ClientError, TimeoutError, OSError)
+
+
+class GaveUp(Exception):
+    """The turn had no end, long after the last fault."""
+
+
+@dataclass(kw_only=True)
+class World:
+    """One per run. `calm_since` is when the last fault was healed; `closing` tells clients to begin nothing new."""
+
+    gateways: list[str]
+    secret: str
+    agents: dict[str, str]
+    http: aiohttp.ClientSession
+    history: History
+    clock: Callable[[], float]
+    patience_s: float
+    think_s: float = 2.0
+    calm_since: float | None = None
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    requests: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    views: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    sessions: list[str] = field(default_factory=list)
+    answered: int = 0
+    retries: int = 0
+
+
+class Visitor:
+    """One client, with its own dice."""
+
+    def __init__(self, world: World, dice: random.Random) -> None:
+        self.world = world
+        self.dice = dice
+
+    async def run(self) -> None:
+        raise NotImplementedError
+
+    async def think(self) -> None:
+        """A pause between two turns, which ends when the run does."""
+        try:
+            async with asyncio.timeout(self.dice.uniform(0.0, self.world.think_s)):
+                await self.world.closing.wait()
+        except TimeoutError:
+            pass
+
+    def check_patience(self, request: int, turn: str = "") -> None:
+        """Raises GaveUp, and records it, when the faults are over for longer than any turn may take."""
+        calm = self.world.calm_since
+        now = self.world.clock()
+        if calm is not None and now - calm > self.world.patience_s:
+            self.world.history.add(Overdue(at=now, request=request, turn=turn, waited_s=now - calm))
+            raise GaveUp
+
+    async def pause(self) -> None:
+        """Before a repeat."""
+        self.world.retries += 1
+        await asyncio.sleep(self.dice.uniform(0.1, 0.6))
+
+    @asynccontextmanager
+    async def ask(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """At any gateway. Raises GONE's exceptions."""
+        url = self.dice.choice(self.world.gateways) + path
+        all_headers = {"Authorization": f"Bearer {self.world.secret}", "Content-Type": "application/json", **(headers or {})}
+        timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_S, sock_read=SILENCE_S)
+        data = orjson.dumps(body) if body is not None else None
+        async with self.world.http.request(method, url, data=data, headers=all_headers, timeout=timeout) as response:
+            yield response
+
+    async def call(self, method: str, path: str, body: Any = None, *, request: int = 0) -> Any:
+        """One call that may be repeated: until it is answered with a success. The data of the answer; None for a 404 or a 409."""
+        while True:
+            self.check_patience(request)
+            try:
+                async with self.ask(method, path, body) as response:
+                    value = await read_json(response)
+                    if response.status < 300:
+                        return value["data"]
+                    if response.status in (404, 409):
+                        return None
+            except GONE:
+                pass
+            await self.pause()
+
+
+async def read_json(response: aiohttp.ClientResponse) -> dict[str, Any]:
+    """An empty object for anything else. Raises GONE's exceptions when the body breaks off."""
+    try:
+        value = orjson.loads(await response.read() or b"{}")
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def assistant_text(messages: list[dict[str, Any]]) -> str:
+    return "".join(message.get("content") or "" for message in messages if message.get("role") == "assistant")
