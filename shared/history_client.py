@@ -13,6 +13,8 @@ from shared.contracts.keys import CreatedKey, NewKey, Principal
 from shared.contracts.sessions import Session
 from shared.contracts.turns import AdmittedTurn, AdmitTurn, ClaimedTurn, ClaimTurn, StoredTurn, Turn
 
+Query = dict[str, str] | Sequence[tuple[str, str]]
+
 
 class HistoryClient:
     """Typed calls over one connection pool.
@@ -137,6 +139,24 @@ class HistoryClient:
         """Idempotent. The turn as it stands after the wish was recorded; it may still be running."""
         return Turn.model_validate(await self._post(f"/workspaces/{workspace}/turns/{turn_id}/cancel", {}))
 
+    # --- stored completions
+
+    async def completions(self, workspace: str, query: Sequence[tuple[str, str]]) -> dict[str, Any]:
+        """`{"items": [StoredTurn's wire, without the caller's messages…], "nextCursor"}`.
+
+        `query`: agentId, after (a turn id), limit, order, and any number of label=`["name","value"]`. Raises `invalid_request`.
+        """
+        page: dict[str, Any] = await self._call("GET", f"/workspaces/{workspace}/completions", None, query)
+        return page
+
+    async def update_completion(self, workspace: str, turn_id: str, metadata: dict[str, str]) -> StoredTurn:
+        """Replaces a stored completion's metadata. Raises `turn_not_found`."""
+        return StoredTurn.model_validate(await self._post(f"/workspaces/{workspace}/completions/{turn_id}", {"metadata": metadata}))
+
+    async def delete_completion(self, workspace: str, turn_id: str) -> None:
+        """Idempotent for one that was stored; raises `turn_not_found` for any other."""
+        await self._call("DELETE", f"/workspaces/{workspace}/completions/{turn_id}")
+
     # --- plumbing
 
     async def ready(self) -> None:
@@ -153,7 +173,7 @@ class HistoryClient:
     async def _post(self, path: str, body: Any) -> Any:
         return await self._call("POST", path, body)
 
-    async def _call(self, method: str, path: str, body: Any = None, query: dict[str, str] | None = None) -> Any:
+    async def _call(self, method: str, path: str, body: Any = None, query: Query | None = None) -> Any:
         raw = orjson.dumps(body) if body is not None else None
         for attempt in range(2):
             try:
@@ -168,7 +188,7 @@ class HistoryClient:
                 break
         raise ApiError(Code.DEPENDENCY_UNAVAILABLE, "The history service does not answer.")
 
-    async def _exchange(self, base: str, method: str, path: str, raw: bytes | None, query: dict[str, str] | None) -> Any:
+    async def _exchange(self, base: str, method: str, path: str, raw: bytes | None, query: Query | None) -> Any:
         assert self._session is not None, "use the client inside `async with`"
         async with self._session.request(method, base + path, data=raw, params=query) as response:
             payload = await response.read()

@@ -3,7 +3,7 @@
 import logging
 import re
 import sys
-from typing import Any, TextIO
+from typing import Any
 
 import orjson
 import structlog
@@ -19,10 +19,6 @@ def _blot(value: Any) -> Any:
 def redact(_logger: Any, _method: str, event: EventDict) -> EventDict:
     """Last before rendering, so that it also sees what other libraries log and the text of exceptions."""
     return {name: _blot(value) for name, value in event.items()}
-
-
-class _Output(logging.StreamHandler[TextIO]):
-    """The standard library's records (aiohttp, arq, asyncio) in the same shape as ours."""
 
 
 def configure(service: str, level: str) -> None:
@@ -45,7 +41,8 @@ def configure(service: str, level: str) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
-    handler = _Output(sys.stdout)
+    # The standard library's records (aiohttp, arq, asyncio) take the same shape as ours.
+    handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *ending]

@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 
 from services.history.agents import Agents
 from services.history.claims import Claims
+from services.history.completions import Completions
 from services.history.consumer import Outbox
 from services.history.endings import Endings
 from services.history.keys import Keys
@@ -63,13 +64,13 @@ async def open_parts(settings: HistorySettings) -> AsyncIterator[Parts]:
                     outbox=outbox,
                     sweep=sweep,
                     endings=endings,
-                    routes=_routes(store, queue, endings, settings),
+                    routes=_routes(store, queue, logs, endings, settings),
                 )
     finally:
         await queue.aclose()
 
 
-def _routes(store: Store, queue: TurnQueue, endings: Endings, settings: HistorySettings) -> list[web.RouteDef]:
+def _routes(store: Store, queue: TurnQueue, logs: RunLogs, endings: Endings, settings: HistorySettings) -> list[web.RouteDef]:
     agents = Agents(store, Knowledge(store))
     sessions = Sessions(store, agents, endings)
     transcript = Transcript(store, sessions)
@@ -79,6 +80,7 @@ def _routes(store: Store, queue: TurnQueue, endings: Endings, settings: HistoryS
         sessions,
         transcript,
         Turns(store, agents, endings),
+        Completions(store, logs, settings),
         Claims(store, queue, agents, transcript, endings, settings),
     )
     return [route for noun in nouns for route in noun.routes()]

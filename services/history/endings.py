@@ -203,7 +203,7 @@ class Endings:
     async def _write_end(self, workspace: str, turn_id: str, attempt: int, fields: dict[str, Any]) -> bool:
         change: Document = {"$set": {**fields, "active": False}}
         if releases_key(fields["error"]):
-            change["$unset"] = {"idempotencyKey": ""}
+            change["$unset"] = {"idempotencyKey": "", "retryKey": ""}
         mine = {"_id": turn_id, "workspace": workspace, "active": True, "attempt": attempt}
         if not await self._turns.update(mine, change):
             return False

@@ -10,19 +10,14 @@ from pydantic import BaseModel, Field
 from services.history.agents import DRAFT, Agents
 from services.history.bodies import SESSION, WORKSPACE, bad_cursor, cursor_of, cursor_values, limit_of, page_of, part, read_shape
 from services.history.endings import Endings
-from services.history.store import Document, Duplicate, Store, between, one_of
+from services.history.id_pages import page_by_id
+from services.history.store import Document, Duplicate, Store, one_of
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.sessions import EndedReason, Session
 from shared.ids import is_id
 from shared.web import json_response
 
-# Pages go back in time by ranges of ids that grow until a page is full, because no server is asked for an unbounded range.
-FIRST_RANGE_MS: Final = 60_000
-RANGE_GROWTH: Final = 8
 VISIBLE: Final = ("active", "ended")
-_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
-_TIME = slice(len("ses_"), len("ses_") + 10)
-_END_OF_TIME_MS: Final = (1 << 48) - 1
 
 
 class NewSession(BaseModel):
@@ -83,17 +78,11 @@ class Sessions:
             raise ApiError(Code.SESSION_NOT_FOUND)
         return _session(row)
 
-    async def page(self, workspace: str, filters: dict[str, str], before: str, limit: int) -> tuple[list[Session], str | None]:
+    async def page(self, workspace: str, filters: dict[str, str], before: str | None, limit: int) -> tuple[list[Session], str | None]:
         """The newest sessions with an id below `before`, and the id to go on from."""
-        found: list[Document] = []
-        span_ms, low_ms = FIRST_RANGE_MS, _time_of(before)
-        while low_ms > 0 and len(found) <= limit:
-            low_ms = max(0, low_ms - span_ms)
-            where = {"workspace": workspace, "id": between(_id_at(low_ms), before), "status": one_of(VISIBLE), **filters}
-            found += await self._sessions.many(where, order=[("id", -1)], limit=limit + 1)
-            before, span_ms = _id_at(low_ms), span_ms * RANGE_GROWTH
-        page = found[:limit]
-        return [_session(row) for row in page], page[-1]["_id"] if len(found) > limit else None
+        where = {"workspace": workspace, "status": one_of(VISIBLE), **filters}
+        rows, after = await page_by_id(self._sessions, where, "id", "ses", "desc", before, limit)
+        return [_session(row) for row in rows], after
 
     async def end(self, workspace: str, session_id: str, reason: EndedReason) -> Session:
         """Idempotent. The end is written first, so that no turn can be admitted after its active one was stopped."""
@@ -127,8 +116,8 @@ class Sessions:
         if filters.get("status", "active") not in VISIBLE:
             raise ApiError(Code.INVALID_REQUEST, "status must be active or ended.", param="status")
         values = cursor_values(request, str)
-        before = values[0] if values else _id_at(_END_OF_TIME_MS)
-        if values and not is_id("ses", before):
+        before = values[0] if values else None
+        if before is not None and not is_id("ses", before):
             raise bad_cursor()
         sessions, after = await self.page(part(request, "workspace"), filters, before, limit_of(request))
         return json_response(page_of([session.wire() for session in sessions], cursor_of([after]) if after else None))
@@ -145,16 +134,3 @@ class Sessions:
 def _session(row: Document) -> Session:
     metadata = orjson.loads(row["metadata"]) if "metadata" in row else {}
     return Session.model_validate({**row, "id": row["_id"], "metadata": metadata})
-
-
-def _time_of(session_id: str) -> int:
-    """The milliseconds at which an id was made: its first ten digits to the base 32."""
-    number = 0
-    for digit in session_id[_TIME]:
-        number = number << 5 | _ALPHABET.index(digit)
-    return number
-
-
-def _id_at(time_ms: int) -> str:
-    """The smallest id of that millisecond."""
-    return "ses_" + "".join(_ALPHABET[time_ms >> shift & 31] for shift in range(45, -1, -5)) + "0" * 16

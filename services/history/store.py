@@ -67,6 +67,11 @@ def one_of(values: Sequence[str]) -> Op:
     return Op({"$in": list(values)})
 
 
+def all_of(values: Sequence[str]) -> Op:
+    """Of a list in the document: it holds each of these."""
+    return Op({"$all": list(values)})
+
+
 def present() -> Op:
     return Op({"$exists": True})
 
@@ -104,6 +109,8 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         _index("workspace", "sessionId", unique=True, only={"active": True, "sessionId": _THERE}, name="one_active_per_session"),
         _index("workspace", "sessionId", "n", unique=True, only={"sessionId": _THERE}),
         _index("workspace", "scope", "idempotencyKey", unique=True, only={"idempotencyKey": _THERE}),
+        _index("workspace", "retryKey", "_id", only={"retryKey": _THERE}),
+        _index("workspace", "storedId", only={"storedId": _THERE}),
         _index("active", "_id", only={"active": True}),
         _index("erasable", "endedAt", only={"erasable": True}),
         _index("expiresAt", expireAfterSeconds=0),

@@ -22,6 +22,7 @@ class TurnRecord(Shape):
 
     `attempt` is the fence: it only grows, and each write of a worker names its own. `tries` counts real attempts. `claim_id`
     is the claim that raised the attempt last. `completion` is JSON, because what strangers name may not be a field's name.
+    `labels` are a stored completion's metadata as it stands now, each pair as JSON, so that it can be looked for.
     """
 
     id: str = Field(alias="_id")
@@ -43,6 +44,7 @@ class TurnRecord(Shape):
     output: tuple[TurnMessage, ...] = ()
     completion: str | None = None
     store: bool = False
+    labels: tuple[str, ...] | None = None
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
     timing: Timing | None = None
@@ -71,7 +73,12 @@ class TurnRecord(Shape):
         )
 
     def request(self) -> CompletionRequest | None:
-        return CompletionRequest.model_validate(orjson.loads(self.completion)) if self.completion is not None else None
+        if self.completion is None:
+            return None
+        request = CompletionRequest.model_validate(orjson.loads(self.completion))
+        if self.labels is None:
+            return request
+        return request.model_copy(update={"metadata": dict(orjson.loads(label) for label in self.labels)})
 
     def stored(self) -> StoredTurn:
         return StoredTurn(
@@ -89,6 +96,11 @@ class TurnRecord(Shape):
         if not self.input:
             return ""
         return next((message.id for message in reversed(self.input) if message.role == "user"), self.input[-1].id)
+
+
+def labels_of(metadata: dict[str, str]) -> list[str]:
+    """Metadata in the form in which an index finds its pairs."""
+    return [orjson.dumps(pair).decode() for pair in metadata.items()]
 
 
 def releases_key(error: dict[str, Any] | None) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import orjson
@@ -12,9 +12,10 @@ from pydantic import BaseModel, Field
 from services.history.agents import Agents
 from services.history.bodies import TURN, WORKSPACE, part, read_shape
 from services.history.endings import Endings
+from services.history.id_pages import id_at
 from services.history.metrics import TURNS_ADMITTED
 from services.history.store import Document, Duplicate, Store, above, one_of
-from services.history.turn_record import COMPLETIONS, WITHOUT_TEXT, TurnRecord, unless_there
+from services.history.turn_record import COMPLETIONS, WITHOUT_TEXT, TurnRecord, labels_of, unless_there
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.turns import AdmittedTurn, AdmitTurn, StoredTurn, Turn
 from shared.web import json_response
@@ -23,6 +24,9 @@ from shared.web import json_response
 ADMIT_ROUNDS: Final = 20
 MAX_STATES: Final = 5000
 STATES_PAGE: Final = 500
+# How long after its end a turn is still the answer to a blind repeat, and how old it may be then.
+RETRY_WINDOW: Final = timedelta(seconds=60)
+RETRY_REACH: Final = timedelta(hours=3)
 
 
 class TurnName(BaseModel):
@@ -65,7 +69,7 @@ class Turns:
 
         The key is looked up before the session's state is looked at: a repeat is answered even when the session has ended.
         """
-        earlier, place = await asyncio.gather(self._by_key(workspace, order), self._place(workspace, order))
+        earlier, place = await asyncio.gather(self._earlier(workspace, order), self._place(workspace, order))
         if earlier is not None:
             return _admitted(earlier, order)
         if isinstance(place, ApiError):
@@ -107,6 +111,22 @@ class Turns:
         except ApiError as error:
             return ApiError(Code.MODEL_NOT_FOUND, param="model") if error.code is Code.AGENT_NOT_FOUND else error
         return _Place(agent_id, agent.published_version or 0)
+
+    async def _earlier(self, workspace: str, order: AdmitTurn) -> TurnRecord | None:
+        return await self._by_key(workspace, order) or await self._retried(workspace, order)
+
+    async def _retried(self, workspace: str, order: AdmitTurn) -> TurnRecord | None:
+        """The newest turn that a client's blind repeat repeats, if it runs or has just ended and still has its text."""
+        if order.retry_key is None or not order.is_retry:
+            return None
+        now = datetime.now(UTC)
+        recent = above(id_at("trn", int((now - RETRY_REACH).timestamp() * 1000)))
+        where = {"workspace": workspace, "retryKey": order.retry_key, "_id": recent}
+        rows = await self._turns.many(where, order=[("_id", -1)], limit=1)
+        record = _record(rows[0] if rows else None)
+        if record is None or record.erased or (record.ended_at is not None and now - record.ended_at > RETRY_WINDOW):
+            return None
+        return record
 
     async def _by_key(self, workspace: str, order: AdmitTurn) -> TurnRecord | None:
         if order.idempotency_key is None:
@@ -233,7 +253,15 @@ def _document(workspace: str, order: AdmitTurn, place: _Place, n: int) -> Docume
         document["metadata"] = orjson.dumps(order.metadata).decode()
     if order.completion is not None:
         document["completion"] = orjson.dumps(order.completion.wire()).decode()
+    if order.retry_key is not None:
+        document["retryKey"] = order.retry_key
     if order.session_id is None:
-        kept = order.completion is not None and order.completion.store
-        document |= {"store": kept, "erasable": not kept}
+        document |= _keeping(order)
     return document
+
+
+def _keeping(order: AdmitTurn) -> Document:
+    """What makes a completion one that is kept, or one whose text will go."""
+    if order.completion is None or not order.completion.store:
+        return {"store": False, "erasable": True}
+    return {"store": True, "erasable": False, "storedId": order.turn_id, "labels": labels_of(order.completion.metadata)}

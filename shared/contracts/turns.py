@@ -66,6 +66,8 @@ class AdmitTurn(Shape):
     """An order to accept a turn. Without `session_id` it is a completion and `agent_id` names what answers.
 
     `body_digest` tells whether a repeated `idempotency_key` repeats the same request. `messages` are the caller's, in order.
+    `retry_key` is the same for equal completions of one key; `is_retry`: the client says that it repeats a request, so the
+    turn of that retry key that runs, or has just ended, is the answer.
     """
 
     turn_id: str
@@ -75,11 +77,13 @@ class AdmitTurn(Shape):
     metadata: dict[str, str] = Field(default_factory=dict)
     idempotency_key: str | None = None
     body_digest: str
+    retry_key: str | None = None
+    is_retry: bool = False
     completion: CompletionRequest | None = None
 
 
 class AdmittedTurn(Shape):
-    """`created` is False when the idempotency key named an earlier turn: `turn` is that one. `output` is there once it has ended."""
+    """`created` is False when the idempotency key, or a retry, named an earlier turn: `turn` is that one. `output` is there once it has ended."""
 
     created: bool
     turn: Turn

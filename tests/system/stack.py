@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +32,7 @@ class Stack:
         self._ready_file = ready_file
 
     @classmethod
-    def start(cls, directory: Path, *arguments: str, within_s: float = 90.0, **environment: str) -> "Stack":
+    def start(cls, directory: Path, *arguments: str, within_s: float = 90.0, environment: Mapping[str, str] | None = None) -> "Stack":
         ready_file = directory / "ready.json"
         ready_file.unlink(missing_ok=True)
         own = {name: value for name, value in os.environ.items() if not name.startswith("PARLEY_")}
@@ -41,7 +41,7 @@ class Stack:
             process = subprocess.Popen(
                 [*command, "--ready-file", str(ready_file), *arguments],
                 cwd=ROOT,
-                env={**own, "PARLEY_DEMO_DELAY_MS": "2", **environment},
+                env={**own, "PARLEY_DEMO_DELAY_MS": "2", **(environment or {})},
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )

@@ -19,7 +19,7 @@ STREAMS = 1000
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    stack = Stack.start(tmp_path_factory.mktemp("drain"), "--gateways", "2", "--workers", "2", PARLEY_DRAIN_S="1")
+    stack = Stack.start(tmp_path_factory.mktemp("drain"), "--gateways", "2", "--workers", "2", environment={"PARLEY_DRAIN_S": "1"})
     yield stack
     stack.stop()
 

@@ -41,7 +41,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, stores: Stores) -> Iterator[Stack]:
     urls = {"PARLEY_QUEUE_REDIS_URL": stores.redis.url, "PARLEY_MONGODB_URI": stores.mongodb.url}
-    stack = Stack.start(tmp_path_factory.mktemp("outages"), "--gateways", "2", "--workers", "2", **urls)
+    stack = Stack.start(tmp_path_factory.mktemp("outages"), "--gateways", "2", "--workers", "2", environment=urls)
     yield stack
     stack.stop()
 

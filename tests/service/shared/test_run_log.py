@@ -59,7 +59,8 @@ async def test_what_is_published_is_what_the_log_holds(logs: RunLogs, writer: Lo
         turn = writer.open(WS, turn_id, 1)
         turn.delta("hé\u2028llo")
         await turn.flush()
-        await eventually_message(channel, frame := {})
+        frame = dict[str, bytes]()
+        await eventually_message(channel, frame)
     assert split_frame(frame["data"]) == (await logs.read(WS, turn_id, BEGINNING))[0]
     assert b"\\u2028" in frame["data"]
     assert data_of(split_frame(frame["data"])[1]) == {"text": "hé\u2028llo"}

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
 from arq import worker as arq_worker
@@ -195,7 +196,7 @@ async def test_a_worker_whose_lease_was_taken_is_cancelled_and_cannot_finish(que
     async with running_worker(redis_url, run):
         await queue.enqueue(job)
         await eventually(lambda: queue.hlen(f"{QUEUE}:leases"))
-        await queue.hset(f"{QUEUE}:leases", job.turn_id, "another")
+        await cast("Awaitable[int]", queue.hset(f"{QUEUE}:leases", job.turn_id, "another"))
         await asyncio.wait_for(cancelled.wait(), 5)
     assert refused == [False]
     assert await queue.xlen(OUTBOX) == 0
@@ -276,7 +277,7 @@ async def test_workers_share_a_burst(queue: TurnQueue, redis_url: str) -> None:
 
 
 async def _count_is(queue: TurnQueue, count: int) -> bool:
-    return await queue.xlen(OUTBOX) == count
+    return bool(await queue.xlen(OUTBOX) == count)
 
 
 async def test_a_restarted_connection_ends_no_worker(queue: TurnQueue, redis_url: str) -> None:

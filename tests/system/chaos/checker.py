@@ -151,7 +151,9 @@ def _views(run: Run) -> Iterator[Violation]:
             if event.id is not None:
                 first = bodies.setdefault((view.turn, event.id), event)
                 if (first.event, first.data) != (event.event, event.data):
-                    yield Violation("one body per id", view.turn, f"{event.id}: {first.event} {first.data}, then {event.event} {event.data}")
+                    yield Violation(
+                        "one body per id", view.turn, f"{event.id}: {first.event} {first.data}, then {event.event} {event.data}"
+                    )
     for view in views.values():
         yield from _end_is_stored(run, view)
     yield from _one_end(views)
@@ -203,7 +205,9 @@ def _answers(run: Run) -> Iterator[Violation]:
             yield Violation("accepted ⊆ stored", event.turn, "was answered, and is stored nowhere")
         elif (event.status, event.text, event.usage) != (stored.status, stored.text, stored.usage):
             told = (event.status, event.text[-60:], event.usage)
-            yield Violation("client's end = stored end", event.turn, f"told {told}, stored {stored.status} {stored.text[-60:]!r} {stored.usage}")
+            yield Violation(
+                "client's end = stored end", event.turn, f"told {told}, stored {stored.status} {stored.text[-60:]!r} {stored.usage}"
+            )
 
 
 def _completions(run: Run) -> Iterator[Violation]:
@@ -225,7 +229,9 @@ def _completion(stored: Stored | None, asked: Asked, event: Chunked) -> Iterator
             yield Violation("accepted ⊆ stored", event.turn, "its end was streamed, and it is stored nowhere")
         return
     if ended and text != stored.text:
-        yield Violation("no clean end on partial text", event.turn, f"ended on {text[-60:]!r}, stored is {stored.status} {stored.text[-60:]!r}")
+        yield Violation(
+            "no clean end on partial text", event.turn, f"ended on {text[-60:]!r}, stored is {stored.status} {stored.text[-60:]!r}"
+        )
     if event.done and event.usage is not None and event.usage.get("completion_tokens") != stored.usage.get("completionTokens", 0):
         yield Violation("usage counted once", event.turn, f"told {event.usage}, stored {stored.usage}")
 

@@ -152,21 +152,7 @@ class Transcript:
     messages: tuple[tuple[str, str, str, str], ...]
 
 
-Event = (
-    Asked
-    | Accepted
-    | Refused
-    | Opened
-    | Frame
-    | Closed
-    | Answered
-    | Chunked
-    | Cancelled
-    | Overdue
-    | Injected
-    | Stored
-    | Transcript
-)
+Event = Asked | Accepted | Refused | Opened | Frame | Closed | Answered | Chunked | Cancelled | Overdue | Injected | Stored | Transcript
 
 
 @dataclass

@@ -38,6 +38,10 @@ class Injector:
         self._clock = clock
         self._hurt: set[str] = set()  # Processes and links that have a fault just now.
 
+    def now(self) -> float:
+        """Seconds of the run."""
+        return self._clock()
+
     async def run(self, faults: list[Fault]) -> None:
         """Until the last fault is over and everything is healed. Faults overlap."""
         tasks = [asyncio.create_task(self._inject(fault)) for fault in faults]

@@ -125,17 +125,13 @@ class Talker(Visitor):
         wish.turn = data["turnId"]
         self.world.history.add(Accepted(at=now, request=wish.request, turn=wish.turn))
         text, usage = assistant_text(data["messages"]), data.get("usage") or {}
-        self.world.history.add(
-            Answered(at=now, request=wish.request, turn=wish.turn, status=data["status"], text=text, usage=usage)
-        )
+        self.world.history.add(Answered(at=now, request=wish.request, turn=wish.turn, status=data["status"], text=text, usage=usage))
         return True
 
     async def _refused(self, wish: Wish, response: aiohttp.ClientResponse) -> bool | None:
         problem = await read_json(response)
         code, turn = str(problem.get("code")), str(problem.get("turnId") or "")
-        self.world.history.add(
-            Refused(at=self.world.clock(), request=wish.request, status=response.status, code=code, turn=turn)
-        )
+        self.world.history.add(Refused(at=self.world.clock(), request=wish.request, status=response.status, code=code, turn=turn))
         if code == "turn_in_progress":
             # An earlier request of ours without a key was accepted after all, or this one's first delivery is just being admitted.
             await self._wait_for(wish, str(problem.get("activeTurnId")))
@@ -187,9 +183,8 @@ class Talker(Visitor):
         opened = Opened(at=self.world.clock(), view=reading.view, turn=reading.turn, after=reading.last_id)
         try:
             async with self.ask("GET", f"/chat/sessions/{wish.session}/turns/{reading.turn}/events", None, headers) as response:
-                if response.status == 204:
-                    return False
                 if response.status != 200:
+                    # Also a 204: who asks has not seen the end yet.
                     problem = await read_json(response)
                     self.world.history.add(
                         Refused(at=self.world.clock(), request=wish.request, status=response.status, code=str(problem.get("code")))

@@ -37,8 +37,8 @@ class World:
     think_s: float = 2.0
     calm_since: float | None = None
     closing: asyncio.Event = field(default_factory=asyncio.Event)
-    requests: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
-    views: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    requests: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+    views: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     sessions: list[str] = field(default_factory=list)
     answered: int = 0
     retries: int = 0
@@ -98,6 +98,18 @@ class Visitor:
                         return value["data"]
                     if response.status in (404, 409):
                         return None
+            except GONE:
+                pass
+            await self.pause()
+
+    async def page(self, path: str) -> dict[str, Any]:
+        """A page with its envelope; repeated until there is one."""
+        while True:
+            self.check_patience(0)
+            try:
+                async with self.ask("GET", path) as response:
+                    if response.status == 200:
+                        return await read_json(response)
             except GONE:
                 pass
             await self.pause()

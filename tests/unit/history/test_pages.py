@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.history.bodies import cursor_of, cursor_values, limit_of
-from services.history.sessions import _id_at, _time_of
+from services.history.id_pages import id_at, time_of
 from shared.contracts.errors import ApiError
 from shared.ids import is_id, new_id
 
@@ -42,7 +42,7 @@ def test_limits_are_numbers_from_1_to_200() -> None:
 
 def test_an_id_lies_in_the_millisecond_that_it_names() -> None:
     session_id = new_id("ses")
-    moment = _time_of(session_id)
-    assert is_id("ses", _id_at(moment))
-    assert _id_at(moment) <= session_id < _id_at(moment + 1)
-    assert _time_of(_id_at(moment)) == moment
+    moment = time_of(session_id)
+    assert is_id("ses", id_at("ses", moment))
+    assert id_at("ses", moment) <= session_id < id_at("ses", moment + 1)
+    assert time_of(id_at("ses", moment)) == moment

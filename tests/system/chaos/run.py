@@ -1,0 +1,163 @@
+"""One chaos run: a cluster under load, a schedule of faults, the calm after it, and the verdict."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from tests.system.chaos.checker import Violation, check
+from tests.system.chaos.cluster import Cluster, default_size
+from tests.system.chaos.completer import Completer
+from tests.system.chaos.events import Frame, History, Injected
+from tests.system.chaos.harvest import stored_turns, transcripts
+from tests.system.chaos.injector import Injector
+from tests.system.chaos.schedule import schedule
+from tests.system.chaos.talker import Talker
+from tests.system.chaos.visitor import Visitor, World
+
+WARM_UP_S: Final = 2.0
+RECOVERY_S: Final = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """`patience_s`: how long after the last fault every turn must have ended."""
+
+    seed: int
+    seconds: float
+    faults: Mapping[str, int]
+    clients: int = 30
+    lease_s: float = 4.0
+    think_s: float = 2.0
+    patience_s: float = 60.0
+    mutant: str | None = None
+
+
+@dataclass(kw_only=True)
+class Result:
+    plan: Plan
+    history: History
+    injected: Counter[str]
+    missed: list[str]
+    violations: list[Violation] = field(default_factory=list)
+    retries: int = 0
+    recovery_s: float = 0.0
+    wall_s: float = 0.0
+
+    @property
+    def fewer(self) -> list[str]:
+        """Faults that were scheduled and did not take effect: luck is no proof."""
+        plan = self.plan.faults
+        return [f"{kind}: {self.injected[kind]} of {plan[kind]}" for kind in plan if self.injected[kind] < plan[kind]]
+
+    @property
+    def passed(self) -> bool:
+        return not self.violations and not self.fewer
+
+
+async def run(plan: Plan, directory: Path) -> Result:
+    """Raises deploy's StartError when the stack does not come up."""
+    began = time.monotonic()
+    history = History()
+    async with Cluster(directory, lease_s=plan.lease_s, size=default_size(), mutant=plan.mutant) as cluster:
+        zero = time.monotonic()
+
+        def clock() -> float:
+            return time.monotonic() - zero - WARM_UP_S
+
+        injector = Injector(cluster, history, clock)
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        async with aiohttp.ClientSession(connector=connector) as http:
+            world = World(
+                gateways=cluster.gateways,
+                secret=cluster.secret,
+                agents=cluster.agents,
+                http=http,
+                history=history,
+                clock=clock,
+                patience_s=plan.patience_s,
+                think_s=plan.think_s,
+            )
+            recovery_s = await _load_and_hurt(plan, world, injector, cluster)
+            reader = Visitor(world, random.Random(plan.seed))
+            world.patience_s += 60.0
+            history.extend(await stored_turns(cluster))
+            history.extend(await transcripts(reader, world.sessions))
+    result = Result(plan=plan, history=history, injected=injector.counts, missed=injector.missed, retries=world.retries)
+    result.recovery_s = recovery_s
+    result.violations = check(history)
+    result.wall_s = time.monotonic() - began
+    return result
+
+
+async def _load_and_hurt(plan: Plan, world: World, injector: Injector, cluster: Cluster) -> float:
+    """Clients run from before the first fault until after the last. How long the stack took to be all there again."""
+    clients = [_client(world, plan.seed, number) for number in range(plan.clients)]
+    tasks = [asyncio.create_task(client.run()) for client in clients]
+    try:
+        faults = asyncio.create_task(_hurt(plan, injector))
+        tasks.append(faults)
+        # A client that fails is a fault of the suite, and is not waited for.
+        while not faults.done():
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+                    if task is not faults:
+                        tasks.remove(task)
+        world.calm_since = world.clock()
+        await _until_ready(cluster)
+        recovery_s = world.clock() - world.calm_since
+        world.calm_since = world.clock()
+        world.closing.set()
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return recovery_s
+
+
+async def _hurt(plan: Plan, injector: Injector) -> None:
+    await injector.run(schedule(plan.faults, seed=plan.seed, seconds=plan.seconds))
+    await asyncio.sleep(max(0.0, plan.seconds - injector.now()))
+
+
+async def _until_ready(cluster: Cluster) -> None:
+    """Raises TimeoutError when a process does not come back."""
+    async with asyncio.timeout(RECOVERY_S):
+        while not cluster.all_ready():
+            await asyncio.sleep(0.05)
+
+
+def _client(world: World, seed: int, number: int) -> Visitor:
+    """Every fifth one is an OpenAI client."""
+    dice = random.Random(f"{seed}/{number}")
+    return Completer(world, dice) if number % 5 == 4 else Talker(world, dice)
+
+
+def take_overs(history: History) -> list[float]:
+    """Seconds from a worker's kill -9 to the first frame of the attempt that took its turn over, as clients saw it.
+
+    Only kills that no other fault of a worker or of Redis came near, so that the figure is that of one take-over.
+    """
+    hurts = sorted(
+        (event for event in history.events if isinstance(event, Injected) and not event.kind.startswith(("kill gateway", "term gateway"))),
+        key=lambda event: event.at,
+    )
+    seen: dict[tuple[int, str], float] = {}
+    for event in history.events:
+        if isinstance(event, Frame) and event.event == "restarted" and event.id is not None:
+            seen.setdefault((event.view, event.id), event.at)
+    found = []
+    for at in seen.values():
+        near = [hurt for hurt in hurts if at - 10.0 < hurt.at <= at or hurt.at <= at <= hurt.until]
+        if len(near) == 1 and near[0].kind == "kill worker":
+            found.append(at - near[0].at)
+    return sorted(found)
