@@ -16,6 +16,7 @@ from shared.connections import connect, shard_of
 from shared.contracts.frames import BEGINNING, FrameId, data_of, event_of, frame_body, frame_bytes
 from shared.log import get_logger
 from shared.metrics import FENCED_WRITES
+from shared.tasks import end_tasks
 
 log = get_logger()
 
@@ -287,9 +288,7 @@ class LogWriter:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         for shard in self._shards:
             await shard.close()
 

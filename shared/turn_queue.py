@@ -28,6 +28,7 @@ from shared.connections import connection_pool
 from shared.contracts.jobs import RunTurn
 from shared.contracts.turns import FinishedTurn
 from shared.log import get_logger
+from shared.tasks import end_tasks
 
 if TYPE_CHECKING:
     from arq.typing import WorkerCoroutine
@@ -355,9 +356,7 @@ class LeasedWorker(Worker):
             self.allow_pick_jobs = False
             await self._drain()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(tasks)
 
     async def _poll(self) -> None:
         await self.main()
@@ -459,8 +458,10 @@ class LeasedWorker(Worker):
         RUNNING.inc()
         _, arguments, _, _, _ = deserialize_job_raw(payload, deserializer=self.job_deserializer)
         job = LeasedJob(self._queue, RunTurn(*arguments), claim_id, payload)
+        # A turn that this worker lost may come back to it before it noticed: the older run must end, and may still wind up.
+        if (older := self.job_tasks.get(turn_id)) is not None:
+            older.cancel()
         self._claims[turn_id] = job
-        # A turn that this worker lost may come back to it while the cancelled run still winds up: keep both tasks.
         task = self.loop.create_task(self._run_leased(job))
         self.tasks[claim_id] = self.job_tasks[turn_id] = task
         task.add_done_callback(lambda done: self._ended(job, done))

@@ -7,7 +7,7 @@ of the benchmarks, so a chunk costs one timer and one write.
 import asyncio
 import os
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from itertools import count
 from typing import Any, Final
 
@@ -21,16 +21,21 @@ from deploy.demo.tools import ToolServer
 from shared.web import listening, run, wait_for_stop
 
 _PROMPTS_REMEMBERED: Final = 20_000
+_BODIES_REMEMBERED: Final = 200
 _BATCH: Final = 256
 
 
 class ModelServer:
-    """`/v1/chat/completions`, `/v1/models`; `/stats` counts requests, those running, and those whose client went away."""
+    """`/v1/chat/completions`, `/v1/models`; `/stats` counts requests, those running, and those whose client went away.
+
+    `/requests` tells the bodies of the last requests to scripted models, oldest first: what really reaches a model.
+    """
 
     def __init__(self, delay_s: float) -> None:
         self._delay_s = delay_s
         self._numbers = count(1)
         self._seen: OrderedDict[int, int] = OrderedDict()
+        self._bodies: deque[dict[str, Any]] = deque(maxlen=_BODIES_REMEMBERED)
         self._stats = {"requests": 0, "active": 0, "abandoned": 0}
 
     def routes(self) -> list[web.RouteDef]:
@@ -38,6 +43,7 @@ class ModelServer:
             web.post("/v1/chat/completions", self.complete),
             web.get("/v1/models", self.models),
             web.get("/stats", self.stats),
+            web.get("/requests", self.requests),
             web.get("/healthz", self.healthz),
             web.get("/readyz", self.healthz),
         ]
@@ -47,6 +53,9 @@ class ModelServer:
 
     async def stats(self, _: web.Request) -> web.Response:
         return web.json_response(self._stats)
+
+    async def requests(self, _: web.Request) -> web.Response:
+        return web.json_response(list(self._bodies))
 
     async def models(self, _: web.Request) -> web.Response:
         data = [{"id": name, "object": "model", "created": 0, "owned_by": "parley"} for name in (NAME, f"{PREFIX}tokens=64,delay=20")]
@@ -83,6 +92,7 @@ class ModelServer:
         if model == NAME:
             return extractive_reply(messages, tools, self._delay_s)
         if model.startswith(PREFIX):
+            self._bodies.append(body)
             knobs = read_knobs(model)
             # Counting costs a hash of the whole prompt: only for those who ask.
             seen = self._count(prompt_key(model, messages)) if knobs.vary or knobs.fail_times is not None else 0

@@ -42,7 +42,7 @@ class Knobs:
     tokens      pieces of the answer (default 64)
     delay       milliseconds between pieces; 0 writes all of them at once (default 0)
     first       milliseconds before the first piece
-    text        `fixed`: the same words always · `echo`: scripted_answer() of the last user message
+    text        `fixed`: the same words always · `echo`: scripted_answer() of the last user message · `json`: {"said": that message}
     vary        1: each request with the same prompt gets another text, the n-th (from 0) with variant n
     fail        an HTTP status, `cut`, `hang`, `error_chunk` or `nofinish`
     after       pieces before the fault (default: half of them; before a status: none)
@@ -92,7 +92,7 @@ def _value(name: str, value: str) -> Any:
                 return bool(int(value))
     except ValueError:
         raise KnobError(f"{name} wants a number, not {value!r}") from None
-    choices = {"text": ("fixed", "echo"), "usage": ("plain", "full", "none"), "fail": _FAULTS}
+    choices = {"text": ("fixed", "echo", "json"), "usage": ("plain", "full", "none"), "fail": _FAULTS}
     if value in choices.get(name, ()) or (name == "fail" and re.fullmatch(r"[45]\d\d", value)):
         return value
     raise KnobError(f"there is no knob {name}={value}")
@@ -117,6 +117,13 @@ def scripted_pieces(user_text: str, tokens: int, variant: int = 0) -> list[str]:
     return [head, *chosen.choices(words, k=tokens - 1)] if tokens else []
 
 
+def _json_pieces(user_text: str, tokens: int) -> list[str]:
+    """An answer in the form that structured output asks for, in at most so many pieces."""
+    text = orjson.dumps({"said": user_text}).decode()
+    size = len(text) // max(tokens, 1) + 1
+    return [text[start : start + size] for start in range(0, len(text), size)]
+
+
 _FIXED: Final = scripted_pieces("plain", 4096)
 
 
@@ -135,7 +142,9 @@ def scripted_reply(knobs: Knobs, messages: Sequence[dict[str, Any]], seen: int, 
             Call(id=f"call_{rounds_made}_{index}", name=name, arguments=arguments) for index, (name, arguments) in enumerate(knobs.tools)
         ]
         return Answer(calls=calls, usage=_usage(knobs, prompt_tokens, 8 * len(calls)), **pauses)
-    if knobs.text == "echo" or knobs.vary:
+    if knobs.text == "json":
+        pieces = _json_pieces(last_user_text(messages), knobs.tokens)
+    elif knobs.text == "echo" or knobs.vary:
         pieces = scripted_pieces(last_user_text(messages), knobs.tokens, seen if knobs.vary else 0)
     else:
         pieces = _fixed_pieces(knobs.tokens)

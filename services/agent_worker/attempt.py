@@ -23,6 +23,7 @@ from shared.ids import new_id
 from shared.log import get_logger
 from shared.metrics import FENCED_WRITES
 from shared.run_log import Fenced, LogWriter, TurnWriter
+from shared.tasks import end_tasks
 
 log = get_logger()
 T = TypeVar("T")
@@ -142,9 +143,7 @@ class Attempt:
         try:
             results = [self._tell(await task) for task in tasks]
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(tasks)
         self.state.ran(results, [new_id("msg") for _ in results], datetime.now(UTC))
 
     def _has_begun(self, call: ToolCall, key: str) -> bool:

@@ -18,6 +18,7 @@ from shared.ids import new_id
 from shared.log import get_logger
 from shared.metrics import FENCED_WRITES
 from shared.run_log import Fenced, TurnWriter
+from shared.tasks import end_tasks
 from shared.turn_queue import LeasedJob
 
 log = get_logger()
@@ -106,9 +107,7 @@ class TurnRunner:
             return None if must_stop.done() else Fail(ApiError(Code.TURN_TIMEOUT))
         finally:
             # Cancelling closes the model's connection and those of tools. What they still raise is of no interest.
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(tasks)
 
     async def _give_back(self, leased: LeasedJob, claimed: ClaimedTurn) -> None:
         """Without using up a try, if history can be told in time."""

@@ -19,6 +19,7 @@ from services.agent_worker.tools.http import HttpTools, ToolPolicy
 from shared.history_client import HistoryClient
 from shared.log import get_logger
 from shared.run_log import LogWriter, RunLogs
+from shared.tasks import end_tasks
 from shared.turn_queue import LeasedWorker, TurnQueue
 from shared.web import app_runner, health_routes, listening, wait_for_stop
 
@@ -78,9 +79,7 @@ async def serve(settings: WorkerSettings) -> None:
             try:
                 await worker.serve(stop)
             finally:
-                for task in background:
-                    task.cancel()
-                await asyncio.gather(*background, return_exceptions=True)
+                await end_tasks(background)
                 await queue.aclose()
     log.info("worker_stopped")
 

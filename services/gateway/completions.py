@@ -1,6 +1,7 @@
 """`POST /chat/completions`: a turn without a session, told in OpenAI's shapes."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Final
@@ -42,6 +43,8 @@ async def create(call: Call) -> web.StreamResponse:
         idempotency_key=key,
         body_digest=body.digest(),
         completion=body.completion(),
+        retry_key=_retry_key(call, body) if key is None and call.principal.retry_guard else None,
+        is_retry=_is_retry(call.request),
     )
     with call.parts.limits.hold(call.principal.key_id):
         try:
@@ -50,6 +53,17 @@ async def create(call: Call) -> web.StreamResponse:
         except ApiError as error:
             error.param = "model" if error.code is Code.MODEL_NOT_FOUND else error.param
             raise
+
+
+def _retry_key(call: Call, body: ChatCompletion) -> str:
+    """What a blind repeat of an SDK has in common with what it repeats: neither names the other."""
+    return hashlib.sha256(f"{call.principal.key_id} {body.model} {body.digest()}".encode()).hexdigest()
+
+
+def _is_retry(request: web.Request) -> bool:
+    """OpenAI's SDKs count their own repeats; they send no idempotency key by themselves."""
+    count = request.headers.get("x-stainless-retry-count", "0")
+    return count.isascii() and count.isdecimal() and count.strip("0") != ""
 
 
 async def _refuse_unhonoured_format(call: Call, body: ChatCompletion) -> None:

@@ -15,6 +15,7 @@ from shared.connections import connection_pool, shard_of
 from shared.contracts.errors import ApiError, Code
 from shared.log import get_logger
 from shared.run_log import log_key
+from shared.tasks import end_tasks
 
 log = get_logger()
 
@@ -195,9 +196,7 @@ class Hub:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
 
     async def _tick(self) -> None:
         """One timer for all streams: whoever has heard nothing for a heartbeat is nudged; traffic pushes it back."""

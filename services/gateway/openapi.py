@@ -73,7 +73,8 @@ def _path_params(path: str) -> list[dict[str, Any]]:
 
 
 def _param(param: Param) -> dict[str, Any]:
-    return {"name": param.name, "in": param.place, "required": False, "description": param.description, "schema": param.schema}
+    shown = {"name": param.name, "in": param.place, "required": False, "description": param.description, "schema": param.schema}
+    return shown | {"style": param.style, "explode": True} if param.style else shown
 
 
 def _body(schema: dict[str, Any], *, required: bool) -> dict[str, Any]:

@@ -97,10 +97,10 @@ CHAT_COMPLETION: Final = _object(_COMPLETION, {"system_fingerprint": _TEXT})
 STORED_COMPLETION: Final = _object(
     {**_COMPLETION, "metadata": {"type": "object", "additionalProperties": _TEXT}}, {"system_fingerprint": _TEXT}
 )
-STORED_MESSAGES: Final = _list(
-    _object({"id": _TEXT, "role": _TEXT, "content": _MAYBE_TEXT}),
-    {"first_id": _MAYBE_TEXT, "last_id": _MAYBE_TEXT, "has_more": {"type": "boolean"}},
-)
+_EDGES: Final = {"first_id": _MAYBE_TEXT, "last_id": _MAYBE_TEXT, "has_more": {"type": "boolean"}}
+STORED_COMPLETIONS: Final = _list(STORED_COMPLETION, _EDGES)
+DELETED_COMPLETION: Final = _object({"id": _TEXT, "object": {"const": "chat.completion.deleted"}, "deleted": {"const": True}})
+STORED_MESSAGES: Final = _list(_object({"id": _TEXT, "role": _TEXT, "content": _MAYBE_TEXT}), _EDGES)
 CANCELLED_COMPLETION: Final = _object({"id": _TEXT, "object": {"const": "chat.completion"}, "status": _TEXT})
 CHUNKS: Final = _object(
     {

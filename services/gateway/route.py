@@ -40,12 +40,13 @@ Serve = Callable[[Call], Awaitable[web.StreamResponse]]
 
 
 class Param(NamedTuple):
-    """A query parameter or a header. `schema` is its JSON schema."""
+    """A query parameter or a header. `schema` is its JSON schema, `style` how OpenAPI spells it when it has several values."""
 
     name: str
     schema: dict[str, Any]
     description: str
     place: str = "query"
+    style: str | None = None
 
 
 class Answer(NamedTuple):

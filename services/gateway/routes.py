@@ -9,11 +9,13 @@ from services.gateway.openapi_schemas import (
     CHAT_COMPLETION,
     CHUNKS,
     DELETED,
+    DELETED_COMPLETION,
     EVENTS,
     MESSAGE,
     MODEL,
     MODELS,
     STORED_COMPLETION,
+    STORED_COMPLETIONS,
     STORED_MESSAGES,
     TURN_ACCEPTED,
     TURN_RESULT,
@@ -29,6 +31,7 @@ BASE: Final = "/api/v1"
 _STREAM: Final = "text/event-stream"
 
 LIMIT: Final = Param("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "how many at most")
+SHORT_LIMIT: Final = Param("limit", {**LIMIT.schema, "default": 20}, LIMIT.description)
 CURSOR: Final = Param("cursor", {"type": "string", "pattern": "^[!-~]{1,500}$"}, "`nextCursor` of the page before")
 ORDER: Final = Param("order", {"enum": ["asc", "desc"], "default": "asc"}, "oldest or newest first")
 IDEMPOTENCY: Final = Param(
@@ -41,6 +44,13 @@ PREFER: Final = Param("Prefer", {"type": "string"}, "`respond-async`: 202 at onc
 _FRAME_ID: Final = {"type": "string", "pattern": "^[1-9][0-9]{0,9}-[1-9][0-9]{0,9}$"}
 LAST_EVENT_ID: Final = Param("Last-Event-ID", _FRAME_ID, "the last frame that was received; the stream goes on after it", "header")
 LAST_EVENT_ID_QUERY: Final = Param("lastEventId", _FRAME_ID, "as `Last-Event-ID`, for browsers")
+_COMPLETION_ID: Final = {"type": "string", "pattern": "^chatcmpl-[0-9a-hjkmnp-tv-z]{26}$"}
+METADATA: Final = Param(
+    "metadata",
+    {"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": 16},
+    "`metadata[key]=value`, any number of pairs: only what bears all of them",
+    style="deepObject",
+)
 _BODY: Final = (Code.INVALID_JSON, Code.REQUEST_TIMEOUT, Code.PAYLOAD_TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE)
 _OWN_BODY: Final = (*_BODY, Code.VALIDATION_FAILED)
 _TURN_ENDS: Final = (Code.TURN_FAILED, Code.UPSTREAM_ERROR, Code.TURN_TIMEOUT)
@@ -192,6 +202,43 @@ _OPENAI: Final = (
     ),
     Route(
         method="GET",
+        path="/chat/completions",
+        serve=stored_completions.list_all,
+        scope=Scope.CHAT_READ,
+        summary="List stored completions",
+        params=(
+            Param("model", {"type": "string"}, "only this agent's"),
+            METADATA,
+            SHORT_LIMIT,
+            ORDER,
+            Param("after", _COMPLETION_ID, "the last completion of the page before"),
+        ),
+        answers={200: (Answer("a page of completions", STORED_COMPLETIONS, envelope=False),)},
+        openai=True,
+    ),
+    Route(
+        method="POST",
+        path="/chat/completions/{completionId}",
+        serve=stored_completions.update,
+        scope=Scope.CHAT_WRITE,
+        summary="Replace a stored completion's metadata",
+        request=stored_completions.UpdateCompletion,
+        answers={200: (Answer("the completion", STORED_COMPLETION, envelope=False),)},
+        errors=(*_BODY, Code.NOT_FOUND),
+        openai=True,
+    ),
+    Route(
+        method="DELETE",
+        path="/chat/completions/{completionId}",
+        serve=stored_completions.delete,
+        scope=Scope.CHAT_WRITE,
+        summary="Erase a stored completion",
+        answers={200: (Answer("it is gone", DELETED_COMPLETION, envelope=False),)},
+        errors=(*_OWN_BODY, Code.NOT_FOUND),
+        openai=True,
+    ),
+    Route(
+        method="GET",
         path="/chat/completions/{completionId}",
         serve=stored_completions.get,
         scope=Scope.CHAT_READ,
@@ -216,7 +263,7 @@ _OPENAI: Final = (
         serve=stored_completions.messages,
         scope=Scope.CHAT_READ,
         summary="The caller's messages of a stored completion",
-        params=(LIMIT, ORDER, Param("after", {"type": "string"}, "the id of the last message of the page before")),
+        params=(SHORT_LIMIT, ORDER, Param("after", {"type": "string"}, "the id of the last message of the page before")),
         answers={200: (Answer("a page of messages", STORED_MESSAGES, envelope=False),)},
         errors=(Code.NOT_FOUND, Code.GONE),
         openai=True,

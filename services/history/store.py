@@ -20,6 +20,7 @@ from pymongo.topology_description import TopologyDescription
 
 from shared.contracts.errors import ApiError, Code
 from shared.log import get_logger
+from shared.tasks import end_tasks
 
 log = get_logger()
 
@@ -28,7 +29,7 @@ Document = dict[str, Any]
 Fields = Mapping[str, int]
 Order = Sequence[tuple[str, int]]
 
-SELECTION_TIMEOUT_S: Final = 0.8
+SELECTION_TIMEOUT_S: Final = 0.6
 CALL_TIMEOUT_S: Final = 5.0
 WATCH_S: Final = 0.1
 _DUPLICATE_KEY: Final = 11000
@@ -204,9 +205,7 @@ class Store:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         self._client.close()
 
     async def _prepare(self) -> None:
@@ -237,7 +236,7 @@ class Store:
         task = asyncio.ensure_future(operation())
         task.add_done_callback(_look_away)
         either: set[asyncio.Future[Any]] = {task, self._reach.lost}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise _unavailable()
         try:

@@ -53,7 +53,10 @@ class Transcript:
 
         A turn that failed is left out as a whole: its question has no answer, and is usually asked again by the next turn.
         """
-        where = {"workspace": workspace, "sessionId": session_id, "n": between(before - limits.context_turns, before)}
+        first = max(1, before - limits.context_turns)
+        if first >= before:
+            return ()
+        where = {"workspace": workspace, "sessionId": session_id, "n": between(first, before)}
         rows = await self._turns.many(where, fields={"completion": 0, "metadata": 0}, order=[("n", -1)])
         chosen: list[tuple[TurnMessage, ...]] = []
         room = limits.context_tokens

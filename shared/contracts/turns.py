@@ -83,7 +83,7 @@ class AdmitTurn(Shape):
 
 
 class AdmittedTurn(Shape):
-    """`created` is False when the idempotency key, or a retry, named an earlier turn: `turn` is that one. `output` is there once it has ended."""
+    """`created` is False when the idempotency key, or a retry, named an earlier turn: `turn` is that one, `output` there once it ended."""
 
     created: bool
     turn: Turn

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
+import orjson
 from pydantic import SecretStr
 
 from services.gateway.agent_rules import AgentRules
@@ -52,6 +53,8 @@ class FakeHistory(HistoryClient):
         self.orders: dict[str, AdmitTurn] = {}
         self.owners: dict[str, str] = {}
         self.cancelled: list[str] = []
+        self.deleted: set[str] = set()
+        self.retries = 0
         self._logs = logs
 
     def _check(self) -> None:
@@ -137,10 +140,13 @@ class FakeHistory(HistoryClient):
         return AdmittedTurn(created=True, turn=admitted, user_message_id=turn.messages[-1].id)
 
     def _earlier(self, turn: AdmitTurn) -> StoredTurn | None:
-        for turn_id, order in self.orders.items():
+        self.retries += turn.is_retry
+        for turn_id, order in reversed(self.orders.items()):
             if turn.idempotency_key is not None and order.idempotency_key == turn.idempotency_key:
                 if order.body_digest != turn.body_digest:
                     raise ApiError(Code.IDEMPOTENCY_MISMATCH)
+                return self.turns[turn_id]
+            if turn.is_retry and turn.retry_key is not None and order.retry_key == turn.retry_key:
                 return self.turns[turn_id]
         return None
 
@@ -170,6 +176,42 @@ class FakeHistory(HistoryClient):
     async def cancel(self, workspace: str, turn_id: str) -> Turn:
         self.cancelled.append(turn_id)
         return (await self.turn(workspace, turn_id)).turn
+
+    async def completions(self, workspace: str, query: Sequence[tuple[str, str]]) -> dict[str, Any]:
+        self._check()
+        asked, labels = dict(query), [tuple(orjson.loads(value)) for name, value in query if name == "label"]
+        found = sorted(
+            (turn_id for turn_id in self.turns if self._is_kept(workspace, turn_id, asked.get("agentId"), labels)),
+            reverse=asked["order"] == "desc",
+        )
+        start = found.index(asked["after"]) + 1 if asked.get("after") in found else 0
+        page = found[start : start + int(asked["limit"])]
+        items = [self.turns[turn_id].wire() for turn_id in page]
+        return {"items": items, "nextCursor": page[-1] if len(found) > start + len(page) else None}
+
+    def _is_kept(self, workspace: str, turn_id: str, agent_id: str | None, labels: Sequence[tuple[str, str]]) -> bool:
+        stored = self.turns[turn_id]
+        kept = stored.completion is not None and stored.completion.store and stored.turn.status in ("completed", "cancelled")
+        if not kept or self.owners[turn_id] != workspace or agent_id not in (None, stored.turn.agent_id):
+            return False
+        return stored.completion is not None and set(labels) <= set(stored.completion.metadata.items())
+
+    async def update_completion(self, workspace: str, turn_id: str, metadata: dict[str, str]) -> StoredTurn:
+        self._check()
+        if turn_id not in self.turns or not self._is_kept(workspace, turn_id, None, ()):
+            raise ApiError(Code.TURN_NOT_FOUND)
+        stored = self.turns[turn_id]
+        assert stored.completion is not None
+        completion = stored.completion.model_copy(update={"metadata": metadata})
+        self.turns[turn_id] = stored.model_copy(update={"completion": completion})
+        return self.turns[turn_id]
+
+    async def delete_completion(self, workspace: str, turn_id: str) -> None:
+        if turn_id in self.deleted and self.owners[turn_id] == workspace:
+            return
+        await self.update_completion(workspace, turn_id, {})
+        self.deleted.add(turn_id)
+        self.turns[turn_id] = self.turns[turn_id].model_copy(update={"completion": None, "erased": True, "output": ()})
 
     async def ready(self) -> None:
         self._check()

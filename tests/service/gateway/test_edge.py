@@ -290,3 +290,8 @@ async def test_metrics_are_on_the_private_port_only(gateway: Stage, redis_url: s
 async def test_the_document_is_open_to_everyone(gateway: Stage) -> None:
     async with aiohttp.ClientSession() as client, client.get(gateway.url("/openapi.json")) as response:
         assert (await response.json())["openapi"] == "3.1.0"
+
+
+async def test_members_have_one_spelling(gateway: Stage) -> None:
+    async with gateway.client.post(gateway.url("/chat/sessions"), json={"agent_id": gateway.agent_id}) as response:
+        assert response.status == 422

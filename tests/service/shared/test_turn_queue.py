@@ -318,3 +318,24 @@ def test_arq_is_what_we_overrode() -> None:
     assert list(inspect.signature(deserialize_job_raw).parameters) == ["r", "deserializer"]
     for name in ("tasks", "job_tasks", "job_counter", "max_jobs", "allow_pick_jobs", "job_timeout_s", "jobs_complete", "loop"):
         assert f"self.{name}" in inspect.getsource(arq_worker.Worker.__init__), name
+
+
+async def test_a_worker_that_claims_its_own_lapsed_turn_ends_the_older_run(queue: TurnQueue, redis_url: str) -> None:
+    job, runs, ended = a_turn(), list[str](), list[str]()
+
+    async def run(leased: LeasedJob) -> None:
+        runs.append(leased.claim_id)
+        try:
+            await leased.must_stop.wait()
+            await leased.hand_back()
+        except asyncio.CancelledError:
+            ended.append(leased.claim_id)
+            raise
+
+    async with running_worker(redis_url, run, lease_s=20):
+        await queue.enqueue(job)
+        await eventually(lambda: len(runs) == 1)
+        await queue.zadd(f"{QUEUE}:running", {job.turn_id: 1})  # As after a pause longer than the lease.
+        await eventually(lambda: len(runs) == 2)
+        await eventually(lambda: ended == runs[:1])
+        assert await queue.holder(job.turn_id) == runs[1]

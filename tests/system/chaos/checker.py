@@ -179,8 +179,8 @@ def _end_is_stored(run: Run, view: View) -> Iterator[Violation]:
         if stored is None:
             yield Violation("accepted ⊆ stored", view.turn, "was streamed, and is stored nowhere")
         return
-    said = {"status": end.data.get("status", "failed"), "id": end.id}
-    holds = {"status": stored.status, "id": f"{stored.attempt}-{stored.last_seq}"}
+    said: dict[str, object] = {"status": end.data.get("status", "failed"), "id": end.id}
+    holds: dict[str, object] = {"status": stored.status, "id": f"{stored.attempt}-{stored.last_seq}"}
     if end.event == "done":
         said |= {"text": end.data["text"], "usage": end.data["usage"]}
         holds |= {"text": stored.text, "usage": stored.usage}

@@ -1,6 +1,7 @@
 """A small TCP proxy between two parts of the stack, whose connections can be cut, delayed, swallowed, or robbed of their answers."""
 
 import asyncio
+from collections import deque
 from types import TracebackType
 from typing import Self, cast
 
@@ -88,7 +89,7 @@ class _End(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._peer: _End | None = None
         self._early: list[bytes] = []
-        self._last_due = 0.0
+        self._late: deque[tuple[float, bytes]] = deque()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -113,14 +114,21 @@ class _End(asyncio.Protocol):
         if self._peer is None:
             self._early.append(data)
             return
-        loop = asyncio.get_running_loop()
-        due = max(loop.time() + self._link.delay_s, self._last_due)
-        if due <= loop.time():
+        if not self._late and not self._link.delay_s:
             self._forward(data)
             return
-        # In order, also after the delay was changed.
-        self._last_due = due
-        loop.call_at(due, self._forward, data)
+        loop = asyncio.get_running_loop()
+        self._late.append((loop.time() + self._link.delay_s, data))
+        if len(self._late) == 1:
+            loop.call_at(self._late[0][0], self._deliver)
+
+    def _deliver(self) -> None:
+        """In order, also after the delay was changed: one timer, of the first one that waits."""
+        loop = asyncio.get_running_loop()
+        while self._late and self._late[0][0] <= loop.time():
+            self._forward(self._late.popleft()[1])
+        if self._late:
+            loop.call_at(self._late[0][0], self._deliver)
 
     def _forward(self, data: bytes) -> None:
         if self._peer is not None and self._peer._transport is not None and not self._peer._transport.is_closing():

@@ -39,6 +39,7 @@ class Wish:
     stream: bool
     cancel_after: int = 0  # Frames; 0: it is not cancelled.
     leave_after: int = 0  # Frames, each time; 0: the client stays.
+    leaves: int = 3
     turn: str = ""
     failed: bool = False
 
@@ -210,8 +211,9 @@ class Talker(Visitor):
                 if count == wish.cancel_after:
                     wish.cancel_after = 0
                     await self._cancel(wish, reading.turn)
-                if count == wish.leave_after and not reading.ended:
+                if count == wish.leave_after and wish.leaves and not reading.ended:
                     how = "left"
+                    wish.leaves -= 1
                     return
             how = "clean"
         except GONE:

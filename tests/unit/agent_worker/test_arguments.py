@@ -1,4 +1,6 @@
 import time
+import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,6 +69,16 @@ def test_a_regular_expression_cannot_hold_the_worker() -> None:
 def test_a_schema_that_refers_elsewhere_or_to_itself_is_unusable_and_fetches_nothing(schema: dict[str, Any]) -> None:
     with pytest.raises(BadArguments, match="not usable"):
         checker(schema)(call('{"x":1}'))
+
+
+def test_a_schema_never_reads_a_file(tmp_path: Path) -> None:
+    (tmp_path / "schema.json").write_text('{"type":"object"}')
+    check = checker({"$ref": (tmp_path / "schema.json").as_uri()})
+    with warnings.catch_warnings():
+        # jsonschema warns before it fetches: the warning must not be what stops it here.
+        warnings.simplefilter("ignore")
+        with pytest.raises(BadArguments, match="not usable"):
+            check(call("{}"))
 
 
 def test_a_schema_may_refer_to_its_own_parts() -> None:

@@ -1,0 +1,107 @@
+"""Runs a service with a planted bug: `python -m tests.system.chaos.mutant_main <mutant> services.<name>`.
+
+Each mutant is a plausible mistake of someone who writes such a system for the first time. The product has no hook for this.
+"""
+
+import runpy
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from services.gateway import openai_shapes, stream
+from services.history.consumer import Outbox
+from services.history.endings import Endings
+from shared import run_log
+from shared.contracts.frames import FrameId, split_frame
+
+
+def no_fence() -> None:
+    """Whoever writes, writes behind the log's end, and a result is stored whatever attempt it is of."""
+    run_log._APPEND = run_log._APPEND.replace(
+        "if attempt > mine then return 'fenced' end",
+        "if attempt > mine then ARGV[2], mine, seq = tostring(attempt), attempt, seq ARGV[3] = tostring(seq + 1) next = seq + 1 end",
+    )
+    write_end = Endings._write_end
+
+    async def unfenced(self: Endings, workspace: str, turn_id: str, attempt: int, fields: dict[str, Any]) -> bool:
+        row = await self._turns.one({"_id": turn_id, "workspace": workspace}, {"attempt": 1})
+        await self._turns.update({"_id": turn_id, "workspace": workspace}, {"$set": {"active": True}})
+        return await write_end(self, workspace, turn_id, row["attempt"] if row else 0, fields)
+
+    Endings._write_end = unfenced  # type: ignore[method-assign]
+
+
+def no_log_read() -> None:
+    """Who resumes subscribes and goes on from whatever comes next."""
+    from_log = stream._Follower._from_log
+    proved = stream._Follower._live
+
+    async def skip_first(self: Any) -> Any:
+        if getattr(self, "_subscribed", False):
+            return await from_log(self)
+        self._subscribed = True
+        self._listener.gap = False
+        return None
+
+    def trusting(self: Any) -> Any:
+        frames = self._listener.frames
+        if frames and not getattr(self, "_trusted", False):
+            self._trusted = True
+            first, _ = split_frame(frames[0])
+            self._position = max(self._position, FrameId(first.attempt, first.seq - 1))
+        return proved(self)
+
+    stream._Follower._from_log = skip_first  # type: ignore[method-assign]
+    stream._Follower._live = trusting  # type: ignore[method-assign]
+
+
+def early_ack() -> None:
+    """The outbox entry is acknowledged first and stored afterwards."""
+    settle = Outbox.settle
+
+    async def acknowledged(self: Outbox, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
+        await self._queue.settle(entry_id, fields.get(b"turn", b"").decode())
+        await settle(self, entry_id, fields)
+
+    Outbox.settle = acknowledged  # type: ignore[method-assign]
+
+
+def server_ids() -> None:
+    """Redis makes the number of each frame, so that one which is sent twice is there twice."""
+    script = run_log._APPEND
+    script = script.replace("if had ~= next - 1 then return had end", "")
+    script = script.replace("local id = ARGV[2] .. '-' .. ARGV[3]", "")
+    script = script.replace("redis.call('XADD', KEYS[1], id,", "local id = redis.call('XADD', KEYS[1], ARGV[2] .. '-*',")
+    run_log._APPEND = script
+
+
+def clean_end() -> None:
+    """A stream of chunks whose worker was lost ends as if the answer were whole."""
+    render = openai_shapes.ChunkStream.render
+
+    def ending(self: Any, frames: Any) -> openai_shapes.Rendered:
+        rendered = render(self, frames)
+        if rendered.end is openai_shapes.End.BROKEN and openai_shapes._after_restart(frames):
+            return openai_shapes.Rendered(self.finish({"finishReason": "stop", "messages": []}, None), openai_shapes.End.WHOLE)
+        return rendered
+
+    openai_shapes.ChunkStream.render = ending  # type: ignore[method-assign]
+
+
+MUTANTS: Final[dict[str, Callable[[], None]]] = {
+    "no fence": no_fence,
+    "no log read after subscribe": no_log_read,
+    "ack before the Mongo write": early_ack,
+    "server-made ids": server_ids,
+    "clean end on worker loss": clean_end,
+}
+
+
+def main() -> None:
+    mutant, module = sys.argv[1:]
+    MUTANTS[mutant]()
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""`make chaos-mutants`: plants each bug in turn, lets chaos run on it, and fails when one is not caught in time."""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from tests.system.chaos.mutant_main import MUTANTS
+from tests.system.chaos.report import put_section
+from tests.system.chaos.run import Plan, Result, run
+
+SECONDS: Final = 30.0
+LIMIT_S: Final = 90.0
+# The faults that each bug is sensitive to; nothing else, so that its catch is no accident.
+FAULTS: Final[Mapping[str, Mapping[str, int]]] = {
+    "no fence": {"stop worker": 5},
+    "no log read after subscribe": {"kill gateway": 2, "link cut": 6},
+    "ack before the Mongo write": {"link delay": 0, "kill history": 6, "fail mongodb before": 0},
+    "server-made ids": {"cut normal": 6, "link mute": 10},
+    "clean end on worker loss": {"kill worker": 4},
+}
+
+
+def plan_of(mutant: str, seed: int) -> Plan:
+    faults = {kind: count for kind, count in FAULTS[mutant].items() if count}
+    return Plan(seed=seed, seconds=SECONDS, faults=faults, lease_s=2.0, think_s=1.0, patience_s=15.0, mutant=mutant)
+
+
+def line_of(mutant: str, result: Result) -> str:
+    rules = ", ".join(f"{rule} ({count})" for rule, count in Counter(each.rule for each in result.violations).most_common())
+    return f"| {mutant} | {'caught' if result.violations else '**NOT CAUGHT**'} | {result.wall_s:.0f} s | {rules} |"
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="make chaos-mutants", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--report", type=Path, default=Path(__file__).with_name("REPORT.md"))
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(MUTANTS)} (default: all)")
+    options = parser.parse_args(arguments)
+    lines = ["| planted bug | | wall | by which rules (violations) |", "| --- | --- | --- | --- |"]
+    missed = 0
+    print("\n".join(lines), flush=True)
+    for mutant in options.names or MUTANTS:
+        result = asyncio.run(run(plan_of(mutant, options.seed), Path(tempfile.mkdtemp(prefix="parley-mutant-"))))
+        missed += not result.violations or result.wall_s > LIMIT_S
+        lines.append(line_of(mutant, result))
+        print(lines[-1], flush=True)
+    if not options.names:
+        title = f"Planted bugs, seed {options.seed}"
+        put_section(options.report, title, f"## {title}\n\nEach within {LIMIT_S:.0f} s.\n\n" + "\n".join(lines) + "\n")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

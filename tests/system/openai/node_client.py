@@ -1,0 +1,77 @@
+"""Runs a script of `node/` against the stack; it prints one JSON document per line."""
+
+import asyncio
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+SCRIPTS = Path(__file__).parent / "node"
+MANIFEST = ("package.json", "package-lock.json", ".npmrc")
+
+
+class Node:
+    def __init__(self, directory: Path, config: dict[str, Any]) -> None:
+        self._directory = directory
+        self._config = config
+
+    @staticmethod
+    def install(tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """A directory with the packages of the lock file, outside the tree; an earlier run's is used again."""
+        digest = hashlib.sha256(b"".join((SCRIPTS / name).read_bytes() for name in MANIFEST)).hexdigest()[:16]
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "parley-tests" / f"node-{digest}"
+        if not (cache / "installed").exists():
+            building = tmp_path_factory.mktemp("node")
+            for name in MANIFEST:
+                shutil.copy(SCRIPTS / name, building)
+            command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+            done = subprocess.run(command, cwd=building, capture_output=True, text=True, timeout=110, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+            (building / "installed").touch()
+            shutil.rmtree(cache, ignore_errors=True)
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(building, cache)
+        return cache
+
+    @asynccontextmanager
+    async def start(self, script: str, **config: Any) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+        """The script's documents, as it prints them. It is ended with the block."""
+        # A module finds its packages from where it lies.
+        path = self._directory / script
+        shutil.copy(SCRIPTS / script, path)
+        process = await asyncio.create_subprocess_exec(
+            "node",
+            str(path),
+            orjson.dumps(self._config | config).decode(),
+            cwd=self._directory,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=1 << 22,
+        )
+        try:
+            yield _documents(process)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
+
+    async def run(self, script: str, **config: Any) -> dict[str, Any]:
+        """Its only document."""
+        async with self.start(script, **config) as documents:
+            return [document async for document in documents][-1]
+
+
+async def _documents(process: asyncio.subprocess.Process) -> AsyncIterator[dict[str, Any]]:
+    assert process.stdout is not None
+    assert process.stderr is not None
+    async for line in process.stdout:
+        yield orjson.loads(line)
+    errors = await process.stderr.read()
+    assert await process.wait() == 0, errors.decode()[-3000:]

@@ -1,0 +1,231 @@
+"""The checker of the chaos suite, on small histories made by hand: silent on a good one, and each broken promise is found."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from deploy.demo.scripted import scripted_pieces
+from tests.system.chaos.checker import check
+from tests.system.chaos.events import (
+    Accepted,
+    Answered,
+    Asked,
+    Cancelled,
+    Chunked,
+    Closed,
+    Event,
+    Frame,
+    History,
+    Injected,
+    Opened,
+    Overdue,
+    Refused,
+    Stored,
+    Transcript,
+)
+
+TURN, SESSION, QUESTION = "trn_1", "ses_1", "(short) question 1 – où est ma pizza?"
+PIECES = scripted_pieces(QUESTION, 30, 0)
+TEXT = "".join(PIECES)
+OTHER = "".join(scripted_pieces(QUESTION, 30, 1))
+USAGE = {"promptTokens": 9, "completionTokens": 30, "totalTokens": 39}
+
+STORED = Stored(
+    turn=TURN,
+    session=SESSION,
+    key="key-1",
+    status="completed",
+    attempt=1,
+    asked=QUESTION,
+    text=TEXT,
+    message_ids=("msg_1", "msg_2"),
+    last_seq=4,
+    usage=USAGE,
+)
+TRANSCRIPT = Transcript(session=SESSION, messages=((TURN, "user", "msg_1", QUESTION), (TURN, "assistant", "msg_2", TEXT)))
+
+
+def frame(name: str | None, event: str, at: float = 1.0, view: int = 1, **data: Any) -> Frame:
+    return Frame(at=at, view=view, id=name, event=event, data=data)
+
+
+def done(name: str = "1-4", view: int = 1, text: str = TEXT) -> Frame:
+    return frame(name, "done", view=view, status="completed", text=text, usage=USAGE)
+
+
+def good_stream(view: int = 1) -> list[Event]:
+    return [
+        Opened(at=1.0, view=view, turn=TURN),
+        frame(None, "queued", view=view),
+        frame("1-1", "started", view=view),
+        frame("1-2", "delta", view=view, text="".join(PIECES[:10])),
+        frame("1-3", "delta", view=view, text="".join(PIECES[10:])),
+        done(view=view),
+        Closed(at=2.0, view=view, how="clean"),
+    ]
+
+
+def history(*told: Event, stored: Stored | None = STORED, transcript: Transcript | None = TRANSCRIPT) -> History:
+    asked = Asked(at=0.0, request=1, session=SESSION, content=QUESTION, key="key-1")
+    accepted = Accepted(at=0.5, request=1, turn=TURN)
+    return History([asked, accepted, *told, *([stored] if stored else []), *([transcript] if transcript else [])])
+
+
+def rules(*told: Event, **more: Any) -> set[str]:
+    return {violation.rule for violation in check(history(*told, **more))}
+
+
+def test_a_good_run_has_no_violation() -> None:
+    answered = Answered(at=2.0, request=1, turn=TURN, status="completed", text=TEXT, usage=USAGE)
+    assert check(history(*good_stream(), *good_stream(view=2), answered)) == []
+
+
+def test_a_restart_after_a_workers_loss_is_no_violation() -> None:
+    told: list[Event] = [
+        Opened(at=1.0, view=1, turn=TURN),
+        frame("1-1", "started"),
+        frame("1-2", "delta", text=PIECES[0]),
+        frame("2-1", "restarted"),
+        frame("2-2", "started"),
+        frame("2-3", "delta", text=OTHER),
+        done("2-4", text=OTHER),
+    ]
+    transcript = replace(TRANSCRIPT, messages=(TRANSCRIPT.messages[0], (TURN, "assistant", "msg_2", OTHER)))
+    assert check(history(*told, stored=replace(STORED, attempt=2, text=OTHER), transcript=transcript)) == []
+
+
+def test_a_turn_told_afresh_from_its_document_is_no_violation() -> None:
+    told: list[Event] = [
+        Opened(at=1.0, view=1, turn=TURN),
+        frame("1-1", "started"),
+        frame("1-2", "delta", text=PIECES[0]),
+        frame(None, "restarted"),
+        frame(None, "delta", text=TEXT),
+        done(),
+    ]
+    assert check(history(*told)) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "stored"),
+    [
+        ("accepted ⊆ stored", None),
+        ("accepted ⊆ stored", replace(STORED, asked="(short) another")),
+        ("every turn ends", replace(STORED, status="running")),
+        ("no turn fails without cause", replace(STORED, status="failed", error="turn_failed")),
+        ("no turn is cancelled unasked", replace(STORED, status="cancelled", text=PIECES[0])),
+        ("stored text = model's text", replace(STORED, text=TEXT + PIECES[-1])),
+        ("stored text = model's text", replace(STORED, text="".join(PIECES[:20]))),
+        ("stored text = model's text", replace(STORED, text="".join(PIECES[:10]) + OTHER)),
+        ("usage counted once", replace(STORED, usage={**USAGE, "completionTokens": 60})),
+        ("transcript = stored turns", replace(STORED, text=OTHER)),
+    ],
+)
+def test_a_wrong_document_is_found(rule: str, stored: Stored | None) -> None:
+    assert rule in rules(stored=stored)
+
+
+def test_a_message_that_is_stored_twice_is_found() -> None:
+    assert "no message twice" in rules(replace(STORED, turn="trn_2", message_ids=("msg_3", "msg_4")))
+    assert "no message twice" in rules(replace(STORED, turn="trn_2", asked="(short) another"))
+
+
+def test_a_question_may_be_asked_again_after_a_passing_failure() -> None:
+    failed = replace(STORED, turn="trn_0", status="failed", error="upstream_error", retryable=True, message_ids=("msg_0",))
+    assert "no message twice" not in rules(failed)
+
+
+def swap(index: int, *frames: Frame) -> Callable[[list[Event]], list[Event]]:
+    return lambda stream: [*stream[:index], *frames, *stream[index + 1 :]]
+
+
+@pytest.mark.parametrize(
+    ("rule", "change"),
+    [
+        pytest.param("frames", swap(3), id="a hole"),
+        pytest.param("frames", swap(4, frame("1-2", "delta", text="x")), id="an id that does not grow"),
+        pytest.param("frames", swap(4, frame("1-3", "delta", text=PIECES[0])), id="a repeated text"),
+        pytest.param("frames", swap(4, frame("2-1", "restarted"), frame("1-3", "delta", text="x")), id="a dead attempt goes on"),
+        pytest.param("frames", swap(4, frame("2-1", "started")), id="an attempt that does not say restarted"),
+        pytest.param("frames", swap(4, frame(None, "delta", text="x")), id="a delta without an id"),
+        pytest.param("frames", swap(5, done(text=TEXT[:-1])), id="an end that says another text"),
+        pytest.param("frames", swap(5, done(), frame("1-5", "delta", text="x")), id="a frame after the end"),
+        pytest.param("client's end = stored end", swap(5, done("1-5")), id="an end under another id"),
+        pytest.param("client's end = stored end", swap(5, frame("1-4", "error", code="turn_failed")), id="an error for a stored answer"),
+    ],
+)
+def test_a_wrong_stream_is_found(rule: str, change: Callable[[list[Event]], list[Event]]) -> None:
+    assert rule in rules(*change(good_stream()))
+
+
+def test_one_id_with_two_bodies_is_found() -> None:
+    other: list[Event] = [Opened(at=1.0, view=2, turn=TURN), frame("1-1", "started", view=2), frame("1-2", "delta", view=2, text=PIECES[0])]
+    assert "one body per id" in rules(*good_stream(), *other)
+
+
+def test_two_ends_of_one_turn_are_found() -> None:
+    other: list[Event] = [*good_stream(view=2)[:5], frame("1-4", "error", view=2, code="turn_timeout")]
+    assert "one terminal state" in rules(*good_stream(), *other)
+
+
+def rerun(*faults: Injected) -> set[str]:
+    told = [
+        *good_stream()[:5],
+        frame("2-1", "restarted", at=9.0),
+        frame("2-2", "started", at=9.0),
+        frame("2-3", "delta", at=10.0, text=OTHER),
+        done("2-4", text=OTHER),
+    ]
+    transcript = replace(TRANSCRIPT, messages=(TRANSCRIPT.messages[0], (TURN, "assistant", "msg_2", OTHER)))
+    return rules(*faults, *told, stored=replace(STORED, attempt=2, text=OTHER), transcript=transcript)
+
+
+def test_a_finished_attempt_that_is_run_again_needs_a_fault_that_explains_it() -> None:
+    killed = Injected(at=1.0, until=1.0, kind="kill worker", target="worker-1")
+    assert rerun(killed) == set()
+    assert "frames" in rerun()
+    assert "frames" in rerun(replace(killed, kind="kill history", target="history-1"))
+
+
+def test_an_answer_that_differs_from_the_document_is_found() -> None:
+    answered = Answered(at=2.0, request=1, turn=TURN, status="completed", text=OTHER, usage=USAGE)
+    assert "client's end = stored end" in rules(answered)
+
+
+CHUNKS = Chunked(at=2.0, request=1, turn=TURN, text=TEXT, how="clean", finish="stop", done=True)
+
+
+@pytest.mark.parametrize(
+    ("rule", "chunks"),
+    [
+        ("no clean end on partial text", replace(CHUNKS, text="".join(PIECES[:9]))),
+        ("no clean end on partial text", replace(CHUNKS, text="".join(PIECES[:9]), finish=None, done=False)),
+        ("no clean end on partial text", replace(CHUNKS, error="turn_failed")),
+        ("frames", replace(CHUNKS, text=PIECES[0] + OTHER, finish=None, done=False, how="cut")),
+        ("usage counted once", replace(CHUNKS, usage={"completion_tokens": 60})),
+    ],
+)
+def test_a_wrong_stream_of_chunks_is_found(rule: str, chunks: Chunked) -> None:
+    assert rule in rules(chunks)
+
+
+def test_streams_of_chunks_may_break_and_be_resumed() -> None:
+    broken = replace(CHUNKS, text="".join(PIECES[:9]), finish=None, done=False, how="cut", error="turn_failed")
+    resumed = replace(CHUNKS, before="".join(PIECES[:9]), text="".join(PIECES[9:]))
+    assert rules(CHUNKS, broken, resumed) == set()
+
+
+def test_an_unforeseen_refusal_and_a_turn_without_an_end_are_found() -> None:
+    refused = Refused(at=1.0, request=1, status=503, code="dependency_unavailable")
+    assert rules(refused) == set()
+    assert "no unforeseen refusal" in rules(replace(refused, status=404, code="turn_not_found"))
+    assert "no unforeseen refusal" in rules(replace(refused, status=500, code="internal_error"))
+    assert "every turn ends" in rules(Overdue(at=90.0, request=1, turn=TURN, waited_s=60.0))
+
+
+def test_a_cancelled_turn_keeps_a_beginning_of_the_answer() -> None:
+    partial = replace(STORED, status="cancelled", text=PIECES[0], usage={})
+    transcript = replace(TRANSCRIPT, messages=(TRANSCRIPT.messages[0], (TURN, "assistant", "msg_2", PIECES[0])))
+    assert rules(Cancelled(at=1.0, turn=TURN), stored=partial, transcript=transcript) == set()
