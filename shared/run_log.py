@@ -25,6 +25,10 @@ RECONNECT_PAUSE_S = 0.1
 # What one worker may hold unsent before its turns wait.
 MAX_UNSENT = 4 << 20
 FLUSH_FRAMES = 256
+# With more turns than this at once, a flush is followed by a pause: their deltas come one by one, and what gathers meanwhile costs
+# one operation. Nobody sees so short a delay.
+CROWD = 8
+CROWD_PAUSE_S = 0.004
 
 
 def log_key(workspace: str, turn_id: str) -> str:
@@ -193,6 +197,12 @@ class _ShardWriter:
         self._dirty: dict[TurnWriter, int] = {}  # Unsent size of each turn that has something to send.
         self._unsent = 0
         self._kick = asyncio.Event()
+        self._open: set[TurnWriter] = set()
+
+    def open(self, workspace: str, turn_id: str, attempt: int) -> TurnWriter:
+        turn = TurnWriter(self, workspace, turn_id, attempt)
+        self._open.add(turn)
+        return turn
 
     def mark(self, turn: TurnWriter, size: int) -> None:
         self._dirty[turn] = self._dirty.get(turn, 0) + size
@@ -203,6 +213,7 @@ class _ShardWriter:
         self._kick.set()
 
     def forget(self, turn: TurnWriter) -> None:
+        self._open.discard(turn)
         self._settle(self._dirty.pop(turn, 0))
 
     def _settle(self, size: int) -> None:
@@ -222,6 +233,8 @@ class _ShardWriter:
             for turn in batch:
                 if turn not in self._dirty:
                     turn.idle.set()
+            if len(self._open) > CROWD:
+                await asyncio.sleep(CROWD_PAUSE_S)
 
     async def _send(self, turns: list[TurnWriter]) -> None:
         """Until every turn's frames are in its log, or the turn has failed. A turn's error is never another's."""
@@ -293,4 +306,4 @@ class LogWriter:
             await shard.close()
 
     def open(self, workspace: str, turn_id: str, attempt: int) -> TurnWriter:
-        return TurnWriter(self._shards[shard_of(turn_id, len(self._shards))], workspace, turn_id, attempt)
+        return self._shards[shard_of(turn_id, len(self._shards))].open(workspace, turn_id, attempt)

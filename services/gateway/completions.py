@@ -16,7 +16,7 @@ from services.gateway.parts import Parts
 from services.gateway.replies import failed_turn
 from services.gateway.route import Call
 from services.gateway.sse import EventStream
-from services.gateway.stream import Interrupted, Told, outcome
+from services.gateway.stream import LOG_PAGE, Interrupted, Told, outcome
 from services.gateway.stream import follow as follow_frames
 from services.gateway.validation import idempotency_key, refused
 from shared.contracts.errors import ApiError, Code
@@ -134,8 +134,23 @@ async def _tell_again(call: Call, body: ChatCompletion, accepted: Admission, hea
 
 async def _stream(call: Call, body: ChatCompletion, accepted: Admission, headers: dict[str, str]) -> web.StreamResponse:
     chunks = ChunkStream(accepted.turn, include_usage=body.include_usage)
-    frames = follow_frames(call.parts, call.workspace, accepted.turn.id, accepted.listener)
+    frames = caught_up(follow_frames(call.parts, call.workspace, accepted.turn.id, accepted.listener))
     return await send_chunks(call, chunks, frames, headers, comes_back=not _cancels(call, body))
+
+
+async def caught_up(frames: AsyncIterator[list[Told]]) -> AsyncIterator[list[Told]]:
+    """For a reader who has nothing yet: what the log holds by now as one batch, however many pages it is.
+
+    An attempt that was given up before the reader came is thus seen together with the restart that voids it, and not told.
+    """
+    log_so_far: list[Told] | None = []
+    async for batch in frames:
+        if log_so_far is not None:
+            log_so_far += batch
+            if len(batch) == LOG_PAGE:
+                continue
+            batch, log_so_far = log_so_far, None
+        yield batch
 
 
 async def send_chunks(

@@ -9,7 +9,7 @@ from aiohttp import web
 from multidict import MultiMapping
 from pydantic import BaseModel
 
-from services.gateway.completions import send_chunks
+from services.gateway.completions import caught_up, send_chunks
 from services.gateway.hub import Listener
 from services.gateway.openai_shapes import ChunkStream, completion_shape, message_shape, turn_id_of
 from services.gateway.route import Call
@@ -163,7 +163,8 @@ def _frames_after(call: Call, stored: StoredTurn, listener: Listener, after: Fra
     end = FrameId(turn.attempt, stored.last_seq)
     if turn.status in ENDED and after >= end:
         return _only(Told(end, frame_body(*terminal_frame(turn, stored.output))))
-    return follow(call.parts, call.workspace, turn.id, listener, after, ended=turn.status in ENDED)
+    frames = follow(call.parts, call.workspace, turn.id, listener, after, ended=turn.status in ENDED)
+    return caught_up(frames) if after == BEGINNING else frames
 
 
 async def _only(told: Told) -> AsyncIterator[list[Told]]:

@@ -236,7 +236,7 @@ class Store:
         task = asyncio.ensure_future(operation())
         task.add_done_callback(_look_away)
         either: set[asyncio.Future[Any]] = {task, self._reach.lost}
-        await asyncio.wait({task}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise _unavailable()
         try:

@@ -9,6 +9,7 @@ import openai
 import orjson
 import pytest
 
+from services.gateway.stream import LOG_PAGE
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import Scope
 from shared.contracts.sessions import ToolCall
@@ -151,6 +152,29 @@ async def test_a_restart_after_text_is_an_error_that_no_sdk_takes_for_an_answer(
         assert "error" in chunk_of(await next_block(response))
         with pytest.raises(aiohttp.ClientPayloadError):
             await response.content.read()
+
+
+async def test_who_comes_after_a_restart_gets_the_answer_however_long_the_lost_one_was(gateway: Stage) -> None:
+    headers = {"Idempotency-Key": "k"}
+    async with streaming(gateway, headers) as early:
+        turn_id = await gateway.admitted()
+        first, second = gateway.pen(turn_id), gateway.pen(turn_id, 2)
+        for number in range(3 * LOG_PAGE):
+            first.frame("delta", {"text": f"lost {number} "})
+        await first.flush()
+        second.frame("restarted", {"attempt": 2, "reason": "worker_lost"})
+        second.delta("kept")
+        await second.flush()
+        name = chunk_of(await next_block(early))["id"]
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await early.content.read()
+    url = gateway.url(f"/chat/completions/{name}")
+    async with streaming(gateway, headers) as late, gateway.client.get(url, params={"stream": "true"}) as resumed:
+        for response in (late, resumed):
+            texts = [chunk_of(await next_block(response))["choices"][0]["delta"]["content"] for _ in range(2)]
+            assert texts == ["", "kept"]
+        await gateway.history.finish(turn_id, 3, [said("kept")], attempt=2)
+        assert (await blocks(late))[-1] == (await blocks(resumed))[-1] == "data: [DONE]"
 
 
 async def test_draining_breaks_a_stream_off_with_an_error(gateway: Stage) -> None:

@@ -45,7 +45,7 @@ async def connect(stack: Stack) -> AsyncIterator[Connect]:
 
 
 @pytest.fixture
-def client(connect: Connect) -> AsyncOpenAI:
+def sdk(connect: Connect) -> AsyncOpenAI:
     return connect()
 
 
