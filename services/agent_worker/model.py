@@ -1,9 +1,10 @@
 """Calls of models, over OpenAI's wire protocol. The only importer of openai; it owns the retries of model calls."""
 
 import asyncio
+import math
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -11,6 +12,7 @@ from typing import Any, Final, Self
 import aiohttp
 import httpx2
 import openai
+from openai import AsyncAPIResponse
 
 from services.agent_worker.answer import Answer, BadChunk, load_chunk
 from services.agent_worker.metrics import MODEL_CALLS
@@ -27,6 +29,7 @@ MAX_RETRY_AFTER_S: Final = 5.0
 # After the finish reason only the usage and `[DONE]` can follow, and after that only the end of the body, which frees the connection.
 USAGE_TIMEOUT_S: Final = 5.0
 END_TIMEOUT_S: Final = 0.05
+LOOK_S: Final = 5.0
 _FAULTS: Final = (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, aiohttp.ClientError, OSError)
 
 
@@ -111,18 +114,7 @@ class Models:
         breathe: Callable[[], Awaitable[None]],
     ) -> Answer:
         try:
-            async with aclosing(self._events(choice, request, answer)) as events:
-                async for payloads in events:
-                    for payload in payloads:
-                        chunk = load_chunk(payload)
-                        if chunk.get("error"):
-                            raise ModelFault("error inside the stream", retryable=_is_passing(chunk["error"]))
-                        if text := answer.add(chunk):
-                            show(text)
-                    if answer.size > room:
-                        answer.cut()
-                        break
-                    await breathe()
+            await self._read(choice, request, answer, room, show, breathe)
         except (ModelFault, BadChunk, EventTooLong) as error:
             if answer.has_reason:
                 return answer  # The answer is whole; only its usage may be missing.
@@ -135,37 +127,37 @@ class Models:
             raise ModelFault("the stream ended without a finish reason", retryable=True, after_text=bool(answer.text))
         return answer
 
-    async def _events(self, choice: ModelChoice, request: dict[str, Any], answer: Answer) -> AsyncGenerator[list[bytes], None]:
-        """The chunks of one streamed answer, as many at a time as the network brings. Every transport fault becomes a ModelFault."""
-        client = self._clients.get(choice.upstream)
-        if client is None:
-            raise ModelFault("the upstream is not configured", retryable=False)
-        # The messages too go in as `extra_body`, which the client merges in last and sends as it is: given as an argument, each of
-        # their members is compared with every type of message there is (6 ms for 22 messages, four fifths of the call).
-        call = client.chat.completions.with_streaming_response.create(
-            model=choice.name, messages=[], stream=True, stream_options={"include_usage": True}, extra_body=request
-        )
+    async def _read(
+        self,
+        choice: ModelChoice,
+        request: dict[str, Any],
+        answer: Answer,
+        room: int,
+        show: Callable[[str], None],
+        breathe: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Adds one streamed answer's chunks, as many at a time as the network brings. Every transport fault becomes a ModelFault."""
         splitter = EventSplitter()
-        loop = asyncio.get_running_loop()
-        first_token_by = loop.time() + self._timeouts.first_token_s
+        first_token_by = asyncio.get_running_loop().time() + self._timeouts.first_token_s
         done = False
         try:
-            async with asyncio.timeout_at(first_token_by):
-                response = await call.__aenter__()
-            try:
+            async with Patience(first_token_by) as patience, self._call(choice, request) as response:
                 pieces = response.iter_bytes()
                 piece: bytes | None = b""
                 while piece is not None:
-                    async with asyncio.timeout_at(self._patience(answer, done, first_token_by, loop.time())):
-                        piece = await anext(pieces, None)
+                    patience.until(self._patience(answer, done, first_token_by, patience.now()))
+                    piece = await anext(pieces, None)
                     events = splitter.feed(piece) if piece is not None else splitter.rest()
                     if b"[DONE]" in events:
                         events = events[: events.index(b"[DONE]")]
                         done = True
-                    if events:
-                        yield events
-            finally:
-                await call.__aexit__(None, None, None)
+                    for event in events:
+                        _add(event, answer, show)
+                    if answer.size > room:
+                        answer.cut()
+                        break
+                    patience.until(math.inf)
+                    await breathe()
         except TimeoutError:
             if not done:
                 raise ModelFault("timeout", retryable=True) from None
@@ -174,6 +166,15 @@ class Models:
         except _FAULTS as error:
             raise ModelFault(type(error).__name__, retryable=True) from None
 
+    def _call(self, choice: ModelChoice, request: dict[str, Any]) -> "AbstractAsyncContextManager[AsyncAPIResponse[Any]]":
+        client = self._clients.get(choice.upstream)
+        if client is None:
+            raise ModelFault("the upstream is not configured", retryable=False)
+        # The messages too go in as `extra_body`, which the client merges in last and sends as it is: given as an argument, each of
+        # their members is compared with every type of message there is (6 ms for 22 messages, four fifths of the call).
+        body = {**request, "stream_options": {"include_usage": True}}
+        return client.chat.completions.with_streaming_response.create(model=choice.name, messages=[], stream=True, extra_body=body)
+
     def _patience(self, answer: Answer, done: bool, first_token_by: float, now: float) -> float:
         """Until when the next read may take: the silence that is still normal at this point of the answer."""
         if done:
@@ -181,6 +182,54 @@ class Models:
         if answer.has_reason:
             return now + min(USAGE_TIMEOUT_S, self._timeouts.token_s)
         return now + self._timeouts.token_s if answer.begun else first_token_by
+
+
+class Patience:
+    """A timeout that is moved at every read, and so costs nothing to move: only when its timer fires does it look whether it is due.
+
+    Raises TimeoutError from the block; `until` takes the loop's time. What comes after the block's own end is not timed.
+    """
+
+    def __init__(self, due: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._limit = asyncio.timeout(None)
+        self._due = due
+        self._timer = self._loop.call_at(due, self._look)
+
+    def now(self) -> float:
+        return self._loop.time()
+
+    def until(self, due: float) -> None:
+        self._due = due
+        if due < self._timer.when():
+            self._timer.cancel()
+            self._timer = self._loop.call_at(due, self._look)
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        if now >= self._due:
+            self._limit.reschedule(now)
+        else:
+            self._timer = self._loop.call_at(min(self._due, now + LOOK_S), self._look)
+
+    async def __aenter__(self) -> Self:
+        await self._limit.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        self._timer.cancel()
+        return await self._limit.__aexit__(kind, error, trace)
+
+
+def _add(event: bytes, answer: Answer, show: Callable[[str], None]) -> None:
+    """One chunk. Raises ModelFault, BadChunk."""
+    chunk = load_chunk(event)
+    if chunk.get("error"):
+        raise ModelFault("error inside the stream", retryable=_is_passing(chunk["error"]))
+    if text := answer.add(chunk):
+        show(text)
 
 
 def _client(upstream: Upstream, timeouts: Timeouts, connections: int) -> openai.AsyncOpenAI:

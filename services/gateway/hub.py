@@ -91,6 +91,7 @@ class _Channel:
         self._pool = connection_pool(url, call_timeout_s=None)
         self._connection: Connection | None = None
         self._confirmations: dict[bytes, list[asyncio.Future[None]]] = {}
+        self._under_way: dict[bytes, int] = {}  # SUBSCRIBE commands that are not confirmed yet.
         self._heard_at = 0.0
 
     async def run(self) -> None:
@@ -117,7 +118,7 @@ class _Channel:
             while True:
                 self._dispatch(await connection.read_response(disconnect_on_error=False))
         finally:
-            watch.cancel()
+            await end_tasks([watch])
 
     async def _watch(self, connection: Connection) -> None:
         """A peer that answers nothing is a dead peer."""
@@ -142,9 +143,13 @@ class _Channel:
                     listener.lose()
 
     def _confirm(self, name: bytes) -> None:
-        for waiting in self._confirmations.pop(name, ()):
-            if not waiting.done():
-                waiting.set_result(None)
+        """Answers come in the order of the commands: only the last one under way says that the subscription stands."""
+        self._under_way[name] = self._under_way.get(name, 1) - 1
+        if self._under_way[name] <= 0:
+            del self._under_way[name]
+            for waiting in self._confirmations.pop(name, ()):
+                if not waiting.done():
+                    waiting.set_result(None)
 
     async def _lose_all(self) -> None:
         self.connected.clear()
@@ -152,19 +157,22 @@ class _Channel:
             await self._connection.disconnect(nowait=True)
             self._connection = None
         for waiting in [future for futures in self._confirmations.values() for future in futures]:
-            waiting.cancel()
+            if not waiting.done():
+                waiting.set_exception(ConnectionError("the subscription was not confirmed"))
         self._confirmations.clear()
+        self._under_way.clear()
 
     async def add(self, name: bytes, listener: Listener) -> None:
         """Returns once the subscription is confirmed."""
         await self.connected.wait()
         listeners = self.listeners.setdefault(name, [])
         listeners.append(listener)
-        if len(listeners) > 1 and name not in self._confirmations:
+        if len(listeners) > 1 and name not in self._under_way:
             return
         confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._confirmations.setdefault(name, []).append(confirmed)
-        if len(self._confirmations[name]) == 1:
+        if len(listeners) == 1:
+            self._under_way[name] = self._under_way.get(name, 0) + 1
             await self._send("SUBSCRIBE", name)
         await confirmed
 

@@ -1,10 +1,10 @@
 """What the tests of the OpenAI-compatible endpoint share: clients of the running stack, a relay that counts and loses, spare gateways."""
 
+import asyncio
 import os
 import shutil
-import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -105,9 +105,8 @@ async def _gateway(stack: Stack, http: aiohttp.ClientSession, directory: Path, s
         **settings,
     }
     with (directory / f"gateway-{port}.log").open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "services.gateway"], cwd=ROOT, env=own | environment, stdout=output, stderr=subprocess.STDOUT
-        )
+        command = [sys.executable, "-m", "services.gateway"]
+        process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=own | environment, stdout=output, stderr=output)
     base = f"http://127.0.0.1:{port}"
 
     async def alive() -> bool:
@@ -122,15 +121,16 @@ async def _gateway(stack: Stack, http: aiohttp.ClientSession, directory: Path, s
         yield base
     finally:
         process.terminate()
-        process.wait(15)
+        async with asyncio.timeout(15):
+            await process.wait()
 
 
 @pytest.fixture(scope="session")
-def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pinned packages, installed once per content of their lock file; the scripts beside them."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("node and npm are not installed: the Node clients were not tested")
-    yield Node.install(tmp_path_factory)
+    return Node.install(tmp_path_factory)
 
 
 @pytest.fixture

@@ -169,6 +169,7 @@ async def test_every_documented_member_is_taken_and_what_was_ignored_is_named(st
         {"role": "user", "content": [{"type": "text", "text": question}]},
     ]
     body = {"model": agent_id, "messages": messages, "n": 1, "modalities": ["text"], "frobnicate": 1, **passed, **ignored}
+    body["tools"] = [function("weather")]  # Without tools, `parallel_tool_calls` is refused by models.
     async with client.request("POST", "/chat/completions", body, **{"OpenAI-Organization": "o", "X-Stainless-Lang": "python"}) as answer:
         assert answer.status == 200, await answer.text()
         assert answer.headers["x-parley-ignored"].split(", ") == sorted([*ignored, "frobnicate"])

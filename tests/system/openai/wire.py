@@ -23,17 +23,19 @@ class Wire:
     broken: bool = False
 
     async def next_block(self) -> str:
-        """Raises aiohttp.ClientPayloadError when the connection breaks, IncompleteReadError at a clean end."""
-        block = (await self.answer.content.readuntil(b"\n\n")).decode().removesuffix("\n\n")
-        self.blocks.append(block)
-        self.times.append(time.monotonic() - self.began)
-        return block
+        """Empty at a clean end. Raises aiohttp.ClientPayloadError when the connection breaks."""
+        raw = await self.answer.content.readuntil(b"\n\n")
+        if raw:
+            assert raw.endswith(b"\n\n"), raw
+            self.blocks.append(raw.decode().removesuffix("\n\n"))
+            self.times.append(time.monotonic() - self.began)
+        return raw.decode()
 
     async def read(self) -> "Wire":
         """Everything that comes."""
         try:
-            while not self.answer.content.at_eof():
-                await self.next_block()
+            while await self.next_block():
+                pass
         except aiohttp.ClientPayloadError:
             self.broken = True
         return self
@@ -65,7 +67,7 @@ async def streaming(client: Client, model: str, question: str = "hello", **more:
         yield Wire(answer, began)
 
 
-def function(name: str) -> dict[str, Any]:
+def function(name: str) -> Any:
     """A tool that a caller offers."""
     parameters = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
     return {"type": "function", "function": {"name": name, "description": f"The {name} of a city.", "parameters": parameters}}
