@@ -187,7 +187,7 @@ class Models:
 class Patience:
     """A timeout that is moved at every read, and so costs nothing to move: only when its timer fires does it look whether it is due.
 
-    Raises TimeoutError from the block; `until` takes the loop's time. What comes after the block's own end is not timed.
+    Raises TimeoutError from the block; `until` takes the loop's time.
     """
 
     def __init__(self, due: float) -> None:
@@ -216,11 +216,9 @@ class Patience:
         await self._limit.__aenter__()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._timer.cancel()
-        return await self._limit.__aexit__(kind, error, trace)
+        await self._limit.__aexit__(kind, error, trace)
 
 
 def _add(event: bytes, answer: Answer, show: Callable[[str], None]) -> None:
