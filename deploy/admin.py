@@ -27,6 +27,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     key = commands.add_parser("create-key", help="print a new secret key with all scopes of a workspace")
     key.add_argument("workspace")
     key.add_argument("--name", default="first key")
+    key.add_argument("--retry-guard", action="store_true", help="an OpenAI SDK's blind retry gets the turn that it repeats")
     agent = commands.add_parser("publish", help="create or replace an agent, publish it and print its id")
     agent.add_argument("workspace")
     agent.add_argument("config", type=Path, help="JSON, in the shape of deploy/demo/agent.json")
@@ -37,7 +38,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 async def create_key(history: HistoryClient, options: argparse.Namespace) -> str:
     scopes = frozenset(Scope) - {Scope.CHAT_PUBLIC}
-    return (await history.create_key(NewKey(workspace=options.workspace, name=options.name, scopes=scopes))).secret
+    key = NewKey(workspace=options.workspace, name=options.name, scopes=scopes, retry_guard=options.retry_guard)
+    return (await history.create_key(key)).secret
 
 
 async def publish(history: HistoryClient, options: argparse.Namespace) -> str:

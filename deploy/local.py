@@ -5,7 +5,7 @@ import asyncio
 import signal
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -28,12 +28,13 @@ AGENT_ID: Final = "agt_000000000000000000000p1zza"
 GROUPS: Final = ("gateway", "worker", "history", "model", "mongodb", "redis")
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
+def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> argparse.Namespace:
+    """PARLEY_GATEWAYS, PARLEY_WORKERS and PARLEY_HISTORIES are the counts where no option says otherwise."""
     parser = argparse.ArgumentParser(prog="make up", description=__doc__)
     parser.add_argument("--port", type=int, default=8080, help="public port that all gateways share (default 8080; 0: any)")
-    parser.add_argument("--gateways", type=_at_least_one, default=1, metavar="N")
-    parser.add_argument("--workers", type=_at_least_one, default=2, metavar="N")
-    parser.add_argument("--histories", type=_at_least_one, default=1, metavar="N")
+    for group, count in (("gateways", 1), ("workers", 2), ("histories", 1)):
+        given = environment.get(f"PARLEY_{group.upper()}") or str(count)
+        parser.add_argument(f"--{group}", type=_at_least_one, default=given, metavar="N", help=f"how many {group} (default {count})")
     parser.add_argument("--data-dir", type=Path, default=Path(".parley"), metavar="DIR", help="data, logs and the key (default .parley)")
     parser.add_argument("--ready-file", type=Path, metavar="FILE", help="written as JSON when all is ready, and kept current")
     return parser.parse_args(arguments)
@@ -217,7 +218,7 @@ async def main(options: argparse.Namespace) -> None:
 
 def cli(arguments: Sequence[str]) -> int:
     try:
-        asyncio.run(main(parse(arguments)))
+        asyncio.run(main(parse(arguments, user_environment())))
     except (StartError, StoreError, DirectoryTaken) as error:
         say(f"Parley did not start: {error}")
         return 1

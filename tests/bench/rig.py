@@ -106,17 +106,15 @@ class Rig:
 
 
 @asynccontextmanager
-async def running_stack(*, workers: int = 2, gateways: int = 1) -> AsyncIterator[Rig]:
-    """Starts it, and ends it and its data."""
+async def running_stack(data: Path, *, workers: int = 2, gateways: int = 1) -> AsyncIterator[Rig]:
+    """Starts it with its data below `data`, and ends both."""
     _raise_file_limit()
-    with tempfile.TemporaryDirectory(prefix="parley-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="parley-bench-", dir=data) as name:
         directory = Path(name)
         ready_file = directory / "ready.json"
         command = [sys.executable, "-m", "deploy.local", "--data-dir", str(directory / "data"), "--ready-file", str(ready_file)]
         command += ["--port", str(free_port()), "--workers", str(workers), "--gateways", str(gateways)]
-        process = spawn(
-            command, log=directory / "local.log", pid_file=directory / "local.pid", env={**os.environ, **_LIMITS}, cwd=ROOT
-        )
+        process = spawn(command, log=directory / "local.log", pid_file=directory / "local.pid", env={**os.environ, **_LIMITS}, cwd=ROOT)
         try:
             ready = await _ready(process, ready_file, directory / "local.log")
             async with HistoryClient(ready["historyUrls"], ready["internalToken"], timeout_s=15.0) as history:

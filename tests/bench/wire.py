@@ -120,6 +120,11 @@ class Wire(asyncio.Protocol):
         await self.send(request)
         return Answer(sent_at, self._pieces)
 
+    @property
+    def started(self) -> bool:
+        """Whether anything of the answer has come."""
+        return bool(self._pieces)
+
     def answer(self, sent_at: float) -> Answer:
         """What has come so far."""
         return Answer(sent_at, self._pieces)

@@ -1,5 +1,6 @@
 """A client of the OpenAI-compatible endpoint: streams or waits, repeats with its key, resumes by cursor, walks away."""
 
+import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import orjson
 from tests.system.chaos.events import Accepted, Answered, Asked, Cancelled, Chunked, How, Refused
 from tests.system.chaos.questions import question
 from tests.system.chaos.talker import frames
-from tests.system.chaos.visitor import GONE, GaveUp, Visitor, read_json
+from tests.system.chaos.visitor import GONE, STREAM_LIMIT_S, GaveUp, Visitor, read_json
 
 
 @dataclass(kw_only=True)
@@ -129,35 +130,36 @@ class Completer(Visitor):
             self.world.history.add(Accepted(at=self.world.clock(), request=order.request, turn=turn))
 
     async def _read(self, order: Order, response: aiohttp.ClientResponse) -> Stream:
-        stream, how, before = Stream(), "cut", order.text
+        stream, before = Stream(), order.text
+        how: How = "cut"
         leave_after = self.dice.randrange(2, 30) if order.walks_away else 0
         try:
-            async for raw in frames(response):
-                self._take(order, stream, raw.data)
-                if leave_after and stream.chunks >= leave_after and not stream.done:
-                    how, order.walks_away = "left", False
-                    if order.key is None:
-                        self.world.history.add(Cancelled(at=self.world.clock(), turn=order.turn))
-                    break
-            else:
-                how = "clean"
+            async with asyncio.timeout(STREAM_LIMIT_S):
+                async for raw in frames(response):
+                    self._take(order, stream, raw.data)
+                    if leave_after and stream.chunks >= leave_after and not stream.done:
+                        how, order.walks_away = "left", False
+                        if order.key is None:
+                            self.world.history.add(Cancelled(at=self.world.clock(), turn=order.turn))
+                        break
+                else:
+                    how = "clean"
         except GONE:
             pass
         finally:
             self._record(order, stream, how, before)
         return stream
 
-    def _record(self, order: Order, stream: Stream, how: str, before: str) -> None:
+    def _record(self, order: Order, stream: Stream, how: How, before: str) -> None:
         if not order.turn:
             return
-        ways: dict[str, How] = {"clean": "clean", "cut": "cut", "left": "left"}
         self.world.history.add(
             Chunked(
                 at=self.world.clock(),
                 request=order.request,
                 turn=order.turn,
                 text=stream.text,
-                how=ways[how],
+                how=how,
                 before=before,
                 finish=stream.finish,
                 done=stream.done,

@@ -71,7 +71,9 @@ def server_ids() -> None:
     script = run_log._APPEND
     script = script.replace("if had ~= next - 1 then return had end", "")
     script = script.replace("local id = ARGV[2] .. '-' .. ARGV[3]", "")
-    script = script.replace("redis.call('XADD', KEYS[1], id,", "local id = redis.call('XADD', KEYS[1], ARGV[2] .. '-*',")
+    script = script.replace(
+        "redis.call('XADD', KEYS[1], id,", "local id = redis.call('XADD', KEYS[1], ARGV[2] .. (had == 0 and '-1' or '-*'),"
+    )
     run_log._APPEND = script
 
 

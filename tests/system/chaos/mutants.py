@@ -13,26 +13,30 @@ from tests.system.chaos.mutant_main import MUTANTS
 from tests.system.chaos.report import put_section
 from tests.system.chaos.run import Plan, Result, run
 
-SECONDS: Final = 30.0
+SECONDS: Final = 22.0
 LIMIT_S: Final = 90.0
 # The faults that each bug is sensitive to; nothing else, so that its catch is no accident.
 FAULTS: Final[Mapping[str, Mapping[str, int]]] = {
     "no fence": {"stop worker": 5},
     "no log read after subscribe": {"kill gateway": 2, "link cut": 6},
-    "ack before the Mongo write": {"link delay": 0, "kill history": 6, "fail mongodb before": 0},
+    "ack before the Mongo write": {"kill history": 6},
     "server-made ids": {"cut normal": 6, "link mute": 10},
     "clean end on worker loss": {"kill worker": 4},
 }
 
 
 def plan_of(mutant: str, seed: int) -> Plan:
-    faults = {kind: count for kind, count in FAULTS[mutant].items() if count}
-    return Plan(seed=seed, seconds=SECONDS, faults=faults, lease_s=2.0, think_s=1.0, patience_s=15.0, mutant=mutant)
+    return Plan(seed=seed, seconds=SECONDS, faults=FAULTS[mutant], lease_s=2.0, think_s=1.0, patience_s=8.0, mutant=mutant)
+
+
+def catch(result: Result) -> Counter[str]:
+    """Violations by rule. A turn that is merely late proves nothing here: these runs are short, and the machine may be slow."""
+    return Counter(each.rule for each in result.violations if each.rule != "every turn ends")
 
 
 def line_of(mutant: str, result: Result) -> str:
-    rules = ", ".join(f"{rule} ({count})" for rule, count in Counter(each.rule for each in result.violations).most_common())
-    return f"| {mutant} | {'caught' if result.violations else '**NOT CAUGHT**'} | {result.wall_s:.0f} s | {rules} |"
+    rules = ", ".join(f"{rule} ({count})" for rule, count in catch(result).most_common())
+    return f"| {mutant} | {'caught' if rules else '**NOT CAUGHT**'} | {result.wall_s:.0f} s | {rules} |"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -46,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     print("\n".join(lines), flush=True)
     for mutant in options.names or MUTANTS:
         result = asyncio.run(run(plan_of(mutant, options.seed), Path(tempfile.mkdtemp(prefix="parley-mutant-"))))
-        missed += not result.violations or result.wall_s > LIMIT_S
+        missed += not catch(result) or result.wall_s > LIMIT_S
         lines.append(line_of(mutant, result))
         print(lines[-1], flush=True)
     if not options.names:

@@ -12,7 +12,7 @@ import orjson
 from tests.system.chaos.events import Accepted, Answered, Asked, Cancelled, Closed, Frame, How, Opened, Refused
 from tests.system.chaos.questions import question
 from tests.system.chaos.sse import RawFrame, Splitter
-from tests.system.chaos.visitor import GONE, GaveUp, Visitor, assistant_text, read_json
+from tests.system.chaos.visitor import GONE, STREAM_LIMIT_S, GaveUp, Visitor, assistant_text, read_json
 
 TURNS_PER_SESSION: Final = 8
 TERMINAL: Final = ("done", "error")
@@ -205,16 +205,17 @@ class Talker(Visitor):
         how: How = "cut"
         count = 0
         try:
-            async for raw in frames(response):
-                self._take(wish, reading, raw)
-                count += 1
-                if count == wish.cancel_after:
-                    wish.cancel_after = 0
-                    await self._cancel(wish, reading.turn)
-                if count == wish.leave_after and wish.leaves and not reading.ended:
-                    how = "left"
-                    wish.leaves -= 1
-                    return
+            async with asyncio.timeout(STREAM_LIMIT_S):
+                async for raw in frames(response):
+                    self._take(wish, reading, raw)
+                    count += 1
+                    if count == wish.cancel_after:
+                        wish.cancel_after = 0
+                        await self._cancel(wish, reading.turn)
+                    if count == wish.leave_after and wish.leaves and not reading.ended:
+                        how = "left"
+                        wish.leaves -= 1
+                        return
             how = "clean"
         except GONE:
             pass

@@ -16,6 +16,8 @@ from tests.system.chaos.events import History, Overdue
 # A gateway pings at least every 5 s: whoever hears nothing for longer goes elsewhere.
 SILENCE_S: Final = 7.0
 CONNECT_S: Final = 3.0
+# A stream that lives and tells nothing is left and resumed, so that a client's patience can end.
+STREAM_LIMIT_S: Final = 15.0
 GONE: Final = (aiohttp.ClientError, TimeoutError, OSError)
 
 

@@ -49,13 +49,16 @@ class Node:
         process = await asyncio.create_subprocess_exec(
             "node",
             str(path),
-            orjson.dumps(self._config | config).decode(),
             cwd=self._directory,
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=1 << 22,
         )
+        assert process.stdin is not None
         try:
+            process.stdin.write(orjson.dumps(self._config | config))
+            process.stdin.close()
             yield _documents(process)
         finally:
             if process.returncode is None:

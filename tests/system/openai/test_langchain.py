@@ -1,5 +1,6 @@
 """LangChain for Python, as the guide sets it up."""
 
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import openai
@@ -16,17 +17,33 @@ class Said(BaseModel):
     said: str
 
 
-async def chat(stack: Stack, model: str, **more: Any) -> Any:
+Chat = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture
+async def chat(stack: Stack) -> AsyncIterator[Chat]:
+    """Makes a model from a scripted model's name, or from an agent's id."""
     from langchain_openai import ChatOpenAI
 
-    facts = stack.facts
-    agent_id = await stack.publish(model) if model.startswith("scripted/") else model
-    options = {"base_url": facts["baseUrl"] + "/api/v1", "api_key": SecretStr(facts["secretKey"]), "model": agent_id, "max_retries": 0}
-    return ChatOpenAI(**options, **more)
+    # Its own client would be kept for the next test, whose event loop is another.
+    async with openai.DefaultAsyncHttpxClient() as http:
+
+        async def make(model: str, **more: Any) -> Any:
+            facts = stack.facts
+            options = {
+                "base_url": facts["baseUrl"] + "/api/v1",
+                "api_key": SecretStr(facts["secretKey"]),
+                "model": await stack.publish(model) if model.startswith("scripted/") else model,
+                "max_retries": 0,
+                "http_async_client": http,
+            }
+            return ChatOpenAI(**options, **more)
+
+        yield make
 
 
-async def test_it_answers_and_streams_with_usage(stack: Stack) -> None:
-    model = await chat(stack, ECHO, stream_usage=True)
+async def test_it_answers_and_streams_with_usage(chat: Chat) -> None:
+    model = await chat(ECHO, stream_usage=True)
     whole = await model.ainvoke("hello")
     chunks = [chunk async for chunk in model.astream("hello")]
     assert "".join(chunk.content for chunk in chunks) == whole.content == scripted_answer("hello", 12)
@@ -35,7 +52,7 @@ async def test_it_answers_and_streams_with_usage(stack: Stack) -> None:
     assert whole.response_metadata["system_fingerprint"] == "fp_1"
 
 
-async def test_its_tools_go_round(stack: Stack) -> None:
+async def test_its_tools_go_round(chat: Chat) -> None:
     from langchain_core.messages import HumanMessage, ToolMessage
     from langchain_core.tools import tool
 
@@ -44,7 +61,7 @@ async def test_its_tools_go_round(stack: Stack) -> None:
         """The weather of a city."""
         return f"sunny in {city}"
 
-    model = (await chat(stack, 'scripted/tool=weather:{"city":"Rome"},tokens=9,text=echo')).bind_tools([weather])
+    model = (await chat('scripted/tool=weather:{"city":"Rome"},tokens=9,text=echo')).bind_tools([weather])
     question = HumanMessage("weather?")
     calling = await model.ainvoke([question])
     (call,) = calling.tool_calls
@@ -53,11 +70,11 @@ async def test_its_tools_go_round(stack: Stack) -> None:
     assert (await model.ainvoke([question, calling, result])).content == scripted_answer("weather?", 9)
 
 
-async def test_its_structured_output_is_parsed(stack: Stack) -> None:
-    model = (await chat(stack, "scripted/tokens=9,delay=1,text=json")).with_structured_output(Said, method="json_schema")
+async def test_its_structured_output_is_parsed(chat: Chat) -> None:
+    model = (await chat("scripted/tokens=9,delay=1,text=json")).with_structured_output(Said, method="json_schema")
     assert await model.ainvoke("json?") == Said(said="json?")
 
 
-async def test_it_raises_what_the_endpoint_says(stack: Stack) -> None:
+async def test_it_raises_what_the_endpoint_says(chat: Chat) -> None:
     with pytest.raises(openai.NotFoundError, match="No such model"):
-        await (await chat(stack, "agt_unknown")).ainvoke("hello")
+        await (await chat("agt_unknown")).ainvoke("hello")

@@ -58,7 +58,8 @@ async def test_vercel_ai_sdk(stack: Stack, node: Node) -> None:
     assert seen["structured"] == {"said": "json?"}
     assert seen["silentText"] == scripted_answer("slow", 3)
     assert "text-delta" in seen["parts"]
-    assert "error" in seen["parts"]
+    assert seen["errors"]
+    assert "finish" not in seen["parts"], seen["parts"]
     assert seen["refused"] == {"message": "No such model.", "status": 404, "retryable": False}
 
 

@@ -1,7 +1,8 @@
 // What openai-node throws for each refusal. Each case names itself to the relay, which counts its requests.
+import { readFileSync } from "node:fs";
 import OpenAI from "openai";
 
-const { baseURL, cases } = JSON.parse(process.argv[2]);
+const { baseURL, cases } = JSON.parse(readFileSync(0, "utf8"));
 const found = {};
 await Promise.all(
   cases.map(async ({ name, key, target, path, body, headers }) => {

@@ -1,7 +1,8 @@
 // Reads one stream and says when its first text is there: the test then does something to the server.
+import { readFileSync } from "node:fs";
 import OpenAI from "openai";
 
-const { baseURL, apiKey, model, question } = JSON.parse(process.argv[2]);
+const { baseURL, apiKey, model, question } = JSON.parse(readFileSync(0, "utf8"));
 const client = new OpenAI({ baseURL, apiKey, maxRetries: 0, timeout: 60_000 });
 const say = (event) => console.log(JSON.stringify(event));
 let text = "";

@@ -1,10 +1,11 @@
 // LangChain for JavaScript.
+import { readFileSync } from "node:fs";
 import { HumanMessage, ToolMessage } from "@langchain/core/messages";
 import { tool } from "@langchain/core/tools";
 import { ChatOpenAI } from "@langchain/openai";
 import { z } from "zod";
 
-const { baseURL, apiKey, echo, weather, json } = JSON.parse(process.argv[2]);
+const { baseURL, apiKey, echo, weather, json } = JSON.parse(readFileSync(0, "utf8"));
 const chat = (model) => new ChatOpenAI({ model, apiKey, maxRetries: 0, timeout: 30_000, configuration: { baseURL } });
 const weatherTool = tool(async () => "sunny", { name: "weather", description: "The weather.", schema: z.object({ city: z.string() }) });
 

@@ -1,9 +1,10 @@
 // openai-node against the stack: every way to ask, in one document.
+import { readFileSync } from "node:fs";
 import OpenAI from "openai";
 import { zodResponseFormat } from "openai/helpers/zod";
 import { z } from "zod";
 
-const { baseURL, apiKey, echo, weather, json, slow } = JSON.parse(process.argv[2]);
+const { baseURL, apiKey, echo, weather, json, slow } = JSON.parse(readFileSync(0, "utf8"));
 const client = new OpenAI({ baseURL, apiKey, maxRetries: 0, timeout: 30_000 });
 const user = (content) => [{ role: "user", content }];
 const parameters = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };

@@ -1,9 +1,10 @@
 // The Vercel AI SDK with its OpenAI-compatible provider.
+import { readFileSync } from "node:fs";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { generateText, Output, stepCountIs, streamText, tool } from "ai";
 import { z } from "zod";
 
-const { baseURL, apiKey, echo, weather, json, failing, slow } = JSON.parse(process.argv[2]);
+const { baseURL, apiKey, echo, weather, json, failing, slow } = JSON.parse(readFileSync(0, "utf8"));
 const parley = createOpenAICompatible({ name: "parley", baseURL, apiKey, includeUsage: true, supportsStructuredOutputs: true });
 const asked = [];
 const tools = {
@@ -35,7 +36,15 @@ const silentText = await silent.text;
 
 const parts = [];
 const broken = streamText({ model: parley(failing), prompt: "fail", maxRetries: 0, onError: () => {} });
-for await (const part of broken.fullStream) parts.push(part.type);
+const errors = [];
+try {
+  for await (const part of broken.fullStream) {
+    parts.push(part.type);
+    if (part.type === "error") errors.push(part.error?.message ?? String(part.error));
+  }
+} catch (error) {
+  errors.push(error.message);
+}
 
 let refused;
 try {
@@ -55,6 +64,7 @@ console.log(
     structured: structured.output,
     silentText,
     parts,
+    errors,
     refused,
   }),
 );

@@ -1,0 +1,106 @@
+"""`make bench`: measures a stack of its own against the mock model behind it. Figures depend on the machine: compare within one run."""
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import uvloop
+
+from tests.bench import readers, scenarios
+from tests.bench.report import render, write_json
+from tests.bench.rig import running_stack
+from tests.bench.scenarios import Effort, Row, Scenario
+
+SCENARIOS: Final[dict[str, Scenario]] = {
+    "streams": scenarios.streams_100,
+    "long-streams": scenarios.streams_100_long,
+    "sequential": scenarios.sequential,
+    "rate": scenarios.turn_rate,
+    "many": scenarios.streams_500,
+    "idle": readers.idle_streams,
+    "never-reading": readers.never_reading,
+    "long-session": scenarios.long_session,
+}
+QUICK: Final = ("streams", "sequential", "idle")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help=f"a first impression within a minute: {', '.join(QUICK)}, one round")
+    parser.add_argument("--rounds", type=int, default=3, help="of which the medians are taken (default 3)")
+    parser.add_argument("--gateways", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument(
+        "--data", type=Path, default=_memory(), help="where the stores' data go for the run (default: memory, if there is any)"
+    )
+    parser.add_argument("--json", type=Path, default=Path(".parley/bench/latest.json"), help="default .parley/bench/latest.json")
+    options = parser.parse_args()
+    if unknown := set(options.scenarios) - set(SCENARIOS):
+        parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
+    return options
+
+
+def _memory() -> Path:
+    """A disk's sync time would be the largest figure of all, and say nothing of Parley; `--data` measures with a disk."""
+    memory = Path("/dev/shm")
+    return memory if memory.is_dir() and os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+
+
+async def measure(options: argparse.Namespace) -> list[Row]:
+    effort = Effort(quick=options.quick, rounds=1 if options.quick else options.rounds)
+    names = options.scenarios or (QUICK if options.quick else SCENARIOS)
+    rows: list[Row] = []
+    async with running_stack(options.data, workers=options.workers, gateways=options.gateways) as rig:
+        await scenarios.warm_up(rig)
+        for name in names:
+            await scenarios.settle(rig)
+            part = await SCENARIOS[name](rig, effort)
+            rows += part
+            print(render(part), flush=True)
+    return rows
+
+
+def facts(options: argparse.Namespace, rows: list[Row], sync_ms: float) -> dict[str, Any]:
+    return {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": {
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            "load before": round(os.getloadavg()[0], 2),
+            "sync of the data's disk, ms": round(sync_ms, 3),
+        },
+        "gateways": options.gateways,
+        "workers": options.workers,
+        "rows": rows,
+    }
+
+
+def sync_time_ms(directory: Path) -> float:
+    """The median of 50 writes of a page: the least that a journaled write takes there."""
+    times = []
+    with tempfile.TemporaryFile(dir=directory) as file:
+        for _ in range(50):
+            started = time.perf_counter()
+            file.write(b"x" * 4096)
+            file.flush()
+            os.fdatasync(file.fileno())
+            times.append(time.perf_counter() - started)
+    return sorted(times)[25] * 1000
+
+
+def main() -> None:
+    options = parse()
+    told = facts(options, [], sync_time_ms(options.data))
+    print(f"Data in {options.data}. " + ", ".join(f"{name}: {value}" for name, value in told["machine"].items()))
+    told["rows"] = uvloop.run(measure(options))
+    write_json(options.json, told)
+    print(f"\nAlso in {options.json}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""What is measured. Each scenario runs all of its targets in each round, `direct` first, and gives rows for the table."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Final
+
+from tests.bench.load import Figures, Load, quantile, run_load
+from tests.bench.rig import Rig
+from tests.bench.targets import Reading, Target
+
+Row = dict[str, Any]
+SERVICES: Final = ("gateway", "worker", "history", "redis", "mongodb", "model", "client")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How much: `quick` is for a first impression."""
+
+    quick: bool
+    rounds: int
+
+
+Scenario = Callable[[Rig, Effort], Awaitable[list[Row]]]
+
+
+def model_name(tokens: int, delay_ms: int, first_ms: int) -> str:
+    """The scripted model; it answers each question with a text of its own."""
+    return f"scripted/tokens={tokens},delay={delay_ms},first={first_ms},text=echo"
+
+
+async def _targets(rig: Rig, model: str, clients: int) -> list[Target]:
+    return [rig.direct(model), await rig.completions(model), await rig.sessions(model, clients)]
+
+
+async def _rounds(rig: Rig, targets: Sequence[Target], load: Load, rounds: int, label: str) -> dict[str, list[Figures]]:
+    runs: dict[str, list[Figures]] = {target.name: [] for target in targets}
+    for number in range(rounds):
+        for target in targets:
+            runs[target.name].append(await run_load(target, load, rig.meter, f"{label} {number}"))
+    return runs
+
+
+async def warm_up(rig: Rig) -> None:
+    """Every process has imported and connected what it needs."""
+    model = model_name(8, 5, 20)
+    for target in await _targets(rig, model, 40):
+        await run_load(target, Load(clients=40, turns=2, tokens=8, spread_s=1.0), rig.meter, "warm up")
+
+
+# --- streams under load
+
+
+async def streams_100(rig: Rig, effort: Effort) -> list[Row]:
+    """100 clients, each with one stream after the other."""
+    load = Load(clients=100, turns=1 if effort.quick else 3, tokens=64, spread_s=1.4)
+    targets = await _targets(rig, model_name(64, 20, 100), load.clients)
+    return _load_rows("100 clients, 64 tokens at 20 ms", await _rounds(rig, targets, load, effort.rounds, "hundred"))
+
+
+async def streams_100_long(rig: Rig, effort: Effort) -> list[Row]:
+    """100 streams open all the time: turns so long that beginning them costs little."""
+    tokens = 128 if effort.quick else 400
+    load = Load(clients=100, turns=1, tokens=tokens, spread_s=2.0)
+    targets = await _targets(rig, model_name(tokens, 20, 100), load.clients)
+    return _load_rows(f"100 streams, {tokens} tokens at 20 ms", await _rounds(rig, targets, load, effort.rounds, "long"))
+
+
+async def streams_500(rig: Rig, effort: Effort) -> list[Row]:
+    """500 streams, slowly enough that talking to the model directly leaves more than half a core free; then at full rate."""
+    rows = []
+    for tokens, delay_ms, rounds in ((64, 160, effort.rounds), (200, 20, 1)):
+        load = Load(clients=500, turns=1, tokens=tokens, spread_s=8.0 if delay_ms > 20 else 4.0)
+        targets = await _targets(rig, model_name(tokens, delay_ms, 100), load.clients)
+        runs = await _rounds(rig, targets, load, rounds, f"many {delay_ms}")
+        rows += _load_rows(f"500 streams, {tokens} tokens at {delay_ms} ms", runs)
+    return rows
+
+
+def _load_rows(title: str, runs: dict[str, list[Figures]]) -> list[Row]:
+    rows = []
+    for name, figures in runs.items():
+        row: Row = {"scenario": title, "target": name, "rounds": len(figures)}
+        row["gateway + worker"] = _median(figures, lambda one: one.per_1000("gateway", "worker"))
+        row |= {service: _median(figures, lambda one, service=service: one.per_1000(service)) for service in SERVICES}  # type: ignore[misc]
+        row |= {
+            "TTFT ms": _median(figures, lambda one: one.first_s * 1000),
+            "gap p50 ms": _median(figures, lambda one: one.gap_p50_s * 1000),
+            "gap p99 ms": _median(figures, lambda one: one.gap_p99_s * 1000),
+            "tokens/s": _median(figures, lambda one: one.tokens_per_s),
+            "fullest": figures[-1].busiest,
+        }
+        rows.append(row)
+    return rows
+
+
+def _median(figures: Sequence[Figures], of: Callable[[Figures], float]) -> float:
+    return median(of(one) for one in figures)
+
+
+# --- one client alone
+
+
+async def sequential(rig: Rig, effort: Effort) -> list[Row]:
+    """What Parley adds to a model's first token, and to a whole turn of a model that answers at once."""
+    rows = []
+    for title, tokens, first_ms, delay_ms in (("first token at 100 ms", 8, 100, 5), ("64 tokens at once", 64, 0, 0)):
+        targets = await _targets(rig, model_name(tokens, delay_ms, first_ms), 1)
+        load = Load(clients=1, turns=10 if effort.quick else 30, tokens=tokens, spread_s=0)
+        runs = await _rounds(rig, targets, load, effort.rounds, title)
+        direct = _all(runs["direct"])
+        for name, figures in runs.items():
+            readings = _all(figures)
+            row: Row = {"scenario": f"one client, {title}", "target": name, "rounds": len(figures)}
+            row["TTFT ms"] = _ms(reading.first_s for reading in readings)
+            row["TTFT added ms"] = row["TTFT ms"] - _ms(reading.first_s for reading in direct)
+            row["turn added ms"] = _ms(reading.whole_s for reading in readings) - _ms(reading.whole_s for reading in direct)
+            row |= _split(readings) if name == "session" else {}
+            rows.append(row)
+    return rows
+
+
+def _all(figures: Sequence[Figures]) -> list[Reading]:
+    return [reading for one in figures for reading in one.readings]
+
+
+def _ms(values: "Any") -> float:
+    return median(values) * 1000
+
+
+def _split(readings: Sequence[Reading]) -> Row:
+    """Where the time of a session's turn goes, as far as its own frames tell."""
+    parts: dict[str, list[float]] = {"admit + enqueue ms": [], "wake + claim ms": [], "model's first token ms": [], "end ms": []}
+    for reading in readings:
+        at = {event.name: event.at for event in reversed(reading.answer.events())}
+        last_delta = [event.at for event in reading.answer.events() if event.name == "delta"][-1]
+        marks = (reading.answer.sent_at, at["queued"], at["started"], at["delta"], last_delta, at["done"])
+        steps = [after - before for before, after in zip(marks, marks[1:], strict=False)]
+        for values, step in zip(parts.values(), (*steps[:3], steps[4]), strict=True):
+            values.append(step)
+    return {name: _ms(values) for name, values in parts.items()}
+
+
+async def long_session(rig: Rig, effort: Effort) -> list[Row]:
+    """Whether a turn's price grows with the transcript before it."""
+    turns = 300 if effort.quick else 2000
+    target = await rig.sessions(model_name(8, 0, 0), 1)
+    figures = await run_load(target, Load(clients=1, turns=turns, tokens=8, spread_s=0), rig.meter, "long session")
+    firsts = [reading.first_s * 1000 for reading in figures.readings]
+    early, late = median(firsts[5:20]), median(firsts[-15:])
+    row: Row = {"scenario": f"a session of {turns} turns", "target": "session", "rounds": 1, "TTFT ms": late}
+    return [row | {"TTFT of turns 6 to 20 ms": early, "last by first": late / early, "TTFT p99 ms": quantile(firsts, 0.99)}]
+
+
+async def turn_rate(rig: Rig, effort: Effort) -> list[Row]:
+    """How many short turns a second this stack carries, and what a turn costs."""
+    load = Load(clients=32, turns=4 if effort.quick else 12, tokens=1, spread_s=0)
+    targets = (await _targets(rig, model_name(1, 0, 0), load.clients))[1:]
+    rows = []
+    for name, figures in (await _rounds(rig, targets, load, effort.rounds, "rate")).items():
+        row: Row = {"scenario": "32 clients, turns of 1 token", "target": name, "rounds": len(figures)}
+        row["turns/s"] = _median(figures, lambda one: one.tokens_per_s)
+        row |= {f"{service} ms/turn": _median(figures, lambda one, service=service: one.per_1000(service)) for service in SERVICES[:5]}  # type: ignore[misc]
+        rows.append(row | {"TTFT ms": _median(figures, lambda one: one.first_s * 1000)})
+    return rows
+
+
+async def settle(rig: Rig) -> None:
+    """Until the services are idle again: what is measured next shall not pay for what was before."""
+    while True:
+        before = rig.meter.cpu()
+        await asyncio.sleep(1.0)
+        after = rig.meter.cpu()
+        if sum(after[name] - before[name] for name in ("gateway", "worker", "history")) < 0.2:
+            return
