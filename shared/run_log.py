@@ -25,6 +25,8 @@ RECONNECT_PAUSE_S = 0.1
 # What one worker may hold unsent before its turns wait.
 MAX_UNSENT = 4 << 20
 FLUSH_FRAMES = 256
+# Characters of one delta frame.
+FRAME_TEXT = 2048
 # With more turns than this at once, a flush is followed by a pause: their deltas come one by one, and what gathers meanwhile costs
 # one operation. Nobody sees so short a delay.
 CROWD = 8
@@ -68,6 +70,15 @@ return 1
 """
 
 
+_Question = tuple[str, str, FrameId, int]
+
+
+def _look_away(task: "asyncio.Task[Any]") -> None:
+    """The error of a read that nobody waits for any more is nobody's."""
+    if not task.cancelled():
+        task.exception()
+
+
 class Fenced(Exception):
     """A later attempt owns the turn, or its end is already told: whoever gets this stops and writes nothing more."""
 
@@ -79,6 +90,7 @@ class RunLogs:
         self._shards = [connect(url) for url in urls]
         self._keep_ms = int(keep_s * 1000)
         self._terminal = self._shards[0].register_script(_APPEND_TERMINAL)
+        self._asked: dict[_Question, asyncio.Task[list[tuple[FrameId, bytes]]]] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -91,7 +103,21 @@ class RunLogs:
         return self._shards[shard_of(turn_id, len(self._shards))]
 
     async def read(self, workspace: str, turn_id: str, after: FrameId, count: int = 256) -> list[tuple[FrameId, bytes]]:
-        """Up to `count` frames after an id, as (id, body), in order."""
+        """Up to `count` frames after an id, as (id, body), in order. Not to be changed: it may be another's answer too.
+
+        A heartbeat and a reconnect make all readers of a turn ask for the same at once: they share one read.
+        """
+        question = (workspace, turn_id, after, count)
+        answer = self._asked.get(question)
+        if answer is None:
+            answer = self._asked[question] = asyncio.create_task(self._read(question))
+            answer.add_done_callback(_look_away)
+        return await asyncio.shield(answer)
+
+    async def _read(self, question: _Question) -> list[tuple[FrameId, bytes]]:
+        # From here on the question is under way: whoever asks later needs an answer that is no older than that.
+        del self._asked[question]
+        workspace, turn_id, after, count = question
         start = "-" if after == BEGINNING else f"({after}"
         rows = await self._shard(turn_id).xrange(log_key(workspace, turn_id), start, "+", count)
         return [(FrameId.parse(entry_id.decode()), fields[_FIELD]) for entry_id, fields in rows]
@@ -164,10 +190,12 @@ class TurnWriter:
         self._shard.mark(self, len(body))
 
     def cut(self) -> None:
-        """The text put so far becomes a frame."""
+        """The text put so far becomes a frame, or several: readers take frames whole, and slow ones shall not hold much."""
         if self._text:
-            self.bodies.append(frame_body("delta", {"text": "".join(self._text)}))
+            text = "".join(self._text)
             self._text.clear()
+            for start in range(0, len(text), FRAME_TEXT):
+                self.bodies.append(frame_body("delta", {"text": text[start : start + FRAME_TEXT]}))
 
     async def room(self) -> None:
         """Back-pressure: waits while this worker has too much unsent."""

@@ -55,7 +55,7 @@ class TurnRunner:
         known = self._parts.agents.get(key)
         try:
             claimed = await self._parts.history.claim(
-                job.workspace, job.turn_id, ClaimTurn(claim_id=leased.claim_id, knows_agent=known is not None)
+                job.workspace, job.turn_id, ClaimTurn(claim_id=leased.claim_id, session_id=job.session_id, knows_agent=known is not None)
             )
             if not claimed.run:
                 await leased.drop()

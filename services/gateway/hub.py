@@ -21,7 +21,7 @@ log = get_logger()
 
 HEARTBEAT_S: Final = 4.5
 SUBSCRIBE_TIMEOUT_S: Final = 0.9
-LISTENER_LIMIT: Final = 64 << 10
+LISTENER_LIMIT: Final = 16 << 10
 RECONNECT_PAUSE_S: Final = 0.1
 SILENCE_LIMIT_S: Final = 4.0
 SUBSCRIBE_BATCH: Final = 500

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from aiohttp import web
@@ -12,7 +12,9 @@ from shared.web import REQUEST_ID
 PING: Final = b": ping\n\n"
 WRITE_TIMEOUT_S: Final = 15.0
 SEND_BUFFER: Final = 64 << 10
-WRITE_BUFFER: Final = 32 << 10
+# With one slice more this is what a client that does not read can make this process hold, beside the frames on their way to it.
+WRITE_BUFFER: Final = 16 << 10
+SLICE: Final = 8 << 10
 
 HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -52,8 +54,23 @@ class EventStream:
             await self.response.write(data)
             return
         # Only a write that may have to wait pays for a timer.
-        async with asyncio.timeout(WRITE_TIMEOUT_S):
-            await self.response.write(data)
+        for start in range(0, len(data), SLICE):
+            async with asyncio.timeout(WRITE_TIMEOUT_S):
+                await self._request.writer.drain()
+                await self.response.write(data[start : start + SLICE])
+
+    async def send_all(self, parts: Sequence[bytes]) -> None:
+        """One after the other, as few writes as there are slices: for many parts of which each one is small."""
+        waiting: list[bytes] = []
+        size = 0
+        for part in parts:
+            waiting.append(part)
+            size += len(part)
+            if size >= SLICE:
+                await self.send(b"".join(waiting))
+                waiting, size = [], 0
+        if waiting:
+            await self.send(b"".join(waiting))
 
     async def ping(self) -> None:
         await self.send(PING)

@@ -28,7 +28,10 @@ from shared.web import REQUEST_ID
 
 log = get_logger()
 
+# Frames per read of the log. For readers who may not take them it begins small, since one frame may be 100 times as long as another.
 LOG_PAGE: Final = 128
+FIRST_PAGE: Final = 16
+PAGE_BYTES: Final = 16 << 10
 LOG_RETRY_S: Final = 0.2
 ENDED: Final = frozenset({"completed", "cancelled", "failed"})
 
@@ -52,15 +55,16 @@ class Interrupted(Exception):
 
 
 async def follow(
-    parts: Parts, workspace: str, turn_id: str, listener: Listener, after: FrameId = BEGINNING, *, ended: bool = False
+    parts: Parts, workspace: str, turn_id: str, listener: Listener, after: FrameId = BEGINNING, *, ended: bool = False, gently: bool = False
 ) -> AsyncIterator[list[Told]]:
     """A turn's frames after `after`, in order, without gap or repeat, up to and with the terminal one.
 
     An empty list is a heartbeat: nothing happened for almost 5 s. `ended` tells that the turn is known to be stored as
-    terminal, so that a log that has nothing more is not waited for. Raises Interrupted, and `turn_not_found` once the turn
+    terminal, so that a log that has nothing more is not waited for. `gently` bounds what one batch from the log holds by its bytes,
+    else every batch of `LOG_PAGE` frames is followed by another. Raises Interrupted, and `turn_not_found` once the turn
     has been deleted.
     """
-    follower = _Follower(parts, workspace, turn_id, listener, after, ended=ended)
+    follower = _Follower(parts, workspace, turn_id, listener, after, ended=ended, page=FIRST_PAGE if gently else LOG_PAGE)
     while not listener.closed:
         batch = await follower.step()
         if batch is None:
@@ -82,11 +86,13 @@ class _Doubt(Enum):
 class _Follower:
     """One stream's place in its turn. Each step reads the log if it must, asks history if it doubts, else listens."""
 
-    def __init__(self, parts: Parts, workspace: str, turn_id: str, listener: Listener, after: FrameId, *, ended: bool) -> None:
+    def __init__(self, parts: Parts, workspace: str, turn_id: str, listener: Listener, after: FrameId, *, ended: bool, page: int) -> None:
         self._parts = parts
         self._turn = workspace, turn_id
         self._listener = listener
         self._position = after
+        self._page = page
+        self._is_gentle = page < LOG_PAGE
         self._doubt = _Doubt.CONFIRMED if ended else _Doubt.NONE
 
     async def step(self) -> list[Told] | None:
@@ -101,7 +107,7 @@ class _Follower:
     async def _from_log(self) -> list[Told] | None:
         self._listener.gap = False  # From here on what is published is kept, so nothing is missed behind this read.
         try:
-            rows = await self._parts.logs.read(*self._turn, self._position, LOG_PAGE)
+            rows = await self._parts.logs.read(*self._turn, self._position, self._page)
         except (RedisError, OSError):
             self._listener.lose()
             await asyncio.sleep(LOG_RETRY_S)
@@ -113,8 +119,10 @@ class _Follower:
         if not told:
             return None
         self._doubt = _Doubt.NONE
-        if len(rows) == LOG_PAGE or len(told) < len(rows):
+        if len(rows) == self._page or len(told) < len(rows):
             self._listener.lose()
+        if self._is_gentle:
+            self._page = _next_page(self._page, sum(len(body) for _, body in rows))
         return told
 
     def _proved(self, rows: list[tuple[FrameId, bytes]]) -> list[Told]:
@@ -165,6 +173,13 @@ class _Follower:
             self._listener.lose()
             return told
         return told or None
+
+
+def _next_page(page: int, size: int) -> int:
+    """How many frames to read next, after a read of at most `page` frames has brought `size` bytes."""
+    if size > PAGE_BYTES:
+        return max(1, page // 4)
+    return min(LOG_PAGE, page * 2) if size < PAGE_BYTES // 4 else page
 
 
 def _proves(frame_id: FrameId, body: bytes, position: FrameId) -> bool:
@@ -221,8 +236,8 @@ async def send_events(
         if after is None:
             await stream.send(await _queued(parts, session_id, turn, user_message_id, position))
         try:
-            async for batch in follow(parts, workspace, turn.id, listener, after or BEGINNING, ended=turn.status in ENDED):
-                await (stream.send(b"".join([told.rendered() for told in batch])) if batch else stream.ping())
+            async for batch in follow(parts, workspace, turn.id, listener, after or BEGINNING, ended=turn.status in ENDED, gently=True):
+                await (stream.send_all([told.rendered() for told in batch]) if batch else stream.ping())
         except ApiError as error:
             await stream.send(frame_body("error", {"turnId": turn.id, **error.problem(request[REQUEST_ID])}))
         except Interrupted:

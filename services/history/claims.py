@@ -63,26 +63,27 @@ class Claims:
         Raises ApiError, RedisError or OSError while a store is away.
         """
         for _ in range(CLAIM_ROUNDS):
-            row = await self._turns.one({"_id": turn_id, "workspace": workspace})
+            row, session = await asyncio.gather(
+                self._turns.one({"_id": turn_id, "workspace": workspace}), self._session_of(workspace, claim.session_id)
+            )
             if row is None:
                 return NOTHING_TO_DO
             record = TurnRecord.model_validate(row)
             if not record.active:
                 return NOTHING_TO_DO
-            claimed = await self._claim(record, claim)
+            if record.session_id != claim.session_id:
+                session = await self._session_of(workspace, record.session_id)
+            claimed = await self._claim(record, session, claim)
             if claimed is not None:
                 return claimed
         return NOTHING_TO_DO
 
-    async def _claim(self, record: TurnRecord, claim: ClaimTurn) -> ClaimedTurn | None:
+    async def _claim(self, record: TurnRecord, session: Document | None, claim: ClaimTurn) -> ClaimedTurn | None:
         """None: the turn has changed since it was read.
 
         The lease is looked at after the document was read: so nobody who got the lease later can have raised this attempt.
         """
-        holder, session, (agent, context) = await asyncio.gather(
-            self._queue.holder(record.id), self._session_of(record), self._material(record)
-        )
-        if holder != claim.claim_id:
+        if await self._queue.holder(record.id) != claim.claim_id:
             return NOTHING_TO_DO
         if session is not None and session["status"] != "active":
             await self._turn_away(record, session)
@@ -94,9 +95,12 @@ class Claims:
         if record.claim_id != claim.claim_id:
             if (verdict := self._verdict(record, now)) is not None:
                 return NOTHING_TO_DO if await self._endings.end(record, verdict) else None
-            if not await self._raise_attempt(record, claim.claim_id, now):
+            raised, (agent, context) = await asyncio.gather(self._raise_attempt(record, claim.claim_id, now), self._material(record))
+            if not raised:
                 return None
             record = record.model_copy(update={"attempt": record.attempt + 1, "first_claim_at": record.first_claim_at or now})
+        else:
+            agent, context = await self._material(record)
         return self._claimed(record, now, context, agent if not claim.knows_agent or record.agent_version == DRAFT else None)
 
     async def _material(self, record: TurnRecord) -> tuple[AgentVersion, tuple[TurnMessage, ...]]:
@@ -106,11 +110,11 @@ class Claims:
             return agent, ()
         return agent, await self._transcript.context(record.workspace, record.session_id, record.n, agent.config.limits)
 
-    async def _session_of(self, record: TurnRecord) -> Document | None:
+    async def _session_of(self, workspace: str, session_id: str | None) -> Document | None:
         """None for a completion."""
-        if record.session_id is None:
+        if session_id is None:
             return None
-        row = await self._sessions.one({"_id": record.session_id, "workspace": record.workspace}, {"status": 1, "turnCount": 1})
+        row = await self._sessions.one({"_id": session_id, "workspace": workspace}, {"status": 1, "turnCount": 1})
         return row or {"status": "deleted", "turnCount": 0}
 
     async def _turn_away(self, record: TurnRecord, session: Document) -> None:

@@ -4,12 +4,13 @@ from typing import NamedTuple
 
 
 class RunTurn(NamedTuple):
-    """The arguments of the arq job `run_turn`, whose id is the turn's."""
+    """The arguments of the arq job `run_turn`, whose id is the turn's. `session_id` spares history a read; None for a completion."""
 
     workspace: str
     turn_id: str
     agent_id: str
     agent_version: int
+    session_id: str | None = None
 
 
 class Lease(NamedTuple):

@@ -103,9 +103,13 @@ class StoredTurn(Shape):
 
 
 class ClaimTurn(Shape):
-    """`claim_id` is unique per claim and is the value of the lease. `knows_agent`: the worker has the version cached."""
+    """`claim_id` is unique per claim and is the value of the lease. `knows_agent`: the worker has the version cached.
+
+    `session_id`, where the job names it, is read beside the turn instead of after it.
+    """
 
     claim_id: str
+    session_id: str | None = None
     knows_agent: bool = False
 
 

@@ -35,9 +35,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="of which the medians are taken (default 3)")
     parser.add_argument("--gateways", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument(
-        "--data", type=Path, default=_memory(), help="where the stores' data go for the run (default: memory, if there is any)"
-    )
+    parser.add_argument("--data", type=Path, default=_memory(), help="where the stores' data go (default: memory, if there is any)")
     parser.add_argument("--json", type=Path, default=Path(".parley/bench/latest.json"), help="default .parley/bench/latest.json")
     options = parser.parse_args()
     if unknown := set(options.scenarios) - set(SCENARIOS):

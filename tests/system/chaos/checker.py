@@ -147,7 +147,8 @@ def _views(run: Run) -> Iterator[Violation]:
         if isinstance(event, Opened) and event.view not in views:
             views[event.view] = View(turn=event.turn, asked=run.question(event.turn))
         elif isinstance(event, Frame) and (view := views.get(event.view)) is not None:
-            yield from (Violation("frames", view.turn, f"view {event.view}: {seen}") for seen in _read(run, view, event))
+            yield from _finished_is_not_run_again(run, view, event)
+            yield from (Violation("frames", view.turn, f"view {event.view}: {seen}") for seen in view.read(event))
             if event.id is not None:
                 first = bodies.setdefault((view.turn, event.id), event)
                 if (first.event, first.data) != (event.event, event.data):
@@ -159,11 +160,12 @@ def _views(run: Run) -> Iterator[Violation]:
     yield from _one_end(views)
 
 
-def _read(run: Run, view: View, frame: Frame) -> Iterator[str]:
-    whole_at = view.whole_at
-    yield from view.read(frame)
-    if frame.event == "restarted" and frame.id and whole_at is not None and not _explained(run, whole_at, frame.at):
-        yield f"attempt {view.position.attempt - 1} was finished at {whole_at:.1f} s and run again, without a fault that explains it"
+def _finished_is_not_run_again(run: Run, view: View, frame: Frame) -> Iterator[Violation]:
+    """Looked at before the frame is taken in. Where a worker or Redis was hurt in between, the result may have been lost with it."""
+    since = view.whole_at
+    if frame.event == "restarted" and frame.id and since is not None and not _explained(run, since, frame.at):
+        seen = f"attempt {view.position.attempt} had ended at {since:.1f} s, {frame.id} began at {frame.at:.1f} s, and no fault explains it"
+        yield Violation("a finished attempt is not run again", view.turn, seen)
 
 
 def _explained(run: Run, since: float, until: float) -> bool:

@@ -43,6 +43,8 @@ class Cluster:
         self.children: dict[str, Child] = {}
         self.gateways: list[str] = []
         self.ready_at: dict[str, float] = {}
+        self.crashes: list[str] = []
+        self._to_end: set[str] = set()
         self._directory = directory
         self._size = size
         self._mutant = mutant
@@ -100,7 +102,7 @@ class Cluster:
             "PARLEY_MONGODB_DATABASE": DATABASE,
             "PARLEY_LEASE_S": str(self.lease_s),
             "PARLEY_DRAIN_S": "3",
-            "PARLEY_MAX_TRIES": "12",
+            "PARLEY_MAX_TRIES": "40",
             "PARLEY_LOG_KEEP_S": "3600",
             "PARLEY_REQUESTS_PER_MINUTE": "1000000",
         }
@@ -160,6 +162,9 @@ class Cluster:
             self.ready_at[child.name] = time.monotonic()
         elif event == "ended":
             self.ready_at.pop(child.name, None)
+            if child.name not in self._to_end:
+                self.crashes.append(f"{child.name} ended by itself with {child.exit_code}; see {child.command.log}")
+            self._to_end.discard(child.name)
 
     # --- for faults
 
@@ -172,6 +177,12 @@ class Cluster:
 
     def all_ready(self) -> bool:
         return all(self.is_ready(name) for name in self.children)
+
+    def end(self, name: str, number: signal.Signals) -> None:
+        """SIGTERM or SIGKILL; the supervisor starts it again. Any other end of a process is a crash."""
+        self.ready_at.pop(name, None)
+        self._to_end.add(name)
+        self.signal(name, number)
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Raises ProcessLookupError when it has just ended."""

@@ -87,9 +87,13 @@ class Completer(Visitor):
                 if response.status != 200:
                     return await self._refused(order, response)
                 if order.body["stream"]:
+                    self.succeeded()
                     return (await self._read(order, response)).ended
-                return self._answered(order, await read_json(response))
+                body = await read_json(response)
+                self.succeeded()
+                return self._answered(order, body)
         except GONE:
+            self.failed()
             return False
 
     async def _resume(self, order: Order) -> bool:
@@ -106,6 +110,8 @@ class Completer(Visitor):
         return stream.ended
 
     async def _refused(self, order: Order, response: aiohttp.ClientResponse) -> bool:
+        if response.status == 503:
+            self.failed()
         problem = await read_json(response)
         code, turn = str(problem.get("code")), str(problem.get("turnId") or "")
         self.world.history.add(Refused(at=self.world.clock(), request=order.request, status=response.status, code=code, turn=turn))

@@ -13,7 +13,7 @@ from pymongo import MongoClient
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from tests.system.chaos.cluster import Cluster
+from tests.system.chaos.cluster import SERVICES, Cluster
 from tests.system.chaos.events import History, Injected
 from tests.system.chaos.link import Link
 from tests.system.chaos.schedule import Fault
@@ -36,6 +36,7 @@ class Injector:
         self._cluster = cluster
         self._history = history
         self._clock = clock
+        self._rolling = asyncio.Lock()
         self._hurt: set[str] = set()  # Processes and links that have a fault just now.
 
     def now(self) -> float:
@@ -69,6 +70,7 @@ class Injector:
             "kill": self._kill,
             "term": self._term,
             "stop": self._stop,
+            "roll": self._roll,
             "cut": self._cut_clients,
             "flush": self._flush,
             "sleep": self._sleep,
@@ -98,20 +100,18 @@ class Injector:
 
     async def _kill(self, fault: Fault, group: str) -> str:
         name = await self._member(fault, group)
-        self._cluster.ready_at.pop(name, None)
-        self._cluster.signal(name, signal.SIGKILL)
+        self._cluster.end(name, signal.SIGKILL)
         return name
 
     async def _term(self, fault: Fault, group: str) -> str:
         name = await self._member(fault, group)
-        self._cluster.ready_at.pop(name, None)
-        self._cluster.signal(name, signal.SIGTERM)
+        self._cluster.end(name, signal.SIGTERM)
         return name
 
     async def _stop(self, fault: Fault, group: str) -> str:
         """For two to three leases; a store for less than a lease and a half."""
         name = await self._member(fault, group)
-        leases = (2.0 + fault.strength) if group != "redis" else (0.2 + fault.strength)
+        leases = (2.0 + fault.strength) if group not in ("redis", "mongodb") else (0.2 + fault.strength)
         pid = self._cluster.children[name].pid
         self._hurt.add(name)
         try:
@@ -122,6 +122,22 @@ class Injector:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
         return name
+
+    async def _roll(self, _: Fault, __: str) -> str:
+        """A rolling restart, as a deployment does it: SIGTERM one after the other, each only once the one before is ready again."""
+        async with self._rolling:
+            for name in [name for group in SERVICES for name in self._cluster.members(group)]:
+                await self._until_ready(name)
+                self._cluster.end(name, signal.SIGTERM)
+                await self._until_ready(name)
+        return "worker, history, gateway"
+
+    async def _until_ready(self, name: str) -> None:
+        deadline = time.monotonic() + _TARGET_PATIENCE_S
+        while not self._cluster.is_ready(name):
+            if time.monotonic() > deadline:
+                raise NoTarget(name)
+            await asyncio.sleep(0.05)
 
     # --- Redis
 

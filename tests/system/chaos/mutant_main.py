@@ -70,10 +70,8 @@ def server_ids() -> None:
     """Redis makes the number of each frame, so that one which is sent twice is there twice."""
     script = run_log._APPEND
     script = script.replace("if had ~= next - 1 then return had end", "")
-    script = script.replace("local id = ARGV[2] .. '-' .. ARGV[3]", "")
-    script = script.replace(
-        "redis.call('XADD', KEYS[1], id,", "local id = redis.call('XADD', KEYS[1], ARGV[2] .. (had == 0 and '-1' or '-*'),"
-    )
+    script = script.replace("local id = ARGV[2] .. '-' .. ARGV[3]", "local id = ARGV[2] .. (had == 0 and '-1' or '-*')")
+    script = script.replace("redis.call('XADD', KEYS[1], id,", "id = redis.call('XADD', KEYS[1], id,")
     run_log._APPEND = script
 
 

@@ -19,7 +19,7 @@ LIMIT_S: Final = 90.0
 FAULTS: Final[Mapping[str, Mapping[str, int]]] = {
     "no fence": {"stop worker": 5},
     "no log read after subscribe": {"kill gateway": 2, "link cut": 6},
-    "ack before the Mongo write": {"kill history": 6},
+    "ack before the Mongo write": {"kill history": 8, "stop mongodb": 8},
     "server-made ids": {"cut normal": 6, "link mute": 10},
     "clean end on worker loss": {"kill worker": 4},
 }

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.system.chaos.events import Accepted, Answered, Chunked, Closed, Frame, Opened, Refused, Stored
-from tests.system.chaos.run import Result, take_overs
+from tests.system.chaos.run import Result
+from tests.system.chaos.take_overs import take_overs
 
 HEAD: Final = """# Chaos runs
 
@@ -46,7 +47,7 @@ def facts(result: Result) -> list[tuple[str, str]]:
             f"{answers}, {len(chunked)} ({sum(event.error is not None for event in chunked)} with an error chunk)",
         ),
         ("refusals", ", ".join(f"{status}: {count}" for status, count in sorted(refused.items())) or "none"),
-        ("client retries", str(result.retries)),
+        ("requests answered only at the 2nd try / later", f"{result.streaks[1]} / {result.streaks.total() - result.streaks[1]}"),
         ("all processes ready after the last fault", f"{result.recovery_s:.1f} s"),
     ]
     times = take_overs(result.history)
@@ -75,6 +76,7 @@ def verdict(result: Result) -> list[str]:
         return ["**Passed: 0 violations.**"]
     lines = [f"**FAILED: {len(result.violations)} violations.**"] if result.violations else ["**FAILED.**"]
     lines += [f"- fewer faults than scheduled: {text}" for text in result.fewer]
+    lines += [f"- {text}" for text in result.crashes[:SHOWN]]
     lines += [f"- could not inject {text}" for text in result.missed[:SHOWN]]
     rules = Counter(violation.rule for violation in result.violations)
     lines += [f"- {rule}: {count}" for rule, count in rules.most_common()]

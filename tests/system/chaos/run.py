@@ -14,7 +14,7 @@ import aiohttp
 from tests.system.chaos.checker import Violation, check
 from tests.system.chaos.cluster import Cluster, default_size
 from tests.system.chaos.completer import Completer
-from tests.system.chaos.events import Frame, History, Injected
+from tests.system.chaos.events import History
 from tests.system.chaos.harvest import stored_turns, transcripts
 from tests.system.chaos.injector import Injector
 from tests.system.chaos.schedule import schedule
@@ -45,8 +45,10 @@ class Result:
     history: History
     injected: Counter[str]
     missed: list[str]
+    crashes: list[str]
     violations: list[Violation] = field(default_factory=list)
     retries: int = 0
+    streaks: Counter[int] = field(default_factory=Counter)
     recovery_s: float = 0.0
     wall_s: float = 0.0
 
@@ -58,7 +60,7 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        return not self.violations and not self.fewer
+        return not (self.violations or self.fewer or self.crashes)
 
 
 async def run(plan: Plan, directory: Path) -> Result:
@@ -89,8 +91,17 @@ async def run(plan: Plan, directory: Path) -> Result:
             world.patience_s += 60.0
             history.extend(await stored_turns(cluster))
             history.extend(await transcripts(reader, world.sessions))
-    result = Result(plan=plan, history=history, injected=injector.counts, missed=injector.missed, retries=world.retries)
-    result.recovery_s = recovery_s
+        crashes = list(cluster.crashes)  # What follows is the stack's own end.
+    result = Result(
+        plan=plan,
+        history=history,
+        injected=injector.counts,
+        missed=injector.missed,
+        crashes=crashes,
+        retries=world.retries,
+        streaks=world.streaks,
+        recovery_s=recovery_s,
+    )
     result.violations = check(history)
     result.wall_s = time.monotonic() - began
     return result
@@ -103,14 +114,11 @@ async def _load_and_hurt(plan: Plan, world: World, injector: Injector, cluster: 
     try:
         faults = asyncio.create_task(_hurt(plan, injector))
         tasks.append(faults)
-        # A client that fails is a fault of the suite, and is not waited for.
-        while not faults.done():
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in tasks:
-                if task.done():
-                    task.result()
-                    if task is not faults:
-                        tasks.remove(task)
+        # Clients go on until they are told to stop: one that ends before the faults do has failed, and the suite with it.
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done():
+                task.result()
         world.calm_since = world.clock()
         await _until_ready(cluster)
         recovery_s = world.clock() - world.calm_since
@@ -140,24 +148,3 @@ def _client(world: World, seed: int, number: int) -> Visitor:
     """Every fifth one is an OpenAI client."""
     dice = random.Random(f"{seed}/{number}")
     return Completer(world, dice) if number % 5 == 4 else Talker(world, dice)
-
-
-def take_overs(history: History) -> list[float]:
-    """Seconds from a worker's kill -9 to the first frame of the attempt that took its turn over, as clients saw it.
-
-    Only kills that no other fault of a worker or of Redis came near, so that the figure is that of one take-over.
-    """
-    hurts = sorted(
-        (event for event in history.events if isinstance(event, Injected) and not event.kind.startswith(("kill gateway", "term gateway"))),
-        key=lambda event: event.at,
-    )
-    seen: dict[tuple[int, str], float] = {}
-    for event in history.events:
-        if isinstance(event, Frame) and event.event == "restarted" and event.id is not None:
-            seen.setdefault((event.view, event.id), event.at)
-    found = []
-    for at in seen.values():
-        near = [hurt for hurt in hurts if at - 10.0 < hurt.at <= at or hurt.at <= at <= hurt.until]
-        if len(near) == 1 and near[0].kind == "kill worker":
-            found.append(at - near[0].at)
-    return sorted(found)

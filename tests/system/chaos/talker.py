@@ -113,9 +113,13 @@ class Talker(Visitor):
                 if response.status != 200:
                     return await self._refused(wish, response)
                 if not wish.stream:
-                    return self._answered(wish, (await read_json(response))["data"])
+                    data = (await read_json(response))["data"]
+                    self.succeeded()
+                    return self._answered(wish, data)
+                self.succeeded()
                 reading = await self._first_stream(wish, response)
         except GONE:
+            self.failed()
             return None
         if reading is None:
             return None
@@ -133,6 +137,8 @@ class Talker(Visitor):
         problem = await read_json(response)
         code, turn = str(problem.get("code")), str(problem.get("turnId") or "")
         self.world.history.add(Refused(at=self.world.clock(), request=wish.request, status=response.status, code=code, turn=turn))
+        if response.status == 503:
+            self.failed()
         if code == "turn_in_progress":
             # An earlier request of ours without a key was accepted after all, or this one's first delivery is just being admitted.
             await self._wait_for(wish, str(problem.get("activeTurnId")))

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -44,6 +45,8 @@ class World:
     sessions: list[str] = field(default_factory=list)
     answered: int = 0
     retries: int = 0
+    # How many requests were refused or broken so many times in a row before one was answered.
+    streaks: Counter[int] = field(default_factory=Counter)
 
 
 class Visitor:
@@ -52,6 +55,8 @@ class Visitor:
     def __init__(self, world: World, dice: random.Random) -> None:
         self.world = world
         self.dice = dice
+        self._gateway = ""
+        self._streak = 0
 
     async def run(self) -> None:
         raise NotImplementedError
@@ -77,12 +82,26 @@ class Visitor:
         self.world.retries += 1
         await asyncio.sleep(self.dice.uniform(0.1, 0.6))
 
+    def failed(self) -> None:
+        """A request was refused or broken. The next one goes elsewhere, as behind a load balancer."""
+        self._streak += 1
+
+    def succeeded(self) -> None:
+        if self._streak:
+            self.world.streaks[self._streak] += 1
+            self._streak = 0
+
+    def _choose_gateway(self) -> str:
+        others = [url for url in self.world.gateways if url != self._gateway]
+        self._gateway = self.dice.choice(others if self._streak and others else self.world.gateways)
+        return self._gateway
+
     @asynccontextmanager
     async def ask(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """At any gateway. Raises GONE's exceptions."""
-        url = self.dice.choice(self.world.gateways) + path
+        url = self._choose_gateway() + path
         all_headers = {"Authorization": f"Bearer {self.world.secret}", "Content-Type": "application/json", **(headers or {})}
         timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_S, sock_read=SILENCE_S)
         data = orjson.dumps(body) if body is not None else None
@@ -97,11 +116,13 @@ class Visitor:
                 async with self.ask(method, path, body) as response:
                     value = await read_json(response)
                     if response.status < 300:
+                        self.succeeded()
                         return value["data"]
                     if response.status in (404, 409):
                         return None
             except GONE:
                 pass
+            self.failed()
             await self.pause()
 
     async def page(self, path: str) -> dict[str, Any]:

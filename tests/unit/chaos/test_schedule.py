@@ -2,8 +2,10 @@
 
 import pytest
 
+from tests.system.chaos.events import Event, Frame, History, Injected, Opened
 from tests.system.chaos.schedule import KINDS, schedule
 from tests.system.chaos.sse import Splitter
+from tests.system.chaos.take_overs import take_overs
 
 
 def test_a_seed_repeats_its_schedule_and_another_does_not() -> None:
@@ -31,3 +33,15 @@ def test_frames_are_split_wherever_the_bytes_are_cut() -> None:
         splitter = Splitter()
         frames = [*splitter.feed(raw[:cut]), *splitter.feed(raw[cut:])]
         assert frames == [("1-1", "delta", '{"text":"é"}'), (None, "message", "[DONE]")]
+
+
+def told(at: float, name: str, event: str = "delta") -> Frame:
+    return Frame(at=at, view=1, id=name, event=event, data={})
+
+
+def test_a_take_over_counts_from_the_kill_and_only_where_nothing_else_was_hurt() -> None:
+    stream: list[Event] = [Opened(at=0.0, view=1, turn="trn_1"), told(9.9, "1-1"), told(15.0, "2-1", "restarted")]
+    kill = Injected(at=8.0, until=10.0, kind="kill worker", target="worker-1")
+    assert take_overs(History([kill, *stream])) == [5.0]
+    assert take_overs(History([kill, Injected(at=11.0, until=12.0, kind="kill redis", target="redis"), *stream])) == []
+    assert take_overs(History([kill, stream[0], stream[2]])) == []
