@@ -38,23 +38,33 @@ def log_key(workspace: str, turn_id: str) -> str:
     return f"turn:{workspace}:{turn_id}"
 
 
-# KEYS: log. ARGV: ttl_ms, attempt, seq, body → 'ok', 'fenced', or the seq that the log has of this attempt.
+# KEYS: the log of each frame. ARGV: ttl_ms, then attempt, seq and body of each frame. Answers for each frame: 'ok', 'fenced', the seq
+# that the log has of this attempt, or an error, which is that frame's alone.
 # The tail is compared here and not by XADD's own refusal, because a frame that is missing before this one must be seen too.
 _APPEND = """
-local tail = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
-local attempt, seq, mine, next = 0, 0, tonumber(ARGV[2]), tonumber(ARGV[3])
-if tail[1] then
-  local a, s = string.match(tail[1][1], '(%d+)-(%d+)')
-  attempt, seq = tonumber(a), tonumber(s)
+local function append(log, attempt_text, seq_text, body)
+  local tail = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
+  local attempt, seq, mine, next = 0, 0, tonumber(attempt_text), tonumber(seq_text)
+  if tail[1] then
+    local a, s = string.match(tail[1][1], '(%d+)-(%d+)')
+    attempt, seq = tonumber(a), tonumber(s)
+  end
+  if attempt > mine then return 'fenced' end
+  local had = attempt == mine and seq or 0
+  if had ~= next - 1 then return had end
+  local id = attempt_text .. '-' .. seq_text
+  redis.call('XADD', log, id, 'f', body)
+  redis.call('PUBLISH', log, 'id: ' .. id .. '\\n' .. body)
+  redis.call('PEXPIRE', log, ARGV[1])
+  return 'ok'
 end
-if attempt > mine then return 'fenced' end
-local had = attempt == mine and seq or 0
-if had ~= next - 1 then return had end
-local id = ARGV[2] .. '-' .. ARGV[3]
-redis.call('XADD', KEYS[1], id, 'f', ARGV[4])
-redis.call('PUBLISH', KEYS[1], 'id: ' .. id .. '\\n' .. ARGV[4])
-redis.call('PEXPIRE', KEYS[1], ARGV[1])
-return 'ok'
+local answers = {}
+for i, log in ipairs(KEYS) do
+  local done, answer = pcall(append, log, ARGV[3 * i - 1], ARGV[3 * i], ARGV[3 * i + 1])
+  if not done and type(answer) ~= 'table' then answer = {err = tostring(answer)} end
+  answers[i] = answer
+end
+return answers
 """
 
 # KEYS: log. ARGV: keep_ms, id, body, whole frame → 1, or 0 when the log has this id or a later one.
@@ -276,18 +286,26 @@ class _ShardWriter:
     async def _flush(self, turns: list[TurnWriter]) -> None:
         if not self._script:
             self._script = await self._redis.script_load(_APPEND)
-        pipeline = self._redis.pipeline(transaction=False)
-        sent: list[tuple[TurnWriter, int]] = []
-        for turn in turns:
-            for seq in range(turn.sent + 1, min(len(turn.bodies), turn.sent + FLUSH_FRAMES) + 1):
-                # The stubs know only text as arguments; redis-py itself sends numbers and bytes as well.
-                pipeline.evalsha(self._script, 1, turn.key, self._ttl_ms, turn.attempt, seq, turn.bodies[seq - 1])  # type: ignore[arg-type]
-                sent.append((turn, seq))
-        answers = await pipeline.execute(raise_on_error=False)
-        retry: Exception | None = None
-        for (turn, seq), answer in zip(sent, answers, strict=True):
+        frames = [(turn, seq) for turn in turns for seq in range(turn.sent + 1, min(len(turn.bodies), turn.sent + FLUSH_FRAMES) + 1)]
+        for start in range(0, len(frames), FLUSH_FRAMES):
+            await self._append(frames[start : start + FLUSH_FRAMES])
+
+    async def _append(self, frames: list[tuple[TurnWriter, int]]) -> None:
+        """One call for the frames of many turns: a call costs more than a frame does, here and in Redis."""
+        arguments: list[str | bytes] = [b"%d" % self._ttl_ms]
+        for turn, seq in frames:
+            arguments += (b"%d" % turn.attempt, b"%d" % seq, turn.bodies[seq - 1])
+        keys = [turn.key for turn, _ in frames]
+        try:
+            # The stubs know only text as arguments; redis-py itself sends bytes as well.
+            answers: list[Any] = await self._redis.evalsha(self._script, len(keys), *keys, *arguments)  # type: ignore[arg-type,misc]
+        except NoScriptError:
+            self._script = ""  # Redis has restarted.
+            return
+        refusal: Exception | None = None
+        for (turn, seq), answer in zip(frames, answers, strict=True):
             if isinstance(answer, Exception):
-                retry = answer
+                refusal = answer
             elif answer == b"ok":
                 turn.sent = seq
             elif answer == b"fenced":
@@ -295,8 +313,10 @@ class _ShardWriter:
                 turn.error = Fenced()
             else:
                 self._resend_from(turn, int(answer))
-        if retry is not None:
-            await self._recover(retry)
+        if refusal is not None:
+            # The Redis is read-only or full, or this log is none. Repeat.
+            log.warning("run_log_refused", error=type(refusal).__name__)
+            await asyncio.sleep(RECONNECT_PAUSE_S)
 
     def _resend_from(self, turn: TurnWriter, had: int) -> None:
         """The log's tail is not where this writer left it: lower after a flush or failover, equal after a lost answer."""
@@ -305,13 +325,6 @@ class _ShardWriter:
             turn.error = Fenced()
         else:
             turn.sent = min(had, len(turn.bodies))
-
-    async def _recover(self, error: Exception) -> None:
-        """An error reply: the script is unknown after a restart, or the Redis is read-only, loading or full. Repeat."""
-        self._script = ""
-        if not isinstance(error, NoScriptError):
-            log.warning("run_log_refused", error=type(error).__name__)
-            await asyncio.sleep(RECONNECT_PAUSE_S)
 
     async def close(self) -> None:
         await self._redis.aclose()

@@ -17,7 +17,7 @@ from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import FrameId
 from shared.contracts.sessions import TurnMessage
 from shared.contracts.shape import PublicRequest
-from shared.contracts.turns import AdmitTurn, StoredTurn, terminal_frame
+from shared.contracts.turns import AdmitTurn, StoredTurn, Turn, terminal_frame
 from shared.ids import new_id
 
 
@@ -96,14 +96,18 @@ async def get(call: Call) -> web.StreamResponse:
     return data_response((await _stored(call)).turn.wire())
 
 
+def _outline(stored: StoredTurn) -> tuple[Turn, FrameId, str]:
+    """What a stream needs to know of a turn: it must not hold the text for as long as it lasts."""
+    user_message_id = next((message.id for message in reversed(stored.input) if message.role == "user"), "")
+    return stored.turn, FrameId(stored.turn.attempt, stored.last_seq), user_message_id
+
+
 async def follow_turn(call: Call) -> web.StreamResponse:
     after = last_event_id(call.request)
     # Nothing of a log is read before history has confirmed that the turn is this workspace's and this session's.
-    stored = await _stored(call)
-    turn = stored.turn
-    if after is not None and turn.status in ENDED and after >= FrameId(turn.attempt, stored.last_seq):
+    turn, last_id, user_message_id = _outline(await _stored(call))
+    if after is not None and turn.status in ENDED and after >= last_id:
         return web.Response(status=204)
-    user_message_id = next((message.id for message in reversed(stored.input) if message.role == "user"), "")
     with call.parts.limits.hold(call.principal.key_id):
         async with call.parts.hub.listen(call.workspace, turn.id) as listener:
             return await send_events(call.request, call.parts, call.workspace, session_id(call), turn, user_message_id, listener, after)

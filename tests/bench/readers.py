@@ -104,7 +104,7 @@ async def _begin(rig: Rig, model: str) -> str:
 
 async def _finished_turn(rig: Rig) -> str:
     """A turn with so long an answer that it cannot vanish in buffers. Its log is still there."""
-    place = await _begin(rig, "scripted/tokens=60000,delay=0")
+    place = await _begin(rig, "scripted/tokens=40000,delay=0")
     deadline = perf_counter() + 30.0
     while (await rig.api("GET", place))["data"]["status"] != "completed":
         if perf_counter() > deadline:

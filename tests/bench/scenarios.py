@@ -1,7 +1,7 @@
 """What is measured. Each scenario runs all of its targets in each round, `direct` first, and gives rows for the table."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -126,7 +126,7 @@ def _all(figures: Sequence[Figures]) -> list[Reading]:
     return [reading for one in figures for reading in one.readings]
 
 
-def _ms(values: "Any") -> float:
+def _ms(values: Iterable[float]) -> float:
     return median(values) * 1000
 
 

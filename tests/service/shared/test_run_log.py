@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from shared.contracts.frames import BEGINNING, FrameId, data_of, event_of, frame_body, split_frame
 from shared.ids import new_id
-from shared.run_log import Fenced, LogWriter, RunLogs, log_key, written_text
+from shared.run_log import FRAME_TEXT, Fenced, LogWriter, RunLogs, log_key, written_text
 from tests.conftest import eventually
 
 WS = "ws"
@@ -101,6 +101,43 @@ async def test_one_turns_fence_harms_no_other(logs: RunLogs, writer: LogWriter) 
     other.delta("fine")
     await other.flush()
     assert await ids(logs, other_id) == ["1-1"]
+
+
+async def test_a_log_that_cannot_be_written_harms_no_other(logs: RunLogs, writer: LogWriter, client: Redis) -> None:
+    broken_id, other_id = new_id("trn"), new_id("trn")
+    await client.set(log_key(WS, broken_id), "not a stream")
+    broken, other = writer.open(WS, broken_id, 1), writer.open(WS, other_id, 1)
+    for turn in (broken, other):
+        turn.delta("x")
+    await eventually(lambda: ids(logs, other_id))
+    assert not broken.idle.is_set()
+    await client.delete(log_key(WS, broken_id))
+    await broken.flush()
+    assert await ids(logs, broken_id) == ["1-1"]
+
+
+async def test_long_text_is_cut_into_frames_that_a_slow_reader_can_take_one_by_one(logs: RunLogs, writer: LogWriter) -> None:
+    turn = writer.open(WS, turn_id := new_id("trn"), 1)
+    turn.delta("🍕" * (2 * FRAME_TEXT + 1))
+    await turn.flush()
+    frames = await logs.read(WS, turn_id, BEGINNING)
+    assert [len(data_of(body)["text"]) for _, body in frames] == [FRAME_TEXT, FRAME_TEXT, 1]
+    assert written_text(frames) == "🍕" * (2 * FRAME_TEXT + 1)
+
+
+async def test_who_asks_after_a_read_was_sent_gets_an_answer_of_its_own(logs: RunLogs, writer: LogWriter, client: Redis) -> None:
+    turn = writer.open(WS, turn_id := new_id("trn"), 1)
+    turn.delta("first")
+    await turn.flush()
+    before = (await client.info("commandstats"))["cmdstat_xrange"]["calls"] if await ids(logs, turn_id) else 0
+    together = await asyncio.gather(*(logs.read(WS, turn_id, BEGINNING) for _ in range(50)))
+    assert all(len(frames) == 1 for frames in together)
+    assert (await client.info("commandstats"))["cmdstat_xrange"]["calls"] == before + 1
+    early = asyncio.create_task(logs.read(WS, turn_id, BEGINNING))
+    turn.delta("second")
+    await turn.flush()
+    assert len(await logs.read(WS, turn_id, BEGINNING)) == 2
+    await early
 
 
 async def test_a_flushed_log_is_written_anew_by_the_attempt_that_runs(logs: RunLogs, writer: LogWriter, client: Redis) -> None:

@@ -102,7 +102,7 @@ class Cluster:
             "PARLEY_MONGODB_DATABASE": DATABASE,
             "PARLEY_LEASE_S": str(self.lease_s),
             "PARLEY_DRAIN_S": "3",
-            "PARLEY_MAX_TRIES": "40",
+            "PARLEY_MAX_TRIES": "12",
             "PARLEY_LOG_KEEP_S": "3600",
             "PARLEY_REQUESTS_PER_MINUTE": "1000000",
         }
@@ -183,6 +183,9 @@ class Cluster:
         self.ready_at.pop(name, None)
         self._to_end.add(name)
         self.signal(name, number)
+
+    def is_ending(self, name: str) -> bool:
+        return name in self._to_end
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Raises ProcessLookupError when it has just ended."""

@@ -11,7 +11,7 @@ import orjson
 from tests.system.chaos.events import Accepted, Answered, Asked, Cancelled, Chunked, How, Refused
 from tests.system.chaos.questions import question
 from tests.system.chaos.talker import frames
-from tests.system.chaos.visitor import GONE, STREAM_LIMIT_S, GaveUp, Visitor, read_json
+from tests.system.chaos.visitor import GONE, SILENCE_S, STREAM_LIMIT_S, WHOLE_ANSWER_S, GaveUp, Visitor, read_json
 
 
 @dataclass(kw_only=True)
@@ -70,7 +70,6 @@ class Completer(Visitor):
         while True:
             self.check_patience(request, order.turn)
             if await self._try(order):
-                self.world.answered += 1
                 return
             if key is None:
                 return
@@ -82,8 +81,9 @@ class Completer(Visitor):
             return await self._resume(order)
         order.text, order.cursor = "", None
         headers = {"Idempotency-Key": order.key} if order.key else {}
+        silence_s = SILENCE_S if order.body["stream"] else WHOLE_ANSWER_S
         try:
-            async with self.ask("POST", "/chat/completions", order.body, headers) as response:
+            async with self.ask("POST", "/chat/completions", order.body, headers, silence_s=silence_s) as response:
                 if response.status != 200:
                     return await self._refused(order, response)
                 if order.body["stream"]:

@@ -1,18 +1,26 @@
 """The stored truth at the end of a run: every turn's document, and every session as the public API tells it."""
 
 import asyncio
+import time
 from typing import Any
 from urllib.parse import quote
 
 from pymongo import MongoClient
 
+from tests.system.chaos.checker import TERMINAL
 from tests.system.chaos.cluster import DATABASE, Cluster
 from tests.system.chaos.events import Stored, Transcript
 from tests.system.chaos.visitor import Visitor, assistant_text
 
 
-async def stored_turns(cluster: Cluster) -> list[Stored]:
-    return await asyncio.to_thread(lambda: [_stored(document) for document in _documents(cluster.mongodb_uri)])
+async def stored_turns(cluster: Cluster, patience_s: float) -> list[Stored]:
+    """All turns, once they have all ended: some had their clients give them up. After `patience_s`, as they are."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        turns = await asyncio.to_thread(lambda: [_stored(document) for document in _documents(cluster.mongodb_uri)])
+        if all(turn.status in TERMINAL for turn in turns) or time.monotonic() > deadline:
+            return turns
+        await asyncio.sleep(0.5)
 
 
 def _documents(uri: str) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from itertools import zip_longest
 from typing import Any, Final
 
 from pymongo import MongoClient
@@ -88,25 +89,43 @@ class Injector:
 
     # --- processes
 
+    async def _oldest(self, group: str) -> str:
+        """The one that has run for longest: the supervisor makes those wait that end soon after their start."""
+        free = await self._free(group)
+        return min(free, key=lambda name: self._cluster.ready_at[name])
+
     async def _member(self, fault: Fault, group: str) -> str:
-        """A ready process of the group that has no fault now; waits for one."""
+        free = await self._free(group)
+        return free[fault.choice % len(free)]
+
+    async def _free(self, group: str) -> list[str]:
+        """The ready processes of the group that have no fault now; waits for one."""
         deadline = time.monotonic() + _TARGET_PATIENCE_S
         while time.monotonic() < deadline:
             free = [name for name in self._cluster.members(group) if self._cluster.is_ready(name) and name not in self._hurt]
             if free:
-                return free[fault.choice % len(free)]
+                return free
             await asyncio.sleep(0.05)
         raise NoTarget(group)
 
-    async def _kill(self, fault: Fault, group: str) -> str:
-        name = await self._member(fault, group)
-        self._cluster.end(name, signal.SIGKILL)
+    async def _kill(self, _: Fault, group: str) -> str:
+        name = await self._oldest(group)
+        await self._end(name, signal.SIGKILL)
         return name
 
-    async def _term(self, fault: Fault, group: str) -> str:
-        name = await self._member(fault, group)
-        self._cluster.end(name, signal.SIGTERM)
+    async def _term(self, _: Fault, group: str) -> str:
+        name = await self._oldest(group)
+        await self._end(name, signal.SIGTERM)
         return name
+
+    async def _end(self, name: str, number: signal.Signals) -> None:
+        """Returns when the process is gone; one that stays does not count as a fault."""
+        self._cluster.end(name, number)
+        deadline = time.monotonic() + _TARGET_PATIENCE_S
+        while self._cluster.is_ending(name):
+            if time.monotonic() > deadline:
+                raise NoTarget(f"{name} did not end")
+            await asyncio.sleep(0.02)
 
     async def _stop(self, fault: Fault, group: str) -> str:
         """For two to three leases; a store for less than a lease and a half."""
@@ -124,11 +143,15 @@ class Injector:
         return name
 
     async def _roll(self, _: Fault, __: str) -> str:
-        """A rolling restart, as a deployment does it: SIGTERM one after the other, each only once the one before is ready again."""
+        """A rolling restart: SIGTERM one after the other, each only once the one before is ready again.
+
+        One of each service in turn, because a request that was turned away by one gateway needs time at the next.
+        """
+        rounds = zip_longest(*(self._cluster.members(group) for group in SERVICES))
         async with self._rolling:
-            for name in [name for group in SERVICES for name in self._cluster.members(group)]:
+            for name in [name for names in rounds for name in names if name is not None]:
                 await self._until_ready(name)
-                self._cluster.end(name, signal.SIGTERM)
+                await self._end(name, signal.SIGTERM)
                 await self._until_ready(name)
         return "worker, history, gateway"
 

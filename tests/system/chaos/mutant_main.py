@@ -15,11 +15,18 @@ from shared import run_log
 from shared.contracts.frames import FrameId, split_frame
 
 
+def _rewrite(line: str, instead: str) -> None:
+    """Changes the script that appends to the log. Raises when it has no such line: a bug that is not planted would not be caught."""
+    if line not in run_log._APPEND:
+        raise ValueError(f"the script has changed, mend this mutant: {line}")
+    run_log._APPEND = run_log._APPEND.replace(line, instead)
+
+
 def no_fence() -> None:
     """Whoever writes, writes behind the log's end, and a result is stored whatever attempt it is of."""
-    run_log._APPEND = run_log._APPEND.replace(
+    _rewrite(
         "if attempt > mine then return 'fenced' end",
-        "if attempt > mine then ARGV[2], mine, seq = tostring(attempt), attempt, seq ARGV[3] = tostring(seq + 1) next = seq + 1 end",
+        "if attempt > mine then mine, next = attempt, seq + 1 attempt_text, seq_text = tostring(mine), tostring(next) end",
     )
     write_end = Endings._write_end
 
@@ -68,11 +75,9 @@ def early_ack() -> None:
 
 def server_ids() -> None:
     """Redis makes the number of each frame, so that one which is sent twice is there twice."""
-    script = run_log._APPEND
-    script = script.replace("if had ~= next - 1 then return had end", "")
-    script = script.replace("local id = ARGV[2] .. '-' .. ARGV[3]", "local id = ARGV[2] .. (had == 0 and '-1' or '-*')")
-    script = script.replace("redis.call('XADD', KEYS[1], id,", "id = redis.call('XADD', KEYS[1], id,")
-    run_log._APPEND = script
+    _rewrite("if had ~= next - 1 then return had end", "")
+    _rewrite("local id = attempt_text .. '-' .. seq_text", "local id = attempt_text .. (had == 0 and '-1' or '-*')")
+    _rewrite("redis.call('XADD', log, id,", "id = redis.call('XADD', log, id,")
 
 
 def clean_end() -> None:

@@ -4,6 +4,7 @@ import os
 import platform
 import re
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,7 @@ Written by `make chaos`; each section is one run, with the seed that repeats its
 histories, a real Valkey (AOF everysec) and the MongoDB stand-in on one machine, behind links that can be cut; the clients, the
 supervisor and the links share that machine's cores. What is counted as a violation stands in `checker.py`.
 """
+TOGETHER: Final = "## Together\n"
 SHOWN: Final = 20
 
 
@@ -93,7 +95,21 @@ def write_report(path: Path, title: str, result: Result) -> None:
 
 
 def put_section(path: Path, title: str, section: str) -> None:
+    """Replaces the section of the same title or adds one, and sums the runs up anew."""
     text = path.read_text("utf-8") if path.exists() else HEAD
-    sections = re.split(r"(?m)^(?=## )", text)
-    kept = [each for each in sections if not each.startswith(f"## {title}\n")]
-    path.write_text("\n".join(part.rstrip() + "\n" for part in [*kept, section]), "utf-8")
+    _, *sections = re.split(r"(?m)^(?=## )", text)
+    kept = [each for each in sections if not each.startswith((f"## {title}\n", TOGETHER))]
+    kept.append(section)
+    path.write_text("\n".join(part.rstrip() + "\n" for part in (HEAD, together(kept), *kept)), "utf-8")
+
+
+def together(sections: Sequence[str]) -> str:
+    """What the runs that passed come to; a run that failed is not counted."""
+    passed = [section for section in sections if "**Passed" in section]
+    turns = sum(int(count) for section in passed for count in re.findall(r"\| turns accepted / stored \| \d+ / (\d+) \|", section))
+    faults: Counter[str] = Counter()
+    for section in passed:
+        for kind, count in re.findall(r"(?m)^\| ([a-z -]+) \| \d+ \| (\d+) \|$", section):
+            faults[kind] += int(count)
+    told = ", ".join(f"{count} × {kind}" for kind, count in faults.most_common())
+    return f"{TOGETHER}\n{len(passed)} of {sum('| seed |' in each for each in sections)} runs passed: {turns} turns stored; {told}.\n"

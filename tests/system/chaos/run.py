@@ -47,7 +47,6 @@ class Result:
     missed: list[str]
     crashes: list[str]
     violations: list[Violation] = field(default_factory=list)
-    retries: int = 0
     streaks: Counter[int] = field(default_factory=Counter)
     recovery_s: float = 0.0
     wall_s: float = 0.0
@@ -89,7 +88,7 @@ async def run(plan: Plan, directory: Path) -> Result:
             recovery_s = await _load_and_hurt(plan, world, injector, cluster)
             reader = Visitor(world, random.Random(plan.seed))
             world.patience_s += 60.0
-            history.extend(await stored_turns(cluster))
+            history.extend(await stored_turns(cluster, plan.patience_s))
             history.extend(await transcripts(reader, world.sessions))
         crashes = list(cluster.crashes)  # What follows is the stack's own end.
     result = Result(
@@ -98,7 +97,6 @@ async def run(plan: Plan, directory: Path) -> Result:
         injected=injector.counts,
         missed=injector.missed,
         crashes=crashes,
-        retries=world.retries,
         streaks=world.streaks,
         recovery_s=recovery_s,
     )
@@ -144,7 +142,7 @@ async def _until_ready(cluster: Cluster) -> None:
             await asyncio.sleep(0.05)
 
 
-def _client(world: World, seed: int, number: int) -> Visitor:
+def _client(world: World, seed: int, number: int) -> Talker | Completer:
     """Every fifth one is an OpenAI client."""
     dice = random.Random(f"{seed}/{number}")
     return Completer(world, dice) if number % 5 == 4 else Talker(world, dice)

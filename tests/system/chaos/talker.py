@@ -12,7 +12,7 @@ import orjson
 from tests.system.chaos.events import Accepted, Answered, Asked, Cancelled, Closed, Frame, How, Opened, Refused
 from tests.system.chaos.questions import question
 from tests.system.chaos.sse import RawFrame, Splitter
-from tests.system.chaos.visitor import GONE, STREAM_LIMIT_S, GaveUp, Visitor, assistant_text, read_json
+from tests.system.chaos.visitor import GONE, SILENCE_S, STREAM_LIMIT_S, WHOLE_ANSWER_S, GaveUp, Visitor, assistant_text, read_json
 
 TURNS_PER_SESSION: Final = 8
 TERMINAL: Final = ("done", "error")
@@ -41,7 +41,6 @@ class Wish:
     leave_after: int = 0  # Frames, each time; 0: the client stays.
     leaves: int = 3
     turn: str = ""
-    failed: bool = False
 
 
 class Talker(Visitor):
@@ -83,7 +82,6 @@ class Talker(Visitor):
         self.world.history.add(Asked(at=now, request=request, session=session, content=wish.content, key=wish.key))
         if not await self._have_answered(wish):
             return False
-        self.world.answered += 1
         if wish.turn and dice.random() < 0.2:
             await self._read_again(wish)
         if wish.key and dice.random() < 0.1:
@@ -108,8 +106,9 @@ class Talker(Visitor):
         """True: answered · None: to be repeated."""
         headers = {"Idempotency-Key": wish.key} if wish.key else {}
         body = {"content": wish.content, "stream": wish.stream}
+        silence_s = SILENCE_S if wish.stream else WHOLE_ANSWER_S
         try:
-            async with self.ask("POST", f"/chat/sessions/{wish.session}/messages", body, headers) as response:
+            async with self.ask("POST", f"/chat/sessions/{wish.session}/messages", body, headers, silence_s=silence_s) as response:
                 if response.status != 200:
                     return await self._refused(wish, response)
                 if not wish.stream:

@@ -16,6 +16,8 @@ from tests.system.chaos.events import History, Overdue
 
 # A gateway pings at least every 5 s: whoever hears nothing for longer goes elsewhere.
 SILENCE_S: Final = 7.0
+# A request that waits for its whole answer hears nothing until then.
+WHOLE_ANSWER_S: Final = 20.0
 CONNECT_S: Final = 3.0
 # A stream that lives and tells nothing is left and resumed, so that a client's patience can end.
 STREAM_LIMIT_S: Final = 15.0
@@ -43,8 +45,6 @@ class World:
     requests: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     views: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     sessions: list[str] = field(default_factory=list)
-    answered: int = 0
-    retries: int = 0
     # How many requests were refused or broken so many times in a row before one was answered.
     streaks: Counter[int] = field(default_factory=Counter)
 
@@ -57,9 +57,6 @@ class Visitor:
         self.dice = dice
         self._gateway = ""
         self._streak = 0
-
-    async def run(self) -> None:
-        raise NotImplementedError
 
     async def think(self) -> None:
         """A pause between two turns, which ends when the run does."""
@@ -79,7 +76,6 @@ class Visitor:
 
     async def pause(self) -> None:
         """Before a repeat."""
-        self.world.retries += 1
         await asyncio.sleep(self.dice.uniform(0.1, 0.6))
 
     def failed(self) -> None:
@@ -98,12 +94,12 @@ class Visitor:
 
     @asynccontextmanager
     async def ask(
-        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, *, silence_s: float = SILENCE_S
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """At any gateway. Raises GONE's exceptions."""
         url = self._choose_gateway() + path
         all_headers = {"Authorization": f"Bearer {self.world.secret}", "Content-Type": "application/json", **(headers or {})}
-        timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_S, sock_read=SILENCE_S)
+        timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_S, sock_read=silence_s)
         data = orjson.dumps(body) if body is not None else None
         async with self.world.http.request(method, url, data=data, headers=all_headers, timeout=timeout) as response:
             yield response
