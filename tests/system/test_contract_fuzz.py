@@ -62,7 +62,7 @@ async def test_a_thousand_generated_requests_meet_no_answer_that_the_document_do
     config.write_text(CONFIG.format(**ids))
     program = Path(sys.executable).with_name("st")
     command = [str(program), "--config-file", str(config), "run", client.base_url + "/api/v1/openapi.json", "--url", client.base_url]
-    command += ["--checks", CHECKS, "--phases", "coverage,fuzzing", "-n", "10", "--max-time", "85"]
+    command += ["--checks", CHECKS, "--phases", "coverage,fuzzing", "-n", "10", "--max-time", "65"]
     command += ["--request-timeout", "20", "--suppress-health-check", "all", "--no-color", "--warnings", "off"]
     command += ["-H", f"Authorization: {client.headers['Authorization']}"]
     hooks = {"SCHEMATHESIS_HOOKS": "tests.system.fuzz_hooks", "PYTHONPATH": str(ROOT), "PARLEY_TEST_AGENT_ID": ids["agent"]}

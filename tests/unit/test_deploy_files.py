@@ -89,7 +89,7 @@ def test_compose_sets_only_variables_that_the_service_reads(name: str) -> None:
     given = {variable: str(value) for variable, value in compose()["services"][name]["environment"].items()}
     assert set(given) <= {f"PARLEY_{field.upper()}" for field in settings.model_fields}
     # And their values are accepted, once the operator's own are filled in.
-    filled = {variable: re.sub(r"\$\{[^}]*\}", "http://model/v1", value) for variable, value in given.items()}
+    filled = {variable: re.sub(r"\$\{[^}]*\}", "http://model.example/v1", value) for variable, value in given.items()}
     assert settings.load(filled).port in (8080, 8082, 8083)
 
 

@@ -66,13 +66,13 @@ async def test_usage_is_one_whole_chunk_after_the_end_if_it_is_asked_for(stack: 
 
 @pytest.mark.timeout(60)
 async def test_a_silent_model_is_bridged_by_comments_every_five_seconds(stack: Stack, client: Client) -> None:
-    agent_id = await stack.publish("scripted/tokens=3,first=11000")
+    agent_id = await stack.publish("scripted/tokens=3,first=6500")
     async with streaming(client, agent_id) as wire:
         await wire.read()
     gaps = [later - before for before, later in zip(wire.times, wire.times[1:], strict=False)]
     # The clients' shortest read timer is 10 s; the promise is 5 s, and this machine has other things to do meanwhile.
     assert max([wire.times[0], *gaps]) < 5.9, wire.times
-    assert wire.blocks.count(": ping") >= 2
+    assert wire.blocks.count(": ping") >= 1
     assert wire.blocks[-1] == "data: [DONE]"
 
 
