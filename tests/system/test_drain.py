@@ -46,7 +46,7 @@ async def test_a_drained_worker_hands_its_turns_on_without_using_up_tries(stack:
 
 @pytest.mark.timeout(120)
 async def test_a_gateway_ends_a_thousand_streams_in_time_and_they_resume_elsewhere(stack: Stack, clients: list[Client]) -> None:
-    agent_id = await stack.publish("scripted/tokens=1200,delay=50,text=echo")
+    agent_id = await stack.publish("scripted/tokens=800,delay=50,text=echo")
     sessions = [await clients[0].session(agent_id) for _ in range(4)]
     turns = list[str]()
     for session_id in sessions:
@@ -79,7 +79,7 @@ async def test_a_gateway_ends_a_thousand_streams_in_time_and_they_resume_elsewhe
         session_id, turn_id = sessions[number % 4], turns[number % 4]
         assert await clients[1].resume(session_id, turn_id, told[number]) == 200
         assert told[number].end is not None
-        assert told[number].text == scripted_answer(session_id, 1200)
+        assert told[number].text == scripted_answer(session_id, 800)
         ids = [frame.id for frame in told[number].frames if frame.id]
         assert ids == [f"1-{seq}" for seq in range(1, len(ids) + 1)]
 
