@@ -45,11 +45,15 @@ async def test_a_message_is_enqueued_only_after_it_was_admitted(gateway: Stage) 
     assert await gateway.parts.queue.zcard(QUEUE) == 0
 
 
+async def _waits_first(gateway: Stage, turn_id: str) -> bool:
+    return await gateway.parts.queue.position(turn_id) == 0
+
+
 async def test_waiting_post_answers_with_the_finished_turn(gateway: Stage) -> None:
     session = await gateway.session()
     post = asyncio.create_task(_post(gateway, session, {"content": "hi"}))
     turn_id = await gateway.admitted()
-    assert await gateway.parts.queue.position(turn_id) == 0
+    await eventually(lambda: _waits_first(gateway, turn_id))
     await gateway.answer(turn_id, "Hello.")
     status, body = await post
     assert status == 200
