@@ -265,7 +265,11 @@ class _ShardWriter:
             self._kick.clear()
             batch, self._dirty = self._dirty, {}
             for turn in batch:
-                turn.cut()
+                try:
+                    turn.cut()
+                except TypeError as error:  # Half a character: its turn fails. This task writes for all the others too.
+                    log.error("text_unwritable", log=turn.key)
+                    turn.error = error
             await self._send(list(batch))
             self._settle(sum(batch.values()))
             for turn in batch:

@@ -139,7 +139,8 @@ class Outbox:
             if self._stopping.is_set():
                 return None
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause_s * random.uniform(0.5, 1.0))
+                async with asyncio.timeout(pause_s * random.uniform(0.5, 1.0)):
+                    await self._stopping.wait()
             pause_s = min(LAST_RETRY_S, pause_s * 2)
 
     async def settle(self, entry_id: bytes, fields: dict[bytes, bytes]) -> None:

@@ -73,7 +73,8 @@ class Sweep:
             except Exception:
                 log.exception("sweep_failed")
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), self._settings.sweep_interval_s * random.uniform(0.7, 1.3))
+                async with asyncio.timeout(self._settings.sweep_interval_s * random.uniform(0.7, 1.3)):
+                    await self._stopping.wait()
 
     @property
     def _patience_s(self) -> float:

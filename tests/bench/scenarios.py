@@ -11,6 +11,8 @@ from tests.bench.load import Figures, Load, run_load
 from tests.bench.rig import Rig
 from tests.bench.targets import Reading, Target
 
+SETTLE_SECONDS: Final = 30
+
 Row = dict[str, Any]
 SERVICES: Final = ("gateway", "worker", "history", "redis", "mongodb", "model", "client")
 
@@ -174,8 +176,8 @@ async def turn_rate(rig: Rig, effort: Effort) -> list[Row]:
 
 
 async def settle(rig: Rig) -> None:
-    """Until the services are idle again: what is measured next shall not pay for what was before."""
-    while True:
+    """Until the services are idle again, for half a minute at most: what is measured next shall not pay for what was before."""
+    for _ in range(SETTLE_SECONDS):
         before = rig.meter.cpu()
         await asyncio.sleep(1.0)
         after = rig.meter.cpu()

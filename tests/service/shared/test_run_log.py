@@ -204,3 +204,18 @@ async def test_back_pressure_makes_a_turn_wait(redis_url: str, client: Redis) ->
                 await turn.room()
         await turn.flush()
         await turn.room()
+
+
+async def test_text_that_cannot_be_a_frame_fails_its_own_turn_only(logs: RunLogs, writer: LogWriter) -> None:
+    broken, other = writer.open(WS, new_id("trn"), 1), writer.open(WS, other_id := new_id("trn"), 1)
+    broken.delta("half a character: \ud83d")
+    other.delta("fine")
+    with pytest.raises(TypeError):
+        await broken.flush()
+    with pytest.raises(TypeError):
+        broken.delta("more")
+    async with asyncio.timeout(5):
+        await other.flush()
+        other.delta(" still")
+        await other.flush()
+    assert written_text(await logs.read(WS, other_id, BEGINNING)) == "fine still"
