@@ -175,18 +175,25 @@ class HistoryClient:
 
     async def _call(self, method: str, path: str, body: Any = None, query: Query | None = None) -> Any:
         raw = orjson.dumps(body) if body is not None else None
-        for attempt in range(2):
+        first = self._preferred
+        for index in (first, self._after(first)):
             try:
-                return await self._exchange(self._urls[self._preferred], method, path, raw, query)
+                return await self._exchange(self._urls[index], method, path, raw, query)
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
-                self._preferred = (self._preferred + 1) % len(self._urls)
-                if attempt:
-                    break
+                self._leave(index)
             except TimeoutError:
                 # The other histories stand before the same store; but the next call should not wait for this one again.
-                self._preferred = (self._preferred + 1) % len(self._urls)
+                self._leave(index)
                 break
         raise ApiError(Code.DEPENDENCY_UNAVAILABLE, "The history service does not answer.")
+
+    def _after(self, index: int) -> int:
+        return (index + 1) % len(self._urls)
+
+    def _leave(self, index: int) -> None:
+        """Many calls fail at once when a history is lost: only the first of them moves the preference, or the second moves it back."""
+        if self._preferred == index:
+            self._preferred = self._after(index)
 
     async def _exchange(self, base: str, method: str, path: str, raw: bytes | None, query: Query | None) -> Any:
         assert self._session is not None, "use the client inside `async with`"

@@ -1,0 +1,46 @@
+"""The client of history: which history it asks, and when it asks another."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+
+from deploy.processes import free_port
+from shared.contracts.errors import ApiError, Code
+from shared.history_client import HistoryClient
+from shared.web import app_runner, json_response, listening
+
+TOKEN = "internal-token-of-the-tests"
+
+
+@pytest.fixture
+async def living() -> AsyncIterator[str]:
+    """A history that answers every key with the same workspace."""
+
+    async def resolve(_: web.Request) -> web.Response:
+        return json_response({"keyId": "key_1", "workspace": "acme", "scopes": []})
+
+    app, port = web.Application(), free_port()
+    app.add_routes([web.post("/keys/resolve", resolve)])
+    async with listening(app_runner(app), "127.0.0.1", port):
+        yield f"http://127.0.0.1:{port}"
+
+
+def dead() -> str:
+    return f"http://127.0.0.1:{free_port()}"
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8])
+async def test_calls_that_fail_together_all_find_the_living_history(living: str, count: int) -> None:
+    async with HistoryClient([dead(), living], TOKEN) as client:
+        for _ in range(2):
+            principals = await asyncio.gather(*(client.resolve_key("digest") for _ in range(count)))
+            assert {principal.workspace for principal in principals} == {"acme"}
+
+
+async def test_no_history_at_all_is_told_as_unavailable() -> None:
+    async with HistoryClient([dead(), dead()], TOKEN) as client:
+        with pytest.raises(ApiError) as refusal:
+            await client.resolve_key("digest")
+        assert refusal.value.code is Code.DEPENDENCY_UNAVAILABLE
