@@ -194,23 +194,28 @@ class Patience:
         self._loop = asyncio.get_running_loop()
         self._limit = asyncio.timeout(None)
         self._due = due
-        self._timer = self._loop.call_at(due, self._look)
+        self._ring_at(due)
 
     def now(self) -> float:
         return self._loop.time()
 
     def until(self, due: float) -> None:
         self._due = due
-        if due < self._timer.when():
+        if due < self._rings_at:
             self._timer.cancel()
-            self._timer = self._loop.call_at(due, self._look)
+            self._ring_at(due)
+
+    def _ring_at(self, at: float) -> None:
+        # Noted here: for a time that has come already uvloop gives a handle that does not know its time.
+        self._rings_at = at
+        self._timer = self._loop.call_at(at, self._look)
 
     def _look(self) -> None:
         now = self._loop.time()
         if now >= self._due:
             self._limit.reschedule(now)
         else:
-            self._timer = self._loop.call_at(min(self._due, now + LOOK_S), self._look)
+            self._ring_at(min(self._due, now + LOOK_S))
 
     async def __aenter__(self) -> Self:
         await self._limit.__aenter__()
