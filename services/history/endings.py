@@ -164,16 +164,13 @@ class Endings:
     async def erase_session(self, workspace: str, session_id: str) -> None:
         """Ends the active turn, whoever runs it, then removes the turns and their logs. May be repeated.
 
-        Raises ApiError; when only a Redis is away, the erasure stays marked as undone and the sweep comes back to it.
+        Raises ApiError, RedisError or OSError while a store is away: then the deletion is not acknowledged, because its turns can
+        still be read. It stays marked as undone, so that the sweep completes it if the caller does not.
         """
-        try:
-            while (record := await self._active_of(workspace, session_id)) is not None:
-                await self._queue.ring(record.id)
-                await self.end(record, CANCELLED)
-            await self._erase_logs(workspace, session_id)
-        except (RedisError, OSError) as error:
-            log.warning("erasure_delayed", session_id=session_id, error=type(error).__name__)
-            return
+        while (record := await self._active_of(workspace, session_id)) is not None:
+            await self._queue.ring(record.id)
+            await self.end(record, CANCELLED)
+        await self._erase_logs(workspace, session_id)
         await self._turns.delete_all({"workspace": workspace, "sessionId": session_id})
         await self._sessions.update({"_id": session_id}, {"$unset": {"erasing": ""}})
 

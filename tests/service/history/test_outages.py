@@ -134,3 +134,21 @@ async def test_without_redis_turns_are_still_accepted_and_nobody_is_judged(mongo
             assert (await history.client.turn(WORKSPACE, other.id)).turn.status == "cancelled"
         finally:
             server.kill()
+
+
+async def test_a_deletion_is_acknowledged_only_when_nothing_can_be_read_any_more(mongodb_uri: str, own_redis: Server) -> None:
+    """Without Redis the turns stay until their logs can go with them; what is refused is completed all the same."""
+    async with running(settings_for(mongodb_uri, own_redis.url)) as history:
+        await eventually(lambda: is_ready(history), what="a ready history")
+        await history.publish()
+        session_id = await history.session()
+        turn_id = await history.answer(session_id)
+        own_redis.kill()
+        assert await refused(history.client.delete_session(WORKSPACE, session_id)) is Code.DEPENDENCY_UNAVAILABLE
+        assert await refused(history.client.session(WORKSPACE, session_id)) is Code.SESSION_NOT_FOUND
+        server = await restarted(own_redis)
+        try:
+            await history.client.delete_session(WORKSPACE, session_id)
+            assert await refused(history.client.turn(WORKSPACE, turn_id)) is Code.TURN_NOT_FOUND
+        finally:
+            server.kill()
