@@ -10,6 +10,8 @@ DEV_STAMP := .venv/.dev-$(firstword $(shell cat $(DEV_LOCKS) | cksum))
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
 COMPILE := $(BIN)/python -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(COMPILE_ARGS)
+# Clients that the tests drive in virtual environments of their own, below .venv/clients.
+CLIENTS := tests/system/openai/python
 ARGS ?=
 
 .PHONY: help venv up test check lint types format bench chaos chaos-mutants lock clean
@@ -66,6 +68,9 @@ lock: $(DEV_STAMP)  ## resolve the requirements again; COMPILE_ARGS=--upgrade fo
 	$(COMPILE) -o requirements.lock requirements.in
 	$(COMPILE) -o requirements-local.lock requirements-local.in
 	$(COMPILE) -o requirements-dev.lock requirements-dev.in
+	for client in litellm livekit; do \
+		$(COMPILE) -o $(CLIENTS)/$$client/requirements.lock $(CLIENTS)/$$client/requirements.in || exit 1; \
+	done
 
 clean:  ## remove .venv, local data and caches
 	rm -rf .venv .parley .mypy_cache .pytest_cache .ruff_cache .hypothesis

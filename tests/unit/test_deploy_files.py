@@ -105,12 +105,21 @@ def test_the_image_runs_without_root_and_from_hashes() -> None:
     assert sum(line.startswith("FROM ") for line in lines) == 2
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-local.lock", "requirements-dev.lock"])
-def test_locks_hold_hashes_and_no_addresses(name: str) -> None:
-    text = (ROOT / name).read_text()
+LOCKS = [*ROOT.glob("*.lock"), *ROOT.glob("tests/system/openai/python/*/requirements.lock")]
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: str(lock.relative_to(ROOT)))
+def test_locks_hold_hashes_and_no_addresses(lock: Path) -> None:
+    text = lock.read_text()
     pins = re.findall(r"^[A-Za-z0-9_.\-]+==[^\s]+ \\\n    --hash=sha256:[0-9a-f]{64}", text, re.MULTILINE)
     assert len(pins) == len(re.findall(r"^[A-Za-z0-9]", text, re.MULTILINE)) > 5
     assert not re.search(r"https?://|file:/|--(extra-)?index-url|--find-links", text)
+
+
+def test_litellm_is_locked_for_its_test_alone_and_at_no_release_that_was_taken_over() -> None:
+    assert [lock.parent.name for lock in LOCKS if re.search("^litellm==", lock.read_text(), re.MULTILINE)] == ["litellm"]
+    (version,) = (found for lock in LOCKS for found in re.findall(r"^litellm==(\S+)", lock.read_text(), re.MULTILINE))
+    assert tuple(int(part) for part in version.split(".")) > (1, 82, 8)
 
 
 def test_the_runtime_holds_no_copyleft_store_and_the_security_floors() -> None:

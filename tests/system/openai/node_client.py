@@ -1,17 +1,17 @@
-"""Runs a script of `node/` against the stack; it prints one JSON document per line."""
+"""Runs a script of `node/` against the stack, with the packages of its lock file."""
 
-import asyncio
 import hashlib
 import os
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
+
+from tests.system.openai.client_program import program
 
 SCRIPTS = Path(__file__).parent / "node"
 MANIFEST = ("package.json", "package-lock.json", ".npmrc")
@@ -40,41 +40,14 @@ class Node:
             shutil.move(building, cache)
         return cache
 
-    @asynccontextmanager
-    async def start(self, script: str, **config: Any) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+    def start(self, script: str, **config: Any) -> AbstractAsyncContextManager[AsyncIterator[dict[str, Any]]]:
         """The script's documents, as it prints them. It is ended with the block."""
         # A module finds its packages from where it lies.
         path = self._directory / script
         shutil.copy(SCRIPTS / script, path)
-        process = await asyncio.create_subprocess_exec(
-            "node",
-            str(path),
-            cwd=self._directory,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            limit=1 << 22,
-        )
-        assert process.stdin is not None
-        try:
-            process.stdin.write(orjson.dumps(self._config | config))
-            process.stdin.close()
-            yield _documents(process)
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await process.communicate()
+        return program("node", str(path), cwd=self._directory, config=self._config | config)
 
     async def run(self, script: str, **config: Any) -> dict[str, Any]:
         """Its only document."""
         async with self.start(script, **config) as documents:
             return [document async for document in documents][-1]
-
-
-async def _documents(process: asyncio.subprocess.Process) -> AsyncIterator[dict[str, Any]]:
-    assert process.stdout is not None
-    assert process.stderr is not None
-    async for line in process.stdout:
-        yield orjson.loads(line)
-    errors = await process.stderr.read()
-    assert await process.wait() == 0, errors.decode()[-3000:]
