@@ -1,35 +1,85 @@
 """Redis clients, all made here: bounded pools, short timeouts, and which Redis holds a turn's log."""
 
+import asyncio
+from typing import Any
 from zlib import crc32
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from hiredis import pack_command
+from redis.asyncio import BlockingConnectionPool, Connection, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ResponseError
 
 CONNECT_TIMEOUT_S = 1.0
 CALL_TIMEOUT_S = 5.0
 
 
-def connection_pool(url: str, *, connections: int = 16, call_timeout_s: float | None = CALL_TIMEOUT_S) -> BlockingConnectionPool:
+def connection_pool(url: str, *, connections: int = 16) -> BlockingConnectionPool:
     """A pool that makes callers wait instead of opening a connection per concurrent command, as redis-py's default does.
 
-    It retries nothing by itself: each failure has one owner, and that is the caller.
+    It retries nothing by itself: each failure has one owner, and that is the caller. It times nothing but connecting either: its own
+    timeouts cost a task and a timer for each direction; see `TimedCommands`.
     """
     return BlockingConnectionPool.from_url(
         url,
         max_connections=connections,
         timeout=CONNECT_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_timeout=call_timeout_s,
+        socket_timeout=None,
         socket_keepalive=True,
         retry=Retry(NoBackoff(), 0),
         retry_on_error=[],
     )
 
 
-def connect(url: str, *, connections: int = 16, call_timeout_s: float | None = CALL_TIMEOUT_S) -> Redis:
+class TimedCommands:
+    """Beneath a client of redis-py: one timer for a whole command. Raises TimeoutError, an OSError, and its connection is then closed."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        async with asyncio.timeout(CALL_TIMEOUT_S):
+            return await super().execute_command(*args, **options)  # type: ignore[misc]
+
+
+class _Client(TimedCommands, Redis):  # type: ignore[misc]  # redis-py's own stubs disagree with each other.
+    pass
+
+
+def connect(url: str, *, connections: int = 16) -> Redis:
     """A client on a pool of its own; nothing is opened before the first command. Close it with `aclose()`."""
-    return Redis.from_pool(connection_pool(url, connections=connections, call_timeout_s=call_timeout_s))
+    return _Client.from_pool(connection_pool(url, connections=connections))
+
+
+class Wire:
+    """One connection for one caller at a time, without what the pooled client does around each command.
+
+    A pooled command costs a task, two timers and a condition; that is twice its own work, and a worker's log writer sends hundreds
+    of commands a second.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._pool = connection_pool(url, connections=1)
+        self._connection: Connection | None = None
+
+    async def call(self, *command: str | bytes | int) -> Any:
+        """The answer; an error inside a list is left there. Raises RedisError or OSError, after which the next call connects anew."""
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                await connection.send_packed_command(pack_command(command))  # type: ignore[arg-type]
+                return await connection.read_response()
+        except ResponseError:
+            raise  # An answer like any other.
+        except BaseException:
+            # Its answer may still come, and would be taken for the next command's.
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
 
 
 def shard_of(turn_id: str, shards: int) -> int:

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
-from shared.connections import connect, shard_of
+from shared.connections import Wire, connect, shard_of
 from shared.contracts.frames import BEGINNING, FrameId, data_of, event_of, frame_body, frame_bytes
 from shared.log import get_logger
 from shared.metrics import FENCED_WRITES
@@ -229,8 +229,8 @@ class _ShardWriter:
     def __init__(self, url: str, ttl_ms: int) -> None:
         self.room = asyncio.Event()
         self.room.set()
-        self._redis = connect(url, connections=2)
-        self._script = ""  # Its name at the server, once it is loaded.
+        self._wire = Wire(url)
+        self._script: bytes = b""  # Its name at the server, once it is loaded.
         self._ttl_ms = ttl_ms
         self._dirty: dict[TurnWriter, int] = {}  # Unsent size of each turn that has something to send.
         self._unsent = 0
@@ -289,22 +289,22 @@ class _ShardWriter:
 
     async def _flush(self, turns: list[TurnWriter]) -> None:
         if not self._script:
-            self._script = await self._redis.script_load(_APPEND)
+            self._script = await self._wire.call(b"SCRIPT", b"LOAD", _APPEND)
         frames = [(turn, seq) for turn in turns for seq in range(turn.sent + 1, min(len(turn.bodies), turn.sent + FLUSH_FRAMES) + 1)]
         for start in range(0, len(frames), FLUSH_FRAMES):
             await self._append(frames[start : start + FLUSH_FRAMES])
 
     async def _append(self, frames: list[tuple[TurnWriter, int]]) -> None:
         """One call for the frames of many turns: a call costs more than a frame does, here and in Redis."""
-        arguments: list[str | bytes] = [b"%d" % self._ttl_ms]
+        command: list[str | bytes | int] = [b"EVALSHA", self._script, len(frames)]
+        command += [turn.key for turn, _ in frames]
+        command.append(self._ttl_ms)
         for turn, seq in frames:
-            arguments += (b"%d" % turn.attempt, b"%d" % seq, turn.bodies[seq - 1])
-        keys = [turn.key for turn, _ in frames]
+            command += (turn.attempt, seq, turn.bodies[seq - 1])
         try:
-            # The stubs know only text as arguments; redis-py itself sends bytes as well.
-            answers: list[Any] = await self._redis.evalsha(self._script, len(keys), *keys, *arguments)  # type: ignore[arg-type,misc]
+            answers: list[Any] = await self._wire.call(*command)
         except NoScriptError:
-            self._script = ""  # Redis has restarted.
+            self._script = b""  # Redis has restarted.
             return
         refusal: Exception | None = None
         for (turn, seq), answer in zip(frames, answers, strict=True):
@@ -331,7 +331,7 @@ class _ShardWriter:
             turn.sent = min(had, len(turn.bodies))
 
     async def close(self) -> None:
-        await self._redis.aclose()
+        await self._wire.close()
 
 
 class LogWriter:

@@ -24,7 +24,7 @@ from arq.worker import Worker, func
 from prometheus_client import Counter, Gauge
 from redis.exceptions import RedisError
 
-from shared.connections import connection_pool
+from shared.connections import TimedCommands, connection_pool
 from shared.contracts.jobs import RunTurn
 from shared.contracts.turns import FinishedTurn
 from shared.log import get_logger
@@ -191,7 +191,7 @@ def _dump(job: dict[str, Any]) -> bytes:
     return orjson.dumps(job)
 
 
-class TurnQueue(ArqRedis):
+class TurnQueue(TimedCommands, ArqRedis):  # type: ignore[misc]  # redis-py's own stubs disagree with each other.
     """arq's client, with enqueueing that is one atomic round trip and wakes a worker.
 
     Every method raises redis' RedisError or OSError while the queue Redis is away; every one may be repeated.
@@ -344,6 +344,7 @@ class LeasedWorker(Worker):
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._lapsed_from = 0.0
+        self._more = False  # The last claim got all that it had room for: there may be more.
 
     # --- life
 
@@ -444,13 +445,15 @@ class LeasedWorker(Worker):
         self._wake.clear()
         room = min(CLAIM_BATCH, self.max_jobs - self.job_counter)
         if not self.allow_pick_jobs or room <= 0:
+            self._more = True
             return
         lapsed = "1" if self.loop.time() >= self._lapsed_from else "0"
         number, self._claim_number = self._claim_number, self._claim_number + room
         claimed = await self._queue.run_script(_CLAIM, self._lease_ms, self.name, number, room, lapsed)
         for turn_id, payload, claim_id in claimed:
             self._start(turn_id.decode(), payload, claim_id.decode())
-        if len(claimed) == room:
+        self._more = len(claimed) == room
+        if self._more:
             self._wake.set()
 
     def _start(self, turn_id: str, payload: bytes, claim_id: str) -> None:
@@ -487,6 +490,7 @@ class LeasedWorker(Worker):
         RUNNING.dec()
         self.jobs_complete += 1
         self._room.set()
-        self._wake.set()
+        if self._more:
+            self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("job_crashed", turn_id=turn_id, error=type(error).__name__)

@@ -16,6 +16,7 @@ from openai import AsyncAPIResponse
 
 from services.agent_worker.answer import Answer, BadChunk, load_chunk
 from services.agent_worker.metrics import MODEL_CALLS
+from services.agent_worker.model_transport import AiohttpTransport, body_of
 from services.agent_worker.settings import Upstream
 from services.agent_worker.sse import EventSplitter, EventTooLong
 from shared.contracts.agents import ModelChoice
@@ -142,12 +143,12 @@ class Models:
         done = False
         try:
             async with Patience(first_token_by) as patience, self._call(choice, request) as response:
-                pieces = response.iter_bytes()
-                piece: bytes | None = b""
-                while piece is not None:
+                body = body_of(response.http_response)
+                piece = b"-"
+                while piece:
                     patience.until(self._patience(answer, done, first_token_by, patience.now()))
-                    piece = await anext(pieces, None)
-                    events = splitter.feed(piece) if piece is not None else splitter.rest()
+                    piece = await body.readany()
+                    events = splitter.feed(piece) if piece else splitter.rest()
                     if b"[DONE]" in events:
                         events = events[: events.index(b"[DONE]")]
                         done = True
@@ -237,9 +238,9 @@ def _add(event: bytes, answer: Answer, show: Callable[[str], None]) -> None:
 
 def _client(upstream: Upstream, timeouts: Timeouts, connections: int) -> openai.AsyncOpenAI:
     # Reads are timed here, not there: what is normal depends on how far the answer has come.
-    timeout = httpx2.Timeout(None, connect=timeouts.connect_s)
-    limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=15.0)
-    http_client = openai.DefaultAioHttpClient(timeout=timeout, limits=limits)
+    timeout = httpx2.Timeout(None)
+    transport = AiohttpTransport(upstream.base_url, connect_s=timeouts.connect_s, connections=connections)
+    http_client = httpx2.AsyncClient(transport=transport, timeout=timeout, follow_redirects=True)
     # The client insists on a key; servers without keys ignore it.
     key = upstream.api_key.get_secret_value() or "none"
     return openai.AsyncOpenAI(base_url=upstream.base_url, api_key=key, max_retries=0, timeout=timeout, http_client=http_client)

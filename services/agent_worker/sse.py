@@ -26,6 +26,8 @@ class EventSplitter:
 
     def feed(self, piece: bytes) -> list[bytes]:
         """Raises EventTooLong."""
+        if self._is_one_event(piece):
+            return [piece[6:-2]]
         if self._skip_lf and piece:
             # A CR ended the last piece: an LF that follows belongs to it.
             self._skip_lf = False
@@ -43,6 +45,17 @@ class EventSplitter:
             self._grow(len(rest))
             self._line.append(rest)
         return events
+
+    def _is_one_event(self, piece: bytes) -> bool:
+        """The usual case: a piece that is one event of one line, and nothing waits."""
+        return (
+            piece.startswith(b"data: ")
+            and piece.find(b"\n") == len(piece) - 2
+            and piece.endswith(b"\n\n")
+            and not (self._line or self._data or self._skip_lf)
+            and b"\r" not in piece
+            and len(piece) <= MAX_EVENT
+        )
 
     def _end_line(self, line: bytes, events: list[bytes]) -> None:
         if self._line:

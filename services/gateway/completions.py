@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -11,12 +11,13 @@ from aiohttp import web
 from services.gateway.admission import Admission, admission
 from services.gateway.completion_request import ChatCompletion, parse_completion
 from services.gateway.departures import CallerGone
+from services.gateway.hub import Listener
 from services.gateway.openai_shapes import ChunkStream, End, Rendered, answer_text, completion_shape, error_chunk
 from services.gateway.parts import Parts
 from services.gateway.replies import failed_turn
 from services.gateway.route import Call
 from services.gateway.sse import EventStream
-from services.gateway.stream import LOG_PAGE, Interrupted, Told, outcome
+from services.gateway.stream import Forward, Interrupted, Told, outcome
 from services.gateway.stream import follow as follow_frames
 from services.gateway.validation import idempotency_key, refused
 from shared.contracts.errors import ApiError, Code
@@ -134,11 +135,15 @@ async def _tell_again(call: Call, body: ChatCompletion, accepted: Admission, hea
 
 async def _stream(call: Call, body: ChatCompletion, accepted: Admission, headers: dict[str, str]) -> web.StreamResponse:
     chunks = ChunkStream(accepted.turn, include_usage=body.include_usage)
-    frames = caught_up(follow_frames(call.parts, call.workspace, accepted.turn.id, accepted.listener))
+    listener = accepted.listener
+
+    def frames(forward: Forward) -> AsyncIterator[list[Told]]:
+        return caught_up(follow_frames(call.parts, call.workspace, accepted.turn.id, listener, forward=forward), listener)
+
     return await send_chunks(call, chunks, frames, headers, comes_back=not _cancels(call, body))
 
 
-async def caught_up(frames: AsyncIterator[list[Told]]) -> AsyncIterator[list[Told]]:
+async def caught_up(frames: AsyncIterator[list[Told]], listener: Listener) -> AsyncIterator[list[Told]]:
     """For a reader who has nothing yet: what the log holds by now as one batch, however many pages it is.
 
     An attempt that was given up before the reader came is thus seen together with the restart that voids it, and not told.
@@ -147,23 +152,28 @@ async def caught_up(frames: AsyncIterator[list[Told]]) -> AsyncIterator[list[Tol
     async for batch in frames:
         if log_so_far is not None:
             log_so_far += batch
-            if len(batch) == LOG_PAGE:
-                continue
+            if batch and listener.gap:
+                continue  # Another page follows.
             batch, log_so_far = log_so_far, None
         yield batch
 
 
 async def send_chunks(
-    call: Call, chunks: ChunkStream, frames: AsyncIterator[list[Told]], headers: dict[str, str], *, comes_back: bool
+    call: Call, chunks: ChunkStream, frames: Callable[[Forward], AsyncIterator[list[Told]]], headers: dict[str, str], *, comes_back: bool
 ) -> web.StreamResponse:
     """The whole answer of a stream of chunks: the role at once, text as it comes, and an end that says whether it is whole.
 
     Raises CallerGone when the caller stops reading and nobody will come back for the turn.
     """
     stream = await EventStream.start(call.request, headers)
+
+    def forward(frame: bytes, start: int) -> bool:
+        chunk = chunks.published(frame, start)
+        return chunk is not None and stream.send_now(chunk)
+
     try:
         await stream.send(chunks.role())
-        end = await _send_all(stream, chunks, frames)
+        end = await _send_all(stream, chunks, frames(forward))
         if end is End.WHOLE:
             await stream.end()
         else:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Final, Self
@@ -26,13 +26,19 @@ RECONNECT_PAUSE_S: Final = 0.1
 SILENCE_LIMIT_S: Final = 4.0
 SUBSCRIBE_BATCH: Final = 500
 
+Express = Callable[[bytes], bool]
+
 LISTENERS = Gauge("parley_open_listeners", "Streams that listen to a turn")
 
 
 class Listener:
-    """One stream's ear. What it has not taken yet is bounded: past the limit it is dropped, and the stream goes back to the log."""
+    """One stream's ear. What it has not taken yet is bounded: past the limit it is dropped, and the stream goes back to the log.
 
-    __slots__ = ("_wake", "closed", "frames", "gap", "heard_at", "silent", "size")
+    `express` may send a frame on before anyone is woken, and says whether it did. It is asked only while the stream waits here and
+    nothing lies before that frame: so order is kept, and a token costs no task switch.
+    """
+
+    __slots__ = ("_express", "_wake", "closed", "frames", "gap", "heard_at", "silent", "size")
 
     def __init__(self) -> None:
         self.frames: list[bytes] = []
@@ -41,11 +47,15 @@ class Listener:
         self.silent = False
         self.closed = False
         self.heard_at = time.monotonic()
+        self._express: Express | None = None
         self._wake = asyncio.Event()
 
     def hear(self, frame: bytes) -> None:
         if self.gap:
             self._wake.set()
+            return
+        if self._express is not None and not self.frames and self._express(frame):
+            self.heard_at = time.monotonic()
             return
         self.frames.append(frame)
         self.size += len(frame)
@@ -70,11 +80,15 @@ class Listener:
         self.closed = True
         self._wake.set()
 
-    async def wait(self) -> None:
-        """Until there is something to do: frames, a gap, silence or the end."""
-        while not (self.frames or self.gap or self.silent or self.closed):
-            self._wake.clear()
-            await self._wake.wait()
+    async def wait(self, express: Express | None = None) -> None:
+        """Until there is something to do: frames that `express` did not take, a gap, silence or the end."""
+        self._express = express
+        try:
+            while not (self.frames or self.gap or self.silent or self.closed):
+                self._wake.clear()
+                await self._wake.wait()
+        finally:
+            self._express = None
 
     def take(self) -> list[bytes]:
         frames, self.frames, self.size, self.silent = self.frames, [], 0, False
@@ -88,7 +102,7 @@ class _Channel:
     def __init__(self, url: str) -> None:
         self.listeners: dict[bytes, list[Listener]] = {}
         self.connected = asyncio.Event()
-        self._pool = connection_pool(url, call_timeout_s=None)
+        self._pool = connection_pool(url)
         self._connection: Connection | None = None
         self._confirmations: dict[bytes, list[asyncio.Future[None]]] = {}
         self._under_way: dict[bytes, int] = {}  # SUBSCRIBE commands that are not confirmed yet.

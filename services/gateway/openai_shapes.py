@@ -162,6 +162,22 @@ class ChunkStream:
                 return Rendered(b"".join([*parts, self.finish(data_of(body), frame_id)]), End.WHOLE)
         return Rendered(b"".join(parts))
 
+    def published(self, frame: bytes, start: int) -> bytes | None:
+        """The chunk of a published frame whose body begins at `start`; None when the frame is more than a piece of text."""
+        if not frame.startswith(_DELTA, start):
+            return None
+        self._has_text = True
+        return b"".join(
+            (
+                self._before_text,
+                frame[start + len(_DELTA) : -3],
+                self._after_text,
+                b',"parley":{"cursor":"',
+                frame[4 : start - 1],
+                b'"}}\n\n',
+            )
+        )
+
     def finish(self, data: dict[str, Any], cursor: FrameId | None) -> bytes:
         """What follows the text of a turn that is done: the caller's calls, the finish reason, the usage if it was asked for."""
         calls = caller_calls(data)

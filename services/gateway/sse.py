@@ -5,7 +5,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from shared.web import REQUEST_ID
 
@@ -37,6 +37,8 @@ class EventStream:
     @classmethod
     async def start(cls, request: web.Request, headers: Mapping[str, str] | None = None) -> "EventStream":
         response = web.StreamResponse(headers={**HEADERS, "x-request-id": request[REQUEST_ID], **(headers or {})})
+        if request.version >= HttpVersion11:
+            response.enable_chunked_encoding()
         transport = request.transport
         if transport is not None:
             transport.set_write_buffer_limits(high=WRITE_BUFFER)
@@ -45,6 +47,18 @@ class EventStream:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         await response.prepare(request)
         return cls(request, response)
+
+    def send_now(self, data: bytes) -> bool:
+        """Writes what can be written without waiting. False, and nothing written: the client is gone or slow, so `send` it.
+
+        Past aiohttp's writer, whose five calls would cost more than everything else that a token costs here. The headers are out,
+        since a `StreamResponse` sends them as it is prepared.
+        """
+        transport = self._request.transport
+        if transport is None or transport.is_closing() or len(data) + transport.get_write_buffer_size() >= WRITE_BUFFER:
+            return False
+        transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self.response.chunked else data)
+        return True
 
     async def send(self, data: bytes) -> None:
         transport = self._request.transport

@@ -13,7 +13,7 @@ from services.gateway.completions import caught_up, send_chunks
 from services.gateway.hub import Listener
 from services.gateway.openai_shapes import ChunkStream, completion_shape, message_shape, turn_id_of
 from services.gateway.route import Call
-from services.gateway.stream import ENDED, Told, follow
+from services.gateway.stream import ENDED, Forward, Told, follow
 from services.gateway.validation import Metadata, frame_id, no_body, page_limit, refused, validated_openai
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import BEGINNING, FrameId, frame_body
@@ -154,17 +154,18 @@ async def _resume(call: Call) -> web.StreamResponse:
     with call.parts.limits.hold(call.principal.key_id):
         async with call.parts.hub.listen(call.workspace, turn.id) as listener:
             chunks = ChunkStream(turn, include_usage=call.request.query.get("include_usage") == "true", has_text=after != BEGINNING)
-            frames = _frames_after(call, stored, listener, after)
-            return await send_chunks(call, chunks, frames, {}, comes_back=True)
+            return await send_chunks(
+                call, chunks, lambda forward: _frames_after(call, stored, listener, after, forward), {}, comes_back=True
+            )
 
 
-def _frames_after(call: Call, stored: StoredTurn, listener: Listener, after: FrameId) -> AsyncIterator[list[Told]]:
+def _frames_after(call: Call, stored: StoredTurn, listener: Listener, after: FrameId, forward: Forward) -> AsyncIterator[list[Told]]:
     turn = stored.turn
     end = FrameId(turn.attempt, stored.last_seq)
     if turn.status in ENDED and after >= end:
         return _only(Told(end, frame_body(*terminal_frame(turn, stored.output))))
-    frames = follow(call.parts, call.workspace, turn.id, listener, after, ended=turn.status in ENDED)
-    return caught_up(frames) if after == BEGINNING else frames
+    frames = follow(call.parts, call.workspace, turn.id, listener, after, ended=turn.status in ENDED, forward=forward)
+    return caught_up(frames, listener) if after == BEGINNING else frames
 
 
 async def _only(told: Told) -> AsyncIterator[list[Told]]:

@@ -1,7 +1,7 @@
 """Following a turn: from the log, then live, and where neither can prove that nothing is missing, from the stored turn."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from enum import Enum, auto
 from typing import Any, Final, NamedTuple
 
@@ -33,6 +33,7 @@ LOG_PAGE: Final = 128
 FIRST_PAGE: Final = 16
 PAGE_BYTES: Final = 16 << 10
 LOG_RETRY_S: Final = 0.2
+_LAST_EVENTS: Final = tuple(b"event: %b\n" % event.encode() for event in sorted(TERMINAL_EVENTS))
 ENDED: Final = frozenset({"completed", "cancelled", "failed"})
 
 
@@ -54,8 +55,19 @@ class Interrupted(Exception):
     """This gateway drains: the stream ends here and goes on at another one."""
 
 
+Forward = Callable[[bytes, int], bool]
+
+
 async def follow(
-    parts: Parts, workspace: str, turn_id: str, listener: Listener, after: FrameId = BEGINNING, *, ended: bool = False, gently: bool = False
+    parts: Parts,
+    workspace: str,
+    turn_id: str,
+    listener: Listener,
+    after: FrameId = BEGINNING,
+    *,
+    ended: bool = False,
+    gently: bool = False,
+    forward: Forward | None = None,
 ) -> AsyncIterator[list[Told]]:
     """A turn's frames after `after`, in order, without gap or repeat, up to and with the terminal one.
 
@@ -63,8 +75,12 @@ async def follow(
     terminal, so that a log that has nothing more is not waited for. `gently` bounds what one batch from the log holds by its bytes,
     else every batch of `LOG_PAGE` frames is followed by another. Raises Interrupted, and `turn_not_found` once the turn
     has been deleted.
+
+    `forward` gets a published frame, and where its body begins, as it comes in; if it takes it, the frame is in no batch. It is
+    offered only what follows without a gap on all that was told, and never the terminal frame.
     """
-    follower = _Follower(parts, workspace, turn_id, listener, after, ended=ended, page=FIRST_PAGE if gently else LOG_PAGE)
+    page = FIRST_PAGE if gently else LOG_PAGE
+    follower = _Follower(parts, workspace, turn_id, listener, after, ended=ended, page=page, forward=forward)
     while not listener.closed:
         batch = await follower.step()
         if batch is None:
@@ -86,8 +102,20 @@ class _Doubt(Enum):
 class _Follower:
     """One stream's place in its turn. Each step reads the log if it must, asks history if it doubts, else listens."""
 
-    def __init__(self, parts: Parts, workspace: str, turn_id: str, listener: Listener, after: FrameId, *, ended: bool, page: int) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        workspace: str,
+        turn_id: str,
+        listener: Listener,
+        after: FrameId,
+        *,
+        ended: bool,
+        page: int,
+        forward: Forward | None,
+    ) -> None:
         self._parts = parts
+        self._forward = forward
         self._turn = workspace, turn_id
         self._listener = listener
         self._position = after
@@ -101,8 +129,20 @@ class _Follower:
             return await self._from_log()
         if self._doubt is not _Doubt.NONE:
             return await self._from_history()
-        await self._listener.wait()
+        await self._listener.wait(self._express if self._forward is not None else None)
         return self._live()
+
+    def _express(self, frame: bytes) -> bool:
+        """The usual frame on its usual way: the next one, and not the last."""
+        attempt, seq = self._position
+        head = b"id: %d-%d\n" % (attempt, seq + 1)
+        if not frame.startswith(head) or frame.startswith(_LAST_EVENTS, len(head)):
+            return False
+        assert self._forward is not None
+        if not self._forward(frame, len(head)):
+            return False
+        self._position = FrameId(attempt, seq + 1)
+        return True
 
     async def _from_log(self) -> list[Told] | None:
         self._listener.gap = False  # From here on what is published is kept, so nothing is missed behind this read.
@@ -235,8 +275,18 @@ async def send_events(
     try:
         if after is None:
             await stream.send(await _queued(parts, session_id, turn, user_message_id, position))
+        frames = follow(
+            parts,
+            workspace,
+            turn.id,
+            listener,
+            after or BEGINNING,
+            ended=turn.status in ENDED,
+            gently=True,
+            forward=lambda frame, _: stream.send_now(frame),
+        )
         try:
-            async for batch in follow(parts, workspace, turn.id, listener, after or BEGINNING, ended=turn.status in ENDED, gently=True):
+            async for batch in frames:
                 await (stream.send_all([told.rendered() for told in batch]) if batch else stream.ping())
         except ApiError as error:
             await stream.send(frame_body("error", {"turnId": turn.id, **error.problem(request[REQUEST_ID])}))

@@ -312,3 +312,22 @@ async def _post(gateway: Stage, session: str, body: dict[str, Any], headers: dic
         answer: dict[str, Any] = await response.json(content_type=None)
         answer.pop("instance", None)
         return response.status, answer
+
+
+async def test_a_client_of_http_1_0_gets_the_frames_without_a_transfer_coding(gateway: Stage) -> None:
+    session = await gateway.session()
+    base = gateway.base.removeprefix("http://")
+    host, _, port = base.partition(":")
+    body = b'{"content": "hi", "stream": true}'
+    head = f"POST /api/v1/chat/sessions/{session}/messages HTTP/1.0\r\nAuthorization: Bearer {gateway.key}\r\n"
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(head.encode() + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    turn_id = await gateway.admitted()
+    await gateway.answer(turn_id, "On ", "its ", "way.")
+    async with asyncio.timeout(5):
+        answer = await reader.read()
+    writer.close()
+    _, _, events = answer.partition(b"\r\n\r\n")
+    names = [line[7:] for line in events.split(b"\n") if line.startswith(b"event: ")]
+    assert names == [b"queued", b"started", b"delta", b"delta", b"delta", b"done"]
+    assert b"\r\n" not in events
