@@ -14,7 +14,7 @@ COMPILE := $(BIN)/python -m piptools compile --quiet --generate-hashes --allow-u
 CLIENTS := tests/system/openai/python
 ARGS ?=
 
-.PHONY: help venv up test check lint types format bench chaos chaos-mutants lock clean
+.PHONY: help venv up test check lint types format bench chaos chaos-report chaos-mutants lock clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -60,6 +60,9 @@ bench: $(DEV_STAMP)  ## measurements, printed beside the limits of this machine
 
 chaos: $(DEV_STAMP)  ## processes killed under load: make chaos ARGS="--seed 7"
 	@exec $(BIN)/python -m tests.system.chaos $(ARGS)
+
+chaos-report: $(DEV_STAMP)  ## the runs of tests/system/chaos/REPORT.md again, in 40 minutes: make chaos-report ARGS="--share 0.2"
+	@exec $(BIN)/python -m tests.system.chaos.report_runs $(ARGS)
 
 chaos-mutants: $(DEV_STAMP)  ## plants one bug after the other and shows that chaos finds each
 	@exec $(BIN)/python -m tests.system.chaos.mutants $(ARGS)

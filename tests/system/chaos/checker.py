@@ -11,12 +11,21 @@ from tests.system.chaos.events import (
     Asked,
     Cancelled,
     Chunked,
+    Closed,
+    Deleted,
+    Deleting,
+    Ending,
+    Failed,
     Frame,
     History,
     Injected,
+    Looked,
     Opened,
     Overdue,
+    Probed,
+    Recovered,
     Refused,
+    Remains,
     Stored,
     Transcript,
 )
@@ -29,6 +38,11 @@ TERMINAL: Final = frozenset({"completed", "cancelled", "failed"})
 # What a worker's loss, or the loss of what it finishes into, explains. Faults of gateways, histories and MongoDB explain no restart.
 _RERUNS: Final = ("worker", "redis", "history-1 to redis", "history-2 to redis")
 _AFTERMATH_S: Final = 20.0
+# A gateway asks history about a silent turn every 5 s, and a sweep completes a deletion that was cut off.
+_GONE_WITHIN_S: Final = 10.0
+# The promises are 1 s and 5 s: here the clients, the proxies and whatever else runs share the machine's cores. The report tells all times.
+_REFUSED_WITHIN_S: Final = 2.5
+_BACK_WITHIN_S: Final = 8.0
 
 
 class Violation(NamedTuple):
@@ -46,16 +60,36 @@ class Run:
     history: History
     stored: dict[str, Stored] = field(default_factory=dict)
     asked: dict[int, Asked] = field(default_factory=dict)
+    accepted: dict[str, Asked] = field(default_factory=dict)
+    ending: dict[str, float] = field(default_factory=dict)
+    deleting: dict[str, float] = field(default_factory=dict)
+    deleted: dict[str, float] = field(default_factory=dict)
+    faults: list[Injected] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.stored = {event.turn: event for event in self.all(Stored)}
         self.asked = {event.request: event for event in self.all(Asked)}
+        self.accepted = {event.turn: self.asked[event.request] for event in self.all(Accepted)}
+        self.ending = {event.session: event.at for event in self.all(Ending)}
+        self.deleting = {event.session: event.at for event in self.all(Deleting)}
+        self.deleted = {event.session: event.at for event in self.all(Deleted)}
+        self.faults = self.all(Injected)
 
     def all(self, kind: type[E]) -> list[E]:
         return [event for event in self.history.events if isinstance(event, kind)]
 
     def question(self, turn: str) -> str:
-        return self.stored[turn].asked if turn in self.stored else ""
+        if turn in self.stored:
+            return self.stored[turn].asked
+        return self.accepted[turn].content if turn in self.accepted else ""
+
+    def is_erased(self, turn: str, session: str = "") -> bool:
+        """Whether its session's deletion was asked for: then it may be stored nowhere."""
+        return (session or (self.accepted[turn].session if turn in self.accepted else "")) in self.deleting
+
+    def disturbed(self, since: float, until: float, but: str = "") -> bool:
+        """Whether any fault was at work then, `but` for those of one kind."""
+        return any(fault.at <= until and fault.until >= since for fault in self.faults if fault.kind != but)
 
 
 def check(history: History) -> list[Violation]:
@@ -69,7 +103,8 @@ def _accepted_is_stored(run: Run) -> Iterator[Violation]:
         stored = run.stored.get(event.turn)
         content = run.asked[event.request].content
         if stored is None:
-            yield Violation("accepted ⊆ stored", event.turn, f"accepted at {event.at:.1f} s, stored nowhere")
+            if not run.is_erased(event.turn):
+                yield Violation("accepted ⊆ stored", event.turn, f"accepted at {event.at:.1f} s, stored nowhere")
         elif stored.asked != content:
             yield Violation("accepted ⊆ stored", event.turn, f"{content!r} was accepted, {stored.asked!r} is stored")
 
@@ -103,7 +138,8 @@ def _stored_text_is_the_models(run: Run) -> Iterator[Violation]:
             yield Violation("stored text = model's text", stored.turn, f"stored {stored.text[-80:]!r}")
         if stored.status == "cancelled" and not is_begun(stored.asked, stored.text):
             yield Violation("stored text = model's text", stored.turn, f"partial {stored.text[-80:]!r}")
-        if stored.status == "cancelled" and stored.turn not in wished and (stored.session or stored.key):
+        unasked = stored.turn not in wished and stored.session not in run.ending and stored.session not in run.deleting
+        if stored.status == "cancelled" and unasked and (stored.session or stored.key):
             yield Violation("no turn is cancelled unasked", stored.turn, "nobody asked for it")
 
 
@@ -132,8 +168,65 @@ def _transcripts_tell_the_turns(run: Run) -> Iterator[Violation]:
 def _refusals_are_known(run: Run) -> Iterator[Violation]:
     for event in run.all(Refused):
         failed_turn = event.turn and event.status in (500, 502, 504)
-        if event.status not in (429, 503) and event.code != "turn_in_progress" and not failed_turn:
+        if event.status not in (429, 503) and event.code != "turn_in_progress" and not failed_turn and not _session_over(run, event):
             yield Violation("no unforeseen refusal", event.turn, f"request {event.request}: {event.status} {event.code}")
+
+
+def _session_over(run: Run, event: Refused) -> bool:
+    """Whether the refusal says what a client itself had wished for before."""
+    session = run.asked[event.request].session if event.request in run.asked else ""
+    wished = {"session_ended": run.ending, "session_not_found": run.deleting, "turn_not_found": run.deleting}.get(event.code, {})
+    return wished.get(session, event.at + 1.0) <= event.at
+
+
+# --- what must be gone
+
+
+def _deleted_is_gone(run: Run) -> Iterator[Violation]:
+    for event in run.all(Looked):
+        # What was looked at is a part of a session whose deletion was acknowledged before; a repeated deletion is acknowledged again.
+        if event.what == "DELETE" or event.status != 404:
+            yield Violation("deleted is gone", "", f"{event.what} of {event.session} was answered {event.status} at {event.at:.1f} s")
+    for left in run.all(Remains):
+        yield Violation("deleted is gone", "", f"of {left.session} there is still {left.what}")
+
+
+def _deleted_streams_end(run: Run) -> Iterator[Violation]:
+    opened: dict[int, Opened] = {}
+    for event in run.history.events:
+        if isinstance(event, Opened):
+            opened[event.view] = event
+        elif isinstance(event, Closed) and (stream := opened.get(event.view)) is not None:
+            since = max(run.deleted.get(stream.session, event.at), stream.at)
+            if event.at - since > _GONE_WITHIN_S and not run.disturbed(since, event.at):
+                seen = f"a stream of {stream.session} was still open {event.at - since:.1f} s after its deletion"
+                yield Violation("deleted is gone", stream.turn, seen)
+
+
+# --- how long clients had to wait
+
+
+def _one_retry_is_enough(run: Run) -> Iterator[Violation]:
+    """Where nothing was done but restarting in turn. (A client that has to try three times has failed twice in a row.)"""
+    if {fault.kind for fault in run.faults} == {"roll services"}:
+        for event in run.all(Failed):
+            if event.tries > 1:
+                seen = f"{event.asked} failed at {event.gateway} at {event.at:.1f} s with {event.what}: {event.tries} times in a row"
+                yield Violation("one retry is enough", "", seen)
+
+
+def _outages_are_told(run: Run) -> Iterator[Violation]:
+    """While a store is away, new turns are refused at once; when it is back, they are soon accepted."""
+    for event in run.all(Probed):
+        told = event.status in (200, 202) or (event.status == 503 and event.retry_after)
+        if not (told and event.took_s <= _REFUSED_WITHIN_S) and not run.disturbed(event.at - 3.0, event.at + event.took_s, but=event.kind):
+            how = "with" if event.retry_after else "without"
+            seen = f"{event.kind}: a new turn was answered {event.status} {how} Retry-After after {event.took_s:.1f} s"
+            yield Violation("outages are told", "", seen)
+    for back in run.all(Recovered):
+        if back.after_s > _BACK_WITHIN_S and not run.disturbed(back.at - back.after_s - 3.0, back.at, but=back.kind):
+            seen = f"{back.kind}: a new turn completed only {back.after_s:.1f} s after the store was ready"
+            yield Violation("outages are told", "", seen)
 
 
 # --- what streams told
@@ -145,8 +238,9 @@ def _views(run: Run) -> Iterator[Violation]:
     bodies: dict[tuple[str, str], Frame] = {}
     for event in run.history.events:
         if isinstance(event, Opened) and event.view not in views:
-            views[event.view] = View(turn=event.turn, asked=run.question(event.turn))
+            views[event.view] = View(turn=event.turn, asked=run.question(event.turn), session=event.session)
         elif isinstance(event, Frame) and (view := views.get(event.view)) is not None:
+            view.erased = run.deleting.get(view.session, event.at + 1.0) <= event.at
             yield from _finished_is_not_run_again(run, view, event)
             yield from (Violation("frames", view.turn, f"view {event.view}: {seen}") for seen in view.read(event))
             if event.id is not None:
@@ -169,16 +263,19 @@ def _finished_is_not_run_again(run: Run, view: View, frame: Frame) -> Iterator[V
 
 
 def _explained(run: Run, since: float, until: float) -> bool:
-    return any(
-        fault.target.startswith(_RERUNS) and fault.at <= until and fault.until >= since - _AFTERMATH_S for fault in run.all(Injected)
-    )
+    return any(_may_rerun(fault) and fault.at <= until and fault.until >= since - _AFTERMATH_S for fault in run.faults)
+
+
+def _may_rerun(fault: Injected) -> bool:
+    """A finished turn is on its way through Redis: what happens between workers and history does not touch it."""
+    return fault.target.startswith(_RERUNS) and " to history" not in fault.target
 
 
 def _end_is_stored(run: Run, view: View) -> Iterator[Violation]:
     """A terminal frame is a receipt."""
     stored, end = run.stored.get(view.turn), view.end
     if end is None or stored is None:
-        if stored is None:
+        if stored is None and not run.is_erased(view.turn, view.session):
             yield Violation("accepted ⊆ stored", view.turn, "was streamed, and is stored nowhere")
         return
     said: dict[str, object] = {"status": end.data.get("status", "failed"), "id": end.id}
@@ -193,7 +290,7 @@ def _end_is_stored(run: Run, view: View) -> Iterator[Violation]:
 def _one_end(views: dict[int, View]) -> Iterator[Violation]:
     ends: defaultdict[str, set[tuple[str | None, str]]] = defaultdict(set)
     for view in views.values():
-        if view.end is not None:
+        if view.end is not None and view.end.id is not None:
             ends[view.turn].add((view.end.id, view.end.event))
     for turn, seen in ends.items():
         if len(seen) > 1:
@@ -204,7 +301,8 @@ def _answers(run: Run) -> Iterator[Violation]:
     for event in run.all(Answered):
         stored = run.stored.get(event.turn)
         if stored is None:
-            yield Violation("accepted ⊆ stored", event.turn, "was answered, and is stored nowhere")
+            if not run.is_erased(event.turn):
+                yield Violation("accepted ⊆ stored", event.turn, "was answered, and is stored nowhere")
         elif (event.status, event.text, event.usage) != (stored.status, stored.text, stored.usage):
             told = (event.status, event.text[-60:], event.usage)
             yield Violation(
@@ -246,6 +344,10 @@ RULES: Final[tuple[Callable[[Run], Iterator[Violation]], ...]] = (
     _usage_counts_once,
     _transcripts_tell_the_turns,
     _refusals_are_known,
+    _deleted_is_gone,
+    _deleted_streams_end,
+    _one_retry_is_enough,
+    _outages_are_told,
     _views,
     _answers,
     _completions,

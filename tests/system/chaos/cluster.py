@@ -86,7 +86,7 @@ class Cluster:
         self._open.push_async_callback(self._stop)
         await self._start_all([("redis", self._store_command(self._redis)), ("mongodb", self._store_command(self._mongodb))])
         await self._start_all(stack.first_commands())
-        commands = [(group, await self._linked(group, command)) for group, command in stack.service_commands()]
+        commands = [(group, await self._linked(group, command, stack.history_urls)) for group, command in stack.service_commands()]
         await self._start_all(commands)
         for name, url in zip([name for name in self.children if name.startswith("gateway")], stack.gateway_urls, strict=True):
             link = await self._link(f"clients to {name}", int(url.rpartition(":")[2]))
@@ -108,14 +108,20 @@ class Cluster:
         }
         return {name: value for name, value in user_environment().items() if not name.startswith("PARLEY_")} | own
 
-    async def _linked(self, group: str, command: Command) -> Command:
-        """The same process, with links of its own to the stores, and with the planted bug."""
+    async def _linked(self, group: str, command: Command, history_urls: Sequence[str]) -> Command:
+        """The same process, with links of its own to the stores and the histories, and with the planted bug."""
         env = dict(command.env or {})
         redis = await self._link(f"{command.name} to redis", self._redis.port)
         env["PARLEY_QUEUE_REDIS_URL"] = env["PARLEY_STREAM_REDIS_URLS"] = f"redis://127.0.0.1:{redis.port}/0"
         if group == "history":
             mongodb = await self._link(f"{command.name} to mongodb", self._mongodb.port)
             env["PARLEY_MONGODB_URI"] = self.mongodb_uri.replace(f":{self._mongodb.port}/", f":{mongodb.port}/")
+        else:
+            histories = [
+                await self._link(f"{command.name} to history-{number}", int(url.rpartition(":")[2]))
+                for number, url in enumerate(history_urls, 1)
+            ]
+            env["PARLEY_HISTORY_URL"] = ",".join(f"http://127.0.0.1:{link.port}" for link in histories)
         arguments: Sequence[str] = command.arguments
         if self._mutant is not None:
             arguments = (sys.executable, "-m", "tests.system.chaos.mutant_main", self._mutant, command.arguments[-1])
@@ -183,6 +189,18 @@ class Cluster:
         self.ready_at.pop(name, None)
         self._to_end.add(name)
         self.signal(name, number)
+
+    async def take_down(self, name: str) -> None:
+        """SIGKILL, and it stays away until `bring_back`."""
+        child = self.children[name]
+        self.ready_at.pop(name, None)
+        child.signal(signal.SIGKILL)
+        await child.stop()
+
+    async def bring_back(self, name: str) -> None:
+        """Returns when it is ready. Raises deploy's StartError."""
+        await self.children[name].start()
+        self.ready_at[name] = time.monotonic()
 
     def is_ending(self, name: str) -> bool:
         return name in self._to_end

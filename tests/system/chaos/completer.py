@@ -92,8 +92,8 @@ class Completer(Visitor):
                 body = await read_json(response)
                 self.succeeded()
                 return self._answered(order, body)
-        except GONE:
-            self.failed()
+        except GONE as error:
+            self.failed(error)
             return False
 
     async def _resume(self, order: Order) -> bool:
@@ -102,16 +102,20 @@ class Completer(Visitor):
             async with self.ask("GET", path) as response:
                 if response.status != 200:
                     return await self._refused(order, response)
+                self.succeeded()
                 stream = await self._read(order, response)
-        except GONE:
+        except GONE as error:
+            self.failed(error)
             return False
         if stream.error is not None:
             order.cursor = None  # It was begun anew: only the whole of it is of use.
         return stream.ended
 
     async def _refused(self, order: Order, response: aiohttp.ClientResponse) -> bool:
-        if response.status == 503:
-            self.failed()
+        if response.status in (429, 503):
+            self.failed(response)
+        else:
+            self.succeeded()
         problem = await read_json(response)
         code, turn = str(problem.get("code")), str(problem.get("turnId") or "")
         self.world.history.add(Refused(at=self.world.clock(), request=order.request, status=response.status, code=code, turn=turn))
@@ -153,6 +157,8 @@ class Completer(Visitor):
         except GONE:
             pass
         finally:
+            if not stream.ended and how != "left":
+                self.go_elsewhere()
             self._record(order, stream, how, before)
         return stream
 

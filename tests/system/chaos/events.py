@@ -43,12 +43,24 @@ class Refused:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Failed:
+    """A request broke or was refused for now: number `tries` in a row of one client that got no answer."""
+
+    at: float
+    asked: str
+    gateway: str
+    what: str
+    tries: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Opened:
     """A client reads a turn's stream. `view` goes on over resumes: what one reader has put together of one turn."""
 
     at: float
     view: int
     turn: str
+    session: str = ""
     after: str | None = None
 
 
@@ -107,6 +119,68 @@ class Cancelled:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """A client is about to ask for the session's end, perhaps while a turn runs."""
+
+    at: float
+    session: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deleting:
+    """A client is about to ask for the session's deletion, perhaps while a turn runs."""
+
+    at: float
+    session: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deleted:
+    """The deletion was acknowledged: from here on nothing of the session may be told."""
+
+    at: float
+    session: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Looked:
+    """A client asked again for a part of a session whose deletion was acknowledged before `at`."""
+
+    at: float
+    session: str
+    what: str
+    status: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Remains:
+    """What a store holds of a deleted session at the end."""
+
+    session: str
+    what: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probed:
+    """A new turn was asked for while a store was down (`kind` of outage). Status 0: the connection broke."""
+
+    at: float
+    kind: str
+    status: int
+    took_s: float
+    retry_after: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recovered:
+    """The first turn that was asked for after the outage has completed, so long after the store was ready again."""
+
+    at: float
+    kind: str
+    after_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Overdue:
     """A client gave up: its turn had no end long after the last fault."""
 
@@ -152,7 +226,29 @@ class Transcript:
     messages: tuple[tuple[str, str, str, str], ...]
 
 
-Event = Asked | Accepted | Refused | Opened | Frame | Closed | Answered | Chunked | Cancelled | Overdue | Injected | Stored | Transcript
+Event = (
+    Asked
+    | Accepted
+    | Refused
+    | Failed
+    | Opened
+    | Frame
+    | Closed
+    | Answered
+    | Chunked
+    | Cancelled
+    | Ending
+    | Deleting
+    | Deleted
+    | Looked
+    | Remains
+    | Probed
+    | Recovered
+    | Overdue
+    | Injected
+    | Stored
+    | Transcript
+)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The stored truth at the end of a run: every turn's document, and every session as the public API tells it."""
+"""The stored truth at the end of a run: every turn's document, every session as the public API tells it, what is left of deleted ones."""
 
 import asyncio
 import time
@@ -6,10 +6,11 @@ from typing import Any
 from urllib.parse import quote
 
 from pymongo import MongoClient
+from redis.asyncio import Redis
 
 from tests.system.chaos.checker import TERMINAL
-from tests.system.chaos.cluster import DATABASE, Cluster
-from tests.system.chaos.events import Stored, Transcript
+from tests.system.chaos.cluster import DATABASE, WORKSPACE, Cluster
+from tests.system.chaos.events import Accepted, Asked, Deleted, History, Remains, Stored, Transcript
 from tests.system.chaos.visitor import Visitor, assistant_text
 
 
@@ -49,6 +50,34 @@ def _stored(document: dict[str, Any]) -> Stored:
         error=error["code"] if error else None,
         retryable=bool(error and error.get("retryable")),
     )
+
+
+async def remains(cluster: Cluster, history: History, patience_s: float) -> list[Remains]:
+    """What the stores still hold of the sessions whose deletion was acknowledged; waits for the sweeps to remove it."""
+    deleted = {event.session for event in history.events if isinstance(event, Deleted)}
+    sessions = {event.request: event.session for event in history.events if isinstance(event, Asked)}
+    accepted = {event.turn: sessions[event.request] for event in history.events if isinstance(event, Accepted)}
+    turns = {turn: session for turn, session in accepted.items() if session in deleted}
+    deadline = time.monotonic() + patience_s
+    while True:
+        found = [*await asyncio.to_thread(_documents_of, cluster.mongodb_uri, deleted), *await _logs_of(cluster.redis_url, turns)]
+        if not found or time.monotonic() > deadline:
+            return found
+        await asyncio.sleep(0.5)
+
+
+def _documents_of(uri: str, deleted: set[str]) -> list[Remains]:
+    found = [(each["sessionId"], f"the turn {each['_id']}") for each in _documents(uri) if each.get("sessionId") in deleted]
+    return [Remains(session=session, what=what) for session, what in found]
+
+
+async def _logs_of(url: str, turns: dict[str, str]) -> list[Remains]:
+    async with Redis.from_url(url) as redis:
+        return [
+            Remains(session=session, what=f"the run log of {turn}")
+            for turn, session in turns.items()
+            if await redis.exists(f"turn:{WORKSPACE}:{turn}")
+        ]
 
 
 async def transcripts(reader: Visitor, sessions: list[str]) -> list[Transcript]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import time
 from collections import Counter
@@ -14,14 +15,19 @@ from pymongo import MongoClient
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from deploy.supervisor import StartError
+from shared.tasks import end_tasks
 from tests.system.chaos.cluster import SERVICES, Cluster
 from tests.system.chaos.events import History, Injected
 from tests.system.chaos.link import Link
+from tests.system.chaos.prober import Prober
 from tests.system.chaos.schedule import Fault
+from tests.system.chaos.visitor import GaveUp
 
 # NotWritablePrimary, ShutdownInProgress, InterruptedAtShutdown (which drivers retry), OutOfDiskSpace, InternalError (which they do not).
 _CODES: Final = (10107, 91, 11600, 14031, 1)
 _TARGET_PATIENCE_S: Final = 45.0
+_NUMBER: Final = re.compile(r"-\d+")
 
 
 class NoTarget(Exception):
@@ -31,13 +37,15 @@ class NoTarget(Exception):
 class Injector:
     """`counts` are the faults that took effect, by kind."""
 
-    def __init__(self, cluster: Cluster, history: History, clock: Callable[[], float]) -> None:
+    def __init__(self, cluster: Cluster, history: History, clock: Callable[[], float], prober: Prober) -> None:
         self.counts: Counter[str] = Counter()
         self.missed: list[str] = []
         self._cluster = cluster
         self._history = history
         self._clock = clock
+        self._prober = prober
         self._rolling = asyncio.Lock()
+        self._outage = asyncio.Lock()
         self._hurt: set[str] = set()  # Processes and links that have a fault just now.
 
     def now(self) -> float:
@@ -77,11 +85,12 @@ class Injector:
             "sleep": self._sleep,
             "fail": self._fail_mongodb,
             "link": self._hurt_link,
+            "down": self._take_down,
         }
         began = self._clock()
         try:
             target = await actions[verb](fault, rest)
-        except (NoTarget, RedisError, OSError) as error:
+        except (NoTarget, GaveUp, StartError, RedisError, OSError) as error:
             self.missed.append(f"{fault.kind}: {type(error).__name__} {error}")
             return
         self.counts[fault.kind] += 1
@@ -155,6 +164,28 @@ class Injector:
                 await self._until_ready(name)
         return "worker, history, gateway"
 
+    async def _take_down(self, fault: Fault, rest: str) -> str:
+        """One store at a time is away for so many seconds; the prober knocks meanwhile, and until a turn completes again."""
+        store, text, _ = rest.split()
+        seconds = float(text)
+        async with self._outage:
+            sessions = await self._prober.prepare(seconds)
+            await self._until_ready(store)
+            self._hurt.add(store)
+            knocking: asyncio.Task[None] | None = None
+            try:
+                await self._cluster.take_down(store)
+                knocking = asyncio.create_task(self._prober.knock(sessions, fault.kind, seconds))
+                await asyncio.sleep(seconds)
+                await end_tasks([knocking])
+                await self._cluster.bring_back(store)
+                await self._prober.recover(sessions[0], fault.kind)
+            finally:
+                if knocking is not None:
+                    await end_tasks([knocking])
+                self._hurt.discard(store)
+        return store
+
     async def _until_ready(self, name: str) -> None:
         deadline = time.monotonic() + _TARGET_PATIENCE_S
         while not self._cluster.is_ready(name):
@@ -222,14 +253,17 @@ class Injector:
     # --- links
 
     async def _hurt_link(self, fault: Fault, how: str) -> str:
-        """One that is in use and has no fault."""
+        """One that is in use and has no fault: first its sort is chosen, since some are many and others few."""
         deadline = time.monotonic() + _TARGET_PATIENCE_S
         links = self._cluster.links
         while not (free := [name for name, link in links.items() if link.connections and name not in self._hurt]):
             if time.monotonic() > deadline:
                 raise NoTarget("no link is in use")
             await asyncio.sleep(0.05)
-        name = free[fault.choice % len(free)]
+        sorts = sorted({link_sort(name) for name in free})
+        sort, choice = sorts[fault.choice % len(sorts)], fault.choice // len(sorts)
+        alike = [name for name in free if link_sort(name) == sort]
+        name = alike[choice % len(alike)]
         self._hurt.add(name)
         try:
             await _hurt(links[name], how, fault.strength)
@@ -237,6 +271,11 @@ class Injector:
             self._hurt.discard(name)
             links[name].heal()
         return name
+
+
+def link_sort(name: str) -> str:
+    """`gateway-1 to history-2` → `gateway to history`."""
+    return _NUMBER.sub("", name)
 
 
 async def _hurt(link: Link, how: str, strength: float) -> None:

@@ -9,17 +9,35 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from tests.system.chaos.events import Accepted, Answered, Chunked, Closed, Frame, Opened, Refused, Stored
+from tests.system.chaos.events import (
+    Accepted,
+    Answered,
+    Chunked,
+    Closed,
+    Deleted,
+    Ending,
+    Event,
+    Frame,
+    Injected,
+    Looked,
+    Opened,
+    Probed,
+    Recovered,
+    Refused,
+    Stored,
+)
+from tests.system.chaos.injector import link_sort
 from tests.system.chaos.run import Result
 from tests.system.chaos.take_overs import take_overs
+from tests.system.chaos.together import TITLE, together
 
 HEAD: Final = """# Chaos runs
 
-Written by `make chaos`; each section is one run, with the seed that repeats its schedule. Two gateways, three workers, two
-histories, a real Valkey (AOF everysec) and the MongoDB stand-in on one machine, behind links that can be cut; the clients, the
-supervisor and the links share that machine's cores. What is counted as a violation stands in `checker.py`.
+Written by `make chaos-report`; each section is one run, with the seed that repeats its schedule. Two gateways, three workers, two
+histories, a real Valkey (AOF everysec) and the MongoDB stand-in on one machine; every connection of clients to gateways, of services
+to their stores, and of gateways and workers to histories goes through a link that can be cut. The clients, the supervisor and the
+links share that machine's cores. What is counted as a violation stands in `checker.py`.
 """
-TOGETHER: Final = "## Together\n"
 SHOWN: Final = 20
 
 
@@ -48,9 +66,12 @@ def facts(result: Result) -> list[tuple[str, str]]:
             "answers without a stream, chunk streams",
             f"{answers}, {len(chunked)} ({sum(event.error is not None for event in chunked)} with an error chunk)",
         ),
-        ("refusals", ", ".join(f"{status}: {count}" for status, count in sorted(refused.items())) or "none"),
+        ("sessions deleted / ended; looks at deleted ones", _endings(events)),
+        ("refusals", _counts(refused)),
         ("requests answered only at the 2nd try / later", f"{result.streaks[1]} / {result.streaks.total() - result.streaks[1]}"),
         ("all processes ready after the last fault", f"{result.recovery_s:.1f} s"),
+        *_links(events),
+        *_outages(events),
     ]
     times = take_overs(result.history)
     if times:
@@ -58,6 +79,35 @@ def facts(result: Result) -> list[tuple[str, str]]:
             (f"take-over after a kill -9 (n = {len(times)})", f"p50 {_quantile(times, 0.5):.1f} s, p99 {_quantile(times, 0.99):.1f} s")
         )
     return rows
+
+
+def _endings(events: Sequence[Event]) -> str:
+    deleted, ended, looks = (sum(isinstance(event, kind) for event in events) for kind in (Deleted, Ending, Looked))
+    return f"{deleted} / {ended}; {looks}"
+
+
+def _links(events: Sequence[Event]) -> list[tuple[str, str]]:
+    """Which sorts of links were hurt."""
+    hurt = Counter(link_sort(event.target) for event in events if isinstance(event, Injected) and event.kind.startswith("link "))
+    return [("links hurt", ", ".join(f"{sort}: {count}" for sort, count in sorted(hurt.items())))] if hurt else []
+
+
+def _outages(events: Sequence[Event]) -> list[tuple[str, str]]:
+    """What new turns were told while a store was down, and how long after its return the first one was done."""
+    rows = []
+    for kind in dict.fromkeys(event.kind for event in events if isinstance(event, Recovered)):
+        probes = [event for event in events if isinstance(event, Probed) and event.kind == kind]
+        times = sorted(event.took_s for event in probes if event.status == 503)
+        others = Counter(event.status for event in probes if event.status != 503)
+        refused = f"p50 {_quantile(times, 0.5):.2f} s; the longest {times[-1]:.2f} s" if times else "none"
+        back = max(event.after_s for event in events if isinstance(event, Recovered) and event.kind == kind)
+        told = f"{len(times)} refusals, {refused}; other answers: {_counts(others)}; first new turn done after {back:.2f} s"
+        rows.append((f"new turns while {kind.removeprefix('down ').replace(' ', ' is down for ', 1)}", told))
+    return rows
+
+
+def _counts(found: Counter[int]) -> str:
+    return ", ".join(f"{status}: {count}" for status, count in sorted(found.items())) or "none"
 
 
 def _quantile(values: list[float], share: float) -> float:
@@ -98,18 +148,6 @@ def put_section(path: Path, title: str, section: str) -> None:
     """Replaces the section of the same title or adds one, and sums the runs up anew."""
     text = path.read_text("utf-8") if path.exists() else HEAD
     _, *sections = re.split(r"(?m)^(?=## )", text)
-    kept = [each for each in sections if not each.startswith((f"## {title}\n", TOGETHER))]
+    kept = [each for each in sections if not each.startswith((f"## {title}\n", TITLE))]
     kept.append(section)
     path.write_text("\n".join(part.rstrip() + "\n" for part in (HEAD, together(kept), *kept)), "utf-8")
-
-
-def together(sections: Sequence[str]) -> str:
-    """What the runs that passed come to; a run that failed is not counted."""
-    passed = [section for section in sections if "**Passed" in section]
-    turns = sum(int(count) for section in passed for count in re.findall(r"\| turns accepted / stored \| \d+ / (\d+) \|", section))
-    faults: Counter[str] = Counter()
-    for section in passed:
-        for kind, count in re.findall(r"(?m)^\| ([a-z -]+) \| \d+ \| (\d+) \|$", section):
-            faults[kind] += int(count)
-    told = ", ".join(f"{count} × {kind}" for kind, count in faults.most_common())
-    return f"{TOGETHER}\n{len(passed)} of {sum('| seed |' in each for each in sections)} runs passed: {turns} turns stored; {told}.\n"

@@ -15,8 +15,9 @@ from tests.system.chaos.checker import Violation, check
 from tests.system.chaos.cluster import Cluster, default_size
 from tests.system.chaos.completer import Completer
 from tests.system.chaos.events import History
-from tests.system.chaos.harvest import stored_turns, transcripts
+from tests.system.chaos.harvest import remains, stored_turns, transcripts
 from tests.system.chaos.injector import Injector
+from tests.system.chaos.prober import Prober
 from tests.system.chaos.schedule import schedule
 from tests.system.chaos.talker import Talker
 from tests.system.chaos.visitor import Visitor, World
@@ -72,7 +73,6 @@ async def run(plan: Plan, directory: Path) -> Result:
         def clock() -> float:
             return time.monotonic() - zero - WARM_UP_S
 
-        injector = Injector(cluster, history, clock)
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         async with aiohttp.ClientSession(connector=connector) as http:
             world = World(
@@ -85,11 +85,13 @@ async def run(plan: Plan, directory: Path) -> Result:
                 patience_s=plan.patience_s,
                 think_s=plan.think_s,
             )
+            injector = Injector(cluster, history, clock, Prober(world, random.Random(f"{plan.seed}/prober")))
             recovery_s = await _load_and_hurt(plan, world, injector, cluster)
             reader = Visitor(world, random.Random(plan.seed))
             world.patience_s += 60.0
+            history.extend(await remains(cluster, history, plan.patience_s))
             history.extend(await stored_turns(cluster, plan.patience_s))
-            history.extend(await transcripts(reader, world.sessions))
+            history.extend(await transcripts(reader, [each for each in world.sessions if each not in world.deleting]))
         crashes = list(cluster.crashes)  # What follows is the stack's own end.
     result = Result(
         plan=plan,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-# What a fault can be; the kind says to what it is done. A link's name follows after `to`.
+# What a fault can be; the kind says to what it is done. `down`: killed, and started again only after so long.
 KINDS: Final = (
     "kill worker",
     "kill gateway",
@@ -31,6 +31,12 @@ KINDS: Final = (
     "link delay",
     "link black-hole",
     "link mute",
+    "down redis 1 s",
+    "down redis 5 s",
+    "down redis 60 s",
+    "down mongodb 1 s",
+    "down mongodb 5 s",
+    "down mongodb 60 s",
 )
 
 

@@ -1,7 +1,7 @@
 """A client of durable sessions: posts, streams, goes away and resumes, cancels, repeats with its idempotency key, reads again."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,13 +9,32 @@ from typing import Any, Final
 import aiohttp
 import orjson
 
-from tests.system.chaos.events import Accepted, Answered, Asked, Cancelled, Closed, Frame, How, Opened, Refused
+from tests.system.chaos.events import (
+    Accepted,
+    Answered,
+    Asked,
+    Cancelled,
+    Closed,
+    Deleted,
+    Deleting,
+    Ending,
+    Frame,
+    How,
+    Looked,
+    Opened,
+    Refused,
+)
 from tests.system.chaos.questions import question
 from tests.system.chaos.sse import RawFrame, Splitter
 from tests.system.chaos.visitor import GONE, SILENCE_S, STREAM_LIMIT_S, WHOLE_ANSWER_S, GaveUp, Visitor, assistant_text, read_json
 
 TURNS_PER_SESSION: Final = 8
+# How often a session is ended or deleted beside a turn, and how long after the turn was asked for at most.
+ENDED_MEANWHILE: Final = 0.015
+DELETED_MEANWHILE: Final = 0.025
+MEANWHILE_S: Final = 3.0
 TERMINAL: Final = ("done", "error")
+Leave = Callable[[Visitor, str], Awaitable[None]]
 
 
 @dataclass(kw_only=True)
@@ -62,8 +81,12 @@ class Talker(Visitor):
             if not await self._turn(session, agent):
                 return
             await self.think()
-        if self.dice.random() < 0.5:
-            await self.call("POST", f"/chat/sessions/{session}/end")
+        dice = self.dice.random()
+        if dice < 0.15:
+            await self._delete(self, session)
+            await self._look_again(session, None)
+        elif dice < 0.6:
+            await self._end(self, session)
 
     async def _turn(self, session: str, agent: str) -> bool:
         """False when the session has to be given up: without a key nobody knows what became of a broken request."""
@@ -80,6 +103,12 @@ class Talker(Visitor):
         )
         now = self.world.clock()
         self.world.history.add(Asked(at=now, request=request, session=session, content=wish.content, key=wish.key))
+        chance = dice.random()
+        if chance < ENDED_MEANWHILE:
+            return await self._meanwhile(wish, self._end)
+        if chance < ENDED_MEANWHILE + DELETED_MEANWHILE:
+            await self._meanwhile(wish, self._delete)
+            return await self._look_again(session, wish)
         if not await self._have_answered(wish):
             return False
         if wish.turn and dice.random() < 0.2:
@@ -89,6 +118,56 @@ class Talker(Visitor):
             wish.leave_after = wish.cancel_after = 0
             await self._have_answered(wish)
         return True
+
+    # --- ending and deleting
+
+    async def _meanwhile(self, wish: Wish, leave: Leave) -> bool:
+        """Has the message answered while the same client, on another connection, ends or deletes the session. False: it is over."""
+
+        async def soon() -> None:
+            await asyncio.sleep(self.dice.uniform(0.0, MEANWHILE_S))
+            await leave(Visitor(self.world, self.dice), wish.session)
+
+        leaving = asyncio.create_task(soon())
+        try:
+            await self._have_answered(wish)
+            await leaving
+        finally:
+            leaving.cancel()
+            await asyncio.gather(leaving, return_exceptions=True)
+        return False
+
+    async def _end(self, visitor: Visitor, session: str) -> None:
+        self.world.history.add(Ending(at=self.world.clock(), session=session))
+        await visitor.call("POST", f"/chat/sessions/{session}/end")
+
+    async def _delete(self, visitor: Visitor, session: str) -> None:
+        self.world.deleting.add(session)
+        self.world.history.add(Deleting(at=self.world.clock(), session=session))
+        status = await visitor.status("DELETE", f"/chat/sessions/{session}")
+        now = self.world.clock()
+        # A deletion may be repeated: there is no answer but this one, however many were lost.
+        done = Deleted(at=now, session=session) if status == 200 else Looked(at=now, session=session, what="DELETE", status=status)
+        self.world.history.add(done)
+
+    async def _look_again(self, session: str, wish: Wish | None) -> bool:
+        """By every way to a part of the deleted session. False: it is over."""
+        base = f"/chat/sessions/{session}"
+        paths = [base, f"{base}/messages"]
+        if wish is not None and wish.turn:
+            paths += [f"{base}/turns/{wish.turn}", f"{base}/turns/{wish.turn}/events"]
+        for path in paths:
+            await self._look(session, "GET", path)
+        if wish is not None and wish.key:
+            body = {"content": wish.content, "stream": True}
+            await self._look(session, "POST", f"{base}/messages", body, {"Idempotency-Key": wish.key})
+        return False
+
+    async def _look(self, session: str, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> None:
+        now = self.world.clock()
+        status = await self.status(method, path, body, headers)
+        what = f"{method} {path.removeprefix(f'/chat/sessions/{session}') or '/'}"
+        self.world.history.add(Looked(at=now, session=session, what=what, status=status))
 
     # --- asking
 
@@ -117,8 +196,8 @@ class Talker(Visitor):
                     return self._answered(wish, data)
                 self.succeeded()
                 reading = await self._first_stream(wish, response)
-        except GONE:
-            self.failed()
+        except GONE as error:
+            self.failed(error)
             return None
         if reading is None:
             return None
@@ -136,8 +215,10 @@ class Talker(Visitor):
         problem = await read_json(response)
         code, turn = str(problem.get("code")), str(problem.get("turnId") or "")
         self.world.history.add(Refused(at=self.world.clock(), request=wish.request, status=response.status, code=code, turn=turn))
-        if response.status == 503:
-            self.failed()
+        if response.status in (429, 503):
+            self.failed(response)
+        else:
+            self.succeeded()
         if code == "turn_in_progress":
             # An earlier request of ours without a key was accepted after all, or this one's first delivery is just being admitted.
             await self._wait_for(wish, str(problem.get("activeTurnId")))
@@ -186,9 +267,13 @@ class Talker(Visitor):
     async def _follow(self, wish: Wish, reading: Reading) -> bool:
         """One resume, at any gateway. False: there is nothing (more) to read."""
         headers = {"Last-Event-ID": reading.last_id} if reading.last_id else {}
-        opened = Opened(at=self.world.clock(), view=reading.view, turn=reading.turn, after=reading.last_id)
+        opened = Opened(at=self.world.clock(), view=reading.view, turn=reading.turn, session=wish.session, after=reading.last_id)
         try:
             async with self.ask("GET", f"/chat/sessions/{wish.session}/turns/{reading.turn}/events", None, headers) as response:
+                if response.status in (429, 503):
+                    self.failed(response)
+                else:
+                    self.succeeded()
                 if response.status != 200:
                     # Also a 204: who asks has not seen the end yet.
                     problem = await read_json(response)
@@ -199,11 +284,11 @@ class Talker(Visitor):
                 if reading.last_id is None:
                     # Without an id the stream tells everything from the start: that is another view.
                     reading.view = next(self.world.views)
-                    opened = Opened(at=opened.at, view=reading.view, turn=reading.turn)
+                    opened = Opened(at=opened.at, view=reading.view, turn=reading.turn, session=wish.session)
                 self.world.history.add(opened)
                 await self._read(wish, reading, response)
-        except GONE:
-            pass
+        except GONE as error:
+            self.failed(error)
         return True
 
     async def _read(self, wish: Wish, reading: Reading, response: aiohttp.ClientResponse) -> None:
@@ -225,6 +310,8 @@ class Talker(Visitor):
         except GONE:
             pass
         finally:
+            if not reading.ended and how != "left":
+                self.go_elsewhere()
             self.world.history.add(Closed(at=self.world.clock(), view=reading.view, how=how))
 
     def _take(self, wish: Wish, reading: Reading, raw: RawFrame) -> None:
@@ -232,7 +319,7 @@ class Talker(Visitor):
         if raw.event == "queued" and not reading.turn:
             reading.turn = wish.turn = data["turnId"]
             self.world.history.add(Accepted(at=now, request=wish.request, turn=wish.turn))
-            self.world.history.add(Opened(at=now, view=reading.view, turn=reading.turn))
+            self.world.history.add(Opened(at=now, view=reading.view, turn=reading.turn, session=wish.session))
         reading.last_id = raw.id or reading.last_id
         reading.ended = reading.ended or raw.event in TERMINAL
         self.world.history.add(Frame(at=now, view=reading.view, id=raw.id, event=raw.event, data=_trimmed(raw.event, data)))

@@ -10,10 +10,15 @@ from tests.system.chaos.questions import is_begun, is_whole
 
 @dataclass(kw_only=True)
 class View:
-    """`text` is what the reader would show; `whole_at` is when it first was a whole right answer of the present attempt."""
+    """`text` is what the reader would show; `whole_at` is when it first was a whole right answer of the present attempt.
+
+    `erased`: a deletion of the session was asked for by now, so the stream may end with an error that stands in no document.
+    """
 
     turn: str
     asked: str
+    session: str = ""
+    erased: bool = False
     position: FrameId = BEGINNING
     text: str = ""
     afresh: bool = False
@@ -27,6 +32,8 @@ class View:
         elif frame.event == "queued":
             if self.position != BEGINNING or self.text:
                 yield f"`queued` came after {self.position}"
+        elif frame.event == "error" and frame.id is None and self.erased:
+            self.end = frame
         elif frame.id is None:
             yield from self._read_afresh(frame)
         else:

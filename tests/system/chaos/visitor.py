@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from typing import Any, Final
 import aiohttp
 import orjson
 
-from tests.system.chaos.events import History, Overdue
+from tests.system.chaos.events import Failed, History, Overdue
 
 # A gateway pings at least every 5 s: whoever hears nothing for longer goes elsewhere.
 SILENCE_S: Final = 7.0
@@ -22,6 +23,7 @@ CONNECT_S: Final = 3.0
 # A stream that lives and tells nothing is left and resumed, so that a client's patience can end.
 STREAM_LIMIT_S: Final = 15.0
 GONE: Final = (aiohttp.ClientError, TimeoutError, OSError)
+_ID: Final = re.compile(r"(ses|trn|chatcmpl)[_-][0-9a-z]+|\?.*")
 
 
 class GaveUp(Exception):
@@ -45,6 +47,8 @@ class World:
     requests: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     views: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     sessions: list[str] = field(default_factory=list)
+    # Those of which a deletion was asked for; they may be gone or not until it is acknowledged.
+    deleting: set[str] = field(default_factory=set)
     # How many requests were refused or broken so many times in a row before one was answered.
     streaks: Counter[int] = field(default_factory=Counter)
 
@@ -56,6 +60,9 @@ class Visitor:
         self.world = world
         self.dice = dice
         self._gateway = ""
+        self._asked = ""
+        self._elsewhere = False
+        self._wait_s = 0.0
         self._streak = 0
 
     async def think(self) -> None:
@@ -75,12 +82,25 @@ class Visitor:
             raise GaveUp
 
     async def pause(self) -> None:
-        """Before a repeat."""
-        await asyncio.sleep(self.dice.uniform(0.1, 0.6))
+        """Before a repeat: as long as the refusal said."""
+        wait_s, self._wait_s = self._wait_s, 0.0
+        await asyncio.sleep(max(wait_s, self.dice.uniform(0.1, 0.6)))
 
-    def failed(self) -> None:
-        """A request was refused or broken. The next one goes elsewhere, as behind a load balancer."""
+    def failed(self, failure: aiohttp.ClientResponse | BaseException) -> None:
+        """A request was refused for now, or broke. The next one goes elsewhere, as behind a load balancer."""
         self._streak += 1
+        self.go_elsewhere()
+        if isinstance(failure, aiohttp.ClientResponse):
+            self._wait_s = float(failure.headers.get("Retry-After", 0.0))
+            what = str(failure.status)
+        else:
+            what = type(failure).__name__
+        gateway = f"gateway-{self.world.gateways.index(self._gateway) + 1}"
+        self.world.history.add(Failed(at=self.world.clock(), asked=self._asked, gateway=gateway, what=what, tries=self._streak))
+
+    def go_elsewhere(self) -> None:
+        """A stream of this gateway broke off: whoever stands between would choose another one for the next request."""
+        self._elsewhere = True
 
     def succeeded(self) -> None:
         if self._streak:
@@ -89,7 +109,8 @@ class Visitor:
 
     def _choose_gateway(self) -> str:
         others = [url for url in self.world.gateways if url != self._gateway]
-        self._gateway = self.dice.choice(others if self._streak and others else self.world.gateways)
+        self._gateway = self.dice.choice(others if self._elsewhere and others else self.world.gateways)
+        self._elsewhere = False
         return self._gateway
 
     @asynccontextmanager
@@ -98,6 +119,7 @@ class Visitor:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """At any gateway. Raises GONE's exceptions."""
         url = self._choose_gateway() + path
+        self._asked = f"{method} {_ID.sub('*', path)}"
         all_headers = {"Authorization": f"Bearer {self.world.secret}", "Content-Type": "application/json", **(headers or {})}
         timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_S, sock_read=silence_s)
         data = orjson.dumps(body) if body is not None else None
@@ -111,14 +133,26 @@ class Visitor:
             try:
                 async with self.ask(method, path, body) as response:
                     value = await read_json(response)
-                    if response.status < 300:
+                    if response.status < 300 or response.status in (404, 409):
                         self.succeeded()
-                        return value["data"]
-                    if response.status in (404, 409):
-                        return None
-            except GONE:
-                pass
-            self.failed()
+                        return value["data"] if response.status < 300 else None
+                    self.failed(response)
+            except GONE as error:
+                self.failed(error)
+            await self.pause()
+
+    async def status(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> int:
+        """How one call is answered that may be repeated; it is, while the answer is only about now. The body is not read."""
+        while True:
+            self.check_patience(0)
+            try:
+                async with self.ask(method, path, body, headers) as response:
+                    if response.status not in (429, 500, 502, 503, 504):
+                        self.succeeded()
+                        return response.status
+                    self.failed(response)
+            except GONE as error:
+                self.failed(error)
             await self.pause()
 
     async def page(self, path: str) -> dict[str, Any]:
@@ -131,6 +165,7 @@ class Visitor:
                         return await read_json(response)
             except GONE:
                 pass
+            self.go_elsewhere()
             await self.pause()
 
 

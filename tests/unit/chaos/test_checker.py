@@ -15,13 +15,21 @@ from tests.system.chaos.events import (
     Cancelled,
     Chunked,
     Closed,
+    Deleted,
+    Deleting,
+    Ending,
     Event,
+    Failed,
     Frame,
     History,
     Injected,
+    Looked,
     Opened,
     Overdue,
+    Probed,
+    Recovered,
     Refused,
+    Remains,
     Stored,
     Transcript,
 )
@@ -223,6 +231,99 @@ def test_an_unforeseen_refusal_and_a_turn_without_an_end_are_found() -> None:
     assert "no unforeseen refusal" in rules(replace(refused, status=404, code="turn_not_found"))
     assert "no unforeseen refusal" in rules(replace(refused, status=500, code="internal_error"))
     assert "every turn ends" in rules(Overdue(at=90.0, request=1, turn=TURN, waited_s=60.0))
+
+
+def test_a_link_between_a_worker_and_history_explains_no_restart() -> None:
+    cut = Injected(at=1.0, until=8.0, kind="link black-hole", target="worker-1 to history-2")
+    assert rerun(cut) == {"a finished attempt is not run again"}
+    assert rerun(replace(cut, target="worker-1 to redis")) == set()
+
+
+DELETION: tuple[Event, ...] = (Deleting(at=1.5, session=SESSION), Deleted(at=1.7, session=SESSION))
+
+
+def gone(*told: Event) -> set[str]:
+    """Rules broken where the turn was accepted, and is stored nowhere at the end."""
+    return rules(*told, stored=None, transcript=None)
+
+
+def test_only_the_turns_of_a_deleted_session_may_be_gone() -> None:
+    assert gone(*good_stream(), *DELETION) == set()
+    assert gone(*good_stream(), DELETION[0]) == set()
+    assert "accepted ⊆ stored" in gone(*good_stream())
+    assert "accepted ⊆ stored" in gone(*good_stream(), Deleting(at=1.5, session="ses_2"), Deleted(at=1.7, session="ses_2"))
+
+
+def test_what_clients_saw_of_a_deleted_session_must_have_been_right_all_the_same() -> None:
+    assert "frames" in gone(*swap(4, frame("1-4", "delta", text=PIECES[10]))(good_stream()), *DELETION)
+    assert "frames" in gone(*swap(3, frame("1-2", "delta", text="x"))(good_stream()), *DELETION)
+
+
+def test_a_stream_may_end_with_an_error_of_its_own_only_once_its_session_is_being_deleted() -> None:
+    opened = Opened(at=1.0, view=1, turn=TURN, session=SESSION)
+    cut_short: list[Event] = [opened, *good_stream()[1:4], frame(None, "error", at=1.8, code="turn_not_found")]
+    assert gone(*DELETION, *cut_short) == set()
+    assert "frames" in rules(*cut_short)
+    assert "frames" in gone(*DELETION, *swap(4, frame(None, "error", at=1.2, code="turn_not_found"))(cut_short))
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        Looked(at=2.0, session=SESSION, what="GET /messages", status=200),
+        Looked(at=2.0, session=SESSION, what="DELETE", status=404),
+        Remains(session=SESSION, what="the run log of trn_1"),
+        Closed(at=14.0, view=1, how="cut"),
+    ],
+)
+def test_a_deleted_session_that_is_still_there_is_found(found: Event) -> None:
+    opened = Opened(at=1.0, view=1, turn=TURN, session=SESSION)
+    assert gone(opened, *DELETION, Looked(at=2.0, session=SESSION, what="GET /", status=404), Closed(at=3.0, view=1, how="clean")) == set()
+    assert gone(opened, *DELETION, found) == {"deleted is gone"}
+
+
+def test_a_refusal_may_say_what_the_client_had_wished_for() -> None:
+    refused = Refused(at=2.0, request=1, status=404, code="session_not_found")
+    ended = replace(refused, status=409, code="session_ended")
+    assert gone(*DELETION, refused) == set()
+    assert "no unforeseen refusal" in gone(*DELETION, replace(refused, at=1.0))
+    assert rules(Ending(at=1.0, session=SESSION), ended) == set()
+    assert "no unforeseen refusal" in rules(Ending(at=2.5, session=SESSION), ended)
+
+
+def test_a_turn_whose_session_was_ended_may_be_cancelled() -> None:
+    partial = replace(STORED, status="cancelled", text=PIECES[0], usage={})
+    transcript = replace(TRANSCRIPT, messages=(TRANSCRIPT.messages[0], (TURN, "assistant", "msg_2", PIECES[0])))
+    assert rules(Ending(at=1.0, session=SESSION), stored=partial, transcript=transcript) == set()
+
+
+def test_in_a_rolling_restart_one_retry_is_enough() -> None:
+    roll = Injected(at=1.0, until=60.0, kind="roll services", target="worker, history, gateway")
+    once = Failed(at=2.0, asked="POST /chat/sessions", gateway="gateway-1", what="503", tries=1)
+    assert rules(roll, once) == set()
+    assert rules(roll, replace(once, tries=2)) == {"one retry is enough"}
+    assert rules(roll, replace(roll, kind="kill redis"), replace(once, tries=2)) == set()
+
+
+DOWN = Injected(at=1.0, until=9.0, kind="down redis 5 s", target="redis")
+PROBE = Probed(at=2.0, kind=DOWN.kind, status=503, took_s=0.2, retry_after=True)
+BACK = Recovered(at=9.0, kind=DOWN.kind, after_s=1.0)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        replace(PROBE, took_s=4.0),
+        replace(PROBE, status=500),
+        replace(PROBE, retry_after=False),
+        replace(PROBE, status=0),
+        replace(BACK, after_s=20.0),
+    ],
+)
+def test_an_outage_that_is_not_told_at_once_or_lasts_too_long_is_found(told: Event) -> None:
+    assert rules(DOWN, PROBE, replace(PROBE, status=202, retry_after=False), BACK) == set()
+    assert rules(DOWN, told) == {"outages are told"}
+    assert rules(DOWN, Injected(at=0.5, until=8.5, kind="kill gateway", target="gateway-1"), told) == set()
 
 
 def test_a_cancelled_turn_keeps_a_beginning_of_the_answer() -> None:
