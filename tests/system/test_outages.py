@@ -2,13 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from motor.motor_asyncio import AsyncIOMotorClient
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from deploy.demo.scripted import scripted_answer
 from deploy.stores import Server, start_mongodb, start_redis
@@ -145,19 +148,79 @@ async def test_a_flush_costs_no_accepted_turn(stack: Stack, clients: list[Client
         await assert_told_and_stored(asked, 150)
 
 
-async def test_a_full_redis_makes_turns_wait_and_loses_none(stack: Stack, clients: list[Client], redis: Redis) -> None:
-    session_id = await clients[0].session(await stack.publish(QUICK))
-    path = f"/chat/sessions/{session_id}/messages"
-    await redis.config_set("maxmemory", "1")
+@asynccontextmanager
+async def out_of_memory(stores: Stores) -> AsyncIterator[None]:
+    async with Redis.from_url(stores.redis.url) as redis:
+        await redis.config_set("maxmemory", "1")
+        try:
+            yield
+        finally:
+            await redis.config_set("maxmemory", "0")
+
+
+@asynccontextmanager
+async def out_of_disk(stores: Stores) -> AsyncIterator[None]:
+    """A snapshot that cannot be put in its place makes Redis refuse writes with MISCONF, as a full disk does."""
+    in_the_way = stores.redis.store.data_dir / "dump.rdb"
+    async with Redis.from_url(stores.redis.url) as redis:
+        in_the_way.mkdir()
+        await redis.config_set("save", "3600 1000000")
+        try:
+            await redis.bgsave()
+            await eventually(lambda: _refuses_writes(redis), what="MISCONF")
+            yield
+        finally:
+            in_the_way.rmdir()
+            await redis.config_set("save", "")
+
+
+async def _refuses_writes(redis: Redis) -> bool:
     try:
-        status, accepted = await clients[0].call("POST", path, {"content": "full"}, Prefer="respond-async")
-        assert status in (202, 503), accepted
-    finally:
-        await redis.config_set("maxmemory", "0")
+        await redis.set("probe", 1)
+    except ResponseError as error:
+        return "MISCONF" in str(error)
+    return False
+
+
+@pytest.mark.parametrize("full", [out_of_memory, out_of_disk])
+async def test_a_full_redis_makes_turns_wait_and_loses_none(
+    stack: Stack, stores: Stores, clients: list[Client], full: Callable[[Stores], AbstractAsyncContextManager[None]]
+) -> None:
+    session_id = await clients[0].session(await stack.publish(QUICK))
+    other = await clients[1].session(await stack.publish("scripted/tokens=60,delay=30,text=echo"))
+    path = f"/chat/sessions/{session_id}/messages"
+    async with Asked(clients[1], other, "while it is full") as asked:
+        async with full(stores):
+            began = time.monotonic()
+            status, accepted = await clients[0].call("POST", path, {"content": "full"}, Prefer="respond-async")
+            assert status in (202, 503), accepted
+            assert time.monotonic() - began < 2.5  # The promise is 1 s.
+            await asyncio.sleep(1.0)  # So that the turn that runs meets it many times.
+        await assert_told_and_stored(asked, 60)
     if status == 202:
         turn = f"/chat/sessions/{session_id}/turns/{accepted['data']['turnId']}"
         await eventually(lambda: _is_completed(clients[0], turn), within_s=15)
     await assert_answers_again(clients[0], session_id, within_s=8)
+
+
+async def test_a_full_mongodb_refuses_new_turns_at_once_and_loses_none(stack: Stack, stores: Stores, clients: list[Client]) -> None:
+    session_id, other = [await clients[0].session(await stack.publish(model)) for model in ("scripted/tokens=60,delay=30,text=echo", QUICK)]
+    mongodb: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(stores.mongodb.url)
+    refuse = {"failCommands": ["insert", "update"], "errorCode": 14031}  # OutOfDiskSpace
+    try:
+        async with Asked(clients[0], session_id, "while it is full") as asked:
+            await mongodb.admin.command({"configureFailPoint": "failCommand", "mode": "alwaysOn", "data": refuse})
+            try:
+                await assert_refused_at_once(clients[1], other)
+                await eventually(lambda: asked.told.text == scripted_answer(asked.question, 60), what="the whole text")
+                assert asked.told.end is None, "an end was told that is not stored"
+            finally:
+                await mongodb.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
+            await assert_told_and_stored(asked, 60)
+        await assert_answers_again(clients[1], other, within_s=8)
+        assert len(await clients[1].messages(other)) == 2, "what was refused was not stored"
+    finally:
+        mongodb.close()
 
 
 async def _is_completed(client: Client, turn: str) -> bool:
