@@ -1,5 +1,6 @@
 """The internal API of history, as the gateway and the workers call it. Every call may be repeated: history makes repeats harmless."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -160,8 +161,17 @@ class HistoryClient:
     # --- plumbing
 
     async def ready(self) -> None:
-        """Raises unless a history answers that it is ready."""
-        await self._get("/readyz")
+        """Raises unless a history answers that it is ready.
+
+        Who checks has less patience than a call, and cancels this. Then the next check asks another history: a process that is not ready
+        gets no traffic, so nothing else would lead it away from a silent one.
+        """
+        asked = self._preferred
+        try:
+            await self._get("/readyz")
+        except asyncio.CancelledError:
+            self._leave(asked)
+            raise
 
     async def _get(self, path: str, query: dict[str, str] | None = None) -> Any:
         return await self._call("GET", path, None, query)

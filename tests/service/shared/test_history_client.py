@@ -21,8 +21,11 @@ async def living() -> AsyncIterator[str]:
     async def resolve(_: web.Request) -> web.Response:
         return json_response({"keyId": "key_1", "workspace": "acme", "scopes": []})
 
+    async def ready(_: web.Request) -> web.Response:
+        return json_response({"status": "ok"})
+
     app, port = web.Application(), free_port()
-    app.add_routes([web.post("/keys/resolve", resolve)])
+    app.add_routes([web.post("/keys/resolve", resolve), web.get("/readyz", ready)])
     async with listening(app_runner(app), "127.0.0.1", port):
         yield f"http://127.0.0.1:{port}"
 
@@ -37,6 +40,30 @@ async def test_calls_that_fail_together_all_find_the_living_history(living: str,
         for _ in range(2):
             principals = await asyncio.gather(*(client.resolve_key("digest") for _ in range(count)))
             assert {principal.workspace for principal in principals} == {"acme"}
+
+
+@pytest.fixture
+async def silent() -> AsyncIterator[str]:
+    """A host that takes connections and answers nothing, as behind a broken network."""
+    connections: list[asyncio.StreamWriter] = []
+
+    async def take(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        for writer in connections:
+            writer.close()
+
+
+async def test_a_process_is_ready_when_the_history_that_it_asks_first_is_silent_and_another_is_not(silent: str, living: str) -> None:
+    async with HistoryClient([silent, living], TOKEN) as client:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await client.ready()
+        async with asyncio.timeout(1.0):
+            await client.ready()
 
 
 async def test_no_history_at_all_is_told_as_unavailable() -> None:
