@@ -47,7 +47,7 @@ async def admission(parts: Parts, workspace: str, order: AdmitTurn) -> AsyncIter
     async with AsyncExitStack() as stack:
         queue = asyncio.create_task(_queue_answers(parts))
         try:
-            listener = await stack.enter_async_context(parts.hub.listen(workspace, order.turn_id))
+            listener = await stack.enter_async_context(parts.hub.listen(workspace, order.turn_id, before_its_first_frame=True))
             if not await queue:
                 raise ApiError(Code.DEPENDENCY_UNAVAILABLE, "The queue does not answer.")
         finally:

@@ -128,8 +128,7 @@ async def _tell_again(call: Call, body: ChatCompletion, accepted: Admission, hea
         return json_response(completion_shape(accepted.turn, data), headers=headers)
     chunks = ChunkStream(accepted.turn, include_usage=body.include_usage)
     stream = await EventStream.start(call.request, headers)
-    await stream.send(chunks.role() + chunks.text(answer_text(data["messages"])) + chunks.finish(data, None))
-    await stream.end()
+    await stream.end([chunks.role(), chunks.text(answer_text(data["messages"])), chunks.finish(data, None)])
     return stream.response
 
 
@@ -173,10 +172,7 @@ async def send_chunks(
 
     try:
         await stream.send(chunks.role())
-        end = await _send_all(stream, chunks, frames(forward))
-        if end is End.WHOLE:
-            await stream.end()
-        else:
+        if await _send_all(stream, chunks, frames(forward)) is End.BROKEN:
             break_off(call.request)
     except (ConnectionError, TimeoutError) as error:
         log.debug("caller_gone", error=type(error).__name__)
@@ -190,9 +186,12 @@ async def _send_all(stream: EventStream, chunks: ChunkStream, frames: AsyncItera
     try:
         async for batch in frames:
             rendered = chunks.render(batch) if batch else Rendered(b"")
+            if rendered.end is End.WHOLE:
+                await stream.end([rendered.data])
+                return rendered.end
             # A batch of the agent's own tools renders to nothing: the clients' read timers need a sign of life there too.
             await (stream.send(rendered.data) if rendered.data else stream.ping())
-            if rendered.end is not None:
+            if rendered.end is End.BROKEN:
                 return rendered.end
     except ApiError as error:
         await stream.send(error_chunk(error.problem()))

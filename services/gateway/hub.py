@@ -25,6 +25,9 @@ LISTENER_LIMIT: Final = 16 << 10
 RECONNECT_PAUSE_S: Final = 0.1
 SILENCE_LIMIT_S: Final = 4.0
 SUBSCRIBE_BATCH: Final = 500
+LEAVE_S: Final = 0.25
+# A connection that subscribes to nothing would answer PING in another shape.
+_OWN_NAME: Final = b"parley:hub"
 
 Express = Callable[[bytes], bool]
 
@@ -40,10 +43,10 @@ class Listener:
 
     __slots__ = ("_express", "_wake", "closed", "frames", "gap", "heard_at", "silent", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, *, gap: bool = True) -> None:
         self.frames: list[bytes] = []
         self.size = 0
-        self.gap = True  # Every stream begins with the log.
+        self.gap = gap
         self.silent = False
         self.closed = False
         self.heard_at = time.monotonic()
@@ -106,6 +109,7 @@ class _Channel:
         self._connection: Connection | None = None
         self._confirmations: dict[bytes, list[asyncio.Future[None]]] = {}
         self._under_way: dict[bytes, int] = {}  # SUBSCRIBE commands that are not confirmed yet.
+        self._subscribed: set[bytes] = set()  # What this connection has asked for, confirmed or not.
         self._heard_at = 0.0
 
     async def run(self) -> None:
@@ -121,10 +125,10 @@ class _Channel:
     async def _live(self) -> None:
         self._connection = connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         await connection.connect()
-        watch = asyncio.create_task(self._watch(connection))
+        tasks = [asyncio.create_task(self._watch(connection)), asyncio.create_task(self._leave(connection))]
         try:
-            # A connection that subscribes to nothing would answer PING in another shape.
-            names = [b"parley:hub", *self.listeners]
+            names = [_OWN_NAME, *self.listeners]
+            self._subscribed.update(names)
             for start in range(0, len(names), SUBSCRIBE_BATCH):
                 await connection.send_command("SUBSCRIBE", *names[start : start + SUBSCRIBE_BATCH])
             # Behind the subscriptions: once it is answered they are in force.
@@ -132,7 +136,7 @@ class _Channel:
             while True:
                 self._dispatch(await connection.read_response(disconnect_on_error=False))
         finally:
-            await end_tasks([watch])
+            await end_tasks(tasks)
 
     async def _watch(self, connection: Connection) -> None:
         """A peer that answers nothing is a dead peer."""
@@ -141,6 +145,17 @@ class _Channel:
             await asyncio.sleep(SILENCE_LIMIT_S / 4)
             await connection.send_command("PING", "alive")
         await connection.disconnect(nowait=True)
+
+    async def _leave(self, connection: Connection) -> None:
+        """Unsubscribes from what nobody listens to, many at a time: a command costs the same for one as for a hundred."""
+        while True:
+            await asyncio.sleep(LEAVE_S)
+            await self._unsubscribe(connection)
+
+    async def _unsubscribe(self, connection: Connection) -> None:
+        if left := self._subscribed - self.listeners.keys() - {_OWN_NAME}:
+            self._subscribed -= left
+            await connection.send_command("UNSUBSCRIBE", *left)
 
     def _dispatch(self, message: Any) -> None:
         self._heard_at = time.monotonic()
@@ -175,32 +190,33 @@ class _Channel:
                 waiting.set_exception(ConnectionError("the subscription was not confirmed"))
         self._confirmations.clear()
         self._under_way.clear()
+        self._subscribed.clear()
 
     async def add(self, name: bytes, listener: Listener) -> None:
         """Returns once the subscription is confirmed."""
         await self.connected.wait()
         listeners = self.listeners.setdefault(name, [])
         listeners.append(listener)
-        if len(listeners) > 1 and name not in self._under_way:
+        if name in self._subscribed and name not in self._under_way:
             return
         confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._confirmations.setdefault(name, []).append(confirmed)
-        if len(listeners) == 1:
+        if name not in self._subscribed:
+            self._subscribed.add(name)
             self._under_way[name] = self._under_way.get(name, 0) + 1
-            await self._send("SUBSCRIBE", name)
+            await self._subscribe(name)
         await confirmed
 
-    async def remove(self, name: bytes, listener: Listener) -> None:
+    def remove(self, name: bytes, listener: Listener) -> None:
         listeners = self.listeners.get(name, [])
         if listener in listeners:
             listeners.remove(listener)
             if not listeners:
                 del self.listeners[name]
-                await self._send("UNSUBSCRIBE", name)
 
-    async def _send(self, command: str, name: bytes) -> None:
+    async def _subscribe(self, name: bytes) -> None:
         if self._connection is not None and self.connected.is_set():
-            await self._connection.send_command(command, name)
+            await self._connection.send_command("SUBSCRIBE", name)
 
 
 class Hub:
@@ -242,16 +258,17 @@ class Hub:
             raise ApiError(Code.DEPENDENCY_UNAVAILABLE)
 
     @asynccontextmanager
-    async def listen(self, workspace: str, turn_id: str) -> AsyncIterator[Listener]:
+    async def listen(self, workspace: str, turn_id: str, *, before_its_first_frame: bool = False) -> AsyncIterator[Listener]:
         """A listener whose subscription is confirmed, so that a log read from now on misses nothing.
 
+        It begins with the log, unless the turn does not exist yet: `before_its_first_frame`, so that all of it will be heard.
         Raises `dependency_unavailable` within a second while the Redis is away, and `draining`.
         """
         if self._draining:
             raise ApiError(Code.DRAINING)
         name = log_key(workspace, turn_id).encode()
         channel = self._channels[shard_of(turn_id, len(self._channels))]
-        listener = Listener()
+        listener = Listener(gap=not before_its_first_frame)
         try:
             try:
                 async with asyncio.timeout(SUBSCRIBE_TIMEOUT_S):
@@ -266,12 +283,4 @@ class Hub:
                 self._listeners.discard(listener)
                 LISTENERS.dec()
         finally:
-            await _remove_quietly(channel, name, listener)
-
-
-async def _remove_quietly(channel: _Channel, name: bytes, listener: Listener) -> None:
-    try:
-        await channel.remove(name, listener)
-    except (RedisError, OSError) as error:
-        # The connection is gone, and with it the subscription.
-        log.debug("unsubscribe_failed", error=type(error).__name__)
+            channel.remove(name, listener)

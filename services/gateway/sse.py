@@ -89,10 +89,14 @@ class EventStream:
     async def ping(self) -> None:
         await self.send(PING)
 
-    async def end(self) -> None:
-        """A clean end."""
+    async def end(self, last: Sequence[bytes] = ()) -> None:
+        """A clean end, after the last parts: all in one write, where they are small."""
+        data = b"".join(last)
+        if len(data) > SLICE:
+            await self.send_all(last)
+            data = b""
         async with asyncio.timeout(WRITE_TIMEOUT_S):
-            await self.response.write_eof()
+            await self.response.write_eof(data)
 
     def abort(self) -> None:
         """Breaks the connection, so that no client takes what it has for a whole answer."""

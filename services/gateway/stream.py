@@ -287,6 +287,9 @@ async def send_events(
         )
         try:
             async for batch in frames:
+                if batch and batch[-1].event in TERMINAL_EVENTS:
+                    await stream.end([told.rendered() for told in batch])
+                    return stream.response
                 await (stream.send_all([told.rendered() for told in batch]) if batch else stream.ping())
         except ApiError as error:
             await stream.send(frame_body("error", {"turnId": turn.id, **error.problem(request[REQUEST_ID])}))

@@ -39,7 +39,8 @@ async def test_an_earlier_listeners_late_confirmation_is_not_anothers(channel: _
     await turns_of_the_loop()
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
-    await channel.remove(NAME, gone)
+    channel.remove(NAME, gone)
+    await channel._unsubscribe(cast("Any", channel._connection))
     second = asyncio.create_task(channel.add(NAME, stays))
     await turns_of_the_loop()
     assert [command for command, _ in cast("Any", channel._connection).sent] == ["SUBSCRIBE", "UNSUBSCRIBE", "SUBSCRIBE"]
@@ -49,6 +50,23 @@ async def test_an_earlier_listeners_late_confirmation_is_not_anothers(channel: _
     channel._dispatch([b"unsubscribe", NAME, 0])
     channel._dispatch([b"subscribe", NAME, 1])
     await second
+
+
+async def test_who_comes_before_the_first_one_was_unsubscribed_waits_for_the_same_confirmation(channel: _Channel) -> None:
+    gone = Listener()
+    first = asyncio.create_task(channel.add(NAME, gone))
+    await turns_of_the_loop()
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    channel.remove(NAME, gone)
+    second = asyncio.create_task(channel.add(NAME, Listener()))
+    await turns_of_the_loop()
+    assert len(cast("Any", channel._connection).sent) == 1
+    assert not second.done()
+    channel._dispatch([b"subscribe", NAME, 1])
+    await second
+    await channel._unsubscribe(cast("Any", channel._connection))
+    assert len(cast("Any", channel._connection).sent) == 1
 
 
 async def test_a_second_listener_waits_for_the_subscription_that_is_under_way(channel: _Channel) -> None:
