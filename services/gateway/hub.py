@@ -111,6 +111,7 @@ class _Channel:
         self._under_way: dict[bytes, int] = {}  # SUBSCRIBE commands that are not confirmed yet.
         self._subscribed: set[bytes] = set()  # What this connection has asked for, confirmed or not.
         self._heard_at = 0.0
+        self._lost_at = time.monotonic()  # Of importance only while it is not connected.
 
     async def run(self) -> None:
         while True:
@@ -181,7 +182,9 @@ class _Channel:
                     waiting.set_result(None)
 
     async def _lose_all(self) -> None:
-        self.connected.clear()
+        if self.connected.is_set():
+            self._lost_at = time.monotonic()
+            self.connected.clear()
         if self._connection is not None:
             await self._connection.disconnect(nowait=True)
             self._connection = None
@@ -193,7 +196,9 @@ class _Channel:
         self._subscribed.clear()
 
     async def add(self, name: bytes, listener: Listener) -> None:
-        """Returns once the subscription is confirmed."""
+        """Returns once the subscription is confirmed. Raises ConnectionError at once when it has been lost for longer than one waits."""
+        if not self.connected.is_set() and time.monotonic() - self._lost_at > SUBSCRIBE_TIMEOUT_S:
+            raise ConnectionError("no connection for long")
         await self.connected.wait()
         listeners = self.listeners.setdefault(name, [])
         listeners.append(listener)

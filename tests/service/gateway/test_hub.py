@@ -97,6 +97,16 @@ async def test_a_hub_without_its_redis_refuses_within_a_second() -> None:
         assert asyncio.get_running_loop().time() - started < 2
 
 
+async def test_a_hub_that_has_long_been_without_its_redis_lets_nobody_wait() -> None:
+    """A second for each of the first, nothing for those who come later: else an outage fills the gateway with waiting requests."""
+    async with Hub(["redis://127.0.0.1:1/0"]) as hub:
+        for within_s in (1.5, 0.2, 0.2):
+            with pytest.raises(ApiError) as refusal:
+                async with asyncio.timeout(within_s), hub.listen(WS, new_id("trn")):
+                    pass
+            assert refusal.value.code is Code.DEPENDENCY_UNAVAILABLE
+
+
 async def test_what_is_published_before_a_new_turns_stream_waits_is_heard(hub: Hub, client: Redis) -> None:
     async with hub.listen(WS, turn_id := new_id("trn"), before_its_first_frame=True) as listener:
         await client.publish(log_key(WS, turn_id), b"id: 1-1\nevent: x\n\n")
