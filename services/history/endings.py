@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import Enum, auto
 from typing import Any, Final, Literal
 
 from redis.exceptions import RedisError
@@ -45,12 +44,6 @@ UNSTORABLE = Verdict(status="failed", error=ApiError(Code.TURN_FAILED, "The answ
 _RESULT: Final = ("status", "finish_reason", "usage", "timing", "error")
 
 
-class _Outcome(Enum):
-    STORED = auto()
-    REFUSED = auto()
-    UNSTORABLE = auto()
-
-
 class Endings:
     """Every write names the attempt that it ends; a turn that has ended is never written again."""
 
@@ -70,9 +63,13 @@ class Endings:
         Raises ApiError, RedisError or OSError while a store is away; the caller repeats it.
         """
         workspace, turn_id = finished.workspace, finished.turn_id
-        # The read is for what a result does not carry and never changes; so it need not wait for the write.
-        record, outcome = await asyncio.gather(self._record(workspace, turn_id), self._store_result(finished))
-        if outcome is _Outcome.REFUSED:
+        try:
+            # The read is for what a result does not carry and never changes; so it need not wait for the write.
+            stored, record = await asyncio.gather(self._store_result(finished), self._record(workspace, turn_id))
+        except Unstorable:
+            await self.park(workspace, turn_id, finished.attempt)
+            return
+        if not stored:
             record = await self._record(workspace, turn_id)
             if record is not None and (record.active or record.attempt != finished.attempt):
                 FENCED_WRITES.labels("turn").inc()
@@ -80,11 +77,12 @@ class Endings:
         if record is None:
             # The session was deleted meanwhile; the worker may have written the log anew since.
             await self._logs.erase(workspace, turn_id)
-        elif outcome is not _Outcome.UNSTORABLE:
-            turn = record.turn().model_copy(update={name: getattr(finished, name) for name in _RESULT})
-            await self._tell(workspace, turn, finished.output, FrameId(finished.attempt, finished.last_seq + 1))
+            return
+        turn = record.turn().model_copy(update={name: getattr(finished, name) for name in _RESULT})
+        await self._tell(workspace, turn, finished.output, FrameId(finished.attempt, finished.last_seq + 1))
 
-    async def _store_result(self, finished: FinishedTurn) -> "_Outcome":
+    async def _store_result(self, finished: FinishedTurn) -> bool:
+        """Raises Unstorable."""
         fields = {
             "status": finished.status,
             "finishReason": finished.finish_reason,
@@ -95,12 +93,7 @@ class Endings:
             "lastSeq": finished.last_seq + 1,
             "endedAt": finished.ended_at,
         }
-        try:
-            stored = await self._write_end(finished.workspace, finished.turn_id, finished.attempt, fields)
-        except Unstorable:
-            await self.park(finished.workspace, finished.turn_id, finished.attempt)
-            return _Outcome.UNSTORABLE
-        return _Outcome.STORED if stored else _Outcome.REFUSED
+        return await self._write_end(finished.workspace, finished.turn_id, finished.attempt, fields)
 
     async def park(self, workspace: str, turn_id: str, attempt: int | None = None) -> None:
         """A result that can never be stored, or not even be read: its turn ends as failed, if it is still this attempt's."""
