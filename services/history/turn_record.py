@@ -37,6 +37,9 @@ class TurnRecord(Shape):
     agent_id: str
     agent_version: int
     idempotency_key: str | None = None
+    retry_key: str | None = None
+    orphan: str | None = None
+    replaces: str | None = None
     body_digest: str = ""
     cancel_requested: bool = False
     begun_calls: tuple[str, ...] = ()

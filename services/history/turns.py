@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 import orjson
@@ -12,8 +12,8 @@ from pydantic import BaseModel, Field
 from services.history.agents import Agents
 from services.history.bodies import TURN, WORKSPACE, part, read_shape
 from services.history.endings import Endings
-from services.history.id_pages import id_at
 from services.history.metrics import TURNS_ADMITTED
+from services.history.retry_guard import RetryGuard
 from services.history.store import Document, Duplicate, Store, above, one_of
 from services.history.turn_record import COMPLETIONS, WITHOUT_TEXT, TurnRecord, labels_of, unless_there
 from shared.contracts.errors import ApiError, Code
@@ -24,9 +24,6 @@ from shared.web import json_response
 ADMIT_ROUNDS: Final = 20
 MAX_STATES: Final = 5000
 STATES_PAGE: Final = 500
-# How long after its end a turn is still the answer to a blind repeat, and how old it may be then.
-RETRY_WINDOW: Final = timedelta(seconds=60)
-RETRY_REACH: Final = timedelta(hours=3)
 
 
 class TurnName(BaseModel):
@@ -53,6 +50,7 @@ class Turns:
         self._turns = store.turns
         self._agents = agents
         self._endings = endings
+        self._guard = RetryGuard(store)
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -91,7 +89,9 @@ class Turns:
                 TURNS_ADMITTED.inc()
                 record = TurnRecord.model_validate(document)
             await self._count(record)
-            return _admitted(record, order)
+            stands = await self._guard.standing(record, order)
+            if stands is not None:
+                return _admitted(stands, order)
         raise ApiError(Code.OVERLOADED)
 
     async def _place(self, workspace: str, order: AdmitTurn) -> "_Place | ApiError":
@@ -113,20 +113,7 @@ class Turns:
         return _Place(agent_id, agent.published_version or 0)
 
     async def _earlier(self, workspace: str, order: AdmitTurn) -> TurnRecord | None:
-        return await self._by_key(workspace, order) or await self._retried(workspace, order)
-
-    async def _retried(self, workspace: str, order: AdmitTurn) -> TurnRecord | None:
-        """The newest turn that a client's blind repeat repeats, if it runs or has just ended and still has its text."""
-        if order.retry_key is None or not order.is_retry:
-            return None
-        now = datetime.now(UTC)
-        recent = above(id_at("trn", int((now - RETRY_REACH).timestamp() * 1000)))
-        where = {"workspace": workspace, "retryKey": order.retry_key, "_id": recent}
-        rows = await self._turns.many(where, order=[("_id", -1)], limit=1)
-        record = _record(rows[0] if rows else None)
-        if record is None or record.erased or (record.ended_at is not None and now - record.ended_at > RETRY_WINDOW):
-            return None
-        return record
+        return await self._by_key(workspace, order) or await self._guard.repeated(workspace, order)
 
     async def _by_key(self, workspace: str, order: AdmitTurn) -> TurnRecord | None:
         if order.idempotency_key is None:
@@ -135,8 +122,9 @@ class Turns:
         return _record(await self._turns.one(where))
 
     async def _standing(self, workspace: str, order: AdmitTurn) -> TurnRecord | None:
-        """The turn that an insert met: itself, or the one of its key. Raises `turn_in_progress`; None: only the number was taken."""
+        """The turn that an insert met: itself, or the one of its key. Raises `turn_in_progress`; None: the next try may succeed."""
         record = _record(await self._turns.one({"_id": order.turn_id, "workspace": workspace})) or await self._by_key(workspace, order)
+        record = record or await self._guard.in_the_way(workspace, order)
         if record is not None:
             return record
         active = {"workspace": workspace, "sessionId": order.session_id, "active": True}
@@ -253,8 +241,7 @@ def _document(workspace: str, order: AdmitTurn, place: _Place, n: int) -> Docume
         document["metadata"] = orjson.dumps(order.metadata).decode()
     if order.completion is not None:
         document["completion"] = orjson.dumps(order.completion.wire()).decode()
-    if order.retry_key is not None:
-        document["retryKey"] = order.retry_key
+    document |= RetryGuard.marks(order)
     if order.session_id is None:
         document |= _keeping(order)
     return document

@@ -67,7 +67,7 @@ class AdmitTurn(Shape):
 
     `body_digest` tells whether a repeated `idempotency_key` repeats the same request. `messages` are the caller's, in order.
     `retry_key` is the same for equal completions of one key; `is_retry`: the client says that it repeats a request, so the
-    turn of that retry key that runs, or has just ended, is the answer.
+    turn of that retry key that runs, or has just ended, is the answer. If the retry arrives first, its original gets its turn.
     """
 
     turn_id: str

@@ -1,4 +1,4 @@
-"""Completions that are kept, and the guard against a client's blind repeats."""
+"""Completions that are kept."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -125,37 +125,3 @@ async def test_only_what_was_stored_and_has_ended_in_this_workspace_can_be_chang
     assert await refused(history.client.update_completion(WORKSPACE, failed, {})) is Code.TURN_NOT_FOUND
     await history.client.delete_completion(WORKSPACE, failed)
     assert await listed(history) == ([mine], None)
-
-
-# --- blind repeats
-
-
-async def test_a_retry_gets_the_turn_that_runs_and_an_equal_request_its_own(history: History) -> None:
-    await history.publish()
-    first = (await history.client.admit(WORKSPACE, completion(retry_key="r"))).turn
-    again = await history.client.admit(WORKSPACE, completion(retry_key="r", is_retry=True))
-    assert (again.created, again.turn.id) == (False, first.id)
-    meant = await history.client.admit(WORKSPACE, completion(retry_key="r"))
-    assert meant.created
-    assert (await history.client.admit(WORKSPACE, completion(retry_key="r", is_retry=True))).turn.id == meant.turn.id
-    assert (await history.client.admit(WORKSPACE, completion(retry_key="other", is_retry=True))).created
-    assert (await history.client.admit(WORKSPACE, completion(is_retry=True))).created
-
-
-async def test_a_retry_gets_the_answer_of_a_turn_that_has_just_ended_but_not_of_an_old_one(history: History) -> None:
-    await history.publish()
-    turn_id = await ended(history, (await history.client.admit(WORKSPACE, completion(retry_key="r"))).turn.id, reply="Once.")
-    again = await history.client.admit(WORKSPACE, completion(retry_key="r", is_retry=True))
-    assert (again.turn.id, [message.content for message in again.output]) == (turn_id, ["Once."])
-    at = (await history.document(turn_id))["endedAt"]
-    await history.documents.turns.update_one({"_id": turn_id}, {"$set": {"endedAt": at.replace(year=at.year - 1)}})
-    assert (await history.client.admit(WORKSPACE, completion(retry_key="r", is_retry=True))).created
-
-
-@pytest.mark.parametrize(("retryable", "created"), [(True, True), (False, False)])
-async def test_a_retry_after_a_passing_failure_is_a_new_turn(history: History, retryable: bool, created: bool) -> None:
-    await history.publish()
-    turn_id = (await history.client.admit(WORKSPACE, completion(retry_key="r"))).turn.id
-    problem = ApiError(Code.UPSTREAM_ERROR, retryable=retryable).problem()
-    await ended(history, turn_id, status="failed", error=problem, finish_reason=None, output=())
-    assert (await history.client.admit(WORKSPACE, completion(retry_key="r", is_retry=True))).created is created
