@@ -240,13 +240,15 @@ class Store:
         The driver's threads are few, and each of them may wait for a lost server: so the caller waits for its operation or
         for the word that the server is lost, whichever comes first. The outcome of a write is then unknown.
         """
-        if not self._prepared:
+        if not self._prepared or self._reach.lost.done():
+            # Not even begun: the driver would do it after the outage, before whatever comes then and long after its caller was refused.
             raise _unavailable()
         task = asyncio.ensure_future(operation())
         task.add_done_callback(_look_away)
         either: set[asyncio.Future[Any]] = {task, self._reach.lost}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
+            task.cancel()  # What still waits for a thread is never done.
             raise _unavailable()
         try:
             return task.result()

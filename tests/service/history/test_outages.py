@@ -99,6 +99,24 @@ async def test_a_request_that_waits_for_a_lost_mongodb_is_let_go(own_mongodb: Se
         assert time.monotonic() - started < 3.0
 
 
+async def test_what_is_refused_during_an_outage_is_not_done_after_it(own_mongodb: Server, redis_url: str) -> None:
+    """A minute's refused operations would be done first when MongoDB is back, and nobody is served until then: for seven seconds, once."""
+    begun: list[int] = []
+
+    async def operation() -> None:
+        begun.append(1)
+        await asyncio.sleep(30.0)
+
+    async with running(settings_for(own_mongodb.url, redis_url)) as history:
+        await eventually(lambda: is_ready(history), what="a ready history")
+        own_mongodb.kill()
+        calls = [asyncio.create_task(history.parts.store.call(operation)) for _ in range(3)]
+        assert {type(outcome) for outcome in await asyncio.gather(*calls, return_exceptions=True)} == {ApiError}
+        begun.clear()
+        assert await refused(history.parts.store.call(operation), within_s=0.5) is Code.DEPENDENCY_UNAVAILABLE
+        assert not begun
+
+
 async def _outcome(history: History, session_id: str) -> Code | None:
     try:
         await history.client.admit(WORKSPACE, order(session_id))
