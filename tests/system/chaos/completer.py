@@ -112,12 +112,14 @@ class Completer(Visitor):
         return stream.ended
 
     async def _refused(self, order: Order, response: aiohttp.ClientResponse) -> bool:
-        if response.status in (429, 503):
+        problem = await read_json(response)
+        code, turn = str(problem.get("code")), str(problem.get("turnId") or "")
+        if response.status == 503 and turn:
+            self.sent_on(response)
+        elif response.status in (429, 503):
             self.failed(response)
         else:
             self.succeeded()
-        problem = await read_json(response)
-        code, turn = str(problem.get("code")), str(problem.get("turnId") or "")
         self.world.history.add(Refused(at=self.world.clock(), request=order.request, status=response.status, code=code, turn=turn))
         return not problem.get("retryable")
 

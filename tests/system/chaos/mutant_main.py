@@ -93,12 +93,22 @@ def clean_end() -> None:
     openai_shapes.ChunkStream.render = ending  # type: ignore[method-assign]
 
 
+def early_deletion() -> None:
+    """A deletion is acknowledged with its tombstone; the turns are left to a sweep that never comes."""
+
+    async def later(self: Endings, workspace: str, session_id: str) -> None:
+        return None
+
+    Endings.erase_session = later  # type: ignore[method-assign]
+
+
 MUTANTS: Final[dict[str, Callable[[], None]]] = {
     "no fence": no_fence,
     "no log read after subscribe": no_log_read,
     "ack before the Mongo write": early_ack,
     "server-made ids": server_ids,
     "clean end on worker loss": clean_end,
+    "deletion acknowledged before it is done": early_deletion,
 }
 
 

@@ -22,6 +22,7 @@ FAULTS: Final[Mapping[str, Mapping[str, int]]] = {
     "ack before the Mongo write": {"kill history": 8, "stop mongodb": 8},
     "server-made ids": {"cut normal": 6, "link mute": 10},
     "clean end on worker loss": {"kill worker": 4},
+    "deletion acknowledged before it is done": {"kill history": 1},
 }
 
 

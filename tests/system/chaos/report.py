@@ -69,6 +69,7 @@ def facts(result: Result) -> list[tuple[str, str]]:
         ("sessions deleted / ended; looks at deleted ones", _endings(events)),
         ("refusals", _counts(refused)),
         ("requests answered only at the 2nd try / later", f"{result.streaks[1]} / {result.streaks.total() - result.streaks[1]}"),
+        ("waiting callers sent on by a gateway that drained", str(result.sent_on)),
         ("all processes ready after the last fault", f"{result.recovery_s:.1f} s"),
         *_links(events),
         *_outages(events),

@@ -49,6 +49,7 @@ class Result:
     crashes: list[str]
     violations: list[Violation] = field(default_factory=list)
     streaks: Counter[int] = field(default_factory=Counter)
+    sent_on: int = 0
     recovery_s: float = 0.0
     wall_s: float = 0.0
 
@@ -100,6 +101,7 @@ async def run(plan: Plan, directory: Path) -> Result:
         missed=injector.missed,
         crashes=crashes,
         streaks=world.streaks,
+        sent_on=world.sent_on,
         recovery_s=recovery_s,
     )
     result.violations = check(history)

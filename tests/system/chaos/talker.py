@@ -215,7 +215,9 @@ class Talker(Visitor):
         problem = await read_json(response)
         code, turn = str(problem.get("code")), str(problem.get("turnId") or "")
         self.world.history.add(Refused(at=self.world.clock(), request=wish.request, status=response.status, code=code, turn=turn))
-        if response.status in (429, 503):
+        if response.status == 503 and turn:
+            self.sent_on(response)
+        elif response.status in (429, 503):
             self.failed(response)
         else:
             self.succeeded()

@@ -51,6 +51,7 @@ class World:
     deleting: set[str] = field(default_factory=set)
     # How many requests were refused or broken so many times in a row before one was answered.
     streaks: Counter[int] = field(default_factory=Counter)
+    sent_on: int = 0
 
 
 class Visitor:
@@ -97,6 +98,13 @@ class Visitor:
             what = type(failure).__name__
         gateway = f"gateway-{self.world.gateways.index(self._gateway) + 1}"
         self.world.history.add(Failed(at=self.world.clock(), asked=self._asked, gateway=gateway, what=what, tries=self._streak))
+
+    def sent_on(self, response: aiohttp.ClientResponse) -> None:
+        """A draining gateway lets a waiting caller go and names the turn, which goes on: as with a stream that was cut, it was accepted."""
+        self.succeeded()
+        self.go_elsewhere()
+        self._wait_s = float(response.headers.get("Retry-After", 0.0))
+        self.world.sent_on += 1
 
     def go_elsewhere(self) -> None:
         """A stream of this gateway broke off: whoever stands between would choose another one for the next request."""
