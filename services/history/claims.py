@@ -14,7 +14,6 @@ from services.history.settings import HistorySettings
 from services.history.store import Document, Store
 from services.history.transcript import Transcript
 from services.history.turn_record import TurnRecord
-from services.history.turns import count_of
 from shared.contracts.agents import AgentVersion
 from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import ClaimedTurn, ClaimTurn
@@ -132,9 +131,6 @@ class Claims:
         if session["status"] != "active":
             await self._turn_away(record, session)
             return False
-        if session["turnCount"] < record.n:
-            # Whoever admitted the turn died before counting it.
-            await self._sessions.update({"_id": record.session_id}, count_of(record))
         return True
 
     async def _material(self, record: TurnRecord) -> tuple[AgentVersion, tuple[TurnMessage, ...]]:
@@ -148,8 +144,7 @@ class Claims:
         """None for a completion."""
         if session_id is None:
             return None
-        row = await self._sessions.one({"_id": session_id, "workspace": workspace}, {"status": 1, "turnCount": 1})
-        return row or {"status": "deleted", "turnCount": 0}
+        return await self._sessions.one({"_id": session_id, "workspace": workspace}, {"status": 1}) or {"status": "deleted"}
 
     async def _turn_away(self, record: TurnRecord, session: Document) -> None:
         """The session ended between the turn's admission and now."""

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from services.history.metrics import TURNS_FINISHED
 from services.history.settings import HistorySettings
-from services.history.store import Document, Store, Unstorable
+from services.history.store import Document, Store, Unstorable, one_of
 from services.history.turn_record import WITHOUT_TEXT, TurnRecord, releases_key
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import BEGINNING, FrameId, frame_body
@@ -63,9 +63,9 @@ class Endings:
         Raises ApiError, RedisError or OSError while a store is away; the caller repeats it.
         """
         workspace, turn_id = finished.workspace, finished.turn_id
+        record = await self._record(workspace, turn_id)
         try:
-            # The read is for what a result does not carry and never changes; so it need not wait for the write.
-            stored, record = await asyncio.gather(self._store_result(finished), self._record(workspace, turn_id))
+            stored, _ = await asyncio.gather(self._store_result(finished), self._count(record))
         except Unstorable:
             await self.park(workspace, turn_id, finished.attempt)
             return
@@ -124,6 +124,7 @@ class Endings:
             "lastSeq": 1,
             "endedAt": now,
         }
+        await self._count(record)  # First: nobody repeats what this leaves undone once the turn has ended.
         if not await self._write_end(record.workspace, record.id, record.attempt, fields):
             return False
         log.info("turn_ended_by_history", turn_id=record.id, status=verdict.status, code=str(verdict.error.code) if verdict.error else None)
@@ -189,6 +190,15 @@ class Endings:
     async def _record(self, workspace: str, turn_id: str) -> TurnRecord | None:
         row = await self._turns.one({"_id": turn_id, "workspace": workspace}, WITHOUT_TEXT)
         return TurnRecord.model_validate(row) if row is not None else None
+
+    async def _count(self, record: TurnRecord | None) -> None:
+        """Counts the turn in its session, before its end is told. Until then whoever reads the session looks for its active turn.
+
+        So a turn's admission, for which a user waits, needs no second write. A repeat changes nothing.
+        """
+        if record is not None and record.session_id is not None:
+            where = {"_id": record.session_id, "workspace": record.workspace, "status": one_of(("active", "ended"))}
+            await self._sessions.update(where, {"$max": {"turnCount": record.n, "lastMessageAt": record.created_at}})
 
     async def _write_end(self, workspace: str, turn_id: str, attempt: int, fields: dict[str, Any]) -> bool:
         change: Document = {"$set": {**fields, "active": False}}

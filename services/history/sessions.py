@@ -1,5 +1,6 @@
 """Sessions: one conversation each, from its creation to its end or its erasure."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Final
 
@@ -34,6 +35,7 @@ class Ending(BaseModel):
 class Sessions:
     def __init__(self, store: Store, agents: Agents, endings: Endings) -> None:
         self._sessions = store.sessions
+        self._turns = store.turns
         self._agents = agents
         self._endings = endings
 
@@ -73,16 +75,25 @@ class Sessions:
 
     async def read(self, workspace: str, session_id: str) -> Session:
         """Raises `session_not_found`."""
-        row = await self._sessions.one({"_id": session_id, "workspace": workspace})
+        row, active = await asyncio.gather(
+            self._sessions.one({"_id": session_id, "workspace": workspace}), self._active_turns(workspace, session_id)
+        )
         if row is None or row["status"] == "deleted":
             raise ApiError(Code.SESSION_NOT_FOUND)
-        return _session(row)
+        return _session(row, active.get(session_id))
+
+    async def _active_turns(self, workspace: str, *session_ids: str) -> dict[str, Document]:
+        """By session: number and time of the turn that runs, which its session counts only when it ends."""
+        where = {"workspace": workspace, "sessionId": one_of(session_ids), "active": True}
+        rows = await self._turns.many(where, fields={"sessionId": 1, "n": 1, "createdAt": 1})
+        return {row["sessionId"]: row for row in rows}
 
     async def page(self, workspace: str, filters: dict[str, str], before: str | None, limit: int) -> tuple[list[Session], str | None]:
         """The newest sessions with an id below `before`, and the id to go on from."""
         where = {"workspace": workspace, "status": one_of(VISIBLE), **filters}
         rows, after = await page_by_id(self._sessions, where, "id", "ses", "desc", before, limit)
-        return [_session(row) for row in rows], after
+        active = await self._active_turns(workspace, *(row["_id"] for row in rows if row["status"] == "active"))
+        return [_session(row, active.get(row["_id"])) for row in rows], after
 
     async def end(self, workspace: str, session_id: str, reason: EndedReason) -> Session:
         """Idempotent. The end is written first, so that no turn can be admitted after its active one was stopped."""
@@ -131,6 +142,7 @@ class Sessions:
         return web.Response(status=204)
 
 
-def _session(row: Document) -> Session:
+def _session(row: Document, active: Document | None = None) -> Session:
     metadata = orjson.loads(row["metadata"]) if "metadata" in row else {}
-    return Session.model_validate({**row, "id": row["_id"], "metadata": metadata})
+    running = {"turnCount": active["n"], "lastMessageAt": active["createdAt"]} if active is not None else {}
+    return Session.model_validate({**row, **running, "id": row["_id"], "metadata": metadata})

@@ -88,7 +88,7 @@ class Turns:
             else:
                 TURNS_ADMITTED.inc()
                 record = TurnRecord.model_validate(document)
-            await self._count(record)
+            await self._withdraw_from_ended(record)
             stands = await self._guard.standing(record, order)
             if stands is not None:
                 return _admitted(stands, order)
@@ -136,15 +136,13 @@ class Turns:
         later = await self._turns.many({"workspace": workspace, "sessionId": session_id, "n": above(n)}, fields={"n": 1})
         return max((row["n"] for row in later), default=n) + 1
 
-    async def _count(self, record: TurnRecord) -> None:
-        """Counts the turn in its session, which also shows whether the session has ended meanwhile: then the turn is withdrawn."""
+    async def _withdraw_from_ended(self, record: TurnRecord) -> None:
+        """A session that has ended while the turn was inserted keeps none: it may have looked for its active turn before that."""
         if record.session_id is None:
             return
         where = {"_id": record.session_id, "workspace": record.workspace}
-        if await self._sessions.update({**where, "status": "active"}, count_of(record)):
-            return
-        await self._turns.delete({"_id": record.id, "workspace": record.workspace, "active": True, "attempt": 0})
         if (refusal := _refusal(await self._sessions.one(where, {"status": 1}))) is not None:
+            await self._turns.delete({"_id": record.id, "workspace": record.workspace, "active": True, "attempt": 0})
             raise refusal
 
     # --- reading and cancelling
@@ -190,11 +188,6 @@ class Turns:
     async def _post_states(self, request: web.Request) -> web.Response:
         states = await self.states((await read_shape(request, TurnNames)).turns)
         return json_response([state.wire() if state is not None else None for state in states])
-
-
-def count_of(record: TurnRecord) -> Document:
-    """How a turn counts in its session. A repeat changes nothing."""
-    return {"$max": {"turnCount": record.n, "lastMessageAt": record.created_at}}
 
 
 def _record(row: Document | None) -> TurnRecord | None:

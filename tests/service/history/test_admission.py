@@ -94,20 +94,31 @@ async def test_a_number_that_is_taken_is_computed_anew(history: History) -> None
     session_id = await history.session()
     for _ in range(2):
         await history.answer(session_id)
-    # As if the process had died between storing the turn and counting it.
+    # As if the process had died between storing the turns' ends and counting them.
     await history.documents.sessions.update_one({"_id": session_id}, {"$set": {"turnCount": 0}})
     turn = (await history.admit(session_id)).turn
     assert (await history.document(turn.id))["n"] == 3
     assert (await history.client.session(WORKSPACE, session_id)).turn_count == 3
 
 
-async def test_a_turn_that_was_never_counted_is_counted_by_its_claim(history: History) -> None:
+async def test_a_turn_counts_from_its_admission_on(history: History) -> None:
+    await history.publish()
+    session_id = await history.session()
+    await history.answer(session_id)
+    turn = (await history.admit(session_id)).turn
+    assert (await history.documents.sessions.find_one({"_id": session_id}))["turnCount"] == 1
+    session = await history.client.session(WORKSPACE, session_id)
+    assert (session.turn_count, session.last_message_at) == (2, turn.created_at)
+    assert (await history.client.sessions(WORKSPACE, {}))["items"] == [session.wire()]
+    assert [item["turnId"] for item in (await history.client.messages(WORKSPACE, session_id, {}))["items"]][-1] == turn.id
+
+
+async def test_a_turn_that_history_ends_is_counted(history: History) -> None:
     await history.publish()
     session_id = await history.session()
     turn = (await history.admit(session_id)).turn
-    await history.documents.sessions.update_one({"_id": session_id}, {"$set": {"turnCount": 0}})
-    await history.claim(turn.id)
-    assert (await history.client.session(WORKSPACE, session_id)).turn_count == 1
+    assert (await history.client.cancel(WORKSPACE, turn.id)).status == "cancelled"
+    assert (await history.documents.sessions.find_one({"_id": session_id}))["turnCount"] == 1
 
 
 async def test_a_foreign_or_unknown_session_takes_no_turn(history: History) -> None:
