@@ -145,6 +145,14 @@ def write_report(path: Path, title: str, result: Result) -> None:
     put_section(path, title, section)
 
 
+def drop_runs_but(path: Path, titles: Sequence[str]) -> None:
+    """Removes the sections of other runs, from a list that was another one."""
+    if path.exists():
+        _, *sections = re.split(r"(?m)^(?=## )", path.read_text("utf-8"))
+        kept = [each for each in sections if "| seed |" not in each or each.startswith(tuple(f"## {title}\n" for title in titles))]
+        path.write_text("".join([HEAD, "\n", *kept]), "utf-8")
+
+
 def put_section(path: Path, title: str, section: str) -> None:
     """Replaces the section of the same title or adds one, and sums the runs up anew."""
     text = path.read_text("utf-8") if path.exists() else HEAD

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.system.chaos.__main__ import main as run_one
+from tests.system.chaos.report import drop_runs_but
 
 REPORT: Final = Path(__file__).with_name("REPORT.md")
 
@@ -90,6 +91,8 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     directory = options.keep or Path(tempfile.mkdtemp(prefix="parley-chaos-report-"))
     chosen = [run for run in RUNS if not options.titles or run.title.startswith(tuple(options.titles))]
+    if not options.titles:
+        drop_runs_but(options.report, [run.title for run in RUNS])
     failed = 0
     for run in chosen:
         print(f"## {run.title}", flush=True)

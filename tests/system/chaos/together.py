@@ -55,7 +55,7 @@ def together(sections: Sequence[str]) -> str:
         for kind, count in _FAULT.findall(section):
             faults[kind] += int(count)
     lines = [f"{len(passed)} of {len(runs)} runs passed: 0 turns lost, doubled or told wrong in these." if passed else "No run passed."]
-    lines += ["", "| shown | wanted | |", "| --- | --- | --- |", *_rows(passed, faults)]
+    lines += ["", "| shown | wanted | |", "| --- | --- | --- |", *_rows(passed, faults), *_bugs(sections)]
     known = {kind for target in TARGETS for kind in target.kinds}
     if others := [f"{count} × {kind}" for kind, count in faults.most_common() if kind not in known]:
         lines += ["", f"Beside these: {', '.join(others)}."]
@@ -69,6 +69,11 @@ def _rows(passed: Sequence[str], faults: Counter[str]) -> list[str]:
         count = sum(faults[kind] for kind in target.kinds)
         rows.append(_row(target.name, count, f"≥ {target.least}", count >= target.least))
     return rows + _times(passed)
+
+
+def _bugs(sections: Sequence[str]) -> list[str]:
+    caught, missed = (sum(len(re.findall(word, section)) for section in sections) for word in (r"\| caught \|", r"\| \*\*NOT CAUGHT"))
+    return [_row("planted bugs caught", caught, f"{caught + missed}", not missed)] if caught + missed else []
 
 
 def _times(passed: Sequence[str]) -> list[str]:
