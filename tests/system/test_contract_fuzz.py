@@ -13,6 +13,8 @@ from tests.system.stack import ROOT, Client, Stack
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance"
 CASES = 1000
+# For each operation, beyond what its schema alone yields; more of them for a longer search.
+EXAMPLES = os.environ.get("PARLEY_TEST_EXAMPLES", "40")
 CONFIG = """
 [parameters]
 sessionId = "{session}"
@@ -62,7 +64,7 @@ async def test_a_thousand_generated_requests_meet_no_answer_that_the_document_do
     config.write_text(CONFIG.format(**ids))
     program = Path(sys.executable).with_name("st")
     command = [str(program), "--config-file", str(config), "run", client.base_url + "/api/v1/openapi.json", "--url", client.base_url]
-    command += ["--checks", CHECKS, "--phases", "coverage,fuzzing", "-n", "10", "--max-time", "65"]
+    command += ["--checks", CHECKS, "--phases", "coverage,fuzzing", "-n", EXAMPLES]
     command += ["--request-timeout", "20", "--suppress-health-check", "all", "--no-color", "--warnings", "off"]
     command += ["-H", f"Authorization: {client.headers['Authorization']}"]
     hooks = {"SCHEMATHESIS_HOOKS": "tests.system.fuzz_hooks", "PYTHONPATH": str(ROOT), "PARLEY_TEST_AGENT_ID": ids["agent"]}
@@ -82,4 +84,5 @@ async def test_a_thousand_generated_requests_meet_no_answer_that_the_document_do
     reached = await _model_requests(stack, client) - before
     print(f"{generated[0]}, {reached} answered by the model")
     assert int(generated[1].replace(",", "")) >= CASES, output[-2000:]
-    assert reached >= 50
+    # Most cases are wrong on purpose; some must get all the way.
+    assert reached >= 25
