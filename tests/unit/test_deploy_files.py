@@ -1,5 +1,6 @@
 """The files of a deployment agree with the code: every variable is documented, the images and locks are what they claim."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any, Final
@@ -114,6 +115,15 @@ def test_locks_hold_hashes_and_no_addresses(lock: Path) -> None:
     pins = re.findall(r"^[A-Za-z0-9_.\-]+==[^\s]+ \\\n    --hash=sha256:[0-9a-f]{64}", text, re.MULTILINE)
     assert len(pins) == len(re.findall(r"^[A-Za-z0-9]", text, re.MULTILINE)) > 5
     assert not re.search(r"https?://|file:/|--(extra-)?index-url|--find-links", text)
+
+
+def test_the_node_clients_are_locked_by_hash_without_an_address() -> None:
+    directory = ROOT / "tests/system/openai/node"
+    packages = json.loads((directory / "package-lock.json").read_text())["packages"]
+    pinned = json.loads((directory / "package.json").read_text())["dependencies"]
+    assert {name: packages[f"node_modules/{name}"]["version"] for name in pinned} == pinned
+    assert all(package["integrity"].startswith("sha512-") and "resolved" not in package for name, package in packages.items() if name)
+    assert "registry=" not in (directory / ".npmrc").read_text()
 
 
 def test_litellm_is_locked_for_its_test_alone_and_at_no_release_that_was_taken_over() -> None:

@@ -58,6 +58,7 @@ async def test_usage_is_one_chunk_after_the_end_and_only_when_asked_for(gateway:
     chunks = [chunk_of(block) for block in told[:-1] if not block.startswith(":")]
     assert [chunk["usage"] is not None for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
     assert chunks[-1]["choices"] == []
+    assert len({(chunk["id"], chunk["object"], chunk["created"], chunk["model"]) for chunk in chunks}) == 1
     assert chunks[-1]["usage"] == {
         "prompt_tokens": 7,
         "completion_tokens": 3,
@@ -211,6 +212,16 @@ async def test_a_caller_that_can_come_back_cancels_nothing(gateway: Stage, more:
     assert gateway.history.cancelled == []
 
 
+async def test_operators_may_let_turns_outlive_their_callers(redis_url: str) -> None:
+    async with stage(redis_url, cancel_on_disconnect=False) as gateway:
+        post = asyncio.create_task(_post(gateway, {"model": gateway.agent_id, "messages": HELLO, "stream": True}))
+        turn_id = await gateway.admitted()
+        post.cancel()
+        await gateway.answer(turn_id, "There.")
+        await eventually(lambda: gateway.parts.limits.held == 0)
+        assert gateway.history.cancelled == []
+
+
 async def test_a_repeated_key_gets_the_ended_completion_again(gateway: Stage) -> None:
     headers = {"Idempotency-Key": "k"}
     body = {"model": gateway.agent_id, "messages": HELLO}
@@ -347,7 +358,8 @@ async def test_stock_openai_client_streams_and_waits_and_lists_models(gateway: S
     async with openai.AsyncOpenAI(api_key=gateway.key, base_url=gateway.url(""), max_retries=0) as client:
         models = [model.id async for model in client.models.list()]
         assert models == [gateway.agent_id]
-        assert (await client.models.retrieve(gateway.agent_id)).owned_by == "parley"
+        model = await client.models.retrieve(gateway.agent_id)
+        assert (model.object, model.owned_by, type(model.created)) == ("model", "parley", int)
         stream = await client.chat.completions.create(model=gateway.agent_id, messages=[{"role": "user", "content": "hi"}], stream=True)
         answer = asyncio.create_task(gateway.answer(await gateway.admitted(), "On ", "its way."))
         text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
@@ -389,6 +401,9 @@ async def test_rate_limit_headers_are_on_every_answer_and_say_when_to_come_back(
             async with gateway.client.get(gateway.url("/models")) as response:
                 assert response.status == 200
                 assert response.headers["RateLimit-Remaining"] == remaining == response.headers["x-ratelimit-remaining-requests"]
+                assert response.headers["RateLimit-Limit"] == "2" == response.headers["x-ratelimit-limit-requests"]
+                seconds = response.headers["RateLimit-Reset"]
+                assert response.headers["x-ratelimit-reset-requests"] == ("1m0s" if seconds == "60" else f"{seconds}s")
         async with gateway.client.get(gateway.url("/models")) as response:
             assert response.status == 429
             assert 1 <= int(response.headers["Retry-After"]) <= 31

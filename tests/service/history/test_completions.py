@@ -8,7 +8,7 @@ import pytest
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.turns import CompletionRequest
 from shared.ids import new_id
-from tests.service.history.running import WORKSPACE, History, completion, finished
+from tests.service.history.running import WORKSPACE, History, completion, config, finished
 
 
 async def refused(call: Any) -> Code:
@@ -125,3 +125,8 @@ async def test_only_what_was_stored_and_has_ended_in_this_workspace_can_be_chang
     assert await refused(history.client.update_completion(WORKSPACE, failed, {})) is Code.TURN_NOT_FOUND
     await history.client.delete_completion(WORKSPACE, failed)
     assert await listed(history) == ([mine], None)
+
+
+async def test_an_agent_that_was_never_published_is_no_model(history: History) -> None:
+    await history.client.put_agent(WORKSPACE, "agt_demo", config())
+    assert await refused(history.client.admit(WORKSPACE, completion())) is Code.MODEL_NOT_FOUND

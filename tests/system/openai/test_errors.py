@@ -102,6 +102,10 @@ async def test_both_sdks_show_each_refusal_and_repeat_only_what_can_succeed(
             assert (type(error).__name__, error.status_code) == (case.python, case.status)
             assert case.says in error.message, case.name
             assert (error.request_id or "").startswith("req_")
+            assert set(error.response.json()["error"]) == {"message", "type", "param", "code"}
+            if case.status in (429, 503):
+                # Beyond 120 s openai-python does not come back, beyond 60 s the Vercel AI SDK makes up a time of its own.
+                assert 0 < int(error.response.headers["Retry-After"]) < 60
             assert relay.of(case.name) == [case.status] * case.requests, case.name
         relay.seen.clear()
         found = await node.run("errors.mjs", baseURL=relay.base, cases=[case.sent() for case in cases])
