@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.openai_shapes import DONE, ChunkStream, End, Frame, completion_id, turn_id_of, usage_shape
+from services.gateway.openai_shapes import DONE, ChunkStream, End, Frame, completion_id, completion_shape, turn_id_of, usage_shape
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import FrameId, frame_body
 from shared.contracts.turns import Turn
@@ -39,6 +39,29 @@ def test_text_passes_unchanged_and_on_one_line(text: str) -> None:
 def test_frames_of_the_agents_own_tools_render_to_nothing() -> None:
     frames = [(FrameId(1, n), frame_body(event, {})) for n, event in enumerate(("started", "kb_retrieval", "tool_call", "tool_result"), 1)]
     assert stream().render(frames) == (b"", None)
+
+
+def test_a_turn_that_was_stopped_in_its_own_tools_shows_none_of_them() -> None:
+    message = {"role": "assistant", "content": "Let me see.", "toolCalls": [{"id": "call_1", "name": "look_up", "arguments": "{}"}]}
+    data = {**DONE_DATA, "status": "cancelled", "finishReason": "cancelled", "messages": [message]}
+    assert b"tool_calls" not in stream().finish(data, None)
+    choice = completion_shape(TURN, data)["choices"][0]
+    assert (choice["finish_reason"], choice["message"]) == ("stop", {"role": "assistant", "content": "Let me see.", "refusal": None})
+
+
+def test_each_call_of_the_callers_is_named_once_and_comes_alone() -> None:
+    calls = [{"id": f"call_{name}", "name": name, "arguments": f'{{"of":"{name}"}}'} for name in ("a", "b")]
+    data = {**DONE_DATA, "finishReason": "tool_calls", "messages": [{"role": "assistant", "content": None, "toolCalls": calls}]}
+    blocks = stream(include_usage=True).finish(data, None).split(b"\n\n")
+    *chunks, end, usage = [orjson.loads(block[6:]) for block in blocks if block not in (b"", DONE.strip())]
+    assert [chunk["choices"][0]["delta"]["tool_calls"] for chunk in chunks] == [
+        [{"index": 0, "id": "call_a", "type": "function", "function": {"name": "a", "arguments": ""}}],
+        [{"index": 0, "function": {"arguments": '{"of":"a"}'}}],
+        [{"index": 1, "id": "call_b", "type": "function", "function": {"name": "b", "arguments": ""}}],
+        [{"index": 1, "function": {"arguments": '{"of":"b"}'}}],
+    ]
+    assert (end["choices"][0]["finish_reason"], end["choices"][0]["delta"], end["usage"]) == ("tool_calls", {}, None)
+    assert (usage["choices"], usage["usage"]["total_tokens"]) == ([], 0)
 
 
 def test_a_restart_voids_what_came_before_it_in_the_same_batch() -> None:

@@ -18,6 +18,8 @@ const tools = {
   }),
 };
 
+// Silent for seconds, which need not be waited for in turn.
+const silent = streamText({ model: parley(slow), prompt: "slow", maxRetries: 0 }).text;
 const whole = await generateText({ model: parley(echo), prompt: "hello", maxRetries: 0 });
 const stream = streamText({ model: parley(echo), prompt: "hello", maxRetries: 0 });
 let text = "";
@@ -31,8 +33,6 @@ const structured = await generateText({
   output: Output.object({ schema: z.object({ said: z.string() }) }),
   maxRetries: 0,
 });
-const silent = streamText({ model: parley(slow), prompt: "slow", maxRetries: 0 });
-const silentText = await silent.text;
 
 const parts = [];
 const broken = streamText({ model: parley(failing), prompt: "fail", maxRetries: 0, onError: () => {} });
@@ -62,7 +62,7 @@ console.log(
     steppedText,
     asked,
     structured: structured.output,
-    silentText,
+    silentText: await silent,
     parts,
     errors,
     refused,
