@@ -113,9 +113,10 @@ class HistoryClient:
         """
         return AdmittedTurn.model_validate(await self._post(f"/workspaces/{workspace}/turns", turn.wire()))
 
-    async def turn(self, workspace: str, turn_id: str) -> StoredTurn:
-        """Majority-read. Raises `turn_not_found`."""
-        return StoredTurn.model_validate(await self._get(f"/workspaces/{workspace}/turns/{turn_id}"))
+    async def turn(self, workspace: str, turn_id: str, *, text: bool = True) -> StoredTurn:
+        """Majority-read. Without `text` its messages bring no content, and its output none at all. Raises `turn_not_found`."""
+        query = None if text else {"text": "false"}
+        return StoredTurn.model_validate(await self._get(f"/workspaces/{workspace}/turns/{turn_id}", query))
 
     async def turn_states(self, turns: Sequence[tuple[str, str]]) -> list[Turn | None]:
         """Of many (workspace, turn id) at once, in their order; None for one that is not there (any more)."""

@@ -128,7 +128,7 @@ async def _tell_again(call: Call, body: ChatCompletion, accepted: Admission, hea
         return json_response(completion_shape(accepted.turn, data), headers=headers)
     chunks = ChunkStream(accepted.turn, include_usage=body.include_usage)
     stream = await EventStream.start(call.request, headers)
-    await stream.end([chunks.role(), chunks.text(answer_text(data["messages"])), chunks.finish(data, None)])
+    await stream.end(chunks.role() + chunks.text(answer_text(data["messages"])) + chunks.finish(data, None))
     return stream.response
 
 
@@ -187,7 +187,7 @@ async def _send_all(stream: EventStream, chunks: ChunkStream, frames: AsyncItera
         async for batch in frames:
             rendered = chunks.render(batch) if batch else Rendered(b"")
             if rendered.end is End.WHOLE:
-                await stream.end([rendered.data])
+                await stream.end(rendered.data)
                 return rendered.end
             # A batch of the agent's own tools renders to nothing: the clients' read timers need a sign of life there too.
             await (stream.send(rendered.data) if rendered.data else stream.ping())

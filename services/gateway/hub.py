@@ -41,7 +41,7 @@ class Listener:
     nothing lies before that frame: so order is kept, and a token costs no task switch.
     """
 
-    __slots__ = ("_express", "_wake", "closed", "frames", "gap", "heard_at", "silent", "size")
+    __slots__ = ("_express", "_waiter", "closed", "frames", "gap", "heard_at", "silent", "size")
 
     def __init__(self, *, gap: bool = True) -> None:
         self.frames: list[bytes] = []
@@ -51,11 +51,15 @@ class Listener:
         self.closed = False
         self.heard_at = time.monotonic()
         self._express: Express | None = None
-        self._wake = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def hear(self, frame: bytes) -> None:
         if self.gap:
-            self._wake.set()
+            self._wake()
             return
         if self._express is not None and not self.frames and self._express(frame):
             self.heard_at = time.monotonic()
@@ -64,34 +68,35 @@ class Listener:
         self.size += len(frame)
         if self.size > LISTENER_LIMIT:
             self.lose()
-        self._wake.set()
+        self._wake()
 
     def lose(self) -> None:
         """Something may have been missed: only the log can tell."""
         self.frames = []
         self.size = 0
         self.gap = True
-        self._wake.set()
+        self._wake()
 
     def nudge(self) -> None:
         """Nothing was heard for a heartbeat."""
         self.silent = True
-        self._wake.set()
+        self._wake()
 
     def close(self) -> None:
         """The gateway drains."""
         self.closed = True
-        self._wake.set()
+        self._wake()
 
     async def wait(self, express: Express | None = None) -> None:
         """Until there is something to do: frames that `express` did not take, a gap, silence or the end."""
         self._express = express
         try:
             while not (self.frames or self.gap or self.silent or self.closed):
-                self._wake.clear()
-                await self._wake.wait()
+                # A future and no event: an event would bring 700 bytes for waiters that there never are.
+                self._waiter = asyncio.get_running_loop().create_future()
+                await self._waiter
         finally:
-            self._express = None
+            self._express = self._waiter = None
 
     def take(self) -> list[bytes]:
         frames, self.frames, self.size, self.silent = self.frames, [], 0, False

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from aiohttp import HttpVersion11, web
@@ -13,8 +13,8 @@ PING: Final = b": ping\n\n"
 WRITE_TIMEOUT_S: Final = 15.0
 SEND_BUFFER: Final = 64 << 10
 # With one slice more this is what a client that does not read can make this process hold, beside the frames on their way to it.
-WRITE_BUFFER: Final = 16 << 10
-SLICE: Final = 8 << 10
+WRITE_BUFFER: Final = 8 << 10
+SLICE: Final = 4 << 10
 
 HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -46,6 +46,7 @@ class EventStream:
             if connection is not None:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         await response.prepare(request)
+        response.headers.clear()  # They are out, and a kilobyte for as long as the stream lasts.
         return cls(request, response)
 
     def send_now(self, data: bytes) -> bool:
@@ -73,7 +74,7 @@ class EventStream:
                 await self._request.writer.drain()
                 await self.response.write(data[start : start + SLICE])
 
-    async def send_all(self, parts: Sequence[bytes]) -> None:
+    async def send_all(self, parts: Iterable[bytes]) -> None:
         """One after the other, as few writes as there are slices: for many parts of which each one is small."""
         waiting: list[bytes] = []
         size = 0
@@ -89,11 +90,10 @@ class EventStream:
     async def ping(self) -> None:
         await self.send(PING)
 
-    async def end(self, last: Sequence[bytes] = ()) -> None:
-        """A clean end, after the last parts: all in one write, where they are small."""
-        data = b"".join(last)
+    async def end(self, data: bytes = b"") -> None:
+        """A clean end, after the last data: in one write, where they are small."""
         if len(data) > SLICE:
-            await self.send_all(last)
+            await self.send(data)
             data = b""
         async with asyncio.timeout(WRITE_TIMEOUT_S):
             await self.response.write_eof(data)

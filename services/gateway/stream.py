@@ -30,7 +30,7 @@ log = get_logger()
 
 # Frames per read of the log. For readers who may not take them it begins small, since one frame may be 100 times as long as another.
 LOG_PAGE: Final = 128
-FIRST_PAGE: Final = 16
+FIRST_PAGE: Final = 8
 PAGE_BYTES: Final = 16 << 10
 LOG_RETRY_S: Final = 0.2
 _LAST_EVENTS: Final = tuple(b"event: %b\n" % event.encode() for event in sorted(TERMINAL_EVENTS))
@@ -288,9 +288,10 @@ async def send_events(
         try:
             async for batch in frames:
                 if batch and batch[-1].event in TERMINAL_EVENTS:
-                    await stream.end([told.rendered() for told in batch])
+                    await stream.send_all(told.rendered() for told in batch[:-1])
+                    await stream.end(batch[-1].rendered())
                     return stream.response
-                await (stream.send_all([told.rendered() for told in batch]) if batch else stream.ping())
+                await (stream.send_all(told.rendered() for told in batch) if batch else stream.ping())
         except ApiError as error:
             await stream.send(frame_body("error", {"turnId": turn.id, **error.problem(request[REQUEST_ID])}))
         except Interrupted:

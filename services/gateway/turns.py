@@ -83,10 +83,10 @@ async def _result(call: Call, accepted: Admission) -> dict[str, Any]:
 
 
 async def _stored(call: Call) -> StoredTurn:
-    """The turn of the path. Raises `turn_not_found` also for one of another session."""
+    """The turn of the path, without its text. Raises `turn_not_found` also for one of another session."""
     session = call.path_id("sessionId", "ses", Code.TURN_NOT_FOUND)
     turn_id = call.path_id("turnId", "trn", Code.TURN_NOT_FOUND)
-    stored = await call.parts.history.turn(call.workspace, turn_id)
+    stored = await call.parts.history.turn(call.workspace, turn_id, text=False)
     if stored.turn.session_id != session:
         raise ApiError(Code.TURN_NOT_FOUND)
     return stored
@@ -97,7 +97,7 @@ async def get(call: Call) -> web.StreamResponse:
 
 
 def _outline(stored: StoredTurn) -> tuple[Turn, FrameId, str]:
-    """What a stream needs to know of a turn: it must not hold the text for as long as it lasts."""
+    """What a stream needs to know of a turn."""
     user_message_id = next((message.id for message in reversed(stored.input) if message.role == "user"), "")
     return stored.turn, FrameId(stored.turn.attempt, stored.last_seq), user_message_id
 

@@ -15,7 +15,7 @@ from services.history.endings import Endings
 from services.history.metrics import TURNS_ADMITTED
 from services.history.retry_guard import RetryGuard
 from services.history.store import Document, Duplicate, Store, above, one_of
-from services.history.turn_record import COMPLETIONS, WITHOUT_TEXT, TurnRecord, labels_of, unless_there
+from services.history.turn_record import COMPLETIONS, OUTLINE, WITHOUT_TEXT, TurnRecord, labels_of, unless_there
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.turns import AdmittedTurn, AdmitTurn, StoredTurn, Turn
 from shared.web import json_response
@@ -147,9 +147,9 @@ class Turns:
 
     # --- reading and cancelling
 
-    async def read(self, workspace: str, turn_id: str) -> StoredTurn:
+    async def read(self, workspace: str, turn_id: str, *, text: bool = True) -> StoredTurn:
         """Raises `turn_not_found`."""
-        record = _record(await self._turns.one({"_id": turn_id, "workspace": workspace}))
+        record = _record(await self._turns.one({"_id": turn_id, "workspace": workspace}, None if text else OUTLINE))
         return unless_there(record, ApiError(Code.TURN_NOT_FOUND)).stored()
 
     async def states(self, names: tuple[TurnName, ...]) -> list[Turn | None]:
@@ -180,7 +180,8 @@ class Turns:
         return json_response((await self.admit(part(request, "workspace"), order)).wire(), status=201)
 
     async def _get(self, request: web.Request) -> web.Response:
-        return json_response((await self.read(part(request, "workspace"), part(request, "turn_id"))).wire())
+        text = request.query.get("text") != "false"
+        return json_response((await self.read(part(request, "workspace"), part(request, "turn_id"), text=text)).wire())
 
     async def _post_cancel(self, request: web.Request) -> web.Response:
         return json_response((await self.cancel(part(request, "workspace"), part(request, "turn_id"))).wire())

@@ -163,11 +163,15 @@ class FakeHistory(HistoryClient):
                 raise ApiError(Code.TURN_IN_PROGRESS, members={"activeTurnId": stored.turn.id})
         return session.agent_id
 
-    async def turn(self, workspace: str, turn_id: str) -> StoredTurn:
+    async def turn(self, workspace: str, turn_id: str, *, text: bool = True) -> StoredTurn:
         self._check()
         if self.owners.get(turn_id) != workspace:
             raise ApiError(Code.TURN_NOT_FOUND)
-        return self.turns[turn_id]
+        stored = self.turns[turn_id]
+        if text:
+            return stored
+        bare = tuple(message.model_copy(update={"content": None}) for message in stored.input)
+        return stored.model_copy(update={"input": bare, "output": (), "completion": None})
 
     async def turn_states(self, turns: Sequence[tuple[str, str]]) -> list[Turn | None]:
         self._check()

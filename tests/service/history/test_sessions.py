@@ -159,6 +159,16 @@ async def test_a_transcript_longer_than_one_read_is_whole(history: History) -> N
         assert questions == (expected if order == "asc" else expected[::-1])
 
 
+async def test_a_turn_is_read_without_its_text(history: History) -> None:
+    await history.publish()
+    session_id = await history.session()
+    await history.answer(session_id, "a question")
+    (turn_id,) = {item["turnId"] for item in (await history.client.messages(WORKSPACE, session_id, {}))["items"]}
+    whole, bare = await history.client.turn(WORKSPACE, turn_id), await history.client.turn(WORKSPACE, turn_id, text=False)
+    assert (bare.turn, bare.last_seq, bare.output) == (whole.turn, whole.last_seq, ())
+    assert [(message.id, message.role, message.content) for message in bare.input] == [(whole.input[0].id, "user", None)]
+
+
 async def test_a_session_counts_its_turns(history: History) -> None:
     await history.publish()
     session_id = await history.session()
