@@ -102,7 +102,7 @@ class Cluster:
             "PARLEY_MONGODB_DATABASE": DATABASE,
             "PARLEY_LEASE_S": str(self.lease_s),
             "PARLEY_DRAIN_S": "3",
-            "PARLEY_MAX_TRIES": "12",
+            "PARLEY_MAX_TRIES": "40",
             "PARLEY_LOG_KEEP_S": "3600",
             "PARLEY_REQUESTS_PER_MINUTE": "1000000",
         }

@@ -7,7 +7,7 @@ from typing import Final
 from deploy.demo.scripted import scripted_answer
 
 # The agents of a run: pieces of their answers, and milliseconds between two pieces.
-AGENTS: Final = {"short": (30, 50.0), "long": (110, 80.0), "quick": (5, 20.0)}
+AGENTS: Final = {"short": (30, 50.0), "long": (80, 70.0), "quick": (5, 20.0)}
 _MARK: Final = re.compile(r"\((short|long|quick)\) ")
 _HEAD: Final = re.compile(r"\[[0-9a-f]{8}\.([0-9]+)\] ")
 
