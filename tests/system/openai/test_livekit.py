@@ -22,8 +22,8 @@ async def test_livekit(stack: Stack, livekit: Path) -> None:
         "base": facts["gateways"][0] + "/api/v1",
         "key": facts["secretKey"],
         "echo": await stack.publish("scripted/tokens=12,delay=5,text=echo,usage=full"),
-        # Longer than the ten seconds that it, on openai-python, waits for a byte.
-        "silent": await stack.publish("scripted/tokens=3,first=10500,text=echo"),
+        # Longer than it waits for a byte.
+        "silent": await stack.publish("scripted/tokens=3,first=7500,text=echo"),
         "calls": await stack.publish('scripted/tool=weather:{"city":"Rome"},tool=time:{"city":"Oslo"},tokens=9,text=echo'),
         "ownTools": facts["agentId"],
         "failing": await stack.publish("scripted/tokens=40,delay=5,fail=cut,after=20"),

@@ -53,9 +53,10 @@ def saying(text: str) -> Any:
 async def heard(agent: str, context: Any, tools: list[Any] | None = None) -> dict[str, Any]:
     """One answer as the pipeline gets it: text for the voice piece by piece, calls, usage."""
     seen: dict[str, Any] = {"pieces": 0, "text": "", "calls": [], "usage": []}
+    # It waits ten seconds for a byte, by default; a pipeline in a hurry sets less, and a test is in one.
+    patience = APIConnectOptions(max_retry=1, timeout=7.0)
     try:
-        # Its own timeouts; one repeat is enough to see that there is one.
-        async with model(agent).chat(chat_ctx=context, tools=tools or [], conn_options=APIConnectOptions(max_retry=1)) as stream:
+        async with model(agent).chat(chat_ctx=context, tools=tools or [], conn_options=patience) as stream:
             async for chunk in stream:
                 if chunk.delta is not None:
                     seen["pieces"] += bool(chunk.delta.content)
