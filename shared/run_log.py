@@ -30,7 +30,7 @@ FRAME_TEXT = 2048
 # With more turns than this at once, a flush is followed by a pause: their deltas come one by one, and what gathers meanwhile costs
 # one operation. Nobody sees so short a delay.
 CROWD = 8
-CROWD_PAUSE_S = 0.004
+CROWD_PAUSE_S = 0.006
 
 
 def log_key(workspace: str, turn_id: str) -> str:

@@ -89,15 +89,15 @@ class Answer:
             choice = choices[0]
             delta = choice["delta"]
             content = delta["content"]
-            # The fast path: a chunk that brings nothing but text.
-            if content and len(delta) <= 2 and not self._half and choice.get("finish_reason") is None and content.isascii():
+            # The fast path: a chunk that brings nothing but text. To encode it is the quickest way to see that no character is cut.
+            if content and len(delta) <= 2 and not self._half and choice.get("finish_reason") is None and content.encode():
                 self.begun = True
                 self.size += len(content)
                 self.text.append(content)
                 if chunk.get("usage"):
                     self._note_usage(chunk)
                 return content
-        except (KeyError, TypeError, IndexError, AttributeError):
+        except (KeyError, TypeError, IndexError, AttributeError, UnicodeEncodeError):
             pass
         return self._add_slowly(chunk)
 
