@@ -45,6 +45,7 @@ FALLBACK_POLL_S = 1.0
 # Small, so that a burst is shared by all who wait for a token and not swallowed by the first.
 CLAIM_BATCH = 4
 OUTAGE_PAUSE_S = 0.2
+CONTROL_SILENCE_S = 6.0
 LAST_WORDS_S = 5.0
 
 RUNNING = Gauge("parley_turns_running", "Turns that this worker runs")
@@ -404,10 +405,17 @@ class LeasedWorker(Worker):
     async def _listen_for_rings(self) -> None:
         async with self._queue.pubsub(ignore_subscribe_messages=True) as channel:
             await channel.subscribe(f"{QUEUE}:control")
-            while True:
-                message = await channel.get_message(timeout=2.0)
-                if message is not None and (job := self._claims.get(message["data"].decode())) is not None:
+            heard_at = self.loop.time()
+            while self.loop.time() - heard_at < CONTROL_SILENCE_S:
+                message = await channel.get_message(timeout=CONTROL_SILENCE_S / 3)
+                if message is None:
+                    # Networks drop connections on which nothing passes, without a word: then no cancellation would ever come here.
+                    await channel.ping()
+                    continue
+                heard_at = self.loop.time()
+                if (job := self._claims.get(message["data"].decode())) is not None:
                     job.cancelled.set()
+        raise ConnectionError("the control channel is silent")
 
     async def _renew_leases(self) -> None:
         while True:

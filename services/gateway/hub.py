@@ -61,7 +61,7 @@ class Listener:
         if self.gap:
             self._wake()
             return
-        if self._express is not None and not self.frames and self._express(frame):
+        if self._express is not None and not self.frames and self._is_expressed(self._express, frame):
             self.heard_at = time.monotonic()
             return
         self.frames.append(frame)
@@ -69,6 +69,14 @@ class Listener:
         if self.size > LISTENER_LIMIT:
             self.lose()
         self._wake()
+
+    def _is_expressed(self, express: Express, frame: bytes) -> bool:
+        """One stream's failure must not end the connection that all of them share."""
+        try:
+            return express(frame)
+        except Exception:
+            log.exception("frame_not_forwarded")
+            return False
 
     def lose(self) -> None:
         """Something may have been missed: only the log can tell."""

@@ -257,6 +257,28 @@ async def test_a_ring_reaches_the_worker_that_runs_the_turn(queue: TurnQueue, re
             await asyncio.sleep(0.02)
 
 
+async def test_a_silent_control_channel_is_subscribed_to_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.turn_queue.CONTROL_SILENCE_S", 0.3)
+    subscriptions = 0
+
+    async def confirm_and_fall_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal subscriptions
+        while data := await reader.read(1 << 16):
+            if b"SUBSCRIBE" in data:
+                subscriptions += 1
+                writer.write(b"*3\r\n$9\r\nsubscribe\r\n$20\r\nparley:turns:control\r\n:1\r\n")
+            elif b"SETINFO" in data:
+                writer.write(b"+OK\r\n" * data.count(b"SETINFO"))
+        writer.close()
+
+    async def nothing(_: LeasedJob) -> None: ...
+
+    server = await asyncio.start_server(confirm_and_fall_silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, running_worker(f"redis://127.0.0.1:{port}/0", nothing):
+        await eventually(lambda: subscriptions > 1)
+
+
 async def test_workers_share_a_burst(queue: TurnQueue, redis_url: str) -> None:
     counts, release = {"a": 0, "b": 0}, asyncio.Event()
 

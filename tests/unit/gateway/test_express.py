@@ -70,6 +70,17 @@ async def test_nothing_overtakes_a_frame_that_was_not_taken(listener: Listener, 
     assert listener.take() == [b"one", b"two"]
 
 
+async def test_a_stream_that_fails_harms_no_other(listener: Listener) -> None:
+    def fail(_: bytes) -> bool:
+        raise RuntimeError
+
+    task = asyncio.create_task(listener.wait(fail))
+    await asyncio.sleep(0)
+    listener.hear(b"one")
+    await task
+    assert listener.take() == [b"one"]
+
+
 async def test_frames_are_kept_while_the_stream_is_busy(listener: Listener, client: Client) -> None:
     task = await waiting(listener, client)
     listener.nudge()
