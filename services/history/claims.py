@@ -61,8 +61,6 @@ class Claims:
 
         Raises ApiError, RedisError or OSError while a store is away.
         """
-        if (claimed := await self._first_claim(workspace, turn_id, claim)) is not None:
-            return claimed
         for _ in range(CLAIM_ROUNDS):
             row, session = await asyncio.gather(
                 self._turns.one({"_id": turn_id, "workspace": workspace}), self._session_of(workspace, claim.session_id)
@@ -79,49 +77,22 @@ class Claims:
                 return claimed
         return NOTHING_TO_DO
 
-    async def _first_claim(self, workspace: str, turn_id: str, claim: ClaimTurn) -> ClaimedTurn | None:
-        """The usual claim, with a step less: that nobody has claimed the turn before need not be read first, the write demands it.
-
-        None: somebody has, or there is no such turn.
-        """
-        if await self._queue.holder(turn_id) != claim.claim_id:
-            return NOTHING_TO_DO
-        now = datetime.now(UTC)
-        mine = {"_id": turn_id, "workspace": workspace, "active": True, "attempt": 0}
-        # What is read beside the write never changes, or is told to the worker by other ways too (a cancellation).
-        raised, row, session = await asyncio.gather(
-            self._turns.update(mine, _raised(1, claim.claim_id, now)),
-            self._turns.one({"_id": turn_id, "workspace": workspace}),
-            self._session_of(workspace, claim.session_id),
-        )
-        if not raised or row is None:
-            return None
-        record = TurnRecord.model_validate(row).model_copy(update={"attempt": 1, "first_claim_at": now})
-        if record.session_id != claim.session_id:
-            session = await self._session_of(workspace, record.session_id)
-        if not await self._belongs(record, session):
-            return NOTHING_TO_DO
-        return self._claimed(record, now, claim, *await self._material(record))
-
     async def _claim(self, record: TurnRecord, session: Document | None, claim: ClaimTurn) -> ClaimedTurn | None:
         """None: the turn has changed since it was read.
 
         The lease is looked at after the document was read: so nobody who got the lease later can have raised this attempt.
         """
-        if await self._queue.holder(record.id) != claim.claim_id:
-            return NOTHING_TO_DO
-        if not await self._belongs(record, session):
+        # Reads and the write that follows one after the other: beside others a write takes the stand-in twice as long.
+        holder, (agent, context) = await asyncio.gather(self._queue.holder(record.id), self._material(record))
+        if holder != claim.claim_id or not await self._belongs(record, session):
             return NOTHING_TO_DO
         now = datetime.now(UTC)
         if record.claim_id != claim.claim_id:
             if (verdict := self._verdict(record, now)) is not None:
                 return NOTHING_TO_DO if await self._endings.end(record, verdict) else None
-            raised, (agent, context) = await asyncio.gather(self._raise_attempt(record, claim.claim_id, now), self._material(record))
-            if not raised:
+            if not await self._raise_attempt(record, claim.claim_id, now):
                 return None
             record = record.model_copy(update={"attempt": record.attempt + 1, "first_claim_at": record.first_claim_at or now})
-        else:
-            agent, context = await self._material(record)
         return self._claimed(record, now, claim, agent, context)
 
     async def _belongs(self, record: TurnRecord, session: Document | None) -> bool:
@@ -162,8 +133,14 @@ class Claims:
         return self._turn_timeout_s - (now - (record.first_claim_at or now)).total_seconds()
 
     async def _raise_attempt(self, record: TurnRecord, claim_id: str, now: datetime) -> bool:
+        change: Document = {
+            "$set": {"attempt": record.attempt + 1, "claimId": claim_id, "status": "running", "released": False},
+            # The filter names the attempt that was read, so a repeat of this write finds nothing to count.
+            "$inc": {"tries": 1},
+            "$min": {"firstClaimAt": now},
+        }
         mine = {"_id": record.id, "workspace": record.workspace, "active": True, "attempt": record.attempt}
-        return await self._turns.update(mine, _raised(record.attempt + 1, claim_id, now))
+        return await self._turns.update(mine, change)
 
     def _claimed(
         self, record: TurnRecord, now: datetime, claim: ClaimTurn, agent: AgentVersion, context: tuple[TurnMessage, ...]
@@ -210,12 +187,3 @@ class Claims:
         body = await read_shape(request, BeginCall)
         recorded = await self.begin_call(part(request, "workspace"), part(request, "turn_id"), body.attempt, body.call_key)
         return json_response({"recorded": recorded})
-
-
-def _raised(attempt: int, claim_id: str, now: datetime) -> Document:
-    """The filter of this write names the attempt before, so a repeat finds nothing to count."""
-    return {
-        "$set": {"attempt": attempt, "claimId": claim_id, "status": "running", "released": False},
-        "$inc": {"tries": 1},
-        "$min": {"firstClaimAt": now},
-    }
