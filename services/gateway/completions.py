@@ -134,27 +134,38 @@ async def _tell_again(call: Call, body: ChatCompletion, accepted: Admission, hea
 
 async def _stream(call: Call, body: ChatCompletion, accepted: Admission, headers: dict[str, str]) -> web.StreamResponse:
     chunks = ChunkStream(accepted.turn, include_usage=body.include_usage)
-    listener = accepted.listener
+    start = CatchUp(accepted.listener)
 
     def frames(forward: Forward) -> AsyncIterator[list[Told]]:
-        return caught_up(follow_frames(call.parts, call.workspace, accepted.turn.id, listener, forward=forward), listener)
+        return start.of(follow_frames(call.parts, call.workspace, accepted.turn.id, accepted.listener, forward=start.guard(forward)))
 
     return await send_chunks(call, chunks, frames, headers, comes_back=not _cancels(call, body))
 
 
-async def caught_up(frames: AsyncIterator[list[Told]], listener: Listener) -> AsyncIterator[list[Told]]:
+class CatchUp:
     """For a reader who has nothing yet: what the log holds by now as one batch, however many pages it is.
 
     An attempt that was given up before the reader came is thus seen together with the restart that voids it, and not told.
+    Nothing is forwarded meanwhile: it would overtake what is held back here.
     """
-    log_so_far: list[Told] | None = []
-    async for batch in frames:
-        if log_so_far is not None:
-            log_so_far += batch
-            if batch and listener.gap:
-                continue  # Another page follows.
-            batch, log_so_far = log_so_far, None
-        yield batch
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._log_so_far: list[Told] | None = []
+
+    def guard(self, forward: Forward) -> Forward:
+        return lambda frame, start: self._log_so_far is None and forward(frame, start)
+
+    async def of(self, frames: AsyncIterator[list[Told]]) -> AsyncIterator[list[Told]]:
+        async for batch in frames:
+            if self._log_so_far is not None:
+                self._log_so_far += batch
+                if batch and self._listener.gap:
+                    continue  # Another page follows.
+                batch, self._log_so_far = self._log_so_far, None
+            yield batch
+        if self._log_so_far:
+            yield self._log_so_far  # The last page was full to its last frame, the terminal one.
 
 
 async def send_chunks(

@@ -9,7 +9,7 @@ from aiohttp import web
 from multidict import MultiMapping
 from pydantic import BaseModel
 
-from services.gateway.completions import caught_up, send_chunks
+from services.gateway.completions import CatchUp, send_chunks
 from services.gateway.hub import Listener
 from services.gateway.openai_shapes import ChunkStream, completion_shape, message_shape, turn_id_of
 from services.gateway.route import Call
@@ -164,8 +164,10 @@ def _frames_after(call: Call, stored: StoredTurn, listener: Listener, after: Fra
     end = FrameId(turn.attempt, stored.last_seq)
     if turn.status in ENDED and after >= end:
         return _only(Told(end, frame_body(*terminal_frame(turn, stored.output))))
-    frames = follow(call.parts, call.workspace, turn.id, listener, after, ended=turn.status in ENDED, forward=forward)
-    return caught_up(frames, listener) if after == BEGINNING else frames
+    if after != BEGINNING:
+        return follow(call.parts, call.workspace, turn.id, listener, after, ended=turn.status in ENDED, forward=forward)
+    start = CatchUp(listener)
+    return start.of(follow(call.parts, call.workspace, turn.id, listener, ended=turn.status in ENDED, forward=start.guard(forward)))
 
 
 async def _only(told: Told) -> AsyncIterator[list[Told]]:

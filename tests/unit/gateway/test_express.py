@@ -1,10 +1,12 @@
 """Frames that go out as they come in: only while the stream waits, only in order, never the last one."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
 
+from services.gateway.completions import CatchUp
 from services.gateway.hub import Listener
 from services.gateway.openai_shapes import ChunkStream
 from services.gateway.stream import Told, _Follower
@@ -116,6 +118,32 @@ async def test_what_was_forwarded_is_not_told_again_and_what_follows_it_is_told(
         listener.hear(published)
     assert client.got == [frame(1, 4), frame(1, 5)]
     assert await step == [Told(FrameId(1, 6), frame_body("done", {"text": "6 "}))]
+
+
+async def test_nothing_overtakes_a_log_that_is_held_back_until_it_is_whole(listener: Listener, client: Client) -> None:
+    """A full page asks for another, which may be empty: then a live frame comes before the page has been told."""
+    start = CatchUp(listener)
+    forward = start.guard(client.take)
+    page, live = Told(FrameId(1, 1), b"page"), Told(FrameId(1, 2), b"live")
+
+    async def frames() -> AsyncIterator[list[Told]]:
+        listener.gap = True
+        yield [page]
+        listener.gap = False
+        assert not forward(b"live", 0)
+        yield [live]
+        assert forward(b"later", 0)
+
+    assert [batch async for batch in start.of(frames())] == [[page, live]]
+    assert client.got == [b"later"]
+
+
+async def test_a_log_that_ends_with_a_full_page_is_told(listener: Listener) -> None:
+    async def frames() -> AsyncIterator[list[Told]]:
+        listener.gap = True
+        yield [Told(FrameId(1, 1), b"done")]
+
+    assert [batch async for batch in CatchUp(listener).of(frames())] == [[Told(FrameId(1, 1), b"done")]]
 
 
 def chunk_stream() -> ChunkStream:
