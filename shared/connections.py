@@ -6,6 +6,7 @@ from zlib import crc32
 
 from hiredis import pack_command
 from redis.asyncio import BlockingConnectionPool, Connection, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
@@ -14,13 +15,21 @@ CONNECT_TIMEOUT_S = 1.0
 CALL_TIMEOUT_S = 5.0
 
 
+class _Pool(BlockingConnectionPool):
+    """A server that accepts and then says nothing must not hold up whoever connects: the greeting is timed with the dialing."""
+
+    async def ensure_connection(self, connection: AbstractConnection) -> None:
+        async with asyncio.timeout(CALL_TIMEOUT_S):
+            await super().ensure_connection(connection)
+
+
 def connection_pool(url: str, *, connections: int = 16) -> BlockingConnectionPool:
     """A pool that makes callers wait instead of opening a connection per concurrent command, as redis-py's default does.
 
     It retries nothing by itself: each failure has one owner, and that is the caller. It times nothing but connecting either: its own
     timeouts cost a task and a timer for each direction; see `TimedCommands`.
     """
-    return BlockingConnectionPool.from_url(
+    return _Pool.from_url(
         url,
         max_connections=connections,
         timeout=CONNECT_TIMEOUT_S,

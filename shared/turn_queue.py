@@ -361,7 +361,9 @@ class LeasedWorker(Worker):
             await end_tasks(tasks)
 
     async def _poll(self) -> None:
-        await self.main()
+        # Not arq's `main`: it asks Redis about itself first, by a pipeline that nothing times.
+        while True:
+            await self._poll_iteration()
 
     async def _drain(self) -> None:
         log.info("draining", running=len(self._claims), drain_s=self._drain_s)

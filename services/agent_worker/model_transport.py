@@ -82,6 +82,6 @@ def _proxy_of(url: URL) -> URL | None:
     """As the environment says, asked once: aiohttp would ask it for each call, in a thread."""
     proxies = getproxies()
     address = proxies.get(url.scheme) or proxies.get("all")
-    if not address or not url.host or proxy_bypass(url.host):
+    if not address or not url.host or proxy_bypass(f"{url.host}:{url.port}"):
         return None
-    return URL(address)
+    return URL(address if "://" in address else f"http://{address}")

@@ -138,7 +138,8 @@ class _Channel:
 
     async def _live(self) -> None:
         self._connection = connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-        await connection.connect()
+        async with asyncio.timeout(SILENCE_LIMIT_S):
+            await connection.connect()
         tasks = [asyncio.create_task(self._watch(connection)), asyncio.create_task(self._leave(connection))]
         try:
             names = [_OWN_NAME, *self.listeners]

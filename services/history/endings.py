@@ -1,6 +1,5 @@
 """How turns end: with a worker's result, by history itself, or with their session. Nothing else writes a terminal status."""
 
-import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
@@ -65,7 +64,8 @@ class Endings:
         workspace, turn_id = finished.workspace, finished.turn_id
         record = await self._record(workspace, turn_id)
         try:
-            stored, _ = await asyncio.gather(self._store_result(finished), self._count(record))
+            await self._count(record)  # First, so that nobody who reads the session finds the turn neither active nor counted.
+            stored = await self._store_result(finished)
         except Unstorable:
             await self.park(workspace, turn_id, finished.attempt)
             return
@@ -124,7 +124,7 @@ class Endings:
             "lastSeq": 1,
             "endedAt": now,
         }
-        await self._count(record)  # First: nobody repeats what this leaves undone once the turn has ended.
+        await self._count(record)  # First here too: nobody repeats what this leaves undone once the turn has ended.
         if not await self._write_end(record.workspace, record.id, record.attempt, fields):
             return False
         log.info("turn_ended_by_history", turn_id=record.id, status=verdict.status, code=str(verdict.error.code) if verdict.error else None)

@@ -1,6 +1,5 @@
 """Sessions: one conversation each, from its creation to its end or its erasure."""
 
-import asyncio
 from datetime import UTC, datetime
 from typing import Final
 
@@ -75,9 +74,9 @@ class Sessions:
 
     async def read(self, workspace: str, session_id: str) -> Session:
         """Raises `session_not_found`."""
-        row, active = await asyncio.gather(
-            self._sessions.one({"_id": session_id, "workspace": workspace}), self._active_turns(workspace, session_id)
-        )
+        # In this order: a turn that is not active any more has been counted before it ended.
+        active = await self._active_turns(workspace, session_id)
+        row = await self._sessions.one({"_id": session_id, "workspace": workspace})
         if row is None or row["status"] == "deleted":
             raise ApiError(Code.SESSION_NOT_FOUND)
         return _session(row, active.get(session_id))

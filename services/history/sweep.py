@@ -162,7 +162,11 @@ class Sweep:
     async def _erase_sessions(self) -> None:
         """Deletions that were cut off."""
         for row in await self._sessions.many({"erasing": True}, fields={"workspace": 1}, limit=PAGE):
-            await self._endings.erase_session(row["workspace"], row["_id"])
+            try:
+                await self._endings.erase_session(row["workspace"], row["_id"])
+            except (ApiError, RedisError, OSError) as error:
+                # One session whose logs cannot be reached must not hold up the others.
+                log.warning("erasure_postponed", session_id=row["_id"], error=type(error).__name__)
 
     async def _keep_house(self) -> None:
         if time.monotonic() > self._housekeeping_from:
