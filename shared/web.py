@@ -126,7 +126,7 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     except (asyncio.CancelledError, ConnectionResetError):
         raise
     except Exception:
-        log.exception("request_failed", method=request.method, route=_route_name(request))
+        log.exception("request_failed", method=request.method, route=route_name(request))
         response = problem_response(ApiError(Code.INTERNAL_ERROR), request_id)
     finally:
         structlog.contextvars.unbind_contextvars("request_id")
@@ -137,14 +137,14 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
         request_id=request_id,
         client_request_id=client_id if _CLIENT_ID.fullmatch(client_id) else None,
         method=request.method,
-        route=_route_name(request),
+        route=route_name(request),
         status=response.status,
         duration_s=round(time.monotonic() - started, 4),
     )
     return response
 
 
-def _route_name(request: web.Request) -> str:
+def route_name(request: web.Request) -> str:
     """The route's template: ids and queries stay out of the logs."""
     resource = request.match_info.route.resource
     return resource.canonical if resource is not None else "unknown"

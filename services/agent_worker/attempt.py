@@ -45,7 +45,10 @@ class Parts:
 
 
 class Attempt:
-    """`run` goes on to the end of the turn, unless it is cancelled; `state` then holds what there is by that time."""
+    """`run` goes on to the end of the turn, unless it is cancelled; `state` then holds what there is by that time.
+
+    Until `begin` it only looks for knowledge and asks the model, whose answer waits.
+    """
 
     def __init__(self, parts: Parts, job: RunTurn, claimed: ClaimedTurn, agent: KnownAgent, pen: TurnWriter) -> None:
         self.state = TurnState(agent.version.config, claimed, None)
@@ -58,15 +61,19 @@ class Attempt:
         self._keys = CallKeys(job.turn_id)
         self._slots = asyncio.Semaphore(PARALLEL_TOOLS)
         self._started = asyncio.get_running_loop().time()
+        self._begun = asyncio.Event()
 
-    def announce(self) -> None:
-        """The attempt's first frames. A client that saw an earlier attempt drops what that one told."""
+    def begin(self) -> None:
+        """The attempt counts: from now on it may tell of itself, first that it has begun. A client that saw an earlier attempt drops
+        what that one told.
+        """
         claimed = self._claimed
         if claimed.attempt > 1:
             self._pen.frame("restarted", {"attempt": claimed.attempt, "reason": "worker_lost"})
         version = self._agent.version
         told = {"turnId": self._job.turn_id, "agentId": version.agent_id, "agentVersion": version.number}
         self._pen.frame("started", told | {"attempt": claimed.attempt, "waitMs": claimed.waited_ms})
+        self._begun.set()
 
     async def run(self) -> Finish | Fail:
         """Raises Fenced when another attempt owns the turn."""
@@ -97,6 +104,7 @@ class Attempt:
         # Without its knowledge the agent would make something up: rather wait for history, within the turn's deadline.
         passages = await patiently(lambda: self._parts.retriever.search(key, question, top_k))
         retrieval = Retrieval(query=question, passages=tuple(passages))
+        await self._begun.wait()
         self._pen.frame("kb_retrieval", retrieval.wire())
         return retrieval
 
@@ -113,13 +121,17 @@ class Attempt:
                 room=step.room,
                 id_stem=message_id.partition("_")[2],
                 show=self._show,
-                breathe=self._pen.room,
+                breathe=self._breathe,
             )
         except ModelFault as fault:
             detail = "The model's answer broke off." if fault.after_text else "The model did not answer."
             self.state.failed(ApiError(fault.code, detail, retryable=fault.retryable))
         else:
             self.state.answered(answer, message_id, datetime.now(UTC))
+
+    async def _breathe(self) -> None:
+        await self._begun.wait()
+        await self._pen.room()
 
     def _show(self, text: str) -> None:
         if self.first_text_s is None:

@@ -80,7 +80,7 @@ class Models:
     ) -> Answer:
         """One model call, by the first of `choices` that does it. Raises ModelFault.
 
-        `show` gets each piece of text as it comes; `breathe` is awaited after each network read, for back-pressure. Until
+        `show` gets each piece of text as it comes; `breathe` is awaited before each network read: it holds the answer back. Until
         something was shown a fault costs a retry, then the next model, and nobody sees it. `room`: where the answer is cut off.
         """
         fault = ModelFault("no model is configured", retryable=False)
@@ -146,6 +146,8 @@ class Models:
                 body = body_of(response.http_response)
                 piece = b"-"
                 while piece:
+                    patience.until(math.inf)
+                    await breathe()
                     patience.until(self._patience(answer, done, first_token_by, patience.now()))
                     piece = await body.readany()
                     events = splitter.feed(piece) if piece else splitter.rest()
@@ -157,8 +159,6 @@ class Models:
                     if answer.size > room:
                         answer.cut()
                         break
-                    patience.until(math.inf)
-                    await breathe()
         except TimeoutError:
             if not done:
                 raise ModelFault("timeout", retryable=True) from None

@@ -13,7 +13,7 @@ from services.agent_worker.knowledge.retriever import VersionKey
 from services.agent_worker.metrics import TOKENS, TURN_SECONDS, TURNS
 from services.agent_worker.turn import Fail, Finish
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.turns import ClaimedTurn, ClaimTurn, FinishedTurn, Timing
+from shared.contracts.turns import BeginAttempt, ClaimedTurn, ClaimTurn, FinishedTurn, Timing
 from shared.ids import new_id
 from shared.log import get_logger
 from shared.metrics import FENCED_WRITES
@@ -55,7 +55,7 @@ class TurnRunner:
         known = self._parts.agents.get(key)
         try:
             claimed = await self._parts.history.claim(
-                job.workspace, job.turn_id, ClaimTurn(claim_id=leased.claim_id, session_id=job.session_id, knows_agent=known is not None)
+                job.workspace, job.turn_id, ClaimTurn(claim_id=leased.claim_id, knows_agent=known is not None)
             )
             if not claimed.run:
                 await leased.drop()
@@ -78,24 +78,47 @@ class TurnRunner:
     async def _run(self, leased: LeasedJob, claimed: ClaimedTurn, known: KnownAgent) -> None:
         job = leased.job
         pen = self._parts.logs.open(job.workspace, job.turn_id, claimed.attempt)
-        try:
-            with structlog.contextvars.bound_contextvars(session_id=claimed.session_id, attempt=claimed.attempt):
-                started = asyncio.get_running_loop().time()
-                attempt = Attempt(self._parts, job, claimed, known, pen)
-                attempt.announce()
-                end = await self._end_of(leased, claimed, attempt)
+        with structlog.contextvars.bound_contextvars(session_id=claimed.session_id, attempt=claimed.attempt):
+            started = asyncio.get_running_loop().time()
+            attempt = Attempt(self._parts, job, claimed, known, pen)
+            # The model is asked while the attempt is written down; until that is done, nobody is told anything.
+            work = asyncio.create_task(_not_asked() if claimed.cancel_requested else attempt.run())
+            try:
+                await asyncio.sleep(0)
+                if not await self._begin(leased, claimed):
+                    return
+                attempt.begin()
+                end = await self._end_of(leased, claimed, work)
                 if end is None:
                     await self._give_back(leased, claimed)
                 else:
                     await self._finish(leased, claimed, attempt, end, started, pen)
-        finally:
-            pen.close()
+            finally:
+                # Cancelling closes the model's connection and those of tools. What they still raise is of no interest.
+                await end_tasks([work])
+                pen.close()
 
-    async def _end_of(self, leased: LeasedJob, claimed: ClaimedTurn, attempt: Attempt) -> Finish | Fail | None:
-        """How the attempt ends: by itself, by cancellation, by the deadline, or (None) because this worker shuts down."""
-        if claimed.cancel_requested:
-            return Finish("cancelled")
-        work = asyncio.create_task(attempt.run())
+    async def _begin(self, leased: LeasedJob, claimed: ClaimedTurn) -> bool:
+        """False: the attempt cannot be made, and the job is settled."""
+        job = leased.job
+        try:
+            order = BeginAttempt(claim_id=leased.claim_id, session_id=claimed.session_id, attempt=claimed.attempt)
+            begun = await self._parts.history.begin_attempt(job.workspace, job.turn_id, order)
+        except ApiError as error:
+            log.warning("attempt_not_begun", code=error.code)
+            await leased.hand_back(random.uniform(1.0, 2.0))
+            return False
+        if not begun:
+            # Its lease is gone, or the turn has ended meanwhile: then the next claim finds nothing to do.
+            log.warning("attempt_refused")
+            await leased.hand_back()
+        return begun
+
+    async def _end_of(self, leased: LeasedJob, claimed: ClaimedTurn, work: "asyncio.Task[Finish | Fail]") -> Finish | Fail | None:
+        """How the attempt ends: by itself, by cancellation, by the deadline, or (None) because this worker shuts down.
+
+        The work has ended when this returns, so that nothing is told behind the end.
+        """
         cancelled, must_stop = asyncio.create_task(leased.cancelled.wait()), asyncio.create_task(leased.must_stop.wait())
         tasks = (work, cancelled, must_stop)
         try:
@@ -106,7 +129,6 @@ class TurnRunner:
                 return Finish("cancelled")
             return None if must_stop.done() else Fail(ApiError(Code.TURN_TIMEOUT))
         finally:
-            # Cancelling closes the model's connection and those of tools. What they still raise is of no interest.
             await end_tasks(tasks)
 
     async def _give_back(self, leased: LeasedJob, claimed: ClaimedTurn) -> None:
@@ -136,6 +158,11 @@ class TurnRunner:
             log.warning("finish_fenced")
             return
         _count(finished, duration_s)
+
+
+async def _not_asked() -> Finish | Fail:
+    """The attempt at a turn that was cancelled before its claim."""
+    return Finish("cancelled")
 
 
 def _result(work: "asyncio.Task[Finish | Fail]") -> Finish | Fail:

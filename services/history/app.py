@@ -1,5 +1,6 @@
 """A history process: its parts, built in one place, and the internal API over them."""
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from services.history.agents import Agents
 from services.history.claims import Claims
 from services.history.completions import Completions
 from services.history.consumer import Outbox
+from services.history.context import Contexts
 from services.history.endings import Endings
 from services.history.keys import Keys
 from services.history.knowledge import Knowledge
+from services.history.metrics import REQUEST_SECONDS
 from services.history.sessions import Sessions
 from services.history.settings import HistorySettings
 from services.history.store import Store, Unstorable
@@ -25,7 +28,7 @@ from shared.contracts.errors import ApiError, Code
 from shared.log import get_logger
 from shared.run_log import RunLogs
 from shared.turn_queue import TurnQueue
-from shared.web import Handler, edge, health_routes, require_token
+from shared.web import Handler, edge, health_routes, require_token, route_name
 
 log = get_logger()
 
@@ -54,7 +57,8 @@ async def open_parts(settings: HistorySettings) -> AsyncIterator[Parts]:
             Store(settings.mongodb_uri, settings.mongodb_database) as store,
             RunLogs(settings.stream_urls, keep_s=settings.log_keep_s) as logs,
         ):
-            endings = Endings(store, queue, logs, settings)
+            contexts = Contexts(store)
+            endings = Endings(store, queue, logs, contexts, settings)
             async with Outbox(queue, endings) as outbox, Sweep(store, queue, outbox, endings, settings) as sweep:
                 yield Parts(
                     settings=settings,
@@ -64,24 +68,25 @@ async def open_parts(settings: HistorySettings) -> AsyncIterator[Parts]:
                     outbox=outbox,
                     sweep=sweep,
                     endings=endings,
-                    routes=_routes(store, queue, logs, endings, settings),
+                    routes=_routes(store, queue, logs, contexts, endings, settings),
                 )
     finally:
         await queue.aclose()
 
 
-def _routes(store: Store, queue: TurnQueue, logs: RunLogs, endings: Endings, settings: HistorySettings) -> list[web.RouteDef]:
+def _routes(
+    store: Store, queue: TurnQueue, logs: RunLogs, contexts: Contexts, endings: Endings, settings: HistorySettings
+) -> list[web.RouteDef]:
     agents = Agents(store, Knowledge(store))
     sessions = Sessions(store, agents, endings)
-    transcript = Transcript(store, sessions)
     nouns = (
         Keys(store),
         agents,
         sessions,
-        transcript,
+        Transcript(store, sessions),
         Turns(store, agents, endings),
         Completions(store, logs, settings),
-        Claims(store, queue, agents, transcript, endings, settings),
+        Claims(store, queue, agents, contexts, endings, settings),
     )
     return [route for noun in nouns for route in noun.routes()]
 
@@ -100,6 +105,7 @@ def create_app(parts: Parts) -> web.Application:
 @web.middleware
 async def failures(request: web.Request, handler: Handler) -> web.StreamResponse:
     """What the stores raise, as clients are told it. MongoDB's outages are ApiErrors already."""
+    started = time.monotonic()
     try:
         return await handler(request)
     except Unstorable:
@@ -109,3 +115,5 @@ async def failures(request: web.Request, handler: Handler) -> web.StreamResponse
     except (RedisError, OSError) as error:
         log.warning("redis_unreachable", error=type(error).__name__)
         raise ApiError(Code.DEPENDENCY_UNAVAILABLE, "The queue does not answer.") from None
+    finally:
+        REQUEST_SECONDS.labels(route_name(request)).observe(time.monotonic() - started)

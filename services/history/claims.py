@@ -1,28 +1,27 @@
-"""What a worker that holds a turn's lease may do: claim the turn, give it back, and record a call that must never be repeated."""
+"""What a worker that holds a turn's lease may do: claim the turn, begin an attempt at it, give it back, and record a call that must
+never be repeated.
+"""
 
 import asyncio
 from datetime import UTC, datetime
 from typing import Final
 
+import orjson
 from aiohttp import web
 from pydantic import BaseModel, Field
 
 from services.history.agents import DRAFT, Agents
 from services.history.bodies import TURN, part, read_shape
+from services.history.context import Contexts
 from services.history.endings import CANCELLED, OUT_OF_TRIES, TOO_LATE, Endings, Verdict
 from services.history.settings import HistorySettings
 from services.history.store import Document, Store
-from services.history.transcript import Transcript
-from services.history.turn_record import TurnRecord
-from shared.contracts.agents import AgentVersion
-from shared.contracts.sessions import TurnMessage
-from shared.contracts.turns import ClaimedTurn, ClaimTurn
+from services.history.turn_record import WITHOUT_TEXT, TurnRecord
+from shared.contracts.turns import BeginAttempt, ClaimedTurn, ClaimTurn
 from shared.turn_queue import TurnQueue
 from shared.web import json_response
 
-# Each further round means that another claim, or the turn's end, came in between.
-CLAIM_ROUNDS: Final = 5
-NOTHING_TO_DO: Final = ClaimedTurn(run=False)
+NOTHING_TO_DO: Final = ClaimedTurn(run=False).wire()
 
 
 class Release(BaseModel):
@@ -36,13 +35,13 @@ class BeginCall(BaseModel):
 
 class Claims:
     def __init__(
-        self, store: Store, queue: TurnQueue, agents: Agents, transcript: Transcript, endings: Endings, settings: HistorySettings
+        self, store: Store, queue: TurnQueue, agents: Agents, contexts: Contexts, endings: Endings, settings: HistorySettings
     ) -> None:
         self._sessions = store.sessions
         self._turns = store.turns
         self._queue = queue
         self._agents = agents
-        self._transcript = transcript
+        self._contexts = contexts
         self._endings = endings
         self._max_tries = settings.max_tries
         self._turn_timeout_s = settings.turn_timeout_s
@@ -50,79 +49,75 @@ class Claims:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.post(TURN + "/claim", self._post_claim),
+            web.post(TURN + "/attempts", self._post_attempt),
             web.post(TURN + "/release", self._post_release),
             web.post(TURN + "/calls", self._post_call),
         ]
 
     # --- rules
 
-    async def claim(self, workspace: str, turn_id: str, claim: ClaimTurn) -> ClaimedTurn:
-        """Raises the attempt while the lease names the claim; the same claim again gets the same attempt.
+    async def claim(self, workspace: str, turn_id: str, claim: ClaimTurn) -> Document:
+        """A ClaimedTurn as it goes over the wire: all that an attempt needs. It reads only, so that the model can be asked at once.
 
-        Raises ApiError, RedisError or OSError while a store is away.
+        A turn that has no try or no time left is ended instead. Raises ApiError, RedisError or OSError while a store is away.
         """
-        for _ in range(CLAIM_ROUNDS):
-            row, session = await asyncio.gather(
-                self._turns.one({"_id": turn_id, "workspace": workspace}), self._session_of(workspace, claim.session_id)
-            )
-            if row is None:
-                return NOTHING_TO_DO
-            record = TurnRecord.model_validate(row)
-            if not record.active:
-                return NOTHING_TO_DO
-            if record.session_id != claim.session_id:
-                session = await self._session_of(workspace, record.session_id)
-            claimed = await self._claim(record, session, claim)
-            if claimed is not None:
-                return claimed
-        return NOTHING_TO_DO
-
-    async def _claim(self, record: TurnRecord, session: Document | None, claim: ClaimTurn) -> ClaimedTurn | None:
-        """None: the turn has changed since it was read.
-
-        The lease is looked at after the document was read: so nobody who got the lease later can have raised this attempt.
-        """
-        # Reads and the write that follows one after the other: beside others a write takes the stand-in twice as long.
-        holder, (agent, context) = await asyncio.gather(self._queue.holder(record.id), self._material(record))
-        if holder != claim.claim_id or not await self._belongs(record, session):
+        row = await self._turns.one({"_id": turn_id, "workspace": workspace})
+        if row is None:
+            return NOTHING_TO_DO
+        record = TurnRecord.model_validate(row)
+        if not record.active:
             return NOTHING_TO_DO
         now = datetime.now(UTC)
-        if record.claim_id != claim.claim_id:
-            if (verdict := self._verdict(record, now)) is not None:
-                return NOTHING_TO_DO if await self._endings.end(record, verdict) else None
-            if not await self._raise_attempt(record, claim.claim_id, now):
-                return None
-            record = record.model_copy(update={"attempt": record.attempt + 1, "first_claim_at": record.first_claim_at or now})
-        return self._claimed(record, now, claim, agent, context)
+        if record.claim_id != claim.claim_id and (verdict := self._verdict(record, now)) is not None:
+            # Only in the name of who holds it: a result may be on its way, and must not be overruled.
+            if await self._holds(record.id, claim.claim_id):
+                await self._endings.end(record, verdict)
+            return NOTHING_TO_DO
+        return await self._claimed(record, now, claim)
 
-    async def _belongs(self, record: TurnRecord, session: Document | None) -> bool:
-        """Whether the turn's session still wants it; a turn that slipped into one that has ended is ended or erased."""
-        if session is None:
-            return True
-        if session["status"] != "active":
-            await self._turn_away(record, session)
+    async def begin(self, workspace: str, turn_id: str, begin: BeginAttempt) -> bool:
+        """Raises the attempt while the lease names the claim. Whether the turn is this claim's; the same again is told the same.
+
+        The lease is looked at after the claim read the document: so nobody who got the lease later can have raised this attempt.
+        A turn that slipped into a session that had ended is ended or erased. Raises ApiError, RedisError or OSError while a store
+        is away.
+        """
+        holds, standing = await asyncio.gather(self._holds(turn_id, begin.claim_id), self._session_status(workspace, begin.session_id))
+        if not holds:
             return False
-        return True
+        if standing != "active":
+            await self._turn_away(workspace, turn_id, begin, standing)
+            return False
+        change: Document = {
+            "$set": {"attempt": begin.attempt, "claimId": begin.claim_id, "status": "running", "released": False},
+            # The filter names the attempt that was read, so a repeat of this write finds nothing to count.
+            "$inc": {"tries": 1},
+            "$min": {"firstClaimAt": datetime.now(UTC)},
+        }
+        read = {"_id": turn_id, "workspace": workspace, "active": True, "attempt": begin.attempt - 1}
+        if await self._turns.update(read, change):
+            return True
+        mine = {"_id": turn_id, "workspace": workspace, "active": True, "attempt": begin.attempt, "claimId": begin.claim_id}
+        return await self._turns.one(mine, {"_id": 1}) is not None
 
-    async def _material(self, record: TurnRecord) -> tuple[AgentVersion, tuple[TurnMessage, ...]]:
-        """The agent version and the context, whose size the version limits."""
-        agent = await self._agents.version(record.workspace, record.agent_id, record.agent_version)
-        if record.session_id is None:
-            return agent, ()
-        return agent, await self._transcript.context(record.workspace, record.session_id, record.n, agent.config.limits)
+    async def _holds(self, turn_id: str, claim_id: str) -> bool:
+        return await self._queue.holder(turn_id) == claim_id
 
-    async def _session_of(self, workspace: str, session_id: str | None) -> Document | None:
-        """None for a completion."""
+    async def _session_status(self, workspace: str, session_id: str | None) -> str:
+        """A completion's session, which there is none of, has always time for it."""
         if session_id is None:
-            return None
-        return await self._sessions.one({"_id": session_id, "workspace": workspace}, {"status": 1}) or {"status": "deleted"}
+            return "active"
+        session = await self._sessions.one({"_id": session_id, "workspace": workspace}, {"status": 1})
+        return str(session["status"]) if session is not None else "deleted"
 
-    async def _turn_away(self, record: TurnRecord, session: Document) -> None:
-        """The session ended between the turn's admission and now."""
-        if session["status"] == "deleted":
-            await self._endings.erase_turn(record)
+    async def _turn_away(self, workspace: str, turn_id: str, begin: BeginAttempt, standing: str) -> None:
+        row = await self._turns.one({"_id": turn_id, "workspace": workspace, "active": True}, WITHOUT_TEXT)
+        if row is None or not await self._holds(turn_id, begin.claim_id):
+            return
+        if standing == "deleted":
+            await self._endings.erase_turn(TurnRecord.model_validate(row))
         else:
-            await self._endings.end(record, CANCELLED)
+            await self._endings.end(TurnRecord.model_validate(row), CANCELLED)
 
     def _verdict(self, record: TurnRecord, now: datetime) -> Verdict | None:
         if self._remaining_s(record, now) <= 0:
@@ -132,28 +127,19 @@ class Claims:
     def _remaining_s(self, record: TurnRecord, now: datetime) -> float:
         return self._turn_timeout_s - (now - (record.first_claim_at or now)).total_seconds()
 
-    async def _raise_attempt(self, record: TurnRecord, claim_id: str, now: datetime) -> bool:
-        change: Document = {
-            "$set": {"attempt": record.attempt + 1, "claimId": claim_id, "status": "running", "released": False},
-            # The filter names the attempt that was read, so a repeat of this write finds nothing to count.
-            "$inc": {"tries": 1},
-            "$min": {"firstClaimAt": now},
-        }
-        mine = {"_id": record.id, "workspace": record.workspace, "active": True, "attempt": record.attempt}
-        return await self._turns.update(mine, change)
-
-    def _claimed(
-        self, record: TurnRecord, now: datetime, claim: ClaimTurn, agent: AgentVersion, context: tuple[TurnMessage, ...]
-    ) -> ClaimedTurn:
+    async def _claimed(self, record: TurnRecord, now: datetime, claim: ClaimTurn) -> Document:
+        agent = await self._agents.version(record.workspace, record.agent_id, record.agent_version)
+        context = b"[]"
+        if record.session_id is not None:
+            context = await self._contexts.before(record.workspace, record.session_id, record.n, agent.config.limits)
         first = record.first_claim_at or now
-        return ClaimedTurn(
+        claimed = ClaimedTurn(
             run=True,
-            attempt=record.attempt,
+            attempt=record.attempt if record.claim_id == claim.claim_id else record.attempt + 1,
             agent_id=record.agent_id,
             agent_version=record.agent_version,
             agent=agent if not claim.knows_agent or record.agent_version == DRAFT else None,
             session_id=record.session_id,
-            context=context,
             input=record.input,
             completion=record.request(),
             cancel_requested=record.cancel_requested,
@@ -161,6 +147,7 @@ class Claims:
             waited_ms=max(0, int((first - record.created_at).total_seconds() * 1000)),
             remaining_s=self._remaining_s(record, now),
         )
+        return {**claimed.wire(), "context": orjson.Fragment(context)}
 
     async def release(self, workspace: str, turn_id: str, attempt: int) -> None:
         """Gives a try back, once per attempt."""
@@ -176,7 +163,11 @@ class Claims:
 
     async def _post_claim(self, request: web.Request) -> web.Response:
         claim = await read_shape(request, ClaimTurn)
-        return json_response((await self.claim(part(request, "workspace"), part(request, "turn_id"), claim)).wire())
+        return json_response(await self.claim(part(request, "workspace"), part(request, "turn_id"), claim))
+
+    async def _post_attempt(self, request: web.Request) -> web.Response:
+        begin = await read_shape(request, BeginAttempt)
+        return json_response({"begun": await self.begin(part(request, "workspace"), part(request, "turn_id"), begin)})
 
     async def _post_release(self, request: web.Request) -> web.Response:
         body = await read_shape(request, Release)

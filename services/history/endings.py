@@ -6,10 +6,11 @@ from typing import Any, Final, Literal
 
 from redis.exceptions import RedisError
 
+from services.history.context import Contexts
 from services.history.metrics import TURNS_FINISHED
 from services.history.settings import HistorySettings
-from services.history.store import Document, Store, Unstorable, one_of
-from services.history.turn_record import WITHOUT_TEXT, TurnRecord, releases_key
+from services.history.store import Document, Fields, Store, Unstorable, one_of
+from services.history.turn_record import WITHOUT_ANSWER, WITHOUT_TEXT, TurnRecord, releases_key
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import BEGINNING, FrameId, frame_body
 from shared.contracts.sessions import TurnMessage
@@ -46,11 +47,12 @@ _RESULT: Final = ("status", "finish_reason", "usage", "timing", "error")
 class Endings:
     """Every write names the attempt that it ends; a turn that has ended is never written again."""
 
-    def __init__(self, store: Store, queue: TurnQueue, logs: RunLogs, settings: HistorySettings) -> None:
+    def __init__(self, store: Store, queue: TurnQueue, logs: RunLogs, contexts: Contexts, settings: HistorySettings) -> None:
         self._sessions = store.sessions
         self._turns = store.turns
         self._queue = queue
         self._logs = logs
+        self.contexts = contexts
         # A log that nobody ended lives on by the writer's expiry, which exceeds twice the deadline.
         self._log_life = timedelta(seconds=settings.log_keep_s + 4 * settings.turn_timeout_s)
 
@@ -62,7 +64,8 @@ class Endings:
         Raises ApiError, RedisError or OSError while a store is away; the caller repeats it.
         """
         workspace, turn_id = finished.workspace, finished.turn_id
-        record = await self._record(workspace, turn_id)
+        # With its question: together with the answer it is context of the session's next turn.
+        record = await self._record(workspace, turn_id, WITHOUT_ANSWER)
         try:
             await self._count(record)  # First, so that nobody who reads the session finds the turn neither active nor counted.
             stored = await self._store_result(finished)
@@ -78,6 +81,9 @@ class Endings:
             # The session was deleted meanwhile; the worker may have written the log anew since.
             await self._logs.erase(workspace, turn_id)
             return
+        if stored and record.session_id is not None:
+            messages = [message.wire() for message in (*record.input, *finished.output)]
+            self.contexts.add(workspace, record.session_id, record.n, finished.status, messages)
         turn = record.turn().model_copy(update={name: getattr(finished, name) for name in _RESULT})
         await self._tell(workspace, turn, finished.output, FrameId(finished.attempt, finished.last_seq + 1))
 
@@ -166,6 +172,7 @@ class Endings:
             await self.end(record, CANCELLED)
         await self._erase_logs(workspace, session_id)
         await self._turns.delete_all({"workspace": workspace, "sessionId": session_id})
+        self.contexts.forget(workspace, session_id)
         await self._sessions.update({"_id": session_id}, {"$unset": {"erasing": ""}})
 
     async def erase_turn(self, record: TurnRecord) -> None:
@@ -187,8 +194,8 @@ class Endings:
 
     # --- what they have in common
 
-    async def _record(self, workspace: str, turn_id: str) -> TurnRecord | None:
-        row = await self._turns.one({"_id": turn_id, "workspace": workspace}, WITHOUT_TEXT)
+    async def _record(self, workspace: str, turn_id: str, fields: Fields = WITHOUT_TEXT) -> TurnRecord | None:
+        row = await self._turns.one({"_id": turn_id, "workspace": workspace}, fields)
         return TurnRecord.model_validate(row) if row is not None else None
 
     async def _count(self, record: TurnRecord | None) -> None:

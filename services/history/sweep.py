@@ -117,7 +117,7 @@ class Sweep:
             await self._endings.stop(record)
             TURNS_SWEPT.labels("cancelled").inc()
         elif missing:
-            await self._queue.enqueue(RunTurn(record.workspace, record.id, record.agent_id, record.agent_version, record.session_id))
+            await self._queue.enqueue(RunTurn(record.workspace, record.id, record.agent_id, record.agent_version))
             TURNS_SWEPT.labels("enqueued").inc()
             log.info("turn_enqueued_by_sweep", turn_id=record.id, attempt=record.attempt)
 

@@ -1,4 +1,4 @@
-"""The transcript of a session: its turns' messages in the order of their numbers, paged for clients and cut to size for a model."""
+"""The transcript of a session: its turns' messages in the order of their numbers, paged for clients."""
 
 from collections.abc import AsyncIterator
 from typing import Any, Final, Literal
@@ -9,17 +9,13 @@ from services.history.bodies import SESSION, bad_cursor, cursor_of, cursor_value
 from services.history.sessions import Sessions
 from services.history.store import Store, between
 from services.history.turn_record import TurnRecord
-from shared.contracts.agents import Limits
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.sessions import TurnMessage
 from shared.web import json_response
 
 Direction = Literal["asc", "desc"]
 DIRECTIONS: Final[dict[str, Direction]] = {"asc": "asc", "desc": "desc"}
 # Ranges of numbers are read, never "the next so many": most turns have two messages or more.
 TURNS_PER_READ: Final = 50
-TOKEN_CHARACTERS: Final = 4
-MESSAGE_TOKENS: Final = 4
 
 
 class Transcript:
@@ -47,30 +43,6 @@ class Transcript:
         page = found[:limit]
         return [message for _, message in page], page[-1][0] if len(found) > limit else None
 
-    async def context(self, workspace: str, session_id: str, before: int, limits: Limits) -> tuple[TurnMessage, ...]:
-        """What a model is shown of the turns before number `before`, oldest first: whole turns, as many of the last
-        `context_turns` as fit into `context_tokens` (estimated).
-
-        A turn that failed is left out as a whole: its question has no answer, and is usually asked again by the next turn.
-        """
-        first = max(1, before - limits.context_turns)
-        if first >= before:
-            return ()
-        where = {"workspace": workspace, "sessionId": session_id, "n": between(first, before)}
-        rows = await self._turns.many(where, fields={"completion": 0, "metadata": 0}, order=[("n", -1)])
-        chosen: list[tuple[TurnMessage, ...]] = []
-        room = limits.context_tokens
-        for record in map(TurnRecord.model_validate, rows):
-            if record.active or record.status == "failed":
-                continue
-            messages = (*record.input, *record.output)
-            room -= sum(_tokens(message) for message in messages)
-            if room < 0:
-                break
-            chosen.append(messages)
-        # What was retrieved for an earlier turn is not for this one.
-        return tuple(message.model_copy(update={"knowledge": None}) for messages in reversed(chosen) for message in messages)
-
     async def _walk(self, workspace: str, session_id: str, direction: Direction, start: int | None, last: int) -> AsyncIterator[TurnRecord]:
         """The session's turns from number `start` on, up or down."""
         step = TURNS_PER_READ if direction == "asc" else -TURNS_PER_READ
@@ -92,9 +64,3 @@ class Transcript:
         after = (values[1], values[2]) if values is not None else None
         found, place = await self.page(part(request, "workspace"), part(request, "session_id"), direction, after, limit_of(request))
         return json_response(page_of(found, cursor_of([direction, *place]) if place else None))
-
-
-def _tokens(message: TurnMessage) -> int:
-    """An estimate that needs no tokenizer: good to a few tens of percent, which a limit of this kind can bear."""
-    text = len(message.content or "") + sum(len(call.name) + len(call.arguments) for call in message.tool_calls or ())
-    return text // TOKEN_CHARACTERS + MESSAGE_TOKENS

@@ -4,13 +4,12 @@ from typing import NamedTuple
 
 
 class RunTurn(NamedTuple):
-    """The arguments of the arq job `run_turn`, whose id is the turn's. `session_id` spares history a read; None for a completion."""
+    """The arguments of the arq job `run_turn`, whose id is the turn's."""
 
     workspace: str
     turn_id: str
     agent_id: str
     agent_version: int
-    session_id: str | None = None
 
 
 class Lease(NamedTuple):

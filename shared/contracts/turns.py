@@ -103,21 +103,29 @@ class StoredTurn(Shape):
 
 
 class ClaimTurn(Shape):
-    """`claim_id` is unique per claim and is the value of the lease. `knows_agent`: the worker has the version cached.
+    """`claim_id` is unique per claim and is the value of the lease. `knows_agent`: the worker has the version cached."""
 
-    `session_id`, where the job names it, is read beside the turn instead of after it.
+    claim_id: str
+    knows_agent: bool = False
+
+
+class BeginAttempt(Shape):
+    """The claim's word that it makes its attempt. Before it is taken the worker may ask a model, and do nothing that anyone sees.
+
+    `session_id` is as the claim told it, and spares history a read.
     """
 
     claim_id: str
     session_id: str | None = None
-    knows_agent: bool = False
+    attempt: int = Field(ge=1)
 
 
 class ClaimedTurn(Shape):
-    """What a worker needs to run a turn, in one answer. `run` False: nothing to do (terminal, ended session, lease lost).
+    """What a worker needs to run a turn, in one answer. `run` False: nothing to do (terminal, or no try left).
 
-    `context` are the messages of earlier turns, oldest first. `begun_calls` are the idempotency keys of never-retry tool
-    calls that earlier attempts began. `remaining_s` is the time to the turn's deadline.
+    `attempt` is the number that the claim's attempt bears; the turn is the claim's only once that has begun. `context` are the
+    messages of earlier turns, oldest first. `begun_calls` are the idempotency keys of never-retry tool calls that earlier attempts
+    began. `remaining_s` is the time to the turn's deadline.
     """
 
     run: bool

@@ -71,7 +71,7 @@ def a_claim_makes_one_attempt(before: State, _: Sequence[Frame], after: State) -
 
 def only_the_holder_may_make_an_attempt(before: State, _: Sequence[Frame], after: State) -> bool:
     """Or the late claim of a worker that lost its lease would fence the one that works."""
-    approved = [request.claim for request in after.requests if request.read != -1 and request not in before.requests]
+    approved = [request.claim for request in after.requests if request.holds and request not in before.requests]
     return all((before.queue.job, before.queue.holder) == ("leased", claim) for claim in approved)
 
 

@@ -33,7 +33,21 @@ from tests.model.state import (
     Verdict,
     Worker,
 )
-from tests.model.steps import IDLE, SILENT, Action, Steps, end_told, ordered, published, spent, swapped, with_worker, without_job, working
+from tests.model.steps import (
+    IDLE,
+    SILENT,
+    Action,
+    Steps,
+    end_told,
+    ordered,
+    published,
+    spent,
+    swapped,
+    with_worker,
+    without,
+    without_job,
+    working,
+)
 
 # --- queue: one script each
 
@@ -83,59 +97,80 @@ def lease_lapses(s: State, _: Rules) -> Steps:
             yield lapsed, SILENT
 
 
-# --- claim: history makes the attempt
+# --- claim: history reads for the worker, which asks the model and begins its attempt
 
 
-def history_reads_claim(s: State, rules: Rules) -> Steps:
-    """First the document, then the lease. A claim that made the current attempt gets it again. No try left: history ends the turn."""
+def history_reads_claim(s: State, _: Rules) -> Steps:
+    """No try left: history ends the turn, if the claim holds the lease. Otherwise the worker begins the attempt after the one read.
+
+    What the worker asks of the model meanwhile nobody sees, so it has no step. A repeat that comes when the attempt has begun is late.
+    """
     for request in s.requests:
         if request.read != -1:
             continue
-        document, queue = s.document, s.queue
-        holds = (queue.job, queue.holder) == (LEASED, request.claim)
-        if document.status != ACTIVE or (rules.claim_needs_lease and not holds):
+        document = s.document
+        if document.status != ACTIVE:
             yield from answers(s, request, 0)
-        elif rules.claim_once and document.claim == request.claim:
-            yield from answers(s, request, document.attempt)
+        elif document.claim == request.claim:
+            yield s._replace(requests=without(s.requests, request)), SILENT
         elif document.tries >= TRIES:
-            verdict = s.verdict or Verdict("looked", document.attempt, "tries", has_result(s))
+            verdict = s.verdict
+            if holds_lease(s, request):
+                verdict = verdict or Verdict("looked", document.attempt, "tries", has_result(s))
             yield from answers(s._replace(verdict=verdict), request, 0)
         else:
             yield s._replace(requests=swapped(s.requests, request, request._replace(read=document.attempt))), SILENT
 
 
-def history_raises_attempt(s: State, _: Rules) -> Steps:
-    """`where attempt == read and active`; otherwise it looks again."""
+def holds_lease(s: State, request: Request) -> bool:
+    return (s.queue.job, s.queue.holder) == (LEASED, request.claim)
+
+
+def history_looks_at_lease(s: State, rules: Rules) -> Steps:
+    """After the claim read the document: so nobody who got the lease later can have raised the attempt that it read."""
     for request in s.requests:
-        if request.read == -1:
+        if request.read != -1 and not request.holds:
+            if rules.claim_needs_lease and not holds_lease(s, request):
+                yield from answers(s, request, 0)
+            else:
+                yield s._replace(requests=swapped(s.requests, request, request._replace(holds=True))), SILENT
+
+
+def history_raises_attempt(s: State, rules: Rules) -> Steps:
+    """`where attempt == read and active`. What has moved on is this claim's own attempt, begun by the same word, or another's."""
+    for request in s.requests:
+        if not request.holds:
             continue
         document = s.document
-        if document.status == ACTIVE and document.attempt == request.read:
+        if document.status == ACTIVE and (document.attempt == request.read or not rules.claim_once):
             raised = document._replace(attempt=document.attempt + 1, claim=request.claim, tries=document.tries + 1)
             yield from answers(s._replace(document=raised), request, raised.attempt)
+        elif document.status == ACTIVE and (document.attempt, document.claim) == (request.read + 1, request.claim):
+            yield from answers(s, request, document.attempt)
         else:
-            yield s._replace(requests=swapped(s.requests, request, request._replace(read=-1))), SILENT
+            yield from answers(s, request, 0)
 
 
 def answers(s: State, request: Request, attempt: int) -> Steps:
-    """The answer reaches the worker if it still waits for one; 0: nothing to do, it drops the job if that is still its own.
+    """The answer reaches the worker if it still waits for one. 0: it lets the job go, if that is still its own.
 
-    Where the call was repeated, either answer may be the lost one.
+    A claim that finds nothing to do drops the job, an attempt that is refused hands it back. Where the call was repeated, either
+    answer may be the lost one.
     """
-    left = list(s.requests)
-    left.remove(request)
-    s = s._replace(requests=tuple(left))
+    s = s._replace(requests=without(s.requests, request))
     waiting = next((w for w in s.workers if w.claim == request.claim and not w.attempt), None)
     if waiting is None:
         yield s, SILENT
         return
-    if any(other.claim == request.claim for other in left):
+    if any(other.claim == request.claim and (other.read != -1 or request.read == -1) for other in s.requests):
         yield s, SILENT
     if attempt:
         yield with_worker(s, waiting, waiting._replace(attempt=attempt)), SILENT
-    else:
-        queue = without_job(s.queue) if s.queue.holder == request.claim else s.queue
-        yield with_worker(s, waiting, IDLE)._replace(queue=queue), SILENT
+        return
+    queue = s.queue
+    if queue.holder == request.claim:
+        queue = without_job(queue) if request.read == -1 else queue._replace(job=WAITING, holder=NOBODY)
+    yield with_worker(s, waiting, IDLE)._replace(queue=queue), SILENT
 
 
 # --- run: the worker writes the log, then finishes
@@ -296,6 +331,7 @@ PROTOCOL: Final[tuple[Action, ...]] = (
     worker_renews,
     lease_lapses,
     history_reads_claim,
+    history_looks_at_lease,
     history_raises_attempt,
     worker_writes,
     worker_finishes,

@@ -91,10 +91,14 @@ class Worker(NamedTuple):
 
 
 class Request(NamedTuple):
-    """A claim on its way through history. `read`: the attempt that history saw in the document, -1 before it has looked."""
+    """A claim on its way through history, and then the word that its attempt begins.
+
+    `read`: the attempt that the claim saw in the document, -1 before it has looked. `holds`: history has seen that the lease is its own.
+    """
 
     claim: int
     read: int = -1
+    holds: bool = False
 
 
 class Handling(NamedTuple):
@@ -154,8 +158,8 @@ class Rules(NamedTuple):
     reread: bool = True  # A jump in the ids, or another attempt, sends a live reader back to the log.
     drain: bool = True  # No verdict while the outbox holds a result of the turn.
     drain_after_read: bool = True  # And that is looked up after the document was read, together with the lease.
-    claim_once: bool = True  # A repeated claim gets the attempt that it made.
-    claim_needs_lease: bool = True  # A claim that no longer holds the lease makes no attempt.
+    claim_once: bool = True  # An attempt is begun by its number: the same word again begins no other.
+    claim_needs_lease: bool = True  # A claim that no longer holds the lease begins no attempt.
     prove_each: bool = True  # Each frame read from the log must follow the one before, not only the first.
     retell: bool = True  # A `done` that does not follow the reader's last frame in its own attempt is told afresh.
 

@@ -31,10 +31,14 @@ def ordered(*items: T) -> tuple[T, ...]:
     return tuple(sorted(items))  # type: ignore[type-var]
 
 
-def swapped(items: tuple[T, ...], old: T, new: T) -> tuple[T, ...]:
+def without(items: tuple[T, ...], item: T) -> tuple[T, ...]:
     left = list(items)
-    left[left.index(old)] = new
-    return ordered(*left)
+    left.remove(item)
+    return tuple(left)
+
+
+def swapped(items: tuple[T, ...], old: T, new: T) -> tuple[T, ...]:
+    return ordered(*without(items, old), new)
 
 
 def published(s: State, frame: Frame) -> State:

@@ -17,6 +17,16 @@ def claim_is_repeated(s: State, _: Rules) -> Steps:
             yield s._replace(requests=ordered(*s.requests, request)), SILENT
 
 
+def begin_is_repeated(s: State, _: Rules) -> Steps:
+    """The same, of the word that begins the attempt."""
+    for worker in working(s):
+        for request in s.requests:
+            if not worker.attempt and request.claim == worker.claim and request.read != -1:
+                again = request._replace(holds=False)
+                if sum(other.claim == worker.claim for other in s.requests) == 1:
+                    yield s._replace(requests=ordered(*s.requests, again)), SILENT
+
+
 def worker_hands_back(s: State, _: Rules) -> Steps:
     """A drain: the try is given back `where attempt == mine`, then the job if it is still its own."""
     for worker in working(s):
@@ -101,6 +111,7 @@ TROUBLE: Final[tuple[Action, ...]] = (
     cancel_is_asked,
     deadline_passes,
     claim_is_repeated,
+    begin_is_repeated,
     worker_hands_back,
     worker_dies,
     history_dies,

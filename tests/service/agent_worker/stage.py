@@ -23,7 +23,7 @@ from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import BEGINNING, data_of, event_of
 from shared.contracts.jobs import RunTurn
 from shared.contracts.sessions import TurnMessage
-from shared.contracts.turns import ClaimedTurn, ClaimTurn, FinishedTurn
+from shared.contracts.turns import BeginAttempt, ClaimedTurn, ClaimTurn, FinishedTurn
 from shared.history_client import HistoryClient
 from shared.ids import new_id
 from shared.run_log import LogWriter, RunLogs
@@ -50,13 +50,15 @@ class FakeTurn:
 
 
 class FakeHistory(HistoryClient):
-    """`away` makes every call fail as an unreachable history does."""
+    """`away` makes every call fail as an unreachable history does. `undecided` holds the word on attempts back, `refuses` is that word."""
 
     def __init__(self) -> None:
         super().__init__(["http://127.0.0.1:9"], "token")
         self.turns: dict[str, FakeTurn] = {}
         self.shelf: list[Passage] = []
         self.away = False
+        self.undecided: asyncio.Event | None = None
+        self.refuses = False
         self.claims_seen: list[ClaimTurn] = []
         self.released: list[int] = []
 
@@ -72,14 +74,10 @@ class FakeHistory(HistoryClient):
         self.claims_seen.append(claim)
         if turn.terminal:
             return ClaimedTurn(run=False)
-        if claim.claim_id not in turn.claims:
-            turn.attempt += 1
-            turn.tries += 1
-            turn.claims[claim.claim_id] = turn.attempt
         version = AgentVersion(agent_id="agt_1", number=turn.number, config=turn.agent, passage_count=len(self.shelf))
         return ClaimedTurn(
             run=True,
-            attempt=turn.claims[claim.claim_id],
+            attempt=turn.claims.get(claim.claim_id, turn.attempt + 1),
             agent_id="agt_1",
             agent_version=turn.number,
             agent=None if claim.knows_agent else version,
@@ -92,6 +90,18 @@ class FakeHistory(HistoryClient):
             remaining_s=turn.remaining_s,
             **turn.more,
         )
+
+    async def begin_attempt(self, workspace: str, turn_id: str, begin: BeginAttempt) -> bool:
+        turn = self._turn(turn_id)
+        claim_id, attempt = begin.claim_id, begin.attempt
+        if self.undecided is not None:
+            await self.undecided.wait()
+        if turn.terminal or self.refuses:
+            return False
+        if claim_id not in turn.claims and attempt == turn.attempt + 1:
+            turn.attempt = turn.claims[claim_id] = attempt
+            turn.tries += 1
+        return turn.claims.get(claim_id) == attempt == turn.attempt
 
     async def release(self, workspace: str, turn_id: str, attempt: int) -> None:
         self._turn(turn_id).tries -= 1

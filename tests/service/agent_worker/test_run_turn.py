@@ -1,5 +1,6 @@
 """Turns from the queue to the outbox: the real leased worker, runner, log and Redis, the demo process's models, a fake history."""
 
+import asyncio
 import time
 from collections.abc import Awaitable
 from typing import Any, cast
@@ -11,8 +12,9 @@ from deploy.demo.scripted import scripted_answer
 from services.agent_worker.model import Models
 from services.agent_worker.tools.http import ToolPolicy
 from shared.contracts.agents import Passage
+from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import BEGINNING, FrameId, frame_body
-from shared.contracts.turns import CompletionRequest
+from shared.contracts.turns import BeginAttempt, CompletionRequest
 from shared.ids import is_id
 from shared.turn_queue import QUEUE
 from tests.conftest import eventually
@@ -347,6 +349,7 @@ async def test_an_agent_waits_for_its_knowledge_rather_than_answer_without(stage
 
     async def passages(workspace: str, agent_id: str, number: int) -> list[Passage]:
         nonlocal calls
+        await eventually(lambda: is_begun(stage))  # What is away here is away for knowledge only.
         calls += 1
         stage.history.away = calls < 3
         return await plain(workspace, agent_id, number)
@@ -356,6 +359,67 @@ async def test_an_agent_waits_for_its_knowledge_rather_than_answer_without(stage
         ended = await stage.ended(await stage.post(stage.agent("demo/extractive"), "Do you deliver to 80202?"))
     assert calls == 3
     assert ended.data("kb_retrieval")[0]["passages"]
+
+
+async def is_begun(stage: Stage) -> bool:
+    return all(turn.attempt for turn in stage.history.turns.values())
+
+
+async def test_the_model_is_asked_while_its_attempt_is_written_down_and_nobody_hears_of_it(stage: Stage) -> None:
+    stage.history.undecided = asyncio.Event()
+    async with stage.worker():
+        job = await stage.post(stage.agent())
+
+        async def is_asked() -> bool:
+            return (await model_stats(stage))["requests"] == 1
+
+        await eventually(is_asked)
+        assert (await stage.frames(job), await is_begun(stage)) == ([], False)
+        stage.history.undecided.set()
+        ended = await stage.ended(job)
+    assert ended.events == ["started", "delta"]
+    assert ended.text == ended.turn.output[0].content == scripted_answer("Hello?", 8)
+
+
+async def test_an_attempt_that_is_refused_leaves_no_trace_and_stops_the_model(stage: Stage) -> None:
+    stage.history.undecided, stage.history.refuses = asyncio.Event(), True
+    async with stage.worker():
+        job = await stage.post(stage.agent("scripted/tokens=60,delay=20,text=echo"))
+
+        async def asked_and_running() -> list[int]:
+            stats = await model_stats(stage)
+            return [stats["requests"], stats["active"]]
+
+        async def is_asked() -> bool:
+            return await asked_and_running() == [1, 1]
+
+        await eventually(is_asked)
+        refused = len(stage.history.claims_seen)
+        stage.history.turns[job.turn_id].terminal = True  # As when it was cancelled meanwhile.
+        stage.history.undecided.set()
+
+        async def is_over() -> bool:
+            return await stage.queue.missing([job.turn_id]) == [job.turn_id] and await asked_and_running() == [1, 0]
+
+        await eventually(is_over)
+    assert (refused, len(stage.history.claims_seen)) == (1, 2)
+    assert (await stage.frames(job), await stage.outbox()) == ([], {})
+
+
+async def test_a_history_that_is_lost_before_the_attempt_has_begun_costs_only_time(stage: Stage) -> None:
+    plain, failed = stage.history.begin_attempt, 0
+
+    async def begin_attempt(workspace: str, turn_id: str, begin: BeginAttempt) -> bool:
+        nonlocal failed
+        failed += 1
+        if failed == 1:
+            raise ApiError(Code.DEPENDENCY_UNAVAILABLE)
+        return await plain(workspace, turn_id, begin)
+
+    stage.history.begin_attempt = begin_attempt  # type: ignore[method-assign]
+    async with stage.worker():
+        ended = await stage.ended(await stage.post(stage.agent()))
+    assert (failed, ended.turn.attempt, ended.events) == (2, 1, ["started", "delta"])
 
 
 async def test_a_draining_worker_hands_back_without_using_up_a_try(stage: Stage) -> None:

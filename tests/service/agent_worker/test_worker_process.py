@@ -14,7 +14,7 @@ import orjson
 from aiohttp import web
 
 from deploy.processes import free_port
-from shared.contracts.turns import ClaimTurn
+from shared.contracts.turns import BeginAttempt, ClaimTurn
 from shared.web import json_response
 from tests.conftest import eventually
 from tests.service.agent_worker.stage import Stage, serving
@@ -31,6 +31,11 @@ def history_routes(stage: Stage) -> list[web.RouteDef]:
         claimed = await stage.history.claim(request.match_info["workspace"], request.match_info["turn"], order)
         return json_response(claimed.wire())
 
+    async def begin(request: web.Request) -> web.Response:
+        order = BeginAttempt.model_validate(orjson.loads(await request.read()))
+        place = request.match_info["workspace"], request.match_info["turn"]
+        return json_response({"begun": await stage.history.begin_attempt(*place, order)})
+
     async def release(request: web.Request) -> web.Response:
         order = orjson.loads(await request.read())
         await stage.history.release(request.match_info["workspace"], request.match_info["turn"], order["attempt"])
@@ -40,7 +45,12 @@ def history_routes(stage: Stage) -> list[web.RouteDef]:
         return json_response({})
 
     turn = "/workspaces/{workspace}/turns/{turn}"
-    return [web.post(f"{turn}/claim", claim), web.post(f"{turn}/release", release), web.get("/readyz", ready)]
+    return [
+        web.post(f"{turn}/claim", claim),
+        web.post(f"{turn}/attempts", begin),
+        web.post(f"{turn}/release", release),
+        web.get("/readyz", ready),
+    ]
 
 
 @asynccontextmanager

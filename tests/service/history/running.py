@@ -17,7 +17,7 @@ from shared.contracts.agents import AgentConfig, ModelChoice, Passage
 from shared.contracts.frames import BEGINNING, FrameId, data_of, event_of
 from shared.contracts.jobs import RunTurn
 from shared.contracts.sessions import TurnMessage
-from shared.contracts.turns import AdmittedTurn, AdmitTurn, ClaimedTurn, ClaimTurn, CompletionRequest, FinishedTurn, Usage
+from shared.contracts.turns import AdmittedTurn, AdmitTurn, BeginAttempt, ClaimedTurn, ClaimTurn, CompletionRequest, FinishedTurn, Usage
 from shared.history_client import HistoryClient
 from shared.ids import new_id
 from shared.turn_queue import LeasedJob, TurnQueue
@@ -71,8 +71,15 @@ class History:
         await self.queue.zadd("parley:turns:running", {turn_id: 1})
 
     async def claim(self, turn_id: str) -> Lease:
+        """As a worker does it: with an attempt that has begun, if there is anything to do."""
         job = await self.lease(turn_id)
-        return Lease(job=job, claimed=await self.client.claim(WORKSPACE, turn_id, ClaimTurn(claim_id=job.claim_id)))
+        claimed = await self.client.claim(WORKSPACE, turn_id, ClaimTurn(claim_id=job.claim_id))
+        if claimed.run:
+            assert await self.begin(turn_id, job.claim_id, claimed.attempt, session_id=claimed.session_id)
+        return Lease(job=job, claimed=claimed)
+
+    async def begin(self, turn_id: str, claim_id: str, attempt: int, **members: Any) -> bool:
+        return await begin(self.client, turn_id, claim_id, attempt, **members)
 
     async def write(self, turn_id: str, attempt: int, *texts: str) -> None:
         """Deltas in the run log, as the attempt's worker writes them."""
@@ -108,6 +115,11 @@ class History:
     async def count(self, **where: Any) -> int:
         # The stand-in finds nothing by an index's second field alone.
         return len(await self.documents.turns.find({"workspace": WORKSPACE, **where}).to_list(None))
+
+
+async def begin(client: HistoryClient, turn_id: str, claim_id: str, attempt: int, workspace: str = WORKSPACE, **members: Any) -> bool:
+    order = BeginAttempt.model_validate({"claim_id": claim_id, "attempt": attempt, **members})
+    return await client.begin_attempt(workspace, turn_id, order)
 
 
 def now() -> datetime:

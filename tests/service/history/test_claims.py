@@ -9,7 +9,7 @@ import pytest
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.turns import ClaimTurn
 from shared.history_client import HistoryClient
-from tests.service.history.running import TOKEN, WORKSPACE, History, config, finished, message, now, running, settings_for
+from tests.service.history.running import TOKEN, WORKSPACE, History, begin, config, finished, message, now, running, settings_for
 
 
 async def claim(history: History, turn_id: str, claim_id: str, *, knows_agent: bool = False) -> Any:
@@ -38,24 +38,52 @@ async def test_the_agent_is_left_out_for_a_worker_that_knows_it(history: History
     assert (await claim(history, turn.id, job.claim_id, knows_agent=True)).agent is None
 
 
-async def test_the_same_claim_again_gets_the_same_attempt(history: History) -> None:
+async def test_a_claim_only_reads_and_an_attempt_that_is_begun_again_is_the_same(history: History) -> None:
     await history.publish()
     turn = (await history.admit(await history.session())).turn
     job = await history.lease(turn.id)
-    claims = await asyncio.gather(*(claim(history, turn.id, job.claim_id) for _ in range(10)))
-    assert {(claimed.run, claimed.attempt) for claimed in claims} == {(True, 1)}
-    assert (await history.document(turn.id))["tries"] == 1
+    assert (await claim(history, turn.id, job.claim_id)).attempt == 1
+    assert ((await history.document(turn.id))["attempt"], (await history.document(turn.id))["status"]) == (0, "queued")
+    assert all(await asyncio.gather(*(history.begin(turn.id, job.claim_id, 1) for _ in range(10))))
+    document = await history.document(turn.id)
+    assert (document["attempt"], document["tries"], document["status"]) == (1, 1, "running")
+    assert (await claim(history, turn.id, job.claim_id)).attempt == 1
 
 
-async def test_a_claim_without_the_lease_changes_nothing(history: History) -> None:
+async def test_without_the_lease_no_attempt_begins(history: History) -> None:
     await history.publish()
     turn = (await history.admit(await history.session())).turn
-    assert not (await claim(history, turn.id, "stranger")).run
+    assert not await history.begin(turn.id, "stranger", 1)
     await history.lease(turn.id, "holder")
-    assert not (await claim(history, turn.id, "stranger")).run
+    assert not await history.begin(turn.id, "stranger", 1)
     await history.lapse(turn.id)
-    assert not (await claim(history, turn.id, "holder")).run
+    assert not await history.begin(turn.id, "holder", 1)
     assert (await history.document(turn.id))["attempt"] == 0
+
+
+async def test_an_attempt_begins_only_where_its_claim_left_the_turn(history: History) -> None:
+    await history.publish()
+    session_id = await history.session()
+    turn = (await history.admit(session_id)).turn
+    first = await history.lease(turn.id)
+    read = await claim(history, turn.id, first.claim_id)
+    assert (await history.claim(turn.id)).claimed.attempt == 1
+    await history.lease(turn.id, first.claim_id)  # It has the lease back, but what it read is past.
+    assert not await history.begin(turn.id, first.claim_id, read.attempt)
+    assert (await history.document(turn.id))["tries"] == 1
+    ended = await history.answer(await history.session())
+    job = await history.lease(ended, "holder")
+    assert not await history.begin(ended, job.claim_id, 2)
+    assert not await begin(history.client, turn.id, first.claim_id, 2, workspace="other")
+
+
+async def test_a_verdict_takes_the_lease(history: History) -> None:
+    await history.publish()
+    turn = (await history.admit(await history.session())).turn
+    for _ in range(3):
+        await history.claim(turn.id)
+    assert not (await claim(history, turn.id, "stranger")).run
+    assert (await history.client.turn(WORKSPACE, turn.id)).turn.status == "running"
 
 
 async def test_every_new_claim_raises_the_attempt(history: History) -> None:
@@ -177,12 +205,13 @@ async def test_two_histories_never_give_out_one_attempt_twice(history: History, 
         await history.publish()
         turn = (await history.admit(await history.session())).turn
         for _ in range(20):
+            stale = await history.lease(turn.id)
+            at = (await claim(history, turn.id, stale.claim_id)).attempt
             job = await history.lease(turn.id)
-            claims = await asyncio.gather(
-                *(client.claim(WORKSPACE, turn.id, ClaimTurn(claim_id=job.claim_id)) for client in both), return_exceptions=True
-            )
-            attempts = {answer.attempt for answer in claims if not isinstance(answer, BaseException) and answer.run}
-            assert len(attempts) <= 1
+            claims = [job.claim_id, stale.claim_id]
+            begun = await asyncio.gather(*(begin(client, turn.id, claim_id, at) for client in both for claim_id in claims))
+            assert begun == [True, False] * 2
+            assert ((await history.document(turn.id))["attempt"], (await history.document(turn.id))["tries"]) == (at, 1)
             await history.documents.turns.update_one({"_id": turn.id}, {"$set": {"tries": 0}})
 
 

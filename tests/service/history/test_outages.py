@@ -135,8 +135,9 @@ async def test_without_redis_turns_are_still_accepted_and_nobody_is_judged(mongo
         await history.documents.turns.update_one({"_id": turn.id}, {"$set": {"tries": 3}})
         own_redis.kill()
         other = (await history.admit(await history.session())).turn
-        claim = history.client.claim(WORKSPACE, turn.id, ClaimTurn(claim_id=lease.job.claim_id))
-        assert await refused(claim) is Code.DEPENDENCY_UNAVAILABLE
+        # Nobody can tell who holds the lease: so no attempt begins, and no claim is told that nothing is left to try.
+        assert await refused(history.begin(turn.id, "another", 2)) is Code.DEPENDENCY_UNAVAILABLE
+        assert await refused(history.client.claim(WORKSPACE, turn.id, ClaimTurn(claim_id="another"))) is Code.DEPENDENCY_UNAVAILABLE
         assert not await is_ready(history)
         assert (await history.client.cancel(WORKSPACE, other.id)).status == "queued"
         with pytest.raises((RedisError, OSError)):

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.turns import ClaimTurn
 from shared.ids import new_id
 from tests.conftest import eventually
 from tests.service.history.running import WORKSPACE, History, finished
@@ -245,8 +244,22 @@ async def test_a_turn_that_slipped_into_an_ended_session_is_not_run(history: His
     turn = (await history.admit(session_id)).turn
     job = await history.lease(turn.id)
     await history.documents.sessions.update_one({"_id": session_id}, {"$set": {"status": "ended"}})
-    assert not (await history.client.claim(WORKSPACE, turn.id, ClaimTurn(claim_id=job.claim_id))).run
-    assert (await history.client.turn(WORKSPACE, turn.id)).turn.status == "cancelled"
+    assert not await history.begin(turn.id, "stranger", 1, session_id=session_id)
+    assert (await history.client.turn(WORKSPACE, turn.id)).turn.status == "queued"
+    assert not await history.begin(turn.id, job.claim_id, 1, session_id=session_id)
+    stored = (await history.client.turn(WORKSPACE, turn.id)).turn
+    assert (stored.status, await history.queue.missing([turn.id])) == ("cancelled", [turn.id])
+
+
+async def test_a_turn_that_slipped_into_a_deleted_session_is_erased(history: History) -> None:
+    await history.publish()
+    session_id = await history.session()
+    turn = (await history.admit(session_id)).turn
+    job = await history.lease(turn.id)
+    await history.documents.sessions.update_one({"_id": session_id}, {"$set": {"status": "deleted"}})
+    assert not await history.begin(turn.id, job.claim_id, 1, session_id=session_id)
+    assert await refused(history.client.turn(WORKSPACE, turn.id)) is Code.TURN_NOT_FOUND
+    assert await history.queue.missing([turn.id]) == [turn.id]
 
 
 async def test_ending_and_admitting_at_once_leaves_no_active_turn(history: History) -> None:
