@@ -28,7 +28,8 @@ _BATCH: Final = 256
 class ModelServer:
     """`/v1/chat/completions`, `/v1/models`; `/stats` counts requests, those running, and those whose client went away.
 
-    `/requests` tells the bodies of the last requests to scripted models, oldest first: what really reaches a model.
+    `/requests` tells the bodies of the last requests to scripted models, oldest first: what really reaches a model. `/asked` tells when
+    each of them came (seconds of the machine's monotonic clock), by its last message.
     """
 
     def __init__(self, delay_s: float) -> None:
@@ -36,6 +37,7 @@ class ModelServer:
         self._numbers = count(1)
         self._seen: OrderedDict[int, int] = OrderedDict()
         self._bodies: deque[dict[str, Any]] = deque(maxlen=_BODIES_REMEMBERED)
+        self._asked: deque[dict[str, Any]] = deque(maxlen=_BODIES_REMEMBERED)
         self._stats = {"requests": 0, "active": 0, "abandoned": 0}
 
     def routes(self) -> list[web.RouteDef]:
@@ -44,6 +46,7 @@ class ModelServer:
             web.get("/v1/models", self.models),
             web.get("/stats", self.stats),
             web.get("/requests", self.requests),
+            web.get("/asked", self.asked),
             web.get("/healthz", self.healthz),
             web.get("/readyz", self.healthz),
         ]
@@ -56,6 +59,9 @@ class ModelServer:
 
     async def requests(self, _: web.Request) -> web.Response:
         return web.json_response(list(self._bodies))
+
+    async def asked(self, _: web.Request) -> web.Response:
+        return web.json_response(list(self._asked))
 
     async def models(self, _: web.Request) -> web.Response:
         data = [{"id": name, "object": "model", "created": 0, "owned_by": "parley"} for name in (NAME, f"{PREFIX}tokens=64,delay=20")]
@@ -93,6 +99,7 @@ class ModelServer:
             return extractive_reply(messages, tools, self._delay_s)
         if model.startswith(PREFIX):
             self._bodies.append(body)
+            self._asked.append({"message": messages[-1].get("content") if messages else None, "at": time.perf_counter()})
             knobs = read_knobs(model)
             # Counting costs a hash of the whole prompt: only for those who ask.
             seen = self._count(prompt_key(model, messages)) if knobs.vary or knobs.fail_times is not None else 0

@@ -58,6 +58,7 @@ class Rig:
             }
         )
         self._history = history
+        self._history_urls: list[str] = ready["historyUrls"]
         self._agents: dict[str, str] = {}
 
     async def agent(self, model: str) -> str:
@@ -86,6 +87,26 @@ class Rig:
             raise BadAnswer(f"{method} {path}: HTTP {answer.status}: {answer.body()[:300]!r}")
         return orjson.loads(answer.body())
 
+    async def asked_at(self) -> dict[str, float]:
+        """When the model got its last questions, by their text: seconds of the clock that `perf_counter` reads too."""
+        return {row["message"]: row["at"] for row in orjson.loads(await _body(self.model, "/asked"))}
+
+    async def history_s(self) -> dict[str, tuple[float, int]]:
+        """By route of history: the seconds that its calls took, and how many they were."""
+        totals: dict[str, tuple[float, int]] = {}
+        for url in self._history_urls:
+            samples = {
+                line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
+                for line in (await _body(Address.of(url), "/metrics")).decode().splitlines()
+                if line.startswith("parley_history_request_seconds_")
+            }
+            for name, value in samples.items():
+                if name.startswith("parley_history_request_seconds_sum{"):
+                    route = name.partition('route="')[2].rpartition('"')[0]
+                    seconds, calls = totals.get(route, (0.0, 0))
+                    totals[route] = seconds + value, calls + int(samples[name.replace("_sum{", "_count{")])
+        return totals
+
     # --- targets
 
     def direct(self, model: str) -> Completions:
@@ -103,6 +124,14 @@ class Rig:
                 return await self.session(model)
 
         return Sessions("session", self.gateway, self.key, await asyncio.gather(*(one() for _ in range(count))))
+
+
+async def _body(address: Address, path: str) -> bytes:
+    wire = await address.open()
+    try:
+        return (await wire.ask(http_request("GET", path, address.host, "none"))).body()
+    finally:
+        wire.close()
 
 
 @asynccontextmanager

@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from statistics import median
 from typing import Any, Final
 
-from tests.bench.load import Figures, Load, run_load
+from tests.bench.load import Figures, Load, question, run_load
 from tests.bench.rig import Rig
 from tests.bench.targets import Reading, Target
 
@@ -114,38 +113,90 @@ async def sequential(rig: Rig, effort: Effort) -> list[Row]:
     for title, tokens, first_ms, delay_ms in (("first token at 100 ms", 8, 100, 5), ("64 tokens at once", 64, 0, 0)):
         targets = await _targets(rig, model_name(tokens, delay_ms, first_ms), 1)
         load = Load(clients=1, turns=10 if effort.quick else 30, tokens=tokens, spread_s=0)
-        runs = await _rounds(rig, targets, load, effort.rounds, title)
-        direct = _all(runs["direct"])
-        for name, figures in runs.items():
-            readings = _all(figures)
-            row: Row = {"scenario": f"one client, {title}", "target": name, "rounds": len(figures)}
-            row["TTFT ms"] = _ms(reading.first_s for reading in readings)
-            row["TTFT added ms"] = row["TTFT ms"] - _ms(reading.first_s for reading in direct)
-            row["turn added ms"] = _ms(reading.whole_s for reading in readings) - _ms(reading.whole_s for reading in direct)
-            row |= _split(readings) if name == "session" else {}
-            rows.append(row)
+        runs: dict[str, list[_Timed]] = {target.name: [] for target in targets}
+        for number in range(effort.rounds):
+            for target in targets:
+                runs[target.name].append(await _timed(rig, target, load, f"{title} {number}"))
+        direct = _Split.of(runs["direct"])
+        for name, timed in runs.items():
+            split = _Split.of(timed)
+            row: Row = {"scenario": f"one client, {title}", "target": name, "rounds": len(timed)}
+            row |= {
+                "TTFT ms": split.first_ms,
+                "TTFT added ms": split.first_ms - direct.first_ms,
+                "turn added ms": split.whole_ms - direct.whole_ms,
+            }
+            rows.append(row | (split.row(direct) if name == "session" else {}))
     return rows
 
 
-def _all(figures: Sequence[Figures]) -> list[Reading]:
-    return [reading for one in figures for reading in one.readings]
+@dataclass(frozen=True)
+class _Timed:
+    """One target's run: its readings, when the model got the question of each, and what history took for a call of each route, in ms."""
+
+    readings: list[Reading]
+    asked_at: list[float]
+    history_ms: dict[str, float]
+
+
+async def _timed(rig: Rig, target: Target, load: Load, label: str) -> _Timed:
+    before = await rig.history_s()
+    figures = await run_load(target, load, rig.meter, label)
+    after, asked = await rig.history_s(), await rig.asked_at()
+    spent = {route: (after[route][0] - before.get(route, (0.0, 0))[0], after[route][1] - before.get(route, (0.0, 0))[1]) for route in after}
+    means = {route.rpartition("/")[2]: 1000 * seconds / calls for route, (seconds, calls) in spent.items() if calls}
+    return _Timed(figures.readings, [asked[question(label, 0, turn)] for turn in range(load.turns)], means)
+
+
+@dataclass(frozen=True)
+class _Split:
+    """Where the time of a turn goes; medians in ms."""
+
+    first_ms: float
+    whole_ms: float
+    to_first_ms: float  # From the question at the model to the first text at the client.
+    timed: Sequence[_Timed]
+
+    @classmethod
+    def of(cls, timed: Sequence[_Timed]) -> "_Split":
+        pairs = [(reading, asked_at) for one in timed for reading, asked_at in zip(one.readings, one.asked_at, strict=True)]
+        return cls(
+            _ms(reading.first_s for reading, _ in pairs),
+            _ms(reading.whole_s for reading, _ in pairs),
+            _ms(reading.answer.sent_at + reading.first_s - asked_at for reading, asked_at in pairs),
+            timed,
+        )
+
+    def row(self, direct: "_Split") -> Row:
+        """A session's. `history` is its part of a step, nearly all of which is the MongoDB stand-in."""
+        row: Row = {}
+        admit, claim, begin = (median(one.history_ms[route] for one in self.timed) for route in ("turns", "claim", "attempts"))
+        row["admit + enqueue ms"] = self._between(lambda reading, _, at: at["queued"] - reading.answer.sent_at)
+        row["of it history ms"] = admit
+        row["start + claim + ask ms"] = self._between(lambda _, asked_at, at: asked_at - at["queued"])
+        row["of that history ms"] = claim
+        row["out ms"] = self.to_first_ms - direct.to_first_ms
+        row["added besides history ms"] = self.first_ms - direct.first_ms - admit - claim
+        row["attempt, beside the model ms"] = begin
+        row["end ms"] = self._between(lambda reading, _, at: at["done"] - at["last delta"])
+        return row
+
+    def _between(self, step: Callable[[Reading, float, dict[str, float]], float]) -> float:
+        return _ms(
+            step(reading, asked_at, _event_times(reading))
+            for one in self.timed
+            for reading, asked_at in zip(one.readings, one.asked_at, strict=True)
+        )
+
+
+def _event_times(reading: Reading) -> dict[str, float]:
+    events = reading.answer.events()
+    last_delta = [event.at for event in events if event.name == "delta"][-1]
+    return {event.name: event.at for event in reversed(events)} | {"last delta": last_delta}
 
 
 def _ms(values: Iterable[float]) -> float:
     return median(values) * 1000
-
-
-def _split(readings: Sequence[Reading]) -> Row:
-    """Where the time of a session's turn goes, as far as its own frames tell."""
-    parts: dict[str, list[float]] = {"admit + enqueue ms": [], "wake + claim ms": [], "model's first token ms": [], "end ms": []}
-    for reading in readings:
-        at = {event.name: event.at for event in reversed(reading.answer.events())}
-        last_delta = [event.at for event in reading.answer.events() if event.name == "delta"][-1]
-        marks = (reading.answer.sent_at, at["queued"], at["started"], at["delta"], last_delta, at["done"])
-        steps = [after - before for before, after in pairwise(marks)]
-        for values, step in zip(parts.values(), (*steps[:3], steps[4]), strict=True):
-            values.append(step)
-    return {name: _ms(values) for name, values in parts.items()}
 
 
 async def long_session(rig: Rig, effort: Effort) -> list[Row]:
