@@ -182,7 +182,10 @@ class Documents:
 
 
 class Store:
-    """MongoDB, majority-read and majority-written with journal. Opens without it, and serves once its indexes are there."""
+    """MongoDB, majority-read and majority-written with journal. Opens without it, and serves once its indexes are there.
+
+    The driver repeats a write whose connection broke, unless the URI says `retryWrites=false`: then the caller is refused, and repeats it.
+    """
 
     def __init__(self, uri: str, database: str) -> None:
         self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
@@ -190,7 +193,6 @@ class Store:
             w="majority",
             journal=True,
             readConcernLevel="majority",
-            retryWrites=True,
             serverSelectionTimeoutMS=int(SELECTION_TIMEOUT_S * 1000),
             connectTimeoutMS=1000,
             heartbeatFrequencyMS=1000,

@@ -141,5 +141,5 @@ def test_free_ports_differ_and_lie_below_the_ephemeral_ones() -> None:
 def test_stores_are_told_apart_by_name_and_address(tmp_path: Path) -> None:
     redis, mongodb = redis_store(tmp_path / "r"), mongodb_store(tmp_path / "m")
     assert redis.url.startswith("redis://127.0.0.1:")
-    assert mongodb.url.endswith("/?w=majority&journal=true")
+    assert mongodb.url.endswith("/?w=majority&journal=true&retryWrites=false")
     assert (redis.name, mongodb.name) == ("redis", "mongodb")
