@@ -137,29 +137,37 @@ class _Channel:
             await asyncio.sleep(RECONNECT_PAUSE_S)
 
     async def _live(self) -> None:
+        """Raises RedisError, OSError or TimeoutError once the connection is lost, or its peer silent."""
         self._connection = connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         async with asyncio.timeout(SILENCE_LIMIT_S):
             await connection.connect()
-        tasks = [asyncio.create_task(self._watch(connection)), asyncio.create_task(self._leave(connection))]
-        try:
             names = [_OWN_NAME, *self.listeners]
             self._subscribed.update(names)
             for start in range(0, len(names), SUBSCRIBE_BATCH):
-                await connection.send_command("SUBSCRIBE", *names[start : start + SUBSCRIBE_BATCH])
+                await _send(connection, "SUBSCRIBE", *names[start : start + SUBSCRIBE_BATCH])
             # Behind the subscriptions: once it is answered they are in force.
-            await connection.send_command("PING", "subscribed")
-            while True:
-                self._dispatch(await connection.read_response(disconnect_on_error=False))
+            await _send(connection, "PING", "subscribed")
+        tasks = [asyncio.create_task(work(connection)) for work in (self._read, self._watch, self._leave)]
+        try:
+            # Whichever fails first: a peer that stops reading blocks those that send, and one that stops talking the one that reads.
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
             await end_tasks(tasks)
 
+    async def _read(self, connection: Connection) -> None:
+        while True:
+            self._dispatch(await connection.read_response(disconnect_on_error=False))
+
     async def _watch(self, connection: Connection) -> None:
-        """A peer that answers nothing is a dead peer."""
+        """A peer that answers nothing is a dead peer, and so is one that takes nothing."""
         self._heard_at = time.monotonic()
         while time.monotonic() - self._heard_at < SILENCE_LIMIT_S:
             await asyncio.sleep(SILENCE_LIMIT_S / 4)
-            await connection.send_command("PING", "alive")
-        await connection.disconnect(nowait=True)
+            async with asyncio.timeout(SILENCE_LIMIT_S):
+                await _send(connection, "PING", "alive")
+        raise ConnectionError("the stream store is silent")
 
     async def _leave(self, connection: Connection) -> None:
         """Unsubscribes from what nobody listens to, many at a time: a command costs the same for one as for a hundred."""
@@ -170,7 +178,7 @@ class _Channel:
     async def _unsubscribe(self, connection: Connection) -> None:
         if left := self._subscribed - self.listeners.keys() - {_OWN_NAME}:
             self._subscribed -= left
-            await connection.send_command("UNSUBSCRIBE", *left)
+            await _send(connection, "UNSUBSCRIBE", *left)
 
     def _dispatch(self, message: Any) -> None:
         self._heard_at = time.monotonic()
@@ -205,6 +213,7 @@ class _Channel:
         for waiting in [future for futures in self._confirmations.values() for future in futures]:
             if not waiting.done():
                 waiting.set_exception(ConnectionError("the subscription was not confirmed"))
+                waiting.exception()  # Looked at, in case that nobody waits any more; whoever does still gets it.
         self._confirmations.clear()
         self._under_way.clear()
         self._subscribed.clear()
@@ -235,7 +244,14 @@ class _Channel:
 
     async def _subscribe(self, name: bytes) -> None:
         if self._connection is not None and self.connected.is_set():
-            await self._connection.send_command("SUBSCRIBE", name)
+            await _send(self._connection, "SUBSCRIBE", name)
+
+
+async def _send(connection: Connection, *command: str | bytes) -> None:
+    """Raises ConnectionError for a lost one: by itself it would connect anew, and be taken for the one that holds the subscriptions."""
+    if not connection.is_connected:
+        raise ConnectionError("the connection is lost")
+    await connection.send_command(*command)
 
 
 class Hub:

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from urllib.parse import urlsplit
 
 import pytest
-from redis.asyncio import Redis
+from redis.asyncio import Connection, Redis
 
 from services.gateway.hub import LISTENER_LIMIT, Hub
 from shared.contracts.errors import ApiError, Code
@@ -75,6 +76,80 @@ async def test_a_cut_connection_makes_every_listener_read_its_log(hub: Hub, clie
 
 async def _subscribed(client: Redis, turn_id: str) -> bool:
     return await subscribers(client, turn_id) == 1
+
+
+class DeafLine:
+    """A way to a Redis. Once `deaf`, the connections there are pass nothing on, in neither direction; new ones do."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._deaf: set[int] = set()
+        self.connections = 0
+
+    def fall_deaf(self) -> None:
+        self._deaf = set(range(1, self.connections + 1))
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        number = self.connections
+        redis_reader, redis_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        try:
+            await asyncio.gather(self._pass(number, reader, redis_writer), self._pass(number, redis_reader, writer))
+        finally:
+            writer.close()
+            redis_writer.close()
+
+    async def _pass(self, number: int, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while number not in self._deaf and (data := await source.read(1 << 16)):
+            if number not in self._deaf:
+                sink.write(data)
+        while number in self._deaf and await source.read(1 << 16):
+            pass
+        sink.close()
+
+
+async def test_a_line_that_falls_silent_is_left_and_every_listener_reads_its_log(
+    client: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.gateway.hub.SILENCE_LIMIT_S", 0.4)
+    line = DeafLine(urlsplit(redis_url).port or 6379)
+    server = await asyncio.start_server(line.carry, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, Hub([f"redis://127.0.0.1:{port}{urlsplit(redis_url).path}"]) as hub:
+        async with hub.listen(WS, turn_id := new_id("trn")) as listener:
+            listener.gap = False
+            line.fall_deaf()
+            await client.publish(log_key(WS, turn_id), b"id: 1-1\nevent: lost\n\n")
+            await eventually(lambda: listener.gap, within_s=5.0)
+            listener.gap = False
+            await client.publish(log_key(WS, turn_id), b"id: 1-2\nevent: heard\n\n")
+            await eventually(lambda: bool(listener.frames))
+        assert line.connections >= 2
+
+
+async def test_a_line_that_takes_nothing_is_left_too(client: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is sent then waits for ever, also the question whether anyone is there."""
+    monkeypatch.setattr("services.gateway.hub.SILENCE_LIMIT_S", 0.4)
+    plain, full = Connection.send_command, list[Connection]()
+
+    async def send_command(self: Connection, *command: object, **options: object) -> None:
+        if self in full:
+            await asyncio.Event().wait()
+        await plain(self, *command, **options)
+        if command[-1] == "subscribed" and not full:
+            full.append(self)  # Nothing more goes out on the first connection.
+
+    monkeypatch.setattr(Connection, "send_command", send_command)
+    async with Hub([redis_url]) as hub:
+        await eventually(lambda: bool(full))
+
+        async def is_heard() -> bool:
+            with suppress(ApiError):
+                async with hub.listen(WS, turn_id := new_id("trn")):
+                    return await subscribers(client, turn_id) == 1
+            return False
+
+        await eventually(is_heard, within_s=5.0)
 
 
 async def test_a_listener_that_takes_nothing_holds_little_and_goes_back_to_the_log(hub: Hub, client: Redis) -> None:

@@ -8,6 +8,7 @@ import orjson
 import pytest
 from prometheus_client import REGISTRY
 
+from services.history.endings import Endings
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.turns import FinishedTurn
 from shared.ids import new_id
@@ -187,3 +188,26 @@ async def test_a_history_that_leaves_finishes_what_it_has_and_leaves_the_group(m
         assert name not in {consumer["name"] for consumer in await successor.queue.xinfo_consumers(OUTBOX, GROUP)}
         await eventually(settled(successor), what="the settled outbox")
         assert (await successor.document(turn.id))["status"] == "completed"
+
+
+async def test_a_turn_is_counted_before_it_ends(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a reader could find it neither active nor counted, and what a history that died there left undone nobody would repeat."""
+    await history.publish()
+    session_id = await history.session()
+    turn = (await history.admit(session_id)).turn
+    lease = await history.claim(turn.id)
+    counted_at_end: list[int] = []
+    plain = Endings._write_end
+
+    async def write_end(self: Endings, *rest: Any) -> bool:
+        document = await history.documents.sessions.find_one({"_id": session_id})
+        counted_at_end.append(document["turnCount"])
+        return await plain(self, *rest)
+
+    monkeypatch.setattr(Endings, "_write_end", write_end)
+    await lease.job.finish(finished(turn.id, 1))
+    await history.wait_for_end(turn.id)
+    other = (await history.admit(session_id)).turn
+    await history.client.cancel(WORKSPACE, other.id)
+    await history.wait_for_end(other.id)
+    assert counted_at_end == [1, 2]

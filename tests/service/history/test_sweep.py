@@ -6,8 +6,10 @@ from typing import Any
 
 import orjson
 import pytest
+from redis.exceptions import RedisError
 
 from shared.contracts.errors import ApiError, Code
+from shared.run_log import RunLogs
 from shared.turn_queue import OUTBOX
 from tests.conftest import eventually
 from tests.service.history.running import WORKSPACE, History, completion, finished, now
@@ -192,3 +194,34 @@ async def test_sweeps_of_two_processes_agree(history: History) -> None:
     for turn_id in turns:
         assert (await history.document(turn_id))["attempt"] == 2
         assert len(await history.frames(turn_id)) == 1
+
+
+async def test_a_session_that_cannot_be_erased_holds_up_no_other(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    await history.publish()
+    sessions = [await history.session() for _ in range(3)]
+    for session_id in sessions:
+        await history.answer(session_id)
+    plain = RunLogs.erase
+    stuck = await history.documents.turns.find_one({"workspace": WORKSPACE, "sessionId": sessions[0]})
+
+    async def erase(self: RunLogs, workspace: str, turn_id: str) -> None:
+        if turn_id == stuck["_id"]:
+            raise RedisError("its shard is away")
+        await plain(self, workspace, turn_id)
+
+    monkeypatch.setattr(RunLogs, "erase", erase)
+    await history.documents.sessions.update_many({"_id": {"$in": sessions}}, {"$set": {"status": "deleted", "erasing": True}})
+
+    async def left() -> list[int]:
+        return [await history.count(sessionId=session_id) for session_id in sessions]
+
+    async def only_the_stuck_one_is_left() -> bool:
+        return await left() == [1, 0, 0]
+
+    await eventually(only_the_stuck_one_is_left)
+    monkeypatch.setattr(RunLogs, "erase", plain)
+
+    async def none_is_left() -> bool:
+        return await left() == [0, 0, 0]
+
+    await eventually(none_is_left)

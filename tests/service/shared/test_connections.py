@@ -1,0 +1,63 @@
+"""A Redis that accepts and then says nothing holds up nobody for longer than a call may take."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from redis.exceptions import RedisError
+
+from shared.connections import Wire, connect
+
+PATIENCE_S = 0.2
+
+
+@pytest.fixture
+async def silent_url(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    monkeypatch.setattr("shared.connections.CALL_TIMEOUT_S", PATIENCE_S)
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    async with server:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+
+
+async def fails_in_time(call: Callable[[], Awaitable[object]]) -> None:
+    async with asyncio.timeout(PATIENCE_S + 2.0):
+        with pytest.raises((RedisError, OSError)):
+            await call()
+
+
+async def test_a_pooled_command_fails_in_time_however_often_it_is_tried(silent_url: str) -> None:
+    client = connect(silent_url, connections=2)
+    try:
+        for _ in range(5):
+            await fails_in_time(client.ping)
+    finally:
+        await client.aclose()
+
+
+async def test_what_speaks_without_a_command_of_its_own_fails_in_time_too(silent_url: str) -> None:
+    """Pipelines and subscriptions dial through the pool, past the command that is timed."""
+    client = connect(silent_url, connections=2)
+    try:
+        for _ in range(3):
+            pipeline: Any = client.pipeline()
+            await fails_in_time(pipeline.ping().execute)
+            async with client.pubsub() as channel:
+                await fails_in_time(partial(channel.subscribe, "x"))
+    finally:
+        await client.aclose()
+
+
+async def test_a_wire_fails_in_time_and_dials_anew(silent_url: str) -> None:
+    wire = Wire(silent_url)
+    try:
+        for _ in range(3):
+            await fails_in_time(lambda: wire.call(b"PING"))
+    finally:
+        await wire.close()
