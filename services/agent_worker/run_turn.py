@@ -84,7 +84,7 @@ class TurnRunner:
             # The model is asked while the attempt is written down; until that is done, nobody is told anything.
             work = asyncio.create_task(_not_asked() if claimed.cancel_requested else attempt.run())
             try:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # The model first.
                 if not await self._begin(leased, claimed):
                     return
                 attempt.begin()

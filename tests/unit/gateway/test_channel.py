@@ -13,6 +13,8 @@ NAME = b"turn:ws:trn"
 class FakeConnection:
     """Notes the commands; the test answers them."""
 
+    is_connected = True
+
     def __init__(self) -> None:
         self.sent = list[tuple[str, bytes]]()
 
