@@ -97,7 +97,7 @@ def create_app(parts: Parts) -> web.Application:
         await parts.logs.ping()
 
     token = parts.settings.internal_token.get_secret_value()
-    app = web.Application(middlewares=[edge, require_token(token), failures], client_max_size=BODY_LIMIT)
+    app = web.Application(middlewares=[edge, require_token(token), timed, failures], client_max_size=BODY_LIMIT)
     app.add_routes([*parts.routes, *health_routes({"mongodb": parts.store.ping, "redis": redis_answers})])
     return app
 
@@ -105,7 +105,6 @@ def create_app(parts: Parts) -> web.Application:
 @web.middleware
 async def failures(request: web.Request, handler: Handler) -> web.StreamResponse:
     """What the stores raise, as clients are told it. MongoDB's outages are ApiErrors already."""
-    started = time.monotonic()
     try:
         return await handler(request)
     except Unstorable:
@@ -115,5 +114,13 @@ async def failures(request: web.Request, handler: Handler) -> web.StreamResponse
     except (RedisError, OSError) as error:
         log.warning("redis_unreachable", error=type(error).__name__)
         raise ApiError(Code.DEPENDENCY_UNAVAILABLE, "The queue does not answer.") from None
+
+
+@web.middleware
+async def timed(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Counts what a call takes, whatever comes of it."""
+    started = time.monotonic()
+    try:
+        return await handler(request)
     finally:
         REQUEST_SECONDS.labels(route_name(request)).observe(time.monotonic() - started)

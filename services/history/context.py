@@ -2,8 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -32,22 +31,27 @@ class Said(NamedTuple):
     tokens: int
 
 
-@dataclass(slots=True)
-class _Kept:
-    turns: dict[int, Said] = field(default_factory=dict)
-    size: int = OVERHEAD
-    used_at: float = 0.0
+class _Kept(NamedTuple):
+    """The last `width` turns of a session, as many as the last claim asked for, so far as this history has met them."""
+
+    turns: dict[int, Said]
+    width: int
+    size: int
+    used_at: float
 
 
 class Contexts:
-    """Reads what it does not have. Bounded in bytes; a session that is not used for some minutes is let go."""
+    """Reads what it does not have. Bounded in bytes; a session that is not used for some minutes is let go. `clock` tells seconds."""
 
-    def __init__(self, store: Store, *, kept_bytes: int = KEPT_BYTES, kept_s: float = KEPT_S) -> None:
+    def __init__(
+        self, store: Store, *, kept_bytes: int = KEPT_BYTES, kept_s: float = KEPT_S, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._turns = store.turns
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()  # The least recently used first.
         self._size = 0
         self._kept_bytes = kept_bytes
         self._kept_s = kept_s
+        self._clock = clock
 
     async def before(self, workspace: str, session_id: str, number: int, limits: Limits) -> bytes:
         """A JSON list of the messages of the turns before this one, oldest first: whole turns, as many of the last `context_turns`
@@ -64,25 +68,27 @@ class Contexts:
             rows = await self._turns.many(where, fields=_FIELDS)
             turns.update({row["n"]: _said(row["status"], (*row["input"], *row.get("output", ()))) for row in rows if not row["active"]})
         turns = {n: turns[n] for n in wanted if n in turns}
-        self._keep(workspace, session_id, turns)
+        self._keep(workspace, session_id, turns, limits.context_turns)
         return b"[" + b",".join(_fitting(turns, limits.context_tokens)) + b"]"
 
     def add(self, workspace: str, session_id: str, number: int, status: str, messages: Sequence[Message]) -> None:
-        """A turn whose end was just stored."""
-        kept = self._kept.get((workspace, session_id))
-        self._keep(workspace, session_id, {**(kept.turns if kept is not None else {}), number: _said(status, messages)})
+        """A turn whose end was just stored. Of no interest where no claim of its session has come: the next one may go elsewhere too."""
+        if (kept := self._kept.get((workspace, session_id))) is None:
+            return
+        turns = {**kept.turns, number: _said(status, messages)}
+        last = {n: turns[n] for n in sorted(turns, reverse=True)[: kept.width]}
+        self._keep(workspace, session_id, last, kept.width)
 
     def forget(self, workspace: str, session_id: str) -> None:
         if (kept := self._kept.pop((workspace, session_id), None)) is not None:
             self._size -= kept.size
 
-    def _keep(self, workspace: str, session_id: str, turns: dict[int, Said]) -> None:
+    def _keep(self, workspace: str, session_id: str, turns: dict[int, Said], width: int) -> None:
         self.forget(workspace, session_id)
-        now = time.monotonic()
-        if turns:
-            size = OVERHEAD + sum(OVERHEAD + len(said.messages) for said in turns.values())
-            self._kept[workspace, session_id] = _Kept(turns, size, now)
-            self._size += size
+        now = self._clock()
+        size = OVERHEAD + sum(OVERHEAD + len(said.messages) for said in turns.values())
+        self._kept[workspace, session_id] = _Kept(turns, width, size, now)
+        self._size += size
         while self._kept:
             (oldest_workspace, oldest), kept = next(iter(self._kept.items()))
             if self._size <= self._kept_bytes and kept.used_at > now - self._kept_s:

@@ -13,8 +13,9 @@ from shared.contracts.turns import CompletionRequest, FinishReason, StoredTurn, 
 
 # Everything but what was said: states, fences and times.
 WITHOUT_TEXT: Final = {"input": 0, "output": 0, "completion": 0, "metadata": 0}
+# The same, and what the turn answers.
 WITHOUT_ANSWER: Final = {"output": 0, "completion": 0, "metadata": 0}
-# Everything but what was said, and whose message the turn answers.
+# WITHOUT_TEXT, and whose message the turn answers.
 OUTLINE: Final = {"input.content": 0, "output": 0, "completion": 0, "metadata": 0}
 # The scope of a completion's idempotency key; a session's is its id.
 COMPLETIONS: Final = "completions"

@@ -66,7 +66,7 @@ async def never_reading(rig: Rig, effort: Effort) -> list[Row]:
     peak = before
     while not running.done():
         peak = max(peak, _gateway_kib(rig))
-        await asyncio.sleep(0.1)
+        await asyncio.wait([running], timeout=0.1)
     beside: Figures = await running
     for wire in wires:
         wire.close()

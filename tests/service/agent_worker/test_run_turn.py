@@ -381,10 +381,32 @@ async def test_the_model_is_asked_while_its_attempt_is_written_down_and_nobody_h
     assert ended.text == ended.turn.output[0].content == scripted_answer("Hello?", 8)
 
 
+async def test_what_is_known_before_the_attempt_has_begun_is_told_after_it(stage: Stage) -> None:
+    stage.history.shelf = [Passage(source_id="src_1", title="Delivery", text="We deliver to 80202.")]
+    stage.history.undecided, looked_up = asyncio.Event(), asyncio.Event()
+    plain = stage.history.passages
+
+    async def passages(workspace: str, agent_id: str, number: int) -> list[Passage]:
+        looked_up.set()
+        return await plain(workspace, agent_id, number)
+
+    stage.history.passages = passages  # type: ignore[method-assign]
+    async with stage.worker():
+        job = await stage.post(stage.agent("demo/extractive"), "Do you deliver to 80202?")
+        await eventually(looked_up.is_set)
+        # A second turn is through with its passages, which are in memory by now.
+        other = await stage.post(stage.agent("demo/extractive"), "Do you deliver to 80202?")
+        await eventually(lambda: len(stage.history.claims_seen) == 2)
+        assert (await stage.frames(job), await stage.frames(other)) == ([], [])
+        stage.history.undecided.set()
+        for one in (job, other):
+            assert (await stage.ended(one)).events == ["started", "kb_retrieval", "delta"]
+
+
 async def test_an_attempt_that_is_refused_leaves_no_trace_and_stops_the_model(stage: Stage) -> None:
     stage.history.undecided, stage.history.refuses = asyncio.Event(), True
     async with stage.worker():
-        job = await stage.post(stage.agent("scripted/tokens=60,delay=20,text=echo"))
+        job = await stage.post(stage.agent("scripted/tokens=2000,delay=20,text=echo"))
 
         async def asked_and_running() -> list[int]:
             stats = await model_stats(stage)
@@ -401,7 +423,7 @@ async def test_an_attempt_that_is_refused_leaves_no_trace_and_stops_the_model(st
         async def is_over() -> bool:
             return await stage.queue.missing([job.turn_id]) == [job.turn_id] and await asked_and_running() == [1, 0]
 
-        await eventually(is_over)
+        await eventually(is_over, within_s=2.0)
     assert (refused, len(stage.history.claims_seen)) == (1, 2)
     assert (await stage.frames(job), await stage.outbox()) == ([], {})
 

@@ -1,16 +1,17 @@
 """What a claim brings of earlier turns, and that it is read from MongoDB only where it is not known yet."""
 
-import asyncio
 from typing import Any
 
 import pytest
 
-from services.history.context import Contexts
+from services.history.context import KEPT_S, Contexts
 from services.history.store import Documents
 from shared.contracts.agents import Limits
+from shared.contracts.sessions import Retrieval, RetrievedPassage
+from shared.contracts.turns import ClaimedTurn
 from tests.conftest import eventually
 from tests.service.history.conftest import is_ready
-from tests.service.history.running import WORKSPACE, History, finished, running, settings_for
+from tests.service.history.running import WORKSPACE, History, finished, message, running, settings_for
 
 
 @pytest.fixture
@@ -79,6 +80,24 @@ async def test_an_end_that_history_made_is_shown_as_it_is_stored(history: Histor
     assert await shown(history, session_id) == ["one", "half an answer"]
 
 
+async def test_what_was_retrieved_for_an_earlier_turn_is_left_out(history: History) -> None:
+    await history.publish()
+    session_id = await history.session()
+    turn = (await history.admit(session_id, "one")).turn
+    lease = await history.claim(turn.id)
+    passage = RetrievedPassage(source_id="src_1", title="Hours", text="From eleven.", score=1.0)
+    answer = message("two", "assistant").model_copy(update={"knowledge": (Retrieval(query="one", passages=(passage,)),)})
+    await lease.job.finish(finished(turn.id, 1, output=(answer,)))
+    await history.wait_for_end(turn.id)
+    assert (await history.document(turn.id))["output"][0]["knowledge"]
+    read_anew = Contexts(history.parts.store)
+    for contexts in (history.parts.endings.contexts, read_anew):
+        claimed = ClaimedTurn.model_validate_json(
+            b'{"run": true, "context": %b}' % await contexts.before(WORKSPACE, session_id, 2, Limits())
+        )
+        assert [(said.content, said.knowledge) for said in claimed.context] == [("one", None), ("two", None)]
+
+
 async def test_a_deleted_session_is_forgotten(history: History, ranges: list[tuple[int, int]]) -> None:
     await history.publish()
     session_id = await history.session()
@@ -111,11 +130,28 @@ async def test_a_session_that_is_not_used_is_let_go(history: History, ranges: li
     await history.publish()
     session_id = await history.session()
     await history.answer(session_id)
-    contexts = Contexts(history.parts.store, kept_s=0.1)
-    for expected in (1, 1):
+    now = 1000.0
+    contexts = Contexts(history.parts.store, clock=lambda: now)
+    for _ in range(2):
         await contexts.before(WORKSPACE, session_id, 2, Limits())
-        assert len(ranges) == expected
-    await asyncio.sleep(0.15)
-    contexts.add(WORKSPACE, "ses_other", 1, "completed", [])
+        assert len(ranges) == 1
+        now += KEPT_S - 1
+    now += 2
+    await contexts.before(WORKSPACE, "ses_other", 1, Limits())
     await contexts.before(WORKSPACE, session_id, 2, Limits())
     assert len(ranges) == 2
+
+
+async def test_a_session_whose_claims_go_elsewhere_is_not_gathered(history: History, ranges: list[tuple[int, int]]) -> None:
+    """No more of it than a claim asked for, and nothing before the first one did."""
+    contexts, said = Contexts(history.parts.store, kept_bytes=20_000), [{"role": "user", "content": "x" * 900}]
+    limits = Limits(context_turns=3)
+    contexts.add(WORKSPACE, "ses_elsewhere", 1, "completed", said)
+    await contexts.before(WORKSPACE, "ses_elsewhere", 2, limits)
+    assert ranges == [(1, 2)]
+    await contexts.before(WORKSPACE, "ses_other", 1, limits)
+    for number in range(1, 31):
+        contexts.add(WORKSPACE, "ses_other", number, "completed", said)
+    assert (await contexts.before(WORKSPACE, "ses_other", 31, limits)).count(b"content") == 3
+    await contexts.before(WORKSPACE, "ses_other", 28, limits)
+    assert ranges == [(1, 2), (25, 28)]

@@ -105,7 +105,7 @@ async def test_what_is_refused_during_an_outage_is_not_done_after_it(own_mongodb
 
     async def operation() -> None:
         begun.append(1)
-        await asyncio.sleep(30.0)
+        await asyncio.Event().wait()  # For as long as MongoDB is away.
 
     async with running(settings_for(own_mongodb.url, redis_url)) as history:
         await eventually(lambda: is_ready(history), what="a ready history")
