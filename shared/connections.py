@@ -1,15 +1,17 @@
 """Redis clients, all made here: bounded pools, short timeouts, and which Redis holds a turn's log."""
 
 import asyncio
-from typing import Any
+from collections.abc import Sequence
+from hashlib import sha1
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from hiredis import pack_command
-from redis.asyncio import BlockingConnectionPool, Connection, Redis
+from redis.asyncio import BlockingConnectionPool, Connection, ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 CONNECT_TIMEOUT_S = 1.0
 CALL_TIMEOUT_S = 5.0
@@ -19,6 +21,11 @@ class _Pool(BlockingConnectionPool):
     """A server that accepts and then says nothing must not hold up whoever connects: the greeting is timed with the dialing."""
 
     async def ensure_connection(self, connection: AbstractConnection) -> None:
+        # What redis-py asks before each command, whether there is anything to read, takes it a timer and a cancellation, a third of the
+        # command. Nothing unread is ever left, since a command that is broken off closes its connection; so only a closed one matters.
+        reader = connection._reader
+        if reader is not None and not reader.at_eof():
+            return
         async with asyncio.timeout(CALL_TIMEOUT_S):
             await super().ensure_connection(connection)
 
@@ -39,6 +46,17 @@ def connection_pool(url: str, *, connections: int = 16) -> BlockingConnectionPoo
         retry=Retry(NoBackoff(), 0),
         retry_on_error=[],
     )
+
+
+class Script(NamedTuple):
+    """A Lua script. Redis knows it by its hash, once it has run."""
+
+    text: str
+    sha: str
+
+    @classmethod
+    def of(cls, text: str) -> "Script":
+        return cls(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 class TimedCommands:
@@ -62,11 +80,11 @@ class Wire:
     """One connection for one caller at a time, without what the pooled client does around each command.
 
     A pooled command costs a task, two timers and a condition; that is twice its own work, and a worker's log writer sends hundreds
-    of commands a second.
+    of commands a second. `pool` says how to connect; its own connections are left alone.
     """
 
-    def __init__(self, url: str) -> None:
-        self._pool = connection_pool(url, connections=1)
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
         self._connection: Connection | None = None
 
     async def call(self, *command: str | bytes | int) -> Any:
@@ -84,6 +102,14 @@ class Wire:
             # Its answer may still come, and would be taken for the next command's.
             await self.close()
             raise
+
+    async def run(self, script: Script, keys: Sequence[str | bytes], arguments: Sequence[str | bytes | int]) -> Any:
+        """The script's answer; otherwise as `call`."""
+        given = (len(keys), *keys, *arguments)
+        try:
+            return await self.call("EVALSHA", script.sha, *given)
+        except NoScriptError:
+            return await self.call("EVAL", script.text, *given)
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None

@@ -12,7 +12,7 @@ from shared.contracts.agents import Agent, AgentConfig, AgentVersion, Passage
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import CreatedKey, NewKey, Principal
 from shared.contracts.sessions import Session
-from shared.contracts.turns import AdmittedTurn, AdmitTurn, BeginAttempt, ClaimedTurn, ClaimTurn, StoredTurn, Turn
+from shared.contracts.turns import AdmittedTurn, AdmitTurn, BeginAttempt, BegunAttempt, ClaimedTurn, ClaimTurn, StoredTurn, Turn
 
 Query = dict[str, str] | Sequence[tuple[str, str]]
 
@@ -127,9 +127,9 @@ class HistoryClient:
         """What an attempt needs. It changes nothing: the attempt is this claim's when `begin_attempt` says so."""
         return ClaimedTurn.model_validate(await self._post(f"/workspaces/{workspace}/turns/{turn_id}/claim", claim.wire()))
 
-    async def begin_attempt(self, workspace: str, turn_id: str, begin: BeginAttempt) -> bool:
-        """Makes the claim's attempt while the lease in Redis names the claim. False: the turn is another's, or has ended."""
-        return bool((await self._post(f"/workspaces/{workspace}/turns/{turn_id}/attempts", begin.wire()))["begun"])
+    async def begin_attempt(self, workspace: str, turn_id: str, begin: BeginAttempt) -> BegunAttempt:
+        """Makes the claim's attempt while the lease in Redis names the claim."""
+        return BegunAttempt.model_validate(await self._post(f"/workspaces/{workspace}/turns/{turn_id}/attempts", begin.wire()))
 
     async def release(self, workspace: str, turn_id: str, attempt: int) -> None:
         """A drain hands the turn back: this attempt does not count as a try."""

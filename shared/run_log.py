@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
-from shared.connections import Wire, connect, shard_of
+from shared.connections import Script, Wire, connect, connection_pool, shard_of
 from shared.contracts.frames import BEGINNING, FrameId, data_of, event_of, frame_body, frame_bytes
 from shared.log import get_logger
 from shared.metrics import FENCED_WRITES
@@ -41,7 +41,7 @@ def log_key(workspace: str, turn_id: str) -> str:
 # KEYS: the log of each frame. ARGV: ttl_ms, then attempt, seq and body of each frame. Answers for each frame: 'ok', 'fenced', the seq
 # that the log has of this attempt, or an error, which is that frame's alone.
 # The tail is compared here and not by XADD's own refusal, because a frame that is missing before this one must be seen too.
-_APPEND = """
+_APPEND = Script.of("""
 local function append(log, attempt_text, seq_text, body)
   local tail = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
   local attempt, seq, mine, next = 0, 0, tonumber(attempt_text), tonumber(seq_text)
@@ -65,7 +65,7 @@ for i, log in ipairs(KEYS) do
   answers[i] = answer
 end
 return answers
-"""
+""")
 
 # KEYS: log. ARGV: keep_ms, id, body, whole frame → 1, or 0 when the log has this id or a later one.
 _APPEND_TERMINAL = """
@@ -229,8 +229,7 @@ class _ShardWriter:
     def __init__(self, url: str, ttl_ms: int) -> None:
         self.room = asyncio.Event()
         self.room.set()
-        self._wire = Wire(url)
-        self._script: bytes = b""  # Its name at the server, once it is loaded.
+        self._wire = Wire(connection_pool(url))
         self._ttl_ms = ttl_ms
         self._dirty: dict[TurnWriter, int] = {}  # Unsent size of each turn that has something to send.
         self._unsent = 0
@@ -288,24 +287,16 @@ class _ShardWriter:
                 await asyncio.sleep(RECONNECT_PAUSE_S)
 
     async def _flush(self, turns: list[TurnWriter]) -> None:
-        if not self._script:
-            self._script = await self._wire.call(b"SCRIPT", b"LOAD", _APPEND)
         frames = [(turn, seq) for turn in turns for seq in range(turn.sent + 1, min(len(turn.bodies), turn.sent + FLUSH_FRAMES) + 1)]
         for start in range(0, len(frames), FLUSH_FRAMES):
             await self._append(frames[start : start + FLUSH_FRAMES])
 
     async def _append(self, frames: list[tuple[TurnWriter, int]]) -> None:
         """One call for the frames of many turns: a call costs more than a frame does, here and in Redis."""
-        command: list[str | bytes | int] = [b"EVALSHA", self._script, len(frames)]
-        command += [turn.key for turn, _ in frames]
-        command.append(self._ttl_ms)
+        arguments: list[str | bytes | int] = [self._ttl_ms]
         for turn, seq in frames:
-            command += (turn.attempt, seq, turn.bodies[seq - 1])
-        try:
-            answers: list[Any] = await self._wire.call(*command)
-        except NoScriptError:
-            self._script = b""  # Redis has restarted.
-            return
+            arguments += (turn.attempt, seq, turn.bodies[seq - 1])
+        answers: list[Any] = await self._wire.run(_APPEND, [turn.key for turn, _ in frames], arguments)
         refusal: Exception | None = None
         for (turn, seq), answer in zip(frames, answers, strict=True):
             if isinstance(answer, Exception):

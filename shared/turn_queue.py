@@ -4,7 +4,8 @@ holds them by short renewed leases and survives outages.
 On Redis, under the queue's name: a sorted set of waiting jobs (score: not before, ms), one of running jobs (score: the lease's
 end, ms), the holder of each lease, and the first score of each running job. So a poll sees only what can be claimed, and a dead
 worker's jobs become claimable by themselves when their lease lapses. All clocks are Redis TIME. A finished turn goes into the
-outbox stream by the same script that removes its job: the two can never disagree.
+outbox stream by the same script that removes its job: the two can never disagree. A job's brief tells its first claim what history
+would tell it; that claim takes it away, so that what was said is here only while the turn waits.
 """
 
 import asyncio
@@ -12,7 +13,6 @@ import os
 import socket
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import orjson
@@ -22,9 +22,9 @@ from arq.jobs import deserialize_job_raw, serialize_job
 from arq.utils import timestamp_ms
 from arq.worker import Worker, func
 from prometheus_client import Counter, Gauge
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
-from shared.connections import TimedCommands, connection_pool
+from shared.connections import Script, TimedCommands, Wire, connection_pool
 from shared.contracts.jobs import RunTurn
 from shared.contracts.turns import FinishedTurn
 from shared.log import get_logger
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 log = get_logger()
 
 QUEUE = "parley:turns"
+WAKE = f"{QUEUE}:wake"
 OUTBOX = "turns.finished"
 GROUP = "history"
 RUN_TURN = "run_turn"
@@ -52,32 +53,38 @@ RUNNING = Gauge("parley_turns_running", "Turns that this worker runs")
 LEASES_LOST = Counter("parley_leases_lost_total", "Turns whose lease this worker lost")
 
 # Every script gets the same keys in the same order, so that one prelude names them all.
-_KEYS = (QUEUE, f"{QUEUE}:running", f"{QUEUE}:leases", f"{QUEUE}:since", f"{QUEUE}:finished", f"{QUEUE}:wake", OUTBOX)
+_KEYS = (QUEUE, *(f"{QUEUE}:{part}" for part in ("running", "leases", "since", "finished", "wake", "briefs")), OUTBOX)
 _PRELUDE = """
-local waiting, running, leases, since, finished, wake, outbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local waiting, running, leases, since, finished, wake, briefs, outbox = unpack(KEYS)
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function job_key(id) return 'JOB_KEY' .. id end
 local function wake_one() redis.call('LPUSH', wake, '') redis.call('LTRIM', wake, 0, 999) end
 local function forget(id)
   redis.call('ZREM', waiting, id) redis.call('ZREM', running, id)
-  redis.call('HDEL', leases, id) redis.call('HDEL', since, id) redis.call('DEL', job_key(id))
+  redis.call('HDEL', leases, id) redis.call('HDEL', since, id) redis.call('HDEL', briefs, id) redis.call('DEL', job_key(id))
 end
 """.replace("JOB_KEY", job_key_prefix)
 
-# id, job → the number of jobs waiting before it
-_ENQUEUE = """
+
+def _script(body: str) -> Script:
+    return Script.of(_PRELUDE + body)
+
+
+# id, job, brief or '' → the number of jobs waiting before it
+_ENQUEUE = _script("""
 local id = ARGV[1]
 if not redis.call('ZSCORE', running, id) and not redis.call('ZSCORE', waiting, id) and redis.call('HEXISTS', finished, id) == 0 then
   redis.call('SET', job_key(id), ARGV[2])
+  if ARGV[3] ~= '' then redis.call('HSET', briefs, id, ARGV[3]) end
   redis.call('ZADD', waiting, now, id)
   wake_one()
 end
 return redis.call('ZRANK', waiting, id) or 0
-"""
+""")
 
-# lease_ms, worker, first claim number, how many, lapsed ones too → (id, job, claim id) each
-_CLAIM = """
+# lease_ms, worker, first claim number, how many, lapsed ones too, wake-up tokens used for it → (id, job, claim id, brief or nil) each
+_CLAIM = _script("""
 local claimed, number = {}, tonumber(ARGV[3])
 local function take(id)
   local job = redis.call('GET', job_key(id))
@@ -86,7 +93,8 @@ local function take(id)
   number = number + 1
   redis.call('HSET', leases, id, claim)
   redis.call('ZADD', running, now + ARGV[1], id)
-  claimed[#claimed + 1] = {id, job, claim}
+  claimed[#claimed + 1] = {id, job, claim, redis.call('HGET', briefs, id)}
+  redis.call('HDEL', briefs, id)
 end
 if ARGV[5] == '1' then
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', running, '-inf', now, 'LIMIT', 0, ARGV[4])) do take(id) end
@@ -99,22 +107,23 @@ if room > 0 then
     redis.call('HSET', since, due[i], due[i + 1])
     take(due[i])
   end
+  for _ = ARGV[6] + 1, #due / 2 do redis.call('LPOP', wake) end  -- Each job came with one.
 end
 return claimed
-"""
+""")
 
 # lease_ms, then id and claim id each → the ids that this worker does not hold
-_RENEW = """
+_RENEW = _script("""
 local lost = {}
 for i = 2, #ARGV, 2 do
   if redis.call('HGET', leases, ARGV[i]) == ARGV[i + 1] then redis.call('ZADD', running, now + ARGV[1], ARGV[i])
   else lost[#lost + 1] = ARGV[i] end
 end
 return lost
-"""
+""")
 
 # lease_ms, id, claim id, job → 1 when the lease is ours again. Only a flush leaves a running job without any holder.
-_RESTORE = """
+_RESTORE = _script("""
 local id = ARGV[2]
 local holder = redis.call('HGET', leases, id)
 if holder and holder ~= ARGV[3] or redis.call('HEXISTS', finished, id) == 1 then return 0 end
@@ -124,10 +133,10 @@ redis.call('ZREM', waiting, id)
 redis.call('HSET', leases, id, ARGV[3])
 redis.call('ZADD', running, now + ARGV[1], id)
 return 1
-"""
+""")
 
 # id, claim id, workspace, finished turn → 0 when another worker holds the lease or the turn waits for one
-_FINISH = """
+_FINISH = _script("""
 local id = ARGV[1]
 if redis.call('HEXISTS', finished, id) == 1 then return 1 end
 local holder = redis.call('HGET', leases, id)
@@ -135,23 +144,23 @@ if holder ~= ARGV[2] and (holder or redis.call('ZSCORE', waiting, id)) then retu
 redis.call('HSET', finished, id, redis.call('XADD', outbox, '*', 'turn', id, 'workspace', ARGV[3], 'body', ARGV[4]))
 forget(id)
 return 1
-"""
+""")
 
 # id, claim id, delay_ms → 1 when it was ours to hand back
-_HAND_BACK = """
+_HAND_BACK = _script("""
 local id = ARGV[1]
 if redis.call('HGET', leases, id) ~= ARGV[2] then return 0 end
 local first = redis.call('HGET', since, id) or now
 redis.call('ZREM', running, id) redis.call('HDEL', leases, id) redis.call('HDEL', since, id)
 if ARGV[3] == '0' then redis.call('ZADD', waiting, first, id) wake_one() else redis.call('ZADD', waiting, now + ARGV[3], id) end
 return 1
-"""
+""")
 
-_DROP = "if redis.call('HGET', leases, ARGV[1]) == ARGV[2] then forget(ARGV[1]) end return 1"
-_FORGET = "forget(ARGV[1]) return 1"
+_DROP = _script("if redis.call('HGET', leases, ARGV[1]) == ARGV[2] then forget(ARGV[1]) end return 1")
+_FORGET = _script("forget(ARGV[1]) return 1")
 
 # ids → those with neither a job nor an outbox entry
-_MISSING = """
+_MISSING = _script("""
 local out = {}
 for _, id in ipairs(ARGV) do
   if not redis.call('ZSCORE', running, id) and not redis.call('ZSCORE', waiting, id) and redis.call('HEXISTS', finished, id) == 0 then
@@ -159,33 +168,33 @@ for _, id in ipairs(ARGV) do
   end
 end
 return out
-"""
+""")
 
-_STANDING = """
+_STANDING = _script("""
 if redis.call('HEXISTS', finished, ARGV[1]) == 1 then return 'finished' end
 local ends = redis.call('ZSCORE', running, ARGV[1])
 if ends and tonumber(ends) > now then return 'held' end
 return 'alone'
-"""
+""")
 
-_HOLDER = """
+_HOLDER = _script("""
 local ends = redis.call('ZSCORE', running, ARGV[1])
 if ends and tonumber(ends) > now then return redis.call('HGET', leases, ARGV[1]) end
 return false
-"""
+""")
 
 # group, entry id, turn id. The marker goes only with the entry that set it.
-_SETTLE = """
+_SETTLE = _script("""
 redis.call('XACK', outbox, ARGV[1], ARGV[2])
 redis.call('XDEL', outbox, ARGV[2])
 if redis.call('HGET', finished, ARGV[3]) == ARGV[2] then redis.call('HDEL', finished, ARGV[3]) end
 return 1
-"""
+""")
 
-_BACKLOG = """
+_BACKLOG = _script("""
 local oldest = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')
 return {redis.call('ZCARD', waiting), oldest[2] and math.max(0, now - oldest[2]) or 0}
-"""
+""")
 
 
 def _dump(job: dict[str, Any]) -> bytes:
@@ -204,19 +213,21 @@ class TurnQueue(TimedCommands, ArqRedis):  # type: ignore[misc]  # redis-py's ow
         pool = connection_pool(url)
         return cls(pool, job_serializer=_dump, job_deserializer=orjson.loads, default_queue_name=QUEUE)
 
-    async def run_script(self, body: str, *arguments: str | bytes | float) -> Any:
+    async def run_script(self, script: Script, *arguments: str | bytes | int) -> Any:
         """One of this module's scripts, on the queue's keys."""
-        scripts: dict[str, Any] = self.__dict__.setdefault("_scripts", {})
-        script = scripts.get(body) or scripts.setdefault(body, self.register_script(_PRELUDE + body))
-        return await script(_KEYS, arguments)
+        given = (len(_KEYS), *_KEYS, *arguments)
+        try:
+            return await self.execute_command("EVALSHA", script.sha, *given)
+        except NoScriptError:
+            return await self.execute_command("EVAL", script.text, *given)
 
     async def aclose(self, close_connection_pool: bool | None = True) -> None:
         """The pool is ours: close it too."""
         await super().aclose(close_connection_pool)
 
-    async def enqueue(self, job: RunTurn) -> int:
+    async def enqueue(self, job: RunTurn, brief: str | None = None) -> int:
         """How many jobs wait before it. A turn that has a job, or whose result is in the outbox, is left as it is."""
-        return int(await self.run_script(_ENQUEUE, job.turn_id, self._serialize(job)))
+        return int(await self.run_script(_ENQUEUE, job.turn_id, self._serialize(job), brief or ""))
 
     def _serialize(self, job: RunTurn) -> bytes:
         return serialize_job(RUN_TURN, tuple(job), {}, None, timestamp_ms(), serializer=self.job_serializer)
@@ -263,15 +274,17 @@ class TurnQueue(TimedCommands, ArqRedis):  # type: ignore[misc]  # redis-py's ow
 
 
 class LeasedJob:
-    """A claimed turn. Whoever runs it settles it by exactly one of `finish`, `hand_back` and `drop`.
+    """A claimed turn. Whoever runs it settles it by exactly one of `finish`, `hand_back` and `drop`. `brief`: as it was enqueued,
+    and None for any claim but the first.
 
     When the lease is lost the running task is cancelled: then another worker has the turn, and nothing more may be written.
     """
 
-    def __init__(self, queue: TurnQueue, job: RunTurn, claim_id: str, payload: bytes) -> None:
+    def __init__(self, queue: TurnQueue, job: RunTurn, claim_id: str, payload: bytes, brief: bytes | None = None) -> None:
         self.job = job
         self.claim_id = claim_id
         self.payload = payload
+        self.brief = brief
         self.cancelled = asyncio.Event()
         self.must_stop = asyncio.Event()
         self.settled = False
@@ -293,7 +306,7 @@ class LeasedJob:
         """There is nothing to do for this turn."""
         await self._settle(_DROP)
 
-    async def _settle(self, script: str, *arguments: str | bytes) -> Any:
+    async def _settle(self, script: Script, *arguments: str | bytes) -> Any:
         while True:
             try:
                 answer = await self._queue.run_script(script, self.job.turn_id, self.claim_id, *arguments)
@@ -336,13 +349,13 @@ class LeasedWorker(Worker):
         )
         self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._queue = queue
+        self._wire = Wire(queue.connection_pool)  # For polls alone: a blocking one must not hold up anything else.
         self._run = run
         self._lease_ms = int(lease_s * 1000)
         self._heartbeat_s = lease_s / 4
         self._drain_s = drain_s
         self._claims: dict[str, LeasedJob] = {}
         self._claim_number = 0
-        self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._lapsed_from = 0.0
         self._more = False  # The last claim got all that it had room for: there may be more.
@@ -351,7 +364,7 @@ class LeasedWorker(Worker):
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Runs turns until `stop`, then drains: what does not end within `drain_s` is handed back. Outages end nothing."""
-        loops = [self._forever(loop) for loop in (self._poll, self._take_tokens, self._renew_leases, self._listen_for_rings)]
+        loops = [self._forever(loop) for loop in (self._poll, self._renew_leases, self._listen_for_rings)]
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
             await stop.wait()
@@ -359,10 +372,11 @@ class LeasedWorker(Worker):
             await self._drain()
         finally:
             await end_tasks(tasks)
+            await self._wire.close()
 
     async def _poll(self) -> None:
         # Not arq's `main`: it asks Redis about itself first, by a pipeline that nothing times.
-        while True:
+        while self.allow_pick_jobs:
             await self._poll_iteration()
 
     async def _drain(self) -> None:
@@ -386,23 +400,8 @@ class LeasedWorker(Worker):
                 log.warning("queue_unreachable", loop=loop.__name__, error=type(error).__name__)
                 # The others could not renew either: let them do so before their turns count as abandoned.
                 self._lapsed_from = self.loop.time() + 2 * self._heartbeat_s
+                self._more = True  # Tokens may have been lost.
                 await asyncio.sleep(OUTAGE_PAUSE_S)
-                self._wake.set()
-
-    async def _take_tokens(self) -> None:
-        """Blocks on the wake-up list, only while there is room. A token is a hint; the poll is the fallback."""
-        while self.allow_pick_jobs:
-            if self.job_counter >= self.max_jobs:
-                self._room.clear()
-                await self._room.wait()
-            if await cast("Awaitable[Any]", self._queue.blpop([f"{QUEUE}:wake"], timeout=2)):
-                await self._use_token()
-
-    async def _use_token(self) -> None:
-        if self.allow_pick_jobs:
-            self._wake.set()
-        else:
-            await cast("Awaitable[Any]", self._queue.lpush(f"{QUEUE}:wake", ""))  # It was meant for one who still takes jobs.
 
     async def _listen_for_rings(self) -> None:
         async with self._queue.pubsub(ignore_subscribe_messages=True) as channel:
@@ -447,30 +446,31 @@ class LeasedWorker(Worker):
     # --- arq's steps, replaced
 
     async def _poll_iteration(self) -> None:
-        """Waits for a token or the fallback interval, then claims what there is room for."""
-        # Not wait_for: before Python 3.12 it swallows a cancellation that comes together with the result.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(FALLBACK_POLL_S):
-                await self._wake.wait()
-        self._wake.clear()
-        room = min(CLAIM_BATCH, self.max_jobs - self.job_counter)
-        if not self.allow_pick_jobs or room <= 0:
-            self._more = True
+        """Waits for room, then for a wake-up token or the fallback interval, and claims what there is room for.
+
+        A token is a hint. When the last claim got all that it asked for, there may be more: then nothing is waited for.
+        """
+        while self.job_counter >= self.max_jobs:
+            self._room.clear()
+            await self._room.wait()
+        token = None if self._more else await self._wire.call("BLPOP", WAKE, str(FALLBACK_POLL_S))
+        if not self.allow_pick_jobs:
+            if token:
+                await self._wire.call("LPUSH", WAKE, "")  # It was meant for one who still takes jobs.
             return
+        room = min(CLAIM_BATCH, self.max_jobs - self.job_counter)
         lapsed = "1" if self.loop.time() >= self._lapsed_from else "0"
         number, self._claim_number = self._claim_number, self._claim_number + room
-        claimed = await self._queue.run_script(_CLAIM, self._lease_ms, self.name, number, room, lapsed)
-        for turn_id, payload, claim_id in claimed:
-            self._start(turn_id.decode(), payload, claim_id.decode())
+        claimed = await self._wire.run(_CLAIM, _KEYS, (self._lease_ms, self.name, number, room, lapsed, 1 if token else 0))
+        for turn_id, payload, claim_id, brief in claimed:
+            self._start(turn_id.decode(), payload, claim_id.decode(), brief)
         self._more = len(claimed) == room
-        if self._more:
-            self._wake.set()
 
-    def _start(self, turn_id: str, payload: bytes, claim_id: str) -> None:
+    def _start(self, turn_id: str, payload: bytes, claim_id: str, brief: bytes | None) -> None:
         self.job_counter += 1
         RUNNING.inc()
         _, arguments, _, _, _ = deserialize_job_raw(payload, deserializer=self.job_deserializer)
-        job = LeasedJob(self._queue, RunTurn(*arguments), claim_id, payload)
+        job = LeasedJob(self._queue, RunTurn(*arguments), claim_id, payload, brief)
         # A turn that this worker lost may come back to it before it noticed: the older run must end, and may still wind up.
         if (older := self.job_tasks.get(turn_id)) is not None:
             older.cancel()
@@ -500,7 +500,5 @@ class LeasedWorker(Worker):
         RUNNING.dec()
         self.jobs_complete += 1
         self._room.set()
-        if self._more:
-            self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("job_crashed", turn_id=turn_id, error=type(error).__name__)

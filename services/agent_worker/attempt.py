@@ -53,6 +53,7 @@ class Attempt:
     def __init__(self, parts: Parts, job: RunTurn, claimed: ClaimedTurn, agent: KnownAgent, pen: TurnWriter) -> None:
         self.state = TurnState(agent.version.config, claimed, None)
         self.first_text_s: float | None = None
+        self.waited_ms = 0
         self._parts = parts
         self._job = job
         self._claimed = claimed
@@ -63,16 +64,17 @@ class Attempt:
         self._started = asyncio.get_running_loop().time()
         self._begun = asyncio.Event()
 
-    def begin(self) -> None:
+    def begin(self, waited_ms: int) -> None:
         """The attempt counts: from now on it may tell of itself, first that it has begun. A client that saw an earlier attempt drops
         what that one told.
         """
+        self.waited_ms = waited_ms
         claimed = self._claimed
         if claimed.attempt > 1:
             self._pen.frame("restarted", {"attempt": claimed.attempt, "reason": "worker_lost"})
         version = self._agent.version
         told = {"turnId": self._job.turn_id, "agentId": version.agent_id, "agentVersion": version.number}
-        self._pen.frame("started", told | {"attempt": claimed.attempt, "waitMs": claimed.waited_ms})
+        self._pen.frame("started", told | {"attempt": claimed.attempt, "waitMs": waited_ms})
         self._begun.set()
 
     async def run(self) -> Finish | Fail:

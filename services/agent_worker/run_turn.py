@@ -13,7 +13,7 @@ from services.agent_worker.knowledge.retriever import VersionKey
 from services.agent_worker.metrics import TOKENS, TURN_SECONDS, TURNS
 from services.agent_worker.turn import Fail, Finish
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.turns import BeginAttempt, ClaimedTurn, ClaimTurn, FinishedTurn, Timing
+from shared.contracts.turns import BeginAttempt, BegunAttempt, ClaimedTurn, ClaimTurn, FinishedTurn, Timing
 from shared.ids import new_id
 from shared.log import get_logger
 from shared.metrics import FENCED_WRITES
@@ -24,6 +24,8 @@ from shared.turn_queue import LeasedJob
 log = get_logger()
 
 RELEASE_TIMEOUT_S: Final = 2.0
+# The model first: one step of the loop makes its request, and a second one writes it, as a task of aiohttp's.
+STEPS_TO_MODEL: Final = 2
 
 
 class TurnRunner:
@@ -49,10 +51,12 @@ class TurnRunner:
     # --- claim
 
     async def _claim(self, leased: LeasedJob) -> tuple[ClaimedTurn, KnownAgent] | None:
-        """None: the job is settled already."""
+        """What to ask: from the job's brief, or else from history. None: the job is settled already."""
         job = leased.job
         key = VersionKey(job.workspace, job.agent_id, job.agent_version)
         known = self._parts.agents.get(key)
+        if leased.brief is not None and known is not None:
+            return ClaimedTurn.model_validate_json(leased.brief), known
         try:
             claimed = await self._parts.history.claim(
                 job.workspace, job.turn_id, ClaimTurn(claim_id=leased.claim_id, knows_agent=known is not None)
@@ -82,13 +86,15 @@ class TurnRunner:
             started = asyncio.get_running_loop().time()
             attempt = Attempt(self._parts, job, claimed, known, pen)
             # The model is asked while the attempt is written down; until that is done, nobody is told anything.
-            work = asyncio.create_task(_not_asked() if claimed.cancel_requested else attempt.run())
+            work = asyncio.create_task(attempt.run())
             try:
-                await asyncio.sleep(0)  # The model first.
-                if not await self._begin(leased, claimed):
+                for _ in range(STEPS_TO_MODEL):
+                    await asyncio.sleep(0)
+                begun = await self._begin(leased, claimed)
+                if begun is None:
                     return
-                attempt.begin()
-                end = await self._end_of(leased, claimed, work)
+                attempt.begin(begun.waited_ms)
+                end = await self._end_of(leased, begun, work)
                 if end is None:
                     await self._give_back(leased, claimed)
                 else:
@@ -98,8 +104,8 @@ class TurnRunner:
                 await end_tasks([work])
                 pen.close()
 
-    async def _begin(self, leased: LeasedJob, claimed: ClaimedTurn) -> bool:
-        """False: the attempt cannot be made, and the job is settled."""
+    async def _begin(self, leased: LeasedJob, claimed: ClaimedTurn) -> BegunAttempt | None:
+        """None: the attempt cannot be made, and the job is settled."""
         job = leased.job
         try:
             order = BeginAttempt(claim_id=leased.claim_id, session_id=claimed.session_id, attempt=claimed.attempt)
@@ -107,22 +113,26 @@ class TurnRunner:
         except ApiError as error:
             log.warning("attempt_not_begun", code=error.code)
             await leased.hand_back(random.uniform(1.0, 2.0))
-            return False
-        if not begun:
-            # Its lease is gone, or the turn has ended meanwhile: then the next claim finds nothing to do.
+            return None
+        if not begun.begun:
+            # Its lease is gone, or the turn has moved on meanwhile. The next claim has no brief: history tells it what there is to do.
             log.warning("attempt_refused")
             await leased.hand_back()
+            return None
         return begun
 
-    async def _end_of(self, leased: LeasedJob, claimed: ClaimedTurn, work: "asyncio.Task[Finish | Fail]") -> Finish | Fail | None:
+    async def _end_of(self, leased: LeasedJob, begun: BegunAttempt, work: "asyncio.Task[Finish | Fail]") -> Finish | Fail | None:
         """How the attempt ends: by itself, by cancellation, by the deadline, or (None) because this worker shuts down.
 
         The work has ended when this returns, so that nothing is told behind the end.
         """
+        if begun.cancel_requested:
+            await end_tasks([work])
+            return Finish("cancelled")
         cancelled, must_stop = asyncio.create_task(leased.cancelled.wait()), asyncio.create_task(leased.must_stop.wait())
         tasks = (work, cancelled, must_stop)
         try:
-            await asyncio.wait(tasks, timeout=max(0.0, claimed.remaining_s), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, timeout=max(0.0, begun.remaining_s), return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return _result(work)
             if cancelled.done():
@@ -160,11 +170,6 @@ class TurnRunner:
         _count(finished, duration_s)
 
 
-async def _not_asked() -> Finish | Fail:
-    """The attempt at a turn that was cancelled before its claim."""
-    return Finish("cancelled")
-
-
 def _result(work: "asyncio.Task[Finish | Fail]") -> Finish | Fail:
     """Raises Fenced. Anything else unforeseen fails the turn, for good: the next attempt would meet it too."""
     try:
@@ -182,9 +187,9 @@ def _finished(
     """All times count from the turn's admission."""
     first_text_s = attempt.first_text_s
     timing = Timing(
-        queued_ms=claimed.waited_ms,
-        first_token_ms=None if first_text_s is None else claimed.waited_ms + round(first_text_s * 1000),
-        total_ms=claimed.waited_ms + round(duration_s * 1000),
+        queued_ms=attempt.waited_ms,
+        first_token_ms=None if first_text_s is None else attempt.waited_ms + round(first_text_s * 1000),
+        total_ms=attempt.waited_ms + round(duration_s * 1000),
     )
     failed, reason = (True, None) if isinstance(end, Fail) else (False, end.reason)
     return FinishedTurn(

@@ -81,7 +81,7 @@ async def _enqueue(parts: Parts, workspace: str, answer: AdmittedTurn) -> int | 
         return None
     try:
         async with asyncio.timeout(QUEUE_TIMEOUT_S):
-            return await parts.queue.enqueue(RunTurn(workspace, turn.id, turn.agent_id, turn.agent_version))
+            return await parts.queue.enqueue(RunTurn(workspace, turn.id, turn.agent_id, turn.agent_version), answer.brief)
     except (RedisError, OSError, TimeoutError) as error:
         log.warning("enqueue_left_to_sweep", turn_id=turn.id, error=type(error).__name__)
         return None

@@ -17,10 +17,10 @@ from services.history.context import Contexts
 from services.history.endings import Endings
 from services.history.keys import Keys
 from services.history.knowledge import Knowledge
-from services.history.metrics import REQUEST_SECONDS
+from services.history.metrics import MONGODB_SECONDS, REQUEST_SECONDS
 from services.history.sessions import Sessions
 from services.history.settings import HistorySettings
-from services.history.store import Store, Unstorable
+from services.history.store import Store, Unstorable, counted_waits
 from services.history.sweep import Sweep
 from services.history.transcript import Transcript
 from services.history.turns import Turns
@@ -84,7 +84,7 @@ def _routes(
         agents,
         sessions,
         Transcript(store, sessions),
-        Turns(store, agents, endings),
+        Turns(store, agents, contexts, endings),
         Completions(store, logs, settings),
         Claims(store, queue, agents, contexts, endings, settings),
     )
@@ -118,9 +118,12 @@ async def failures(request: web.Request, handler: Handler) -> web.StreamResponse
 
 @web.middleware
 async def timed(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Counts what a call takes, whatever comes of it."""
+    """Counts what a call takes, and how much of that it waits for MongoDB, whatever comes of it."""
     started = time.monotonic()
-    try:
-        return await handler(request)
-    finally:
-        REQUEST_SECONDS.labels(route_name(request)).observe(time.monotonic() - started)
+    with counted_waits() as waits:
+        try:
+            return await handler(request)
+        finally:
+            route = route_name(request)
+            REQUEST_SECONDS.labels(route).observe(time.monotonic() - started)
+            MONGODB_SECONDS.labels(route).observe(waits.total_s)

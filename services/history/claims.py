@@ -6,7 +6,6 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Final
 
-import orjson
 from aiohttp import web
 from pydantic import BaseModel, Field
 
@@ -17,11 +16,12 @@ from services.history.endings import CANCELLED, OUT_OF_TRIES, TOO_LATE, Endings,
 from services.history.settings import HistorySettings
 from services.history.store import Document, Store
 from services.history.turn_record import WITHOUT_TEXT, TurnRecord
-from shared.contracts.turns import BeginAttempt, ClaimedTurn, ClaimTurn
+from shared.contracts.turns import BeginAttempt, BegunAttempt, ClaimedTurn, ClaimTurn
 from shared.turn_queue import TurnQueue
 from shared.web import json_response
 
 NOTHING_TO_DO: Final = ClaimedTurn(run=False).wire()
+REFUSED: Final = BegunAttempt(begun=False)
 
 
 class Release(BaseModel):
@@ -73,21 +73,26 @@ class Claims:
             if await self._holds(record.id, claim.claim_id):
                 await self._endings.end(record, verdict)
             return NOTHING_TO_DO
-        return await self._claimed(record, now, claim)
+        return await self._claimed(record, claim)
 
-    async def begin(self, workspace: str, turn_id: str, begin: BeginAttempt) -> bool:
-        """Raises the attempt while the lease names the claim. Whether the turn is this claim's; the same again is told the same.
+    async def begin(self, workspace: str, turn_id: str, begin: BeginAttempt) -> BegunAttempt:
+        """Raises the attempt while the lease names the claim. The same again is told the same.
 
-        The lease is looked at after the claim read the document: so nobody who got the lease later can have raised this attempt.
+        The lease is looked at after the claim read the document (or admission wrote it, for a claim that has the turn's brief): so
+        nobody who got the lease later can have raised this attempt.
         A turn that slipped into a session that had ended is ended or erased. Raises ApiError, RedisError or OSError while a store
         is away.
         """
-        holds, standing = await asyncio.gather(self._holds(turn_id, begin.claim_id), self._session_status(workspace, begin.session_id))
-        if not holds:
-            return False
+        holds, standing, row = await asyncio.gather(
+            self._holds(turn_id, begin.claim_id),
+            self._session_status(workspace, begin.session_id),
+            self._turns.one({"_id": turn_id, "workspace": workspace}, WITHOUT_TEXT),
+        )
+        if not holds or row is None:
+            return REFUSED
         if standing != "active":
             await self._turn_away(workspace, turn_id, begin, standing)
-            return False
+            return REFUSED
         change: Document = {
             "$set": {"attempt": begin.attempt, "claimId": begin.claim_id, "status": "running", "released": False},
             # The filter names the attempt that was read, so a repeat of this write finds nothing to count.
@@ -95,10 +100,19 @@ class Claims:
             "$min": {"firstClaimAt": datetime.now(UTC)},
         }
         read = {"_id": turn_id, "workspace": workspace, "active": True, "attempt": begin.attempt - 1}
-        if await self._turns.update(read, change):
-            return True
         mine = {"_id": turn_id, "workspace": workspace, "active": True, "attempt": begin.attempt, "claimId": begin.claim_id}
-        return await self._turns.one(mine, {"_id": 1}) is not None
+        if await self._turns.update(read, change) or await self._turns.one(mine, {"_id": 1}):
+            return self._begun(TurnRecord.model_validate(row))
+        return REFUSED
+
+    def _begun(self, record: TurnRecord) -> BegunAttempt:
+        now = datetime.now(UTC)
+        return BegunAttempt(
+            begun=True,
+            cancel_requested=record.cancel_requested,
+            waited_ms=max(0, int(((record.first_claim_at or now) - record.created_at).total_seconds() * 1000)),
+            remaining_s=self._remaining_s(record, now),
+        )
 
     async def _holds(self, turn_id: str, claim_id: str) -> bool:
         return await self._queue.holder(turn_id) == claim_id
@@ -127,27 +141,13 @@ class Claims:
     def _remaining_s(self, record: TurnRecord, now: datetime) -> float:
         return self._turn_timeout_s - (now - (record.first_claim_at or now)).total_seconds()
 
-    async def _claimed(self, record: TurnRecord, now: datetime, claim: ClaimTurn) -> Document:
+    async def _claimed(self, record: TurnRecord, claim: ClaimTurn) -> Document:
         agent = await self._agents.version(record.workspace, record.agent_id, record.agent_version)
         context = b"[]"
         if record.session_id is not None:
             context = await self._contexts.before(record.workspace, record.session_id, record.n, agent.config.limits)
-        first = record.first_claim_at or now
-        claimed = ClaimedTurn(
-            run=True,
-            attempt=record.attempt if record.claim_id == claim.claim_id else record.attempt + 1,
-            agent_id=record.agent_id,
-            agent_version=record.agent_version,
-            agent=agent if not claim.knows_agent or record.agent_version == DRAFT else None,
-            session_id=record.session_id,
-            input=record.input,
-            completion=record.request(),
-            cancel_requested=record.cancel_requested,
-            begun_calls=record.begun_calls,
-            waited_ms=max(0, int((first - record.created_at).total_seconds() * 1000)),
-            remaining_s=self._remaining_s(record, now),
-        )
-        return {**claimed.wire(), "context": orjson.Fragment(context)}
+        attempt = record.attempt if record.claim_id == claim.claim_id else record.attempt + 1
+        return record.claimed(attempt, context, agent if not claim.knows_agent or record.agent_version == DRAFT else None)
 
     async def release(self, workspace: str, turn_id: str, attempt: int) -> None:
         """Gives a try back, once per attempt."""
@@ -167,7 +167,7 @@ class Claims:
 
     async def _post_attempt(self, request: web.Request) -> web.Response:
         begin = await read_shape(request, BeginAttempt)
-        return json_response({"begun": await self.begin(part(request, "workspace"), part(request, "turn_id"), begin)})
+        return json_response((await self.begin(part(request, "workspace"), part(request, "turn_id"), begin)).wire())
 
     async def _post_release(self, request: web.Request) -> web.Response:
         body = await read_shape(request, Release)

@@ -4,8 +4,10 @@ Nothing here knows the rules of sessions or turns.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar, cast
@@ -181,6 +183,41 @@ class Documents:
         await self._store.call(lambda: self._collection.delete_many(_query(where)))
 
 
+class Waits:
+    """For how long somebody has waited for MongoDB; while several operations are under way, that is counted once."""
+
+    def __init__(self) -> None:
+        self.total_s = 0.0
+        self._under_way = 0
+        self._since = 0.0
+
+    @contextmanager
+    def wait(self) -> Iterator[None]:
+        if not self._under_way:
+            self._since = time.monotonic()
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self.total_s += time.monotonic() - self._since
+
+
+_WAITS: ContextVar[Waits | None] = ContextVar("waits", default=None)
+
+
+@contextmanager
+def counted_waits() -> Iterator[Waits]:
+    """Of what is done in the block, by tasks that it begins too."""
+    waits = Waits()
+    token = _WAITS.set(waits)
+    try:
+        yield waits
+    finally:
+        _WAITS.reset(token)
+
+
 class Store:
     """MongoDB, majority-read and majority-written with journal. Opens without it, and serves once its indexes are there.
 
@@ -251,7 +288,9 @@ class Store:
         task = asyncio.ensure_future(operation())
         task.add_done_callback(_look_away)
         either: set[asyncio.Future[Any]] = {task, self._reach.lost}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        waits = _WAITS.get()
+        with waits.wait() if waits is not None else nullcontext():
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             task.cancel()  # What still waits for a thread is never done.
             raise _unavailable()

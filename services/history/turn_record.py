@@ -6,10 +6,12 @@ from typing import Any, Final
 import orjson
 from pydantic import Field
 
+from services.history.store import Document
+from shared.contracts.agents import AgentVersion
 from shared.contracts.errors import ApiError
 from shared.contracts.sessions import TurnMessage
 from shared.contracts.shape import Shape
-from shared.contracts.turns import CompletionRequest, FinishReason, StoredTurn, Timing, Turn, TurnStatus, Usage
+from shared.contracts.turns import ClaimedTurn, CompletionRequest, FinishReason, StoredTurn, Timing, Turn, TurnStatus, Usage
 
 # Everything but what was said: states, fences and times.
 WITHOUT_TEXT: Final = {"input": 0, "output": 0, "completion": 0, "metadata": 0}
@@ -86,6 +88,21 @@ class TurnRecord(Shape):
         if self.labels is None:
             return request
         return request.model_copy(update={"metadata": dict(orjson.loads(label) for label in self.labels)})
+
+    def claimed(self, attempt: int, context: bytes, agent: AgentVersion | None = None) -> Document:
+        """A ClaimedTurn as it goes over the wire. `context` is a JSON list."""
+        claimed = ClaimedTurn(
+            run=True,
+            attempt=attempt,
+            agent_id=self.agent_id,
+            agent_version=self.agent_version,
+            agent=agent,
+            session_id=self.session_id,
+            input=self.input,
+            completion=self.request(),
+            begun_calls=self.begun_calls,
+        )
+        return {**claimed.wire(), "context": orjson.Fragment(context)}
 
     def stored(self) -> StoredTurn:
         return StoredTurn(

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from services.history.agents import Agents
 from services.history.bodies import TURN, WORKSPACE, part, read_shape
+from services.history.context import Contexts
 from services.history.endings import Endings
 from services.history.metrics import TURNS_ADMITTED
 from services.history.retry_guard import RetryGuard
@@ -24,6 +25,8 @@ from shared.web import json_response
 ADMIT_ROUNDS: Final = 20
 MAX_STATES: Final = 5000
 STATES_PAGE: Final = 500
+# What a waiting turn may take in Redis. A model reads a longer prompt for so long that nobody notices a call to history before it.
+MAX_BRIEF: Final = 16 << 10
 
 
 class TurnName(BaseModel):
@@ -45,10 +48,11 @@ class _Place:
 
 
 class Turns:
-    def __init__(self, store: Store, agents: Agents, endings: Endings) -> None:
+    def __init__(self, store: Store, agents: Agents, contexts: Contexts, endings: Endings) -> None:
         self._sessions = store.sessions
         self._turns = store.turns
         self._agents = agents
+        self._contexts = contexts
         self._endings = endings
         self._guard = RetryGuard(store)
 
@@ -88,10 +92,10 @@ class Turns:
             else:
                 TURNS_ADMITTED.inc()
                 record = TurnRecord.model_validate(document)
-            await self._withdraw_from_ended(record)
+            _, brief = await asyncio.gather(self._withdraw_from_ended(record), self._brief(record))
             stands = await self._guard.standing(record, order)
             if stands is not None:
-                return _admitted(stands, order)
+                return _admitted(stands, order, brief)
         raise ApiError(Code.OVERLOADED)
 
     async def _place(self, workspace: str, order: AdmitTurn) -> "_Place | ApiError":
@@ -135,6 +139,18 @@ class Turns:
     async def _next_number(self, workspace: str, session_id: str | None, n: int) -> int:
         later = await self._turns.many({"workspace": workspace, "sessionId": session_id, "n": above(n)}, fields={"n": 1})
         return max((row["n"] for row in later), default=n) + 1
+
+    async def _brief(self, record: TurnRecord) -> str | None:
+        """For the turn's first claim: with the turn before it ended, its context stands. Without one that claim asks by itself."""
+        context = b"[]"
+        try:
+            if record.session_id is not None:
+                agent = await self._agents.version(record.workspace, record.agent_id, record.agent_version)
+                context = await self._contexts.before(record.workspace, record.session_id, record.n, agent.config.limits)
+        except ApiError:
+            return None
+        brief = orjson.dumps(record.claimed(1, context))
+        return brief.decode() if len(brief) <= MAX_BRIEF else None
 
     async def _withdraw_from_ended(self, record: TurnRecord) -> None:
         """A session that has ended while the turn was inserted keeps none: it may have looked for its active turn before that."""
@@ -201,14 +217,20 @@ def _refusal(session: Document | None) -> ApiError | None:
     return ApiError(Code.SESSION_ENDED) if session["status"] == "ended" else None
 
 
-def _admitted(record: TurnRecord, order: AdmitTurn) -> AdmittedTurn:
+def _admitted(record: TurnRecord, order: AdmitTurn, brief: str | None = None) -> AdmittedTurn:
     """Raises `idempotency_mismatch`, `gone`."""
     if record.body_digest != order.body_digest:
         raise ApiError(Code.IDEMPOTENCY_MISMATCH)
     if record.erased:
         raise ApiError(Code.GONE)
-    output = () if record.active else record.output
-    return AdmittedTurn(created=record.id == order.turn_id, turn=record.turn(), user_message_id=record.user_message_id, output=output)
+    created = record.id == order.turn_id
+    return AdmittedTurn(
+        created=created,
+        turn=record.turn(),
+        user_message_id=record.user_message_id,
+        output=() if record.active else record.output,
+        brief=brief if created else None,
+    )
 
 
 def _document(workspace: str, order: AdmitTurn, place: _Place, n: int) -> Document:

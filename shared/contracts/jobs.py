@@ -1,4 +1,4 @@
-"""Orders that go through the queue: ids only, never a prompt."""
+"""Orders that go through the queue: ids only. What is said stays out of jobs, which are logged and live as long as their turns."""
 
 from typing import NamedTuple
 

@@ -83,12 +83,17 @@ class AdmitTurn(Shape):
 
 
 class AdmittedTurn(Shape):
-    """`created` is False when the idempotency key, or a retry, named an earlier turn: `turn` is that one, `output` there once it ended."""
+    """`created` is False when the idempotency key, or a retry, named an earlier turn: `turn` is that one, `output` there once it ended.
+
+    `brief` is what the turn's first claim would be answered (a ClaimedTurn as JSON, without the agent), for the queue to pass on;
+    None where it would be too long.
+    """
 
     created: bool
     turn: Turn
     user_message_id: str
     output: tuple[TurnMessage, ...] = ()
+    brief: str | None = None
 
 
 class StoredTurn(Shape):
@@ -120,12 +125,21 @@ class BeginAttempt(Shape):
     attempt: int = Field(ge=1)
 
 
+class BegunAttempt(Shape):
+    """`begun` False: the turn is not the claim's, or has ended. `remaining_s` is the time to the turn's deadline."""
+
+    begun: bool
+    cancel_requested: bool = False
+    waited_ms: int = 0
+    remaining_s: float = 0.0
+
+
 class ClaimedTurn(Shape):
     """What a worker needs to run a turn, in one answer. `run` False: nothing to do (terminal, or no try left).
 
     `attempt` is the number that the claim's attempt bears; the turn is the claim's only once that has begun. `context` are the
     messages of earlier turns, oldest first. `begun_calls` are the idempotency keys of never-retry tool calls that earlier attempts
-    began. `remaining_s` is the time to the turn's deadline.
+    began.
     """
 
     run: bool
@@ -137,10 +151,7 @@ class ClaimedTurn(Shape):
     context: tuple[TurnMessage, ...] = ()
     input: tuple[TurnMessage, ...] = ()
     completion: CompletionRequest | None = None
-    cancel_requested: bool = False
     begun_calls: tuple[str, ...] = ()
-    waited_ms: int = 0
-    remaining_s: float = 0.0
 
 
 class FinishedTurn(Shape):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
+from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.processes import end, free_port, spawn
 from shared.contracts.agents import AgentConfig, ModelChoice
@@ -91,20 +92,19 @@ class Rig:
         """When the model got its last questions, by their text: seconds of the clock that `perf_counter` reads too."""
         return {row["message"]: row["at"] for row in orjson.loads(await _body(self.model, "/asked"))}
 
-    async def history_s(self) -> dict[str, tuple[float, int]]:
-        """By route of history: the seconds that its calls took, and how many they were."""
+    async def waited_s(self) -> dict[str, tuple[float, int]]:
+        """By route of history: the seconds that its calls waited for MongoDB, and how many calls there were."""
         totals: dict[str, tuple[float, int]] = {}
         for url in self._history_urls:
-            samples = {
-                line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
-                for line in (await _body(Address.of(url), "/metrics")).decode().splitlines()
-                if line.startswith("parley_history_request_seconds_")
-            }
-            for name, value in samples.items():
-                if name.startswith("parley_history_request_seconds_sum{"):
-                    route = name.partition('route="')[2].rpartition('"')[0]
-                    seconds, calls = totals.get(route, (0.0, 0))
-                    totals[route] = seconds + value, calls + int(samples[name.replace("_sum{", "_count{")])
+            for family in text_string_to_metric_families((await _body(Address.of(url), "/metrics")).decode()):
+                if family.name != "parley_history_mongodb_seconds":
+                    continue
+                for sample in family.samples:
+                    seconds, calls = totals.get(route := sample.labels["route"], (0.0, 0))
+                    if sample.name.endswith("_sum"):
+                        totals[route] = seconds + sample.value, calls
+                    elif sample.name.endswith("_count"):
+                        totals[route] = seconds, calls + int(sample.value)
         return totals
 
     # --- targets

@@ -133,18 +133,21 @@ async def sequential(rig: Rig, effort: Effort) -> list[Row]:
 
 @dataclass(frozen=True)
 class _Timed:
-    """One target's run: its readings, when the model got the question of each, and what history took for a call of each route, in ms."""
+    """One target's run: its readings, when the model got each question, and by route how long a call to history waited for MongoDB."""
 
     readings: list[Reading]
     asked_at: list[float]
-    history_ms: dict[str, float]
+    mongodb_ms: dict[str, float]
 
 
 async def _timed(rig: Rig, target: Target, load: Load, label: str) -> _Timed:
-    before = await rig.history_s()
+    before = await rig.waited_s()
     figures = await run_load(target, load, rig.meter, label)
-    after, asked = await rig.history_s(), await rig.asked_at()
-    spent = {route: (after[route][0] - before.get(route, (0.0, 0))[0], after[route][1] - before.get(route, (0.0, 0))[1]) for route in after}
+    after, asked = await rig.waited_s(), await rig.asked_at()
+    spent = {
+        route: (seconds - before.get(route, (0.0, 0))[0], calls - before.get(route, (0.0, 0))[1])
+        for route, (seconds, calls) in after.items()
+    }
     means = {route.rpartition("/")[2]: 1000 * seconds / calls for route, (seconds, calls) in spent.items() if calls}
     return _Timed(figures.readings, [asked[question(label, 0, turn)] for turn in range(load.turns)], means)
 
@@ -169,16 +172,16 @@ class _Split:
         )
 
     def row(self, direct: "_Split") -> Row:
-        """A session's. `history` is its part of a step, nearly all of which is the MongoDB stand-in."""
+        """A session's. What is not spent waiting for MongoDB is Parley's own."""
         row: Row = {}
-        admit, claim, begin = (median(one.history_ms[route] for one in self.timed) for route in ("turns", "claim", "attempts"))
+        admit, claim, begin = (median(one.mongodb_ms.get(route, 0.0) for one in self.timed) for route in ("turns", "claim", "attempts"))
         row["admit + enqueue ms"] = self._between(lambda reading, _, at: at["queued"] - reading.answer.sent_at)
-        row["of it history ms"] = admit
+        row["of it MongoDB ms"] = admit
         row["start + claim + ask ms"] = self._between(lambda _, asked_at, at: asked_at - at["queued"])
-        row["of that history ms"] = claim
+        row["of that MongoDB ms"] = claim
         row["out ms"] = self.to_first_ms - direct.to_first_ms
-        row["added besides history ms"] = self.first_ms - direct.first_ms - admit - claim
-        row["attempt, beside the model ms"] = begin
+        row["added besides MongoDB ms"] = self.first_ms - direct.first_ms - admit - claim
+        row["attempt, beside the model: MongoDB ms"] = begin
         row["end ms"] = self._between(lambda reading, _, at: at["done"] - at["last delta"])
         return row
 

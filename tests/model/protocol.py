@@ -60,18 +60,24 @@ def fresh_claim(s: State) -> int:
 
 
 def turn_is_enqueued(s: State, _: Rules) -> Steps:
-    """By the gateway after admit, or by a sweep that finds an active turn with neither a job nor an outbox entry. Either may come late."""
+    """By the gateway after admit, with a brief, or by a sweep that finds an active turn with neither a job nor an outbox entry. Either
+    may come late.
+    """
     if s.queue.job == NO_JOB and not s.queue.marker:
-        queued = s._replace(queue=s.queue._replace(job=WAITING))
-        yield from ((queued, SILENT),) if s.document.status == ACTIVE else spent(queued)
+        for brief in (True, False):
+            queued = s._replace(queue=s.queue._replace(job=WAITING, brief=brief))
+            yield from ((queued, SILENT),) if s.document.status == ACTIVE else spent(queued)
 
 
-def worker_takes_job(s: State, _: Rules) -> Steps:
-    """A waiting job, or one whose lease has lapsed. The lease's value is the claim id, new for each claim. Then it asks history."""
+def worker_takes_job(s: State, rules: Rules) -> Steps:
+    """A waiting job, or one whose lease has lapsed. The lease's value is the claim id, new for each claim. Then it asks history, unless
+    there is a brief, which it takes away: then it begins the attempt at once.
+    """
     if s.queue.job in (WAITING, LAPSED) and IDLE in s.workers:
         claim = fresh_claim(s)
-        queue = s.queue._replace(job=LEASED, holder=claim)
-        yield with_worker(s, IDLE, Worker(claim))._replace(queue=queue, requests=ordered(*s.requests, Request(claim))), SILENT
+        request = Request(claim, read=0) if s.queue.brief else Request(claim)
+        queue = s.queue._replace(job=LEASED, holder=claim, brief=s.queue.brief and not rules.brief_once)
+        yield with_worker(s, IDLE, Worker(claim))._replace(queue=queue, requests=ordered(*s.requests, request)), SILENT
 
 
 def worker_renews(s: State, _: Rules) -> Steps:

@@ -84,11 +84,12 @@ def queue_is_flushed(s: State, _: Rules) -> Steps:
 
 
 def queue_forgets_finish(s: State, _: Rules) -> Steps:
-    """A restart from an older file: the job is back, the result is not."""
+    """A restart from an older file: the job is back, with its brief or without, the result is not."""
     if s.queue.outbox:
         *older, last = s.queue.outbox
         marker = older[-1].attempt if older else 0
-        yield with_lost_results(s, Queue(LAPSED, last.claim, tuple(older), marker)), SILENT
+        for brief in (True, False):
+            yield with_lost_results(s, Queue(LAPSED, last.claim, brief, tuple(older), marker)), SILENT
 
 
 def with_lost_results(s: State, queue: Queue) -> State:

@@ -23,7 +23,7 @@ from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import BEGINNING, data_of, event_of
 from shared.contracts.jobs import RunTurn
 from shared.contracts.sessions import TurnMessage
-from shared.contracts.turns import BeginAttempt, ClaimedTurn, ClaimTurn, FinishedTurn
+from shared.contracts.turns import BeginAttempt, BegunAttempt, ClaimedTurn, ClaimTurn, FinishedTurn
 from shared.history_client import HistoryClient
 from shared.ids import new_id
 from shared.run_log import LogWriter, RunLogs
@@ -84,24 +84,22 @@ class FakeHistory(HistoryClient):
             session_id="ses_1",
             context=turn.context,
             input=turn.input,
-            cancel_requested=turn.cancel_requested,
             begun_calls=tuple(turn.begun),
-            waited_ms=5,
-            remaining_s=turn.remaining_s,
             **turn.more,
         )
 
-    async def begin_attempt(self, workspace: str, turn_id: str, begin: BeginAttempt) -> bool:
+    async def begin_attempt(self, workspace: str, turn_id: str, begin: BeginAttempt) -> BegunAttempt:
         turn = self._turn(turn_id)
         claim_id, attempt = begin.claim_id, begin.attempt
         if self.undecided is not None:
             await self.undecided.wait()
         if turn.terminal or self.refuses:
-            return False
+            return BegunAttempt(begun=False)
         if claim_id not in turn.claims and attempt == turn.attempt + 1:
             turn.attempt = turn.claims[claim_id] = attempt
             turn.tries += 1
-        return turn.claims.get(claim_id) == attempt == turn.attempt
+        begun = turn.claims.get(claim_id) == attempt == turn.attempt
+        return BegunAttempt(begun=begun, cancel_requested=turn.cancel_requested, waited_ms=5, remaining_s=turn.remaining_s)
 
     async def release(self, workspace: str, turn_id: str, attempt: int) -> None:
         self._turn(turn_id).tries -= 1
@@ -161,12 +159,13 @@ class Stage:
     def tool(self, name: str = "count", query: str = "", **given: Any) -> dict[str, Any]:
         return {"name": name, "url": f"{self.model_url}/tools/{name}{query}", **given}
 
-    async def post(self, agent: AgentConfig, text: str = "Hello?", **given: Any) -> RunTurn:
-        """A turn is admitted and enqueued."""
+    async def post(self, agent: AgentConfig, text: str = "Hello?", *, with_brief: bool = False, **given: Any) -> RunTurn:
+        """A turn is admitted and enqueued; its brief tells of it as it was admitted."""
         message = TurnMessage(id=new_id("msg"), role="user", content=text, created_at=datetime.now(UTC))
         job = RunTurn("acme", new_id("trn"), "agt_1", given.get("number", 1))
-        self.history.turns[job.turn_id] = FakeTurn(agent, input=(message,), **given)
-        await self.queue.enqueue(job)
+        turn = self.history.turns[job.turn_id] = FakeTurn(agent, input=(message,), **given)
+        first = ClaimedTurn(run=True, attempt=1, agent_id="agt_1", session_id="ses_1", input=turn.input, context=turn.context)
+        await self.queue.enqueue(job, orjson.dumps(first.wire()).decode() if with_brief else None)
         return job
 
     @asynccontextmanager

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import aiohttp
@@ -14,8 +15,9 @@ from services.agent_worker.tools.http import ToolPolicy
 from shared.contracts.agents import Passage
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import BEGINNING, FrameId, frame_body
-from shared.contracts.turns import BeginAttempt, CompletionRequest
-from shared.ids import is_id
+from shared.contracts.sessions import TurnMessage
+from shared.contracts.turns import BeginAttempt, BegunAttempt, CompletionRequest
+from shared.ids import is_id, new_id
 from shared.turn_queue import QUEUE
 from tests.conftest import eventually
 from tests.service.agent_worker.stage import Stage
@@ -296,11 +298,15 @@ async def test_a_cancelled_turn_stops_its_tools(stage: Stage) -> None:
     assert [(message.role, message.status) for message in ended.turn.output] == [("assistant", "complete"), ("tool", "partial")]
 
 
-async def test_a_turn_cancelled_before_its_claim_never_calls_the_model(stage: Stage) -> None:
+async def test_a_turn_cancelled_before_its_attempt_began_says_nothing_and_lets_go_of_the_model(stage: Stage) -> None:
     async with stage.worker():
-        ended = await stage.ended(await stage.post(stage.agent(), cancel_requested=True))
-    assert (ended.turn.status, ended.turn.output) == ("cancelled", ())
-    assert (await model_stats(stage))["requests"] == 0
+        ended = await stage.ended(await stage.post(stage.agent("scripted/tokens=2000,delay=20,text=echo"), cancel_requested=True))
+
+        async def is_let_go() -> bool:
+            return (await model_stats(stage))["active"] == 0
+
+        await eventually(is_let_go, within_s=2.0)
+    assert (ended.turn.status, ended.turn.output, ended.events) == ("cancelled", (), ["started"])
 
 
 # --- claim, drain, take-over
@@ -428,10 +434,33 @@ async def test_an_attempt_that_is_refused_leaves_no_trace_and_stops_the_model(st
     assert (await stage.frames(job), await stage.outbox()) == ([], {})
 
 
+async def test_a_brief_saves_the_claim_where_the_agent_is_known(stage: Stage) -> None:
+    earlier = TurnMessage(id=new_id("msg"), role="user", content="I live in Wien.", created_at=datetime.now(UTC))
+    async with stage.worker():
+        unknown = await stage.ended(await stage.post(stage.agent(), "One?", with_brief=True))
+        asked = len(stage.history.claims_seen)
+        known = await stage.ended(await stage.post(stage.agent(), "Two?", with_brief=True, context=(earlier,)))
+    assert asked == len(stage.history.claims_seen) == 1, "the first one asked for the agent"
+    assert (unknown.turn.attempt, known.turn.attempt) == (1, 1)
+    async with aiohttp.ClientSession() as session, session.get(f"{stage.model_url}/requests") as response:
+        sent = (await response.json())[-1]["messages"]
+    assert [message["content"] for message in sent] == ["Be kind.", "I live in Wien.", "Two?"]
+
+
+async def test_a_brief_that_is_out_of_date_is_refused_and_history_asked(stage: Stage) -> None:
+    async with stage.worker():
+        await stage.ended(await stage.post(stage.agent()))
+        asked = len(stage.history.claims_seen)
+        # As when the gateway's order comes late: the sweep's has led to an attempt already, whose worker died.
+        ended = await stage.ended(await stage.post(stage.agent(), with_brief=True, attempt=1))
+    assert len(stage.history.claims_seen) == asked + 1
+    assert (ended.turn.attempt, ended.events) == (2, ["restarted", "started", "delta"])
+
+
 async def test_a_history_that_is_lost_before_the_attempt_has_begun_costs_only_time(stage: Stage) -> None:
     plain, failed = stage.history.begin_attempt, 0
 
-    async def begin_attempt(workspace: str, turn_id: str, begin: BeginAttempt) -> bool:
+    async def begin_attempt(workspace: str, turn_id: str, begin: BeginAttempt) -> BegunAttempt:
         nonlocal failed
         failed += 1
         if failed == 1:

@@ -34,7 +34,7 @@ def history_routes(stage: Stage) -> list[web.RouteDef]:
     async def begin(request: web.Request) -> web.Response:
         order = BeginAttempt.model_validate(orjson.loads(await request.read()))
         place = request.match_info["workspace"], request.match_info["turn"]
-        return json_response({"begun": await stage.history.begin_attempt(*place, order)})
+        return json_response((await stage.history.begin_attempt(*place, order)).wire())
 
     async def release(request: web.Request) -> web.Response:
         order = orjson.loads(await request.read())

@@ -137,7 +137,7 @@ class FakeHistory(HistoryClient):
         self.orders[turn.turn_id] = turn
         self.owners[turn.turn_id] = workspace
         self.turns[turn.turn_id] = StoredTurn(turn=admitted, input=turn.messages, completion=turn.completion)
-        return AdmittedTurn(created=True, turn=admitted, user_message_id=turn.messages[-1].id)
+        return AdmittedTurn(created=True, turn=admitted, user_message_id=turn.messages[-1].id, brief=f"brief of {turn.turn_id}")
 
     def _earlier(self, turn: AdmitTurn) -> StoredTurn | None:
         self.retries += turn.is_retry

@@ -45,6 +45,16 @@ async def test_a_message_is_enqueued_only_after_it_was_admitted(gateway: Stage) 
     assert await gateway.parts.queue.zcard(QUEUE) == 0
 
 
+async def test_a_turns_brief_waits_with_its_job(gateway: Stage) -> None:
+    session = await gateway.session()
+    post = asyncio.create_task(_post(gateway, session, {"content": "hi"}))
+    turn_id = await gateway.admitted()
+    await eventually(lambda: _waits_first(gateway, turn_id))
+    assert await gateway.parts.queue.execute_command("HGET", f"{QUEUE}:briefs", turn_id) == f"brief of {turn_id}".encode()
+    await gateway.answer(turn_id, "Hello.")
+    assert (await post)[0] == 200
+
+
 async def _waits_first(gateway: Stage, turn_id: str) -> bool:
     return await gateway.parts.queue.position(turn_id) == 0
 

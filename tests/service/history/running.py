@@ -17,7 +17,17 @@ from shared.contracts.agents import AgentConfig, ModelChoice, Passage
 from shared.contracts.frames import BEGINNING, FrameId, data_of, event_of
 from shared.contracts.jobs import RunTurn
 from shared.contracts.sessions import TurnMessage
-from shared.contracts.turns import AdmittedTurn, AdmitTurn, BeginAttempt, ClaimedTurn, ClaimTurn, CompletionRequest, FinishedTurn, Usage
+from shared.contracts.turns import (
+    AdmittedTurn,
+    AdmitTurn,
+    BeginAttempt,
+    BegunAttempt,
+    ClaimedTurn,
+    ClaimTurn,
+    CompletionRequest,
+    FinishedTurn,
+    Usage,
+)
 from shared.history_client import HistoryClient
 from shared.ids import new_id
 from shared.turn_queue import LeasedJob, TurnQueue
@@ -33,6 +43,7 @@ class Lease:
 
     job: LeasedJob
     claimed: ClaimedTurn
+    begun: BegunAttempt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +85,12 @@ class History:
         """As a worker does it: with an attempt that has begun, if there is anything to do."""
         job = await self.lease(turn_id)
         claimed = await self.client.claim(WORKSPACE, turn_id, ClaimTurn(claim_id=job.claim_id))
+        begun = BegunAttempt(begun=False)
         if claimed.run:
-            assert await self.begin(turn_id, job.claim_id, claimed.attempt, session_id=claimed.session_id)
-        return Lease(job=job, claimed=claimed)
+            order = BeginAttempt(claim_id=job.claim_id, session_id=claimed.session_id, attempt=claimed.attempt)
+            begun = await self.client.begin_attempt(WORKSPACE, turn_id, order)
+            assert begun.begun
+        return Lease(job=job, claimed=claimed, begun=begun)
 
     async def begin(self, turn_id: str, claim_id: str, attempt: int, **members: Any) -> bool:
         return await begin(self.client, turn_id, claim_id, attempt, **members)
@@ -119,7 +133,7 @@ class History:
 
 async def begin(client: HistoryClient, turn_id: str, claim_id: str, attempt: int, workspace: str = WORKSPACE, **members: Any) -> bool:
     order = BeginAttempt.model_validate({"claim_id": claim_id, "attempt": attempt, **members})
-    return await client.begin_attempt(workspace, turn_id, order)
+    return (await client.begin_attempt(workspace, turn_id, order)).begun
 
 
 def now() -> datetime:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.turns import AdmittedTurn
+from shared.contracts.turns import AdmittedTurn, ClaimedTurn
 from shared.ids import new_id
 from tests.service.history.running import WORKSPACE, History, completion, finished, order
 
@@ -55,6 +55,40 @@ async def test_the_same_turn_id_again_is_the_same_success(history: History) -> N
     first, again = [await history.client.admit(WORKSPACE, wanted) for _ in range(2)]
     assert first == again
     assert again.created
+
+
+@pytest.mark.parametrize("of_session", [True, False])
+async def test_an_admission_brings_what_the_first_claim_would_be_told(history: History, of_session: bool) -> None:
+    await history.publish()
+    session_id = await history.session()
+    await history.answer(session_id, "one", "two")
+    wanted = order(session_id, "three") if of_session else completion("three")
+    admitted = await history.client.admit(WORKSPACE, wanted)
+    assert admitted.brief is not None
+    brief = ClaimedTurn.model_validate_json(admitted.brief)
+    claimed = (await history.claim(admitted.turn.id)).claimed
+    assert brief == claimed.model_copy(update={"agent": None})
+    assert [message.content for message in brief.context] == (["one", "two"] if of_session else [])
+
+
+async def test_a_turn_that_says_too_much_has_no_brief(history: History) -> None:
+    """It would wait in Redis. The same once the session's earlier turns are too long."""
+    await history.publish()
+    session_id = await history.session()
+    assert (await history.admit(await history.session(), "x" * 15_000)).brief is not None
+    assert (await history.admit(await history.session(), "x" * 17_000)).brief is None
+    await history.answer(session_id, "one", "x" * 17_000)
+    assert (await history.admit(session_id, "two")).brief is None
+
+
+async def test_a_repeated_call_brings_the_brief_again_and_an_earlier_turn_has_none(history: History) -> None:
+    await history.publish()
+    wanted = order(await history.session())
+    first = await history.client.admit(WORKSPACE, wanted)
+    assert await history.client.admit(WORKSPACE, wanted) == first, "the first answer was lost"
+    keyed = order(await history.session(), idempotency_key="k")
+    assert (await history.client.admit(WORKSPACE, keyed)).brief is not None
+    assert (await history.client.admit(WORKSPACE, keyed.model_copy(update={"turn_id": new_id("trn")}))).brief is None
 
 
 async def test_a_key_with_another_body_is_refused(history: History) -> None:

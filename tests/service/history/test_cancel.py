@@ -82,12 +82,12 @@ async def test_a_lost_worker_leaves_its_text_to_the_cancelled_turn(history: Hist
     assert await history.client.turn(WORKSPACE, turn.id) == stored
 
 
-async def test_a_claim_tells_of_the_cancellation(history: History) -> None:
+async def test_an_attempt_is_told_of_the_cancellation_as_it_begins(history: History) -> None:
     await history.publish()
     turn = (await history.admit(await history.session())).turn
     await history.lease(turn.id)
     await history.client.cancel(WORKSPACE, turn.id)
-    assert (await history.claim(turn.id)).claimed.cancel_requested
+    assert (await history.claim(turn.id)).begun.cancel_requested
 
 
 async def test_a_finished_turn_stays_as_it_is(history: History) -> None:

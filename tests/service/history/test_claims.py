@@ -21,13 +21,14 @@ async def test_a_claim_brings_what_the_worker_needs(history: History) -> None:
     session_id = await history.session()
     await history.answer(session_id, "one", "two")
     turn = (await history.admit(session_id, "three")).turn
-    claimed = (await history.claim(turn.id)).claimed
+    lease = await history.claim(turn.id)
+    claimed = lease.claimed
     assert claimed.agent is not None
     assert (claimed.run, claimed.attempt, claimed.session_id, claimed.agent.config.instructions) == (True, 1, session_id, "Be kind.")
     assert claimed.agent.passage_count == 1
     assert [message.content for message in claimed.context] == ["one", "two"]
     assert [message.content for message in claimed.input] == ["three"]
-    assert 0 < claimed.remaining_s <= 300
+    assert 0 < lease.begun.remaining_s <= 300
     assert (await history.client.turn(WORKSPACE, turn.id)).turn.status == "running"
 
 

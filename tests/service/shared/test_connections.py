@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from redis.exceptions import RedisError
 
-from shared.connections import Wire, connect
+from shared.connections import Wire, connect, connection_pool
+from tests.conftest import eventually
 
 PATIENCE_S = 0.2
 
@@ -54,8 +55,25 @@ async def test_what_speaks_without_a_command_of_its_own_fails_in_time_too(silent
         await client.aclose()
 
 
+async def test_a_connection_that_the_server_closed_is_replaced_before_anybody_notices(redis_url: str) -> None:
+    client, other = connect(redis_url, connections=2), connect(redis_url)
+    try:
+        for _ in range(3):
+            await asyncio.gather(client.ping(), client.ping())
+            await other.client_kill_filter(skipme=True)
+            await eventually(lambda: _is_alone(other))
+            await asyncio.gather(client.ping(), client.ping())
+    finally:
+        await client.aclose()
+        await other.aclose()
+
+
+async def _is_alone(client: Any) -> bool:
+    return len(await client.client_list()) == 1
+
+
 async def test_a_wire_fails_in_time_and_dials_anew(silent_url: str) -> None:
-    wire = Wire(silent_url)
+    wire = Wire(connection_pool(silent_url))
     try:
         for _ in range(3):
             await fails_in_time(lambda: wire.call(b"PING"))

@@ -14,7 +14,8 @@ from arq.jobs import deserialize_job_raw
 from shared.contracts.jobs import RunTurn
 from shared.contracts.turns import FinishedTurn
 from shared.ids import new_id
-from shared.turn_queue import OUTBOX, QUEUE, LeasedJob, LeasedWorker, TurnQueue
+from shared.tasks import end_tasks
+from shared.turn_queue import OUTBOX, QUEUE, WAKE, LeasedJob, LeasedWorker, TurnQueue
 from tests.conftest import eventually
 
 Run = Callable[[LeasedJob], Awaitable[None]]
@@ -59,6 +60,14 @@ async def outbox(queue: TurnQueue) -> list[bytes]:
     return [fields[b"turn"] for _, fields in await queue.xrange(OUTBOX)]
 
 
+async def briefs_in(queue: TurnQueue) -> int:
+    return int(await queue.execute_command("HLEN", f"{QUEUE}:briefs"))
+
+
+async def tokens_in(queue: TurnQueue) -> int:
+    return int(await queue.execute_command("LLEN", WAKE))
+
+
 async def test_a_job_starts_when_it_comes_and_its_result_replaces_it(queue: TurnQueue, redis_url: str) -> None:
     job = a_turn()
 
@@ -91,6 +100,82 @@ async def test_enqueueing_twice_makes_one_job_and_a_finished_turn_none(queue: Tu
     assert await queue.zcard(QUEUE) == 0
 
 
+async def test_a_brief_is_for_the_first_claim_alone(queue: TurnQueue, redis_url: str) -> None:
+    job, briefs = a_turn(), list[bytes | None]()
+
+    async def run(leased: LeasedJob) -> None:
+        briefs.append(leased.brief)
+        assert await briefs_in(queue) == 0, "what was said does not stay in Redis"
+        await (leased.hand_back() if len(briefs) == 1 else leased.finish(result_of(leased.job)))
+
+    await queue.enqueue(job, "what to ask")
+    await queue.enqueue(job, "something else")
+    async with running_worker(redis_url, run):
+        await eventually(lambda: queue.xlen(OUTBOX))
+    assert briefs == [b"what to ask", None]
+
+
+async def test_a_job_that_is_forgotten_leaves_no_brief(queue: TurnQueue) -> None:
+    job = a_turn()
+    await queue.enqueue(job, "what to ask")
+    assert await briefs_in(queue) == 1
+    await queue.forget(job.turn_id)
+    assert await briefs_in(queue) == 0
+
+
+async def test_claims_leave_as_many_tokens_as_jobs_wait(queue: TurnQueue, redis_url: str) -> None:
+    """More would wake workers for nothing, fewer would let a job wait for the next poll."""
+    started, go_on = list[str](), asyncio.Event()
+
+    async def run(leased: LeasedJob) -> None:
+        started.append(leased.job.turn_id)
+        await go_on.wait()
+        await leased.finish(result_of(leased.job))
+
+    for _ in range(9):
+        await queue.enqueue(a_turn())
+    async with running_worker(redis_url, run, max_turns=6):
+        await eventually(lambda: len(started) == 6)
+        assert (await queue.zcard(QUEUE), await tokens_in(queue)) == (3, 3)
+        go_on.set()
+        await eventually(lambda: _count_is(queue, 9))
+        await eventually(lambda: _none_left(queue))
+
+
+async def _none_left(queue: TurnQueue) -> bool:
+    return await tokens_in(queue) == 0
+
+
+async def test_a_draining_worker_passes_its_token_on(queue: TurnQueue, redis_url: str) -> None:
+    async def run(leased: LeasedJob) -> None:
+        raise AssertionError("it takes no jobs any more")
+
+    own, stop = TurnQueue.connect(redis_url), asyncio.Event()
+    worker = LeasedWorker(own, run, max_turns=2, lease_s=1.0, drain_s=30.0, job_timeout_s=60)
+    # One that never ends keeps the worker draining.
+    worker.tasks["none"] = asyncio.create_task(asyncio.Event().wait())
+    serving = asyncio.create_task(worker.serve(stop))
+    try:
+        await eventually(lambda: _is_waited_for(queue))
+        stop.set()
+        await eventually(lambda: not worker.allow_pick_jobs)
+        await queue.enqueue(a_turn())
+        await eventually(lambda: _is_passed_on(queue))
+        assert await queue.zcard(QUEUE) == 1
+    finally:
+        await end_tasks([serving, *worker.tasks.values()])
+        await own.aclose()
+
+
+async def _is_waited_for(queue: TurnQueue) -> bool:
+    return any(client["cmd"] == "blpop" for client in await queue.client_list())
+
+
+async def _is_passed_on(queue: TurnQueue) -> bool:
+    """Nobody waits for a token any more, and it is there."""
+    return await tokens_in(queue) == 1 and not await _is_waited_for(queue)
+
+
 async def test_a_settled_turn_may_be_enqueued_again(queue: TurnQueue, redis_url: str) -> None:
     job = a_turn()
 
@@ -114,9 +199,9 @@ async def test_a_dead_workers_job_is_taken_over_when_its_lease_lapses(queue: Tur
     # A worker that claims and is never heard of again.
     silent = LeasedWorker(queue, lambda _: asyncio.sleep(0), max_turns=1, lease_s=0.6, drain_s=0, job_timeout_s=60)
     await queue.enqueue(job)
-    silent._wake.set()
     silent._start = lambda *args: claims.append(args[2])  # type: ignore[method-assign]
     await silent._poll_iteration()
+    await silent._wire.close()
     await queue.enqueue(other)
 
     order = list[str]()

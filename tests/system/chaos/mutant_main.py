@@ -12,14 +12,15 @@ from services.gateway import openai_shapes, stream
 from services.history.consumer import Outbox
 from services.history.endings import Endings
 from shared import run_log
+from shared.connections import Script
 from shared.contracts.frames import FrameId, split_frame
 
 
 def _rewrite(line: str, instead: str) -> None:
     """Changes the script that appends to the log. Raises when it has no such line: a bug that is not planted would not be caught."""
-    if line not in run_log._APPEND:
+    if line not in run_log._APPEND.text:
         raise ValueError(f"the script has changed, mend this mutant: {line}")
-    run_log._APPEND = run_log._APPEND.replace(line, instead)
+    run_log._APPEND = Script.of(run_log._APPEND.text.replace(line, instead))
 
 
 def no_fence() -> None:
