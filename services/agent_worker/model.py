@@ -4,7 +4,6 @@ import asyncio
 import math
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -12,7 +11,7 @@ from typing import Any, Final, Self
 import aiohttp
 import httpx2
 import openai
-from openai import AsyncAPIResponse
+from openai import AsyncStream
 
 from services.agent_worker.answer import Answer, BadChunk, load_chunk
 from services.agent_worker.metrics import MODEL_CALLS
@@ -142,8 +141,8 @@ class Models:
         first_token_by = asyncio.get_running_loop().time() + self._timeouts.first_token_s
         done = False
         try:
-            async with Patience(first_token_by) as patience, self._call(choice, request) as response:
-                body = body_of(response.http_response)
+            async with Patience(first_token_by) as patience, await self._call(choice, request) as stream:
+                body = body_of(stream.response)
                 piece = b"-"
                 while piece:
                     patience.until(math.inf)
@@ -167,14 +166,16 @@ class Models:
         except _FAULTS as error:
             raise ModelFault(type(error).__name__, retryable=True) from None
 
-    def _call(self, choice: ModelChoice, request: dict[str, Any]) -> "AbstractAsyncContextManager[AsyncAPIResponse[Any]]":
+    async def _call(self, choice: ModelChoice, request: dict[str, Any]) -> AsyncStream[Any]:
+        """The answer's headers are there, and nothing of its body is read."""
         client = self._clients.get(choice.upstream)
         if client is None:
             raise ModelFault("the upstream is not configured", retryable=False)
-        # The messages too go in as `extra_body`, which the client merges in last and sends as it is: given as an argument, each of
-        # their members is compared with every type of message there is (6 ms for 22 messages, four fifths of the call).
-        body = {**request, "stream_options": {"include_usage": True}}
-        return client.chat.completions.with_streaming_response.create(model=choice.name, messages=[], stream=True, extra_body=body)
+        # Not `chat.completions.create`, which compares each member of each message with every type of message there is (6 ms for 22 of
+        # them) and costs half as much again even without any. A whole URL spares it two parsings of one.
+        body = {"model": choice.name, "stream": True, "stream_options": {"include_usage": True}, **request}
+        url = f"{client.base_url}chat/completions"
+        return await client.post(url, body=body, cast_to=object, stream=True, stream_cls=AsyncStream[Any])
 
     def _patience(self, answer: Answer, done: bool, first_token_by: float, now: float) -> float:
         """Until when the next read may take: the silence that is still normal at this point of the answer."""

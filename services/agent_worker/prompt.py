@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 
 from shared.contracts.agents import AgentConfig, HttpTool
-from shared.contracts.sessions import Retrieval, ToolCall, TurnMessage
+from shared.contracts.sessions import Message, Retrieval, ToolCall, TurnMessage
 from shared.contracts.turns import CompletionRequest
 
 # What a request's own members are called: neither an agent's parameters nor a caller's may replace them.
@@ -23,7 +23,7 @@ NO_RESULT: Final = "The call was not completed."
 
 
 def messages_of(
-    agent: AgentConfig, context: Sequence[TurnMessage], messages: Sequence[TurnMessage], retrieval: Retrieval | None
+    agent: AgentConfig, context: Sequence[Message], messages: Sequence[TurnMessage], retrieval: Retrieval | None
 ) -> list[dict[str, Any]]:
     """The conversation as a model reads it.
 
@@ -55,7 +55,7 @@ def _quoted(title: str) -> str:
     return _untagged(" ".join(title.split())).replace('"', "'")
 
 
-def message_of(message: TurnMessage) -> dict[str, Any]:
+def message_of(message: Message) -> dict[str, Any]:
     """One message in OpenAI's shape."""
     told: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.name and message.role != "tool":

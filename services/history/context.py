@@ -9,6 +9,7 @@ import orjson
 
 from services.history.store import Document, Store, between
 from shared.contracts.agents import Limits
+from shared.contracts.sessions import Message
 
 KEPT_BYTES: Final = 64 << 20
 KEPT_S: Final = 600.0
@@ -18,7 +19,8 @@ TOKEN_CHARACTERS: Final = 4
 MESSAGE_TOKENS: Final = 4
 _FIELDS: Final = {"n": 1, "active": 1, "status": 1, "input": 1, "output": 1}
 
-Message = Mapping[str, Any]
+Wire = Mapping[str, Any]
+_SHOWN: Final = frozenset(field.alias or name for name, field in Message.model_fields.items())
 
 
 class Said(NamedTuple):
@@ -71,7 +73,7 @@ class Contexts:
         self._keep(workspace, session_id, turns, limits.context_turns)
         return b"[" + b",".join(_fitting(turns, limits.context_tokens)) + b"]"
 
-    def add(self, workspace: str, session_id: str, number: int, status: str, messages: Sequence[Message]) -> None:
+    def add(self, workspace: str, session_id: str, number: int, status: str, messages: Sequence[Wire]) -> None:
         """A turn whose end was just stored. Of no interest where no claim of its session has come: the next one may go elsewhere too."""
         if (kept := self._kept.get((workspace, session_id))) is None:
             return
@@ -96,11 +98,11 @@ class Contexts:
             self.forget(oldest_workspace, oldest)
 
 
-def _said(status: str, messages: Iterable[Message]) -> Said:
+def _said(status: str, messages: Iterable[Wire]) -> Said:
     if status == "failed":
         return Said(b"", 0)
     # What was retrieved for an earlier turn is not for this one.
-    shown = [{name: value for name, value in message.items() if name != "knowledge"} for message in messages]
+    shown = [{name: value for name, value in message.items() if name in _SHOWN} for message in messages]
     return Said(orjson.dumps(shown)[1:-1], sum(map(_tokens, shown)))
 
 
@@ -116,7 +118,7 @@ def _fitting(turns: dict[int, Said], room: int) -> list[bytes]:
     return chosen[::-1]
 
 
-def _tokens(message: Message) -> int:
+def _tokens(message: Wire) -> int:
     """An estimate that needs no tokenizer: good to a few tens of percent, which a limit of this kind can bear."""
     calls: Sequence[Document] = message.get("toolCalls") or ()
     text = len(message.get("content") or "") + sum(len(call["name"]) + len(call["arguments"]) for call in calls)

@@ -44,15 +44,20 @@ class Retrieval(Shape):
     passages: tuple[RetrievedPassage, ...] = ()
 
 
-class TurnMessage(Shape):
-    """A message inside its turn. `content` is None only for an assistant message that consists of tool calls."""
+class Message(Shape):
+    """What is said: as much of a message as a model is shown. `content` is None only for an assistant message of tool calls."""
 
-    id: str
     role: Literal["system", "user", "assistant", "tool"]
     content: str | None = None
     name: str | None = None
     tool_calls: tuple[ToolCall, ...] | None = None
     tool_call_id: str | None = None
+
+
+class TurnMessage(Message):
+    """A message inside its turn."""
+
+    id: str
     knowledge: tuple[Retrieval, ...] | None = None
     status: Literal["complete", "partial"] = "complete"
     created_at: Time

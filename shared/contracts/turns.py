@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from shared.contracts.agents import AgentVersion
-from shared.contracts.sessions import TurnMessage
+from shared.contracts.sessions import Message, TurnMessage
 from shared.contracts.shape import Shape, Time
 
 TurnStatus = Literal["queued", "running", "completed", "cancelled", "failed"]
@@ -148,7 +148,7 @@ class ClaimedTurn(Shape):
     agent_version: int = 0
     agent: AgentVersion | None = None
     session_id: str | None = None
-    context: tuple[TurnMessage, ...] = ()
+    context: tuple[Message, ...] = ()
     input: tuple[TurnMessage, ...] = ()
     completion: CompletionRequest | None = None
     begun_calls: tuple[str, ...] = ()

@@ -2,13 +2,13 @@
 
 from typing import Any
 
+import orjson
 import pytest
 
 from services.history.context import KEPT_S, Contexts
 from services.history.store import Documents
 from shared.contracts.agents import Limits
 from shared.contracts.sessions import Retrieval, RetrievedPassage
-from shared.contracts.turns import ClaimedTurn
 from tests.conftest import eventually
 from tests.service.history.conftest import is_ready
 from tests.service.history.running import WORKSPACE, History, finished, message, running, settings_for
@@ -92,10 +92,8 @@ async def test_what_was_retrieved_for_an_earlier_turn_is_left_out(history: Histo
     assert (await history.document(turn.id))["output"][0]["knowledge"]
     read_anew = Contexts(history.parts.store)
     for contexts in (history.parts.endings.contexts, read_anew):
-        claimed = ClaimedTurn.model_validate_json(
-            b'{"run": true, "context": %b}' % await contexts.before(WORKSPACE, session_id, 2, Limits())
-        )
-        assert [(said.content, said.knowledge) for said in claimed.context] == [("one", None), ("two", None)]
+        said = orjson.loads(await contexts.before(WORKSPACE, session_id, 2, Limits()))
+        assert said == [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]
 
 
 async def test_a_deleted_session_is_forgotten(history: History, ranges: list[tuple[int, int]]) -> None:
