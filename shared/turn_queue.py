@@ -42,7 +42,7 @@ GROUP = "history"
 RUN_TURN = "run_turn"
 Standing = Literal["finished", "held", "alone"]
 
-FALLBACK_POLL_S = 1.0
+FALLBACK_POLL_S = 1
 # Small, so that a burst is shared by all who wait for a token and not swallowed by the first.
 CLAIM_BATCH = 4
 OUTAGE_PAUSE_S = 0.2
@@ -453,7 +453,7 @@ class LeasedWorker(Worker):
         while self.job_counter >= self.max_jobs:
             self._room.clear()
             await self._room.wait()
-        token = None if self._more else await self._wire.call("BLPOP", WAKE, str(FALLBACK_POLL_S))
+        token = None if self._more else await self._wire.call("BLPOP", WAKE, FALLBACK_POLL_S)
         if not self.allow_pick_jobs:
             if token:
                 await self._wire.call("LPUSH", WAKE, "")  # It was meant for one who still takes jobs.
