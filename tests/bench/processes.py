@@ -1,6 +1,7 @@
 """CPU time and memory of the stack's processes, from /proc, one sum per service with all descendants of its processes."""
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -57,3 +58,13 @@ class Meter:
 
 def difference(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     return {name: after[name] - before[name] for name in before}
+
+
+def loop_ms() -> float:
+    """What a fixed piece of work takes just now, the median of nine: where other guests share the processor, hours differ by half."""
+    times = []
+    for _ in range(9):
+        started = time.perf_counter()
+        sum(number * number for number in range(30_000))
+        times.append(time.perf_counter() - started)
+    return sorted(times)[4] * 1000

@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any, Final
 
 from tests.bench.load import Figures, Load, question, run_load
+from tests.bench.processes import loop_ms
 from tests.bench.rig import Rig
 from tests.bench.targets import Reading, Target
 
@@ -126,6 +127,7 @@ async def sequential(rig: Rig, effort: Effort) -> list[Row]:
                 "TTFT ms": split.first_ms,
                 "TTFT added ms": split.first_ms - direct.first_ms,
                 "turn added ms": split.whole_ms - direct.whole_ms,
+                "a fixed loop ms": median(one.loop_ms for one in timed),
             }
             rows.append(row | (split.row(direct) if name == "session" else {}))
     return rows
@@ -133,23 +135,29 @@ async def sequential(rig: Rig, effort: Effort) -> list[Row]:
 
 @dataclass(frozen=True)
 class _Timed:
-    """One target's run: its readings, when the model got each question, and by route how long a call to history waited for MongoDB."""
+    """One target's run: its readings, when the model got each question, and by route how long a call to history waited for MongoDB.
+
+    `loop_ms`: how fast the machine was just then.
+    """
 
     readings: list[Reading]
     asked_at: list[float]
     mongodb_ms: dict[str, float]
+    loop_ms: float
 
 
 async def _timed(rig: Rig, target: Target, load: Load, label: str) -> _Timed:
     before = await rig.waited_s()
+    speed = loop_ms()
     figures = await run_load(target, load, rig.meter, label)
+    speed = (speed + loop_ms()) / 2
     after, asked = await rig.waited_s(), await rig.asked_at()
     spent = {
         route: (seconds - before.get(route, (0.0, 0))[0], calls - before.get(route, (0.0, 0))[1])
         for route, (seconds, calls) in after.items()
     }
     means = {route.rpartition("/")[2]: 1000 * seconds / calls for route, (seconds, calls) in spent.items() if calls}
-    return _Timed(figures.readings, [asked[question(label, 0, turn)] for turn in range(load.turns)], means)
+    return _Timed(figures.readings, [asked[question(label, 0, turn)] for turn in range(load.turns)], means, speed)
 
 
 @dataclass(frozen=True)
