@@ -24,7 +24,7 @@ class _Pool(BlockingConnectionPool):
         # What redis-py asks before each command, whether there is anything to read, takes it a timer and a cancellation, a third of the
         # command. Nothing unread is ever left, since a command that is broken off closes its connection; so only a closed one matters.
         reader = connection._reader
-        if reader is not None and not reader.at_eof():
+        if reader is not None and not reader.at_eof() and reader.exception() is None:
             return
         async with asyncio.timeout(CALL_TIMEOUT_S):
             await super().ensure_connection(connection)

@@ -1,6 +1,8 @@
 """A Redis that accepts and then says nothing holds up nobody for longer than a call may take."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -66,6 +68,33 @@ async def test_a_connection_that_the_server_closed_is_replaced_before_anybody_no
     finally:
         await client.aclose()
         await other.aclose()
+
+
+async def test_a_connection_that_was_reset_is_replaced_before_anybody_notices() -> None:
+    writers: list[asyncio.StreamWriter] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        while asked := await reader.read(4096):
+            writer.write(b"+PONG\r\n" * asked.count(b"*"))
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        client = connect(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", connections=1)
+        try:
+            assert await client.ping()
+            (pooled,) = client.connection_pool._available_connections
+            # Closed with this option a connection ends in a reset, which its peer gets as an error and not as an end.
+            writers[0].get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writers[0].transport.abort()
+            reader = pooled._reader
+            assert reader is not None
+            await eventually(lambda: reader.exception() is not None)
+            assert await client.ping()
+            assert len(writers) == 2
+        finally:
+            await client.aclose()
+            writers[-1].close()
 
 
 async def _is_alone(client: Any) -> bool:
