@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from typing import Any
 
+import aiohttp
 import pytest
 
 from shared.contracts.errors import ApiError, Code
@@ -69,6 +70,21 @@ async def test_an_admission_brings_what_the_first_claim_would_be_told(history: H
     claimed = (await history.claim(admitted.turn.id)).claimed
     assert brief == claimed.model_copy(update={"agent": None})
     assert [message.content for message in brief.context] == (["one", "two"] if of_session else [])
+
+
+async def test_what_an_admission_waited_for_mongodb_is_told_apart(history: History) -> None:
+    async def seconds(name: str) -> float:
+        async with aiohttp.ClientSession() as session, session.get(f"{history.base_url}/metrics") as response:
+            lines = (await response.text()).splitlines()
+        start = f'parley_history_{name}_seconds_sum{{route="/workspaces/{{workspace}}/turns"}} '
+        return sum(float(line.removeprefix(start)) for line in lines if line.startswith(start))
+
+    await history.publish()
+    session_id = await history.session()
+    before = [await seconds("request"), await seconds("mongodb")]
+    await history.admit(session_id)
+    request, mongodb = await seconds("request") - before[0], await seconds("mongodb") - before[1]
+    assert 0 < mongodb < request
 
 
 async def test_a_turn_that_says_too_much_has_no_brief(history: History) -> None:
