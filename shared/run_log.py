@@ -41,9 +41,11 @@ def log_key(workspace: str, turn_id: str) -> str:
 # KEYS: the log of each frame. ARGV: ttl_ms, then attempt, seq and body of each frame. Answers for each frame: 'ok', 'fenced', the seq
 # that the log has of this attempt, or an error, which is that frame's alone.
 # The tail is compared here and not by XADD's own refusal, because a frame that is missing before this one must be seen too.
+# A log without a tail is begun, or was flushed, or was erased; only then its writer knows too much.
 _APPEND = Script.of("""
 local function append(log, attempt_text, seq_text, body)
   local tail = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
+  if not tail[1] and redis.call('EXISTS', 'erased:' .. log) == 1 then return 'fenced' end
   local attempt, seq, mine, next = 0, 0, tonumber(attempt_text), tonumber(seq_text)
   if tail[1] then
     local a, s = string.match(tail[1][1], '(%d+)-(%d+)')
@@ -67,8 +69,9 @@ end
 return answers
 """)
 
-# KEYS: log. ARGV: keep_ms, id, body, whole frame → 1, or 0 when the log has this id or a later one.
+# KEYS: log. ARGV: keep_ms, id, body, whole frame → 1, or 0 when the log has this id or a later one, or was erased.
 _APPEND_TERMINAL = """
+if redis.call('EXISTS', 'erased:' .. KEYS[1]) == 1 then return 0 end
 local added = redis.pcall('XADD', KEYS[1], ARGV[2], 'f', ARGV[3])
 if type(added) == 'table' and added.err then
   if string.find(added.err, 'equal or smaller') then return 0 end
@@ -79,6 +82,14 @@ redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return 1
 """
 
+
+# KEYS: log. ARGV: how long its writers may still be there, ms.
+_ERASE = """
+redis.call('DEL', KEYS[1])
+redis.call('SET', 'erased:' .. KEYS[1], '', 'PX', ARGV[1])
+return 1
+"""
+ERASED_MS: Final = 3_600_000
 
 _Question = tuple[str, str, FrameId, int]
 
@@ -100,6 +111,7 @@ class RunLogs:
         self._shards = [connect(url) for url in urls]
         self._keep_ms = int(keep_s * 1000)
         self._terminal = self._shards[0].register_script(_APPEND_TERMINAL)
+        self._erase = self._shards[0].register_script(_ERASE)
         self._asked: dict[_Question, asyncio.Task[list[tuple[FrameId, bytes]]]] = {}
 
     async def __aenter__(self) -> Self:
@@ -147,7 +159,8 @@ class RunLogs:
         return bool(await self._terminal([log_key(workspace, turn_id)], arguments, client=self._shard(turn_id)))
 
     async def erase(self, workspace: str, turn_id: str) -> None:
-        await self._shard(turn_id).delete(log_key(workspace, turn_id))
+        """For good: a worker that has not heard of it, or was paused, would write the log anew, as it does with one that was flushed."""
+        await self._erase([log_key(workspace, turn_id)], [ERASED_MS], client=self._shard(turn_id))
 
     async def ping(self) -> None:
         for shard in self._shards:

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from shared.contracts.frames import BEGINNING, FrameId, data_of, event_of, frame_body, split_frame
 from shared.ids import new_id
-from shared.run_log import FRAME_TEXT, Fenced, LogWriter, RunLogs, log_key, written_text
+from shared.run_log import ERASED_MS, FRAME_TEXT, Fenced, LogWriter, RunLogs, log_key, written_text
 from tests.conftest import eventually
 
 WS = "ws"
@@ -181,6 +181,26 @@ async def test_the_end_is_told_once_and_keeps_the_log_for_a_while(logs: RunLogs,
 async def test_the_end_of_a_flushed_log_is_told_all_the_same(logs: RunLogs) -> None:
     assert await logs.append_terminal(WS, turn_id := new_id("trn"), FrameId(1, 9), frame_body("done", {}))
     assert await ids(logs, turn_id) == ["1-9"]
+
+
+async def test_an_erased_log_is_written_by_nobody_any_more(logs: RunLogs, writer: LogWriter, client: Redis) -> None:
+    """By none of the turn's attempts, and by no one who tells its end. The others go on."""
+    turn_id = new_id("trn")
+    turn, other = writer.open(WS, turn_id, 1), writer.open(WS, other_id := new_id("trn"), 1)
+    for pen in (turn, other):
+        pen.delta("secret")
+        await pen.flush()
+    await logs.erase(WS, turn_id)
+    for pen in (turn, writer.open(WS, turn_id, 1), writer.open(WS, turn_id, 2)):
+        pen.delta("more")
+        with pytest.raises(Fenced):
+            await pen.flush()
+    assert not await logs.append_terminal(WS, turn_id, FrameId(3, 1), frame_body("done", {"messages": ["secret"]}))
+    other.delta("more")
+    await other.flush()
+    assert (await ids(logs, turn_id), await ids(logs, other_id)) == ([], ["1-1", "1-2"])
+    assert await client.exists(log_key(WS, turn_id)) == 0
+    assert 0 < await client.pttl(f"erased:{log_key(WS, turn_id)}") <= ERASED_MS
 
 
 async def test_a_log_expires_by_itself(logs: RunLogs, redis_url: str) -> None:
