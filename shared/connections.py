@@ -1,7 +1,7 @@
 """Redis clients, all made here: bounded pools, short timeouts, and which Redis holds a turn's log."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha1
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -49,7 +49,7 @@ def connection_pool(url: str, *, connections: int = 16) -> BlockingConnectionPoo
 
 
 class Script(NamedTuple):
-    """A Lua script. Redis knows it by its hash, once it has run."""
+    """A Lua script, which Redis knows by its hash once it has run."""
 
     text: str
     sha: str
@@ -57,6 +57,14 @@ class Script(NamedTuple):
     @classmethod
     def of(cls, text: str) -> "Script":
         return cls(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+    async def run(self, call: Callable[..., Awaitable[Any]], keys: Sequence[str | bytes], arguments: Sequence[str | bytes | int]) -> Any:
+        """The script's answer. `call` sends one command: a client's `execute_command`, or a wire's `call`; it raises what that raises."""
+        given = (len(keys), *keys, *arguments)
+        try:
+            return await call("EVALSHA", self.sha, *given)
+        except NoScriptError:
+            return await call("EVAL", self.text, *given)
 
 
 class TimedCommands:
@@ -102,14 +110,6 @@ class Wire:
             # Its answer may still come, and would be taken for the next command's.
             await self.close()
             raise
-
-    async def run(self, script: Script, keys: Sequence[str | bytes], arguments: Sequence[str | bytes | int]) -> Any:
-        """The script's answer; otherwise as `call`."""
-        given = (len(keys), *keys, *arguments)
-        try:
-            return await self.call("EVALSHA", script.sha, *given)
-        except NoScriptError:
-            return await self.call("EVAL", script.text, *given)
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None

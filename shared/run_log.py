@@ -70,7 +70,7 @@ return answers
 """)
 
 # KEYS: log. ARGV: keep_ms, id, body, whole frame → 1, or 0 when the log has this id or a later one, or was erased.
-_APPEND_TERMINAL = """
+_APPEND_TERMINAL = Script.of("""
 if redis.call('EXISTS', 'erased:' .. KEYS[1]) == 1 then return 0 end
 local added = redis.pcall('XADD', KEYS[1], ARGV[2], 'f', ARGV[3])
 if type(added) == 'table' and added.err then
@@ -80,15 +80,15 @@ end
 redis.call('PUBLISH', KEYS[1], ARGV[4])
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return 1
-"""
+""")
 
 
 # KEYS: log. ARGV: how long its writers may still be there, ms.
-_ERASE = """
+_ERASE = Script.of("""
 redis.call('DEL', KEYS[1])
 redis.call('SET', 'erased:' .. KEYS[1], '', 'PX', ARGV[1])
 return 1
-"""
+""")
 ERASED_MS: Final = 3_600_000
 
 _Question = tuple[str, str, FrameId, int]
@@ -110,8 +110,6 @@ class RunLogs:
     def __init__(self, urls: Sequence[str], *, keep_s: float) -> None:
         self._shards = [connect(url) for url in urls]
         self._keep_ms = int(keep_s * 1000)
-        self._terminal = self._shards[0].register_script(_APPEND_TERMINAL)
-        self._erase = self._shards[0].register_script(_ERASE)
         self._asked: dict[_Question, asyncio.Task[list[tuple[FrameId, bytes]]]] = {}
 
     async def __aenter__(self) -> Self:
@@ -156,11 +154,11 @@ class RunLogs:
         """
         name = str(frame_id).encode()
         arguments: list[str | bytes | int] = [self._keep_ms, name, body, frame_bytes(name, body)]
-        return bool(await self._terminal([log_key(workspace, turn_id)], arguments, client=self._shard(turn_id)))
+        return bool(await _APPEND_TERMINAL.run(self._shard(turn_id).execute_command, [log_key(workspace, turn_id)], arguments))
 
     async def erase(self, workspace: str, turn_id: str) -> None:
         """For good: a worker that has not heard of it, or was paused, would write the log anew, as it does with one that was flushed."""
-        await self._erase([log_key(workspace, turn_id)], [ERASED_MS], client=self._shard(turn_id))
+        await _ERASE.run(self._shard(turn_id).execute_command, [log_key(workspace, turn_id)], [ERASED_MS])
 
     async def ping(self) -> None:
         for shard in self._shards:
@@ -309,7 +307,7 @@ class _ShardWriter:
         arguments: list[str | bytes | int] = [self._ttl_ms]
         for turn, seq in frames:
             arguments += (turn.attempt, seq, turn.bodies[seq - 1])
-        answers: list[Any] = await self._wire.run(_APPEND, [turn.key for turn, _ in frames], arguments)
+        answers: list[Any] = await _APPEND.run(self._wire.call, [turn.key for turn, _ in frames], arguments)
         refusal: Exception | None = None
         for (turn, seq), answer in zip(frames, answers, strict=True):
             if isinstance(answer, Exception):

@@ -22,7 +22,7 @@ from arq.jobs import deserialize_job_raw, serialize_job
 from arq.utils import timestamp_ms
 from arq.worker import Worker, func
 from prometheus_client import Counter, Gauge
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
 from shared.connections import Script, TimedCommands, Wire, connection_pool
 from shared.contracts.jobs import RunTurn
@@ -215,11 +215,7 @@ class TurnQueue(TimedCommands, ArqRedis):  # type: ignore[misc]  # redis-py's ow
 
     async def run_script(self, script: Script, *arguments: str | bytes | int) -> Any:
         """One of this module's scripts, on the queue's keys."""
-        given = (len(_KEYS), *_KEYS, *arguments)
-        try:
-            return await self.execute_command("EVALSHA", script.sha, *given)
-        except NoScriptError:
-            return await self.execute_command("EVAL", script.text, *given)
+        return await script.run(self.execute_command, _KEYS, arguments)
 
     async def aclose(self, close_connection_pool: bool | None = True) -> None:
         """The pool is ours: close it too."""
@@ -461,7 +457,8 @@ class LeasedWorker(Worker):
         room = min(CLAIM_BATCH, self.max_jobs - self.job_counter)
         lapsed = "1" if self.loop.time() >= self._lapsed_from else "0"
         number, self._claim_number = self._claim_number, self._claim_number + room
-        claimed = await self._wire.run(_CLAIM, _KEYS, (self._lease_ms, self.name, number, room, lapsed, 1 if token else 0))
+        arguments = (self._lease_ms, self.name, number, room, lapsed, 1 if token else 0)
+        claimed = await _CLAIM.run(self._wire.call, _KEYS, arguments)
         for turn_id, payload, claim_id, brief in claimed:
             self._start(turn_id.decode(), payload, claim_id.decode(), brief)
         self._more = len(claimed) == room

@@ -143,9 +143,7 @@ class Claims:
 
     async def _claimed(self, record: TurnRecord, claim: ClaimTurn) -> Document:
         agent = await self._agents.version(record.workspace, record.agent_id, record.agent_version)
-        context = b"[]"
-        if record.session_id is not None:
-            context = await self._contexts.before(record.workspace, record.session_id, record.n, agent.config.limits)
+        context = await self._contexts.before(record.workspace, record.session_id, record.n, agent.config.limits)
         attempt = record.attempt if record.claim_id == claim.claim_id else record.attempt + 1
         return record.claimed(attempt, context, agent if not claim.knows_agent or record.agent_version == DRAFT else None)
 

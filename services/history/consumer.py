@@ -7,7 +7,7 @@ import socket
 import time
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 from uuid import uuid4
 
 import orjson
@@ -16,6 +16,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from services.history.endings import Endings
 from services.history.metrics import OUTBOX_LAG
+from shared.connections import Script
 from shared.contracts.errors import ApiError
 from shared.contracts.turns import FinishedTurn
 from shared.log import get_logger
@@ -39,10 +40,10 @@ DRAIN_COUNT: Final = 1_000
 DEAD_CONSUMER_S: Final = 3_600.0
 
 # A consumer that goes takes its pending entries with it: so it goes only without any.
-_LEAVE: Final = """
+_LEAVE: Final = Script.of("""
 if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) > 0 then return 0 end
 return redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
-"""
+""")
 
 
 class Outbox:
@@ -178,8 +179,7 @@ class Outbox:
                 await self._remove(consumer["name"])
 
     async def _remove(self, name: str | bytes) -> None:
-        leave: Any = self._queue.register_script(_LEAVE)
-        await leave([OUTBOX], [GROUP, name])
+        await _LEAVE.run(self._queue.execute_command, [OUTBOX], [GROUP, name])
 
 
 def _text(fields: dict[bytes, bytes], name: bytes) -> str:

@@ -55,12 +55,14 @@ class Contexts:
         self._kept_s = kept_s
         self._clock = clock
 
-    async def before(self, workspace: str, session_id: str, number: int, limits: Limits) -> bytes:
+    async def before(self, workspace: str, session_id: str | None, number: int, limits: Limits) -> bytes:
         """A JSON list of the messages of the turns before this one, oldest first: whole turns, as many of the last `context_turns`
-        as fit into `context_tokens`.
+        as fit into `context_tokens`. Without a session there are none.
 
         All of these must have ended; that holds for what lies before a session's active turn.
         """
+        if session_id is None:
+            return b"[]"
         wanted = range(max(1, number - limits.context_turns), number)
         kept = self._kept.get((workspace, session_id))
         turns = dict(kept.turns) if kept is not None else {}

@@ -142,11 +142,9 @@ class Turns:
 
     async def _brief(self, record: TurnRecord) -> str | None:
         """For the turn's first claim: with the turn before it ended, its context stands. Without one that claim asks by itself."""
-        context = b"[]"
         try:
-            if record.session_id is not None:
-                agent = await self._agents.version(record.workspace, record.agent_id, record.agent_version)
-                context = await self._contexts.before(record.workspace, record.session_id, record.n, agent.config.limits)
+            agent = await self._agents.version(record.workspace, record.agent_id, record.agent_version)
+            context = await self._contexts.before(record.workspace, record.session_id, record.n, agent.config.limits)
         except ApiError:
             return None
         brief = orjson.dumps(record.claimed(1, context))

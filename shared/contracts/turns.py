@@ -86,7 +86,7 @@ class AdmittedTurn(Shape):
     """`created` is False when the idempotency key, or a retry, named an earlier turn: `turn` is that one, `output` there once it ended.
 
     `brief` is what the turn's first claim would be answered (a ClaimedTurn as JSON, without the agent), for the queue to pass on;
-    None where it would be too long.
+    None where it would be too long, or could not be put together: then the claim asks.
     """
 
     created: bool

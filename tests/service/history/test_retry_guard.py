@@ -42,6 +42,7 @@ async def assert_one_remains(history: History, key: str, *answers: AdmittedTurn)
     (remains,) = await turns_of(history, key)
     assert {answer.turn.id for answer in answers} == {remains}
     assert sum(answer.created for answer in answers) == 1
+    assert not any(answer.brief for answer in answers if not answer.created), "a brief goes only with its own turn"
     return remains
 
 

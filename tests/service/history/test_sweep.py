@@ -106,6 +106,12 @@ async def test_the_deadline_counts_from_the_first_claim(history: History) -> Non
     assert begun.begun
     assert begun.remaining_s > 290
     assert begun.waited_ms >= 3_000_000
+    # Of a later attempt too, it is the wait for the first one.
+    await age(history, turn.id, createdAt=3_000, firstClaimAt=100)
+    await history.lapse(turn.id)
+    again = (await history.claim(turn.id)).begun
+    assert (again.begun, again.waited_ms // 1000) == (True, 2_900)
+    assert 195 < again.remaining_s <= 200
 
 
 async def test_a_turn_that_no_worker_takes_fails_in_the_end(history: History) -> None:
