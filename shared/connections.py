@@ -16,6 +16,8 @@ from redis.exceptions import NoScriptError, ResponseError
 CONNECT_TIMEOUT_S = 1.0
 CALL_TIMEOUT_S = 5.0
 
+Command = tuple[str | bytes | int, ...]
+
 
 class _Pool(BlockingConnectionPool):
     """A server that accepts and then says nothing must not hold up whoever connects: the greeting is timed with the dialing."""
@@ -23,11 +25,16 @@ class _Pool(BlockingConnectionPool):
     async def ensure_connection(self, connection: AbstractConnection) -> None:
         # What redis-py asks before each command, whether there is anything to read, takes it a timer and a cancellation, a third of the
         # command. Nothing unread is ever left, since a command that is broken off closes its connection; so only a closed one matters.
-        reader = connection._reader
-        if reader is not None and not reader.at_eof() and reader.exception() is None:
+        if _is_open(connection):
             return
         async with asyncio.timeout(CALL_TIMEOUT_S):
             await super().ensure_connection(connection)
+
+
+def _is_open(connection: AbstractConnection) -> bool:
+    """Neither ended nor reset by its peer, as far as this process has heard."""
+    reader = connection._reader
+    return reader is not None and not reader.at_eof() and reader.exception() is None
 
 
 def connection_pool(url: str, *, connections: int = 16) -> BlockingConnectionPool:
@@ -58,13 +65,16 @@ class Script(NamedTuple):
     def of(cls, text: str) -> "Script":
         return cls(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
+    def command(self, keys: Sequence[str | bytes], arguments: Sequence[str | bytes | int]) -> Command:
+        """For a Redis that knows it; any other answers NoScriptError."""
+        return ("EVALSHA", self.sha, len(keys), *keys, *arguments)
+
     async def run(self, call: Callable[..., Awaitable[Any]], keys: Sequence[str | bytes], arguments: Sequence[str | bytes | int]) -> Any:
         """The script's answer. `call` sends one command: a client's `execute_command`, or a wire's `call`; it raises what that raises."""
-        given = (len(keys), *keys, *arguments)
         try:
-            return await call("EVALSHA", self.sha, *given)
+            return await call(*self.command(keys, arguments))
         except NoScriptError:
-            return await call("EVAL", self.text, *given)
+            return await call("EVAL", self.text, len(keys), *keys, *arguments)
 
 
 class TimedCommands:
@@ -87,8 +97,8 @@ def connect(url: str, *, connections: int = 16) -> Redis:
 class Wire:
     """One connection for one caller at a time, without what the pooled client does around each command.
 
-    A pooled command costs a task, two timers and a condition; that is twice its own work, and a worker's log writer sends hundreds
-    of commands a second. `pool` says how to connect; its own connections are left alone.
+    A pooled command costs a task, two timers and a condition; that is twice its own work. `pool` says how to connect; its own
+    connections are left alone.
     """
 
     def __init__(self, pool: ConnectionPool) -> None:
@@ -97,15 +107,21 @@ class Wire:
 
     async def call(self, *command: str | bytes | int) -> Any:
         """The answer; an error inside a list is left there. Raises RedisError or OSError, after which the next call connects anew."""
+        (answer,) = await self.calls(command)
+        if isinstance(answer, ResponseError):
+            raise answer
+        return answer
+
+    async def calls(self, *commands: Command) -> list[Any]:
+        """The answers to commands that are sent in one go; errors among them are left there. Raises as `call` does."""
         connection = self._connection
-        if connection is None:
+        if connection is None or not _is_open(connection):
+            await self.close()
             connection = self._connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
-                await connection.send_packed_command(pack_command(command))  # type: ignore[arg-type]
-                return await connection.read_response()
-        except ResponseError:
-            raise  # An answer like any other.
+                await connection.send_packed_command([pack_command(command) for command in commands])  # type: ignore[arg-type]
+                return [await _answer(connection) for _ in commands]
         except BaseException:
             # Its answer may still come, and would be taken for the next command's.
             await self.close()
@@ -115,6 +131,40 @@ class Wire:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.disconnect(nowait=True)
+
+
+async def _answer(connection: Connection) -> Any:
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return error  # An answer like any other.
+
+
+class Wires:
+    """Wires for many callers: each call has one to itself, and waits for one where `count` are under way."""
+
+    def __init__(self, pool: ConnectionPool, count: int = 16) -> None:
+        self._pool = pool
+        self._free: list[Wire] = []
+        self._slots = asyncio.Semaphore(count)
+
+    async def call(self, *command: str | bytes | int) -> Any:
+        """As a wire's `call`. Raises TimeoutError, an OSError, too when none gets free in time."""
+        if self._slots.locked():
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                await self._slots.acquire()
+        else:
+            await self._slots.acquire()
+        wire = self._free.pop() if self._free else Wire(self._pool)
+        try:
+            return await wire.call(*command)
+        finally:
+            self._free.append(wire)
+            self._slots.release()
+
+    async def close(self) -> None:
+        while self._free:
+            await self._free.pop().close()
 
 
 def shard_of(turn_id: str, shards: int) -> int:

@@ -13,6 +13,7 @@ import os
 import socket
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import orjson
@@ -22,9 +23,9 @@ from arq.jobs import deserialize_job_raw, serialize_job
 from arq.utils import timestamp_ms
 from arq.worker import Worker, func
 from prometheus_client import Counter, Gauge
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from shared.connections import Script, TimedCommands, Wire, connection_pool
+from shared.connections import Script, TimedCommands, Wire, Wires, connection_pool
 from shared.contracts.jobs import RunTurn
 from shared.contracts.turns import FinishedTurn
 from shared.log import get_logger
@@ -45,9 +46,11 @@ Standing = Literal["finished", "held", "alone"]
 FALLBACK_POLL_S = 1
 # Small, so that a burst is shared by all who wait for a token and not swallowed by the first.
 CLAIM_BATCH = 4
+START_S = 0.001
 OUTAGE_PAUSE_S = 0.2
 CONTROL_SILENCE_S = 6.0
 LAST_WORDS_S = 5.0
+STOP_TIMEOUT_S = 2.0
 
 RUNNING = Gauge("parley_turns_running", "Turns that this worker runs")
 LEASES_LOST = Counter("parley_leases_lost_total", "Turns whose lease this worker lost")
@@ -207,18 +210,23 @@ class TurnQueue(TimedCommands, ArqRedis):  # type: ignore[misc]  # redis-py's ow
     Every method raises redis' RedisError or OSError while the queue Redis is away; every one may be repeated.
     """
 
+    wires: Wires  # For scripts, which is what a turn's way consists of; whatever else redis-py and arq do goes through the pool.
+
     @classmethod
     def connect(cls, url: str) -> Self:
         """Opens nothing before the first command."""
         pool = connection_pool(url)
-        return cls(pool, job_serializer=_dump, job_deserializer=orjson.loads, default_queue_name=QUEUE)
+        queue = cls(pool, job_serializer=_dump, job_deserializer=orjson.loads, default_queue_name=QUEUE)
+        queue.wires = Wires(pool)
+        return queue
 
     async def run_script(self, script: Script, *arguments: str | bytes | int) -> Any:
         """One of this module's scripts, on the queue's keys."""
-        return await script.run(self.execute_command, _KEYS, arguments)
+        return await script.run(self.wires.call, _KEYS, arguments)
 
     async def aclose(self, close_connection_pool: bool | None = True) -> None:
         """The pool is ours: close it too."""
+        await self.wires.close()
         await super().aclose(close_connection_pool)
 
     async def enqueue(self, job: RunTurn, brief: str | None = None) -> int:
@@ -346,6 +354,7 @@ class LeasedWorker(Worker):
         self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._queue = queue
         self._wire = Wire(queue.connection_pool)  # For polls alone: a blocking one must not hold up anything else.
+        self._bell = f"{WAKE}:{self.name}"  # Ends this worker's poll.
         self._run = run
         self._lease_ms = int(lease_s * 1000)
         self._heartbeat_s = lease_s / 4
@@ -364,7 +373,7 @@ class LeasedWorker(Worker):
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
             await stop.wait()
-            self.allow_pick_jobs = False
+            await self._stop_polling(tasks[0])
             await self._drain()
         finally:
             await end_tasks(tasks)
@@ -374,6 +383,17 @@ class LeasedWorker(Worker):
         # Not arq's `main`: it asks Redis about itself first, by a pipeline that nothing times.
         while self.allow_pick_jobs:
             await self._poll_iteration()
+
+    async def _stop_polling(self, polls: asyncio.Task[None]) -> None:
+        """To its end and not broken off: what a claim under way had brought would wait for its lease to lapse."""
+        self.allow_pick_jobs = False
+        self._room.set()
+        bell = Wire(self._queue.connection_pool)
+        with suppress(RedisError, OSError):
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await bell.calls(("LPUSH", self._bell, ""), ("EXPIRE", self._bell, 60))
+                await asyncio.wait([polls])
+        await bell.close()
 
     async def _drain(self) -> None:
         log.info("draining", running=len(self._claims), drain_s=self._drain_s)
@@ -444,36 +464,48 @@ class LeasedWorker(Worker):
     async def _poll_iteration(self) -> None:
         """Waits for room, then for a wake-up token or the fallback interval, and claims what there is room for.
 
+        The claim is sent with the wait, and Redis makes it the moment that ends: a round trip less before a turn begins.
         A token is a hint. When the last claim got all that it asked for, there may be more: then nothing is waited for.
         """
-        while self.job_counter >= self.max_jobs:
+        while self.job_counter >= self.max_jobs and self.allow_pick_jobs:
             self._room.clear()
             await self._room.wait()
-        token = None if self._more else await self._wire.call("BLPOP", WAKE, FALLBACK_POLL_S)
         if not self.allow_pick_jobs:
-            if token:
-                await self._wire.call("LPUSH", WAKE, "")  # It was meant for one who still takes jobs.
             return
+        wait = [] if self._more else [("BLPOP", WAKE, self._bell, FALLBACK_POLL_S)]
         room = min(CLAIM_BATCH, self.max_jobs - self.job_counter)
         lapsed = "1" if self.loop.time() >= self._lapsed_from else "0"
         number, self._claim_number = self._claim_number, self._claim_number + room
-        arguments = (self._lease_ms, self.name, number, room, lapsed, 1 if token else 0)
-        claimed = await _CLAIM.run(self._wire.call, _KEYS, arguments)
-        for turn_id, payload, claim_id, brief in claimed:
-            self._start(turn_id.decode(), payload, claim_id.decode(), brief)
-        self._more = len(claimed) == room
+        arguments = (self._lease_ms, self.name, number, room, lapsed, len(wait))
+        answers = await self._wire.calls(*wait, _CLAIM.command(_KEYS, arguments))
+        if isinstance(answers[-1], NoScriptError):
+            answers[-1] = await _CLAIM.run(self._wire.call, _KEYS, arguments)
+        for answer in answers:
+            if isinstance(answer, ResponseError):
+                raise answer
+        for turn_id, payload, claim_id, brief in answers[-1]:
+            _, job, _, _, _ = deserialize_job_raw(payload, deserializer=self.job_deserializer)
+            await self._take(turn_id.decode(), LeasedJob(self._queue, RunTurn(*job), claim_id.decode(), payload, brief))
+        if answers[-1]:
+            await asyncio.sleep(START_S)  # They ask their models first, and then the next ones are waited for.
+        self._more = len(answers[-1]) == room
 
-    def _start(self, turn_id: str, payload: bytes, claim_id: str, brief: bytes | None) -> None:
+    async def _take(self, turn_id: str, job: LeasedJob) -> None:
+        """Starts it, unless this worker has stopped meanwhile."""
+        if self.allow_pick_jobs:
+            self._start(turn_id, job)
+        else:
+            await job.hand_back()
+
+    def _start(self, turn_id: str, job: LeasedJob) -> None:
         self.job_counter += 1
         RUNNING.inc()
-        _, arguments, _, _, _ = deserialize_job_raw(payload, deserializer=self.job_deserializer)
-        job = LeasedJob(self._queue, RunTurn(*arguments), claim_id, payload, brief)
         # A turn that this worker lost may come back to it before it noticed: the older run must end, and may still wind up.
         if (older := self.job_tasks.get(turn_id)) is not None:
             older.cancel()
         self._claims[turn_id] = job
         task = self.loop.create_task(self._run_leased(job))
-        self.tasks[claim_id] = self.job_tasks[turn_id] = task
+        self.tasks[job.claim_id] = self.job_tasks[turn_id] = task
         task.add_done_callback(lambda done: self._ended(job, done))
 
     async def _run_leased(self, job: LeasedJob) -> None:

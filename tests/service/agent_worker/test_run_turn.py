@@ -324,9 +324,9 @@ async def test_a_turn_with_nothing_to_do_is_dropped(stage: Stage) -> None:
 
 
 async def test_a_turn_that_history_does_not_know_is_dropped(stage: Stage) -> None:
+    job = await stage.post(stage.agent())
+    del stage.history.turns[job.turn_id]
     async with stage.worker():
-        job = await stage.post(stage.agent())
-        del stage.history.turns[job.turn_id]
 
         async def is_gone() -> bool:
             return await stage.queue.missing([job.turn_id]) == [job.turn_id]
@@ -442,6 +442,7 @@ async def test_a_brief_saves_the_claim_where_the_agent_is_known(stage: Stage) ->
         known = await stage.ended(await stage.post(stage.agent(), "Two?", with_brief=True, context=(earlier,)))
     assert asked == len(stage.history.claims_seen) == 1, "the first one asked for the agent"
     assert (unknown.turn.attempt, known.turn.attempt) == (1, 1)
+    assert [begin.admitted_at is not None for begin in stage.history.begins_seen] == [False, True], "only a brief says so"
     async with aiohttp.ClientSession() as session, session.get(f"{stage.model_url}/requests") as response:
         sent = (await response.json())[-1]["messages"]
     assert [message["content"] for message in sent] == ["Be kind.", "I live in Wien.", "Two?"]

@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
-from shared.connections import Wire, connect, connection_pool
+from shared.connections import Wire, Wires, connect, connection_pool
 from tests.conftest import eventually
 
 PATIENCE_S = 0.2
@@ -108,3 +108,52 @@ async def test_a_wire_fails_in_time_and_dials_anew(silent_url: str) -> None:
             await fails_in_time(lambda: wire.call(b"PING"))
     finally:
         await wire.close()
+
+
+async def test_commands_that_are_sent_in_one_go_are_answered_one_by_one(redis_url: str) -> None:
+    wire = Wire(connection_pool(redis_url))
+    try:
+        first, second, third = await wire.calls(("SET", "a", "1"), ("LPUSH", "a", "x"), ("GET", "a"))
+        assert (first, third) == (b"OK", b"1")
+        assert isinstance(second, ResponseError)
+        with pytest.raises(ResponseError):
+            await wire.call("LPUSH", "a", "x")
+        assert await wire.call("GET", "a") == b"1", "an error is an answer like any other"
+    finally:
+        await wire.close()
+
+
+async def test_wires_are_bounded_reused_and_each_callers_own(redis_url: str) -> None:
+    wires, other = Wires(connection_pool(redis_url), 3), connect(redis_url)
+    try:
+        before = len(await other.client_list())
+        answers = await asyncio.gather(*(wires.call("ECHO", str(number)) for number in range(50)))
+        assert answers == [str(number).encode() for number in range(50)]
+        assert len(await other.client_list()) <= before + 3
+        blocked = [asyncio.create_task(wires.call("BLPOP", f"none:{number}", 1)) for number in range(3)]
+        assert await wires.call("ECHO", "it waited for a free one") == b"it waited for a free one"
+        await asyncio.gather(*blocked)
+    finally:
+        await wires.close()
+        await other.aclose()
+
+
+async def test_wires_that_the_server_closed_are_replaced_before_anybody_notices(redis_url: str) -> None:
+    wires, other = Wires(connection_pool(redis_url), 2), connect(redis_url)
+    try:
+        for _ in range(3):
+            await asyncio.gather(wires.call("PING"), wires.call("PING"))
+            await other.client_kill_filter(skipme=True)
+            await eventually(lambda: _is_alone(other))
+            assert list(await asyncio.gather(wires.call("PING"), wires.call("PING"))) == [b"PONG", b"PONG"]
+    finally:
+        await wires.close()
+        await other.aclose()
+
+
+async def test_who_waits_for_a_wire_of_a_silent_store_waits_no_longer_than_a_call(silent_url: str) -> None:
+    wires = Wires(connection_pool(silent_url), 1)
+    try:
+        await asyncio.gather(*(fails_in_time(lambda: wires.call("PING")) for _ in range(3)))
+    finally:
+        await wires.close()

@@ -14,7 +14,6 @@ from arq.jobs import deserialize_job_raw
 from shared.contracts.jobs import RunTurn
 from shared.contracts.turns import FinishedTurn
 from shared.ids import new_id
-from shared.tasks import end_tasks
 from shared.turn_queue import OUTBOX, QUEUE, WAKE, LeasedJob, LeasedWorker, TurnQueue
 from tests.conftest import eventually
 
@@ -146,34 +145,76 @@ async def _none_left(queue: TurnQueue) -> bool:
     return await tokens_in(queue) == 0
 
 
-async def test_a_draining_worker_passes_its_token_on(queue: TurnQueue, redis_url: str) -> None:
-    async def run(leased: LeasedJob) -> None:
-        raise AssertionError("it takes no jobs any more")
+async def test_what_comes_while_a_worker_stops_waits_for_another(queue: TurnQueue, redis_url: str) -> None:
+    """Its claim goes with its wait, so one may bring a job that it must not begin any more. Nothing is left to a lease that lapses."""
+    began = list[str]()
 
-    own, stop = TurnQueue.connect(redis_url), asyncio.Event()
-    worker = LeasedWorker(own, run, max_turns=2, lease_s=1.0, drain_s=30.0, job_timeout_s=60)
-    # One that never ends keeps the worker draining.
-    worker.tasks["none"] = asyncio.create_task(asyncio.Event().wait())
-    serving = asyncio.create_task(worker.serve(stop))
-    try:
+    async def run(leased: LeasedJob) -> None:
+        began.append(leased.job.turn_id)
+        await leased.finish(result_of(leased.job))
+
+    for pause_s in (0.0, 0.0005, 0.001, 0.0015, 0.002) * 4:
+        job = a_turn()
+        async with running_worker(redis_url, run, lease_s=60) as stop:
+            await eventually(lambda: _is_waited_for(queue))
+            enqueued = asyncio.create_task(queue.enqueue(job))
+            await asyncio.sleep(pause_s)
+            stop.set()
+        await enqueued
+        waits = await queue.zscore(QUEUE, job.turn_id) is not None
+        assert waits == (job.turn_id not in began)
+        assert await tokens_in(queue) == int(waits), "and whoever takes it is woken"
+        assert await queue.zcard(f"{QUEUE}:running") == 0
+        await queue.forget(job.turn_id)
+        await queue.delete(WAKE)
+
+
+async def test_a_worker_that_drains_takes_nothing(queue: TurnQueue, redis_url: str) -> None:
+    taken, go_on = list[str](), asyncio.Event()
+
+    async def run(leased: LeasedJob) -> None:
+        taken.append(leased.job.turn_id)
+        await go_on.wait()
+        await leased.finish(result_of(leased.job))
+
+    first, second = a_turn(), a_turn()
+    async with running_worker(redis_url, run, drain_s=30.0, max_turns=2) as stop:
+        await queue.enqueue(first)
+        await eventually(lambda: taken)
         await eventually(lambda: _is_waited_for(queue))
         stop.set()
-        await eventually(lambda: not worker.allow_pick_jobs)
+        await eventually(lambda: _is_not_waited_for(queue))
+        await queue.enqueue(second)
+        go_on.set()
+        await eventually(lambda: queue.xlen(OUTBOX))
+    assert taken == [first.turn_id]
+    assert await queue.zscore(QUEUE, second.turn_id) is not None
+    assert await queue.keys(f"{WAKE}:*") == [], "the bell was heard"
+
+
+async def test_a_full_worker_that_stops_waits_for_no_room(queue: TurnQueue, redis_url: str) -> None:
+    taken = list[str]()
+
+    async def run(leased: LeasedJob) -> None:
+        taken.append(leased.job.turn_id)
+        await leased.must_stop.wait()
+        await leased.hand_back()
+
+    async with running_worker(redis_url, run, max_turns=1) as stop:
         await queue.enqueue(a_turn())
-        await eventually(lambda: _is_passed_on(queue))
-        assert await queue.zcard(QUEUE) == 1
-    finally:
-        await end_tasks([serving, *worker.tasks.values()])
-        await own.aclose()
+        await eventually(lambda: taken)
+        stop.set()
+    assert await queue.zcard(QUEUE) == 1
+    for bell in await queue.keys(f"{WAKE}:*"):
+        assert await queue.ttl(bell) > 0, "one that nobody heard goes by itself"
 
 
 async def _is_waited_for(queue: TurnQueue) -> bool:
     return any(client["cmd"] == "blpop" for client in await queue.client_list())
 
 
-async def _is_passed_on(queue: TurnQueue) -> bool:
-    """Nobody waits for a token any more, and it is there."""
-    return await tokens_in(queue) == 1 and not await _is_waited_for(queue)
+async def _is_not_waited_for(queue: TurnQueue) -> bool:
+    return not await _is_waited_for(queue)
 
 
 async def test_a_settled_turn_may_be_enqueued_again(queue: TurnQueue, redis_url: str) -> None:
@@ -199,7 +240,7 @@ async def test_a_dead_workers_job_is_taken_over_when_its_lease_lapses(queue: Tur
     # A worker that claims and is never heard of again.
     silent = LeasedWorker(queue, lambda _: asyncio.sleep(0), max_turns=1, lease_s=0.6, drain_s=0, job_timeout_s=60)
     await queue.enqueue(job)
-    silent._start = lambda *args: claims.append(args[2])  # type: ignore[method-assign]
+    silent._start = lambda turn_id, job: claims.append(job.claim_id)  # type: ignore[method-assign]
     await silent._poll_iteration()
     await silent._wire.close()
     await queue.enqueue(other)
