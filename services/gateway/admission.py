@@ -45,14 +45,10 @@ async def admission(parts: Parts, workspace: str, order: AdmitTurn) -> AsyncIter
     A repeated idempotency key listens to the turn that it named first.
     """
     async with AsyncExitStack() as stack:
-        queue = asyncio.create_task(_queue_answers(parts))
-        try:
-            listener = await stack.enter_async_context(parts.hub.listen(workspace, order.turn_id, before_its_first_frame=True))
-            if not await queue:
-                raise ApiError(Code.DEPENDENCY_UNAVAILABLE, "The queue does not answer.")
-        finally:
-            queue.cancel()
+        await _queue_answers(parts)
+        listener, stands = await stack.enter_async_context(parts.hub.expect(workspace, order.turn_id))
         answer = await parts.history.admit(workspace, order)
+        await stands()
         if answer.turn.id != order.turn_id:
             listener = await stack.enter_async_context(parts.hub.listen(workspace, answer.turn.id))
         enqueued = asyncio.create_task(_enqueue(parts, workspace, answer))
@@ -62,16 +58,15 @@ async def admission(parts: Parts, workspace: str, order: AdmitTurn) -> AsyncIter
             await enqueued
 
 
-async def _queue_answers(parts: Parts) -> bool:
+async def _queue_answers(parts: Parts) -> None:
     settings = parts.settings
     if set(settings.stream_urls) == {settings.queue_redis_url}:
-        return True  # The confirmed subscription has just proved it.
+        return  # The hub knows.
     try:
         async with asyncio.timeout(QUEUE_TIMEOUT_S):
             await parts.queue.ping()
     except (RedisError, OSError, TimeoutError):
-        return False
-    return True
+        raise ApiError(Code.DEPENDENCY_UNAVAILABLE, "The queue does not answer.") from None
 
 
 async def _enqueue(parts: Parts, workspace: str, answer: AdmittedTurn) -> int | None:

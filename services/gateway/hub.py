@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Final, Self
@@ -24,6 +24,9 @@ SUBSCRIBE_TIMEOUT_S: Final = 0.9
 LISTENER_LIMIT: Final = 16 << 10
 RECONNECT_PAUSE_S: Final = 0.1
 SILENCE_LIMIT_S: Final = 4.0
+PULSE_S: Final = 1.0
+# For so long after its last word a store counts as there.
+FRESH_S: Final = 1.25
 SUBSCRIBE_BATCH: Final = 500
 LEAVE_S: Final = 0.25
 # A connection that subscribes to nothing would answer PING in another shape.
@@ -164,7 +167,7 @@ class _Channel:
         """A peer that answers nothing is a dead peer, and so is one that takes nothing."""
         self._heard_at = time.monotonic()
         while time.monotonic() - self._heard_at < SILENCE_LIMIT_S:
-            await asyncio.sleep(SILENCE_LIMIT_S / 4)
+            await asyncio.sleep(PULSE_S)
             async with asyncio.timeout(SILENCE_LIMIT_S):
                 await _send(connection, "PING", "alive")
         raise ConnectionError("the stream store is silent")
@@ -218,13 +221,23 @@ class _Channel:
         self._under_way.clear()
         self._subscribed.clear()
 
-    async def add(self, name: bytes, listener: Listener) -> None:
-        """Returns once the subscription is confirmed. Raises ConnectionError at once when it has been lost for longer than one waits."""
+    @property
+    def is_fresh(self) -> bool:
+        """Whether this Redis is as good as certainly there."""
+        return self.connected.is_set() and time.monotonic() - self._heard_at < FRESH_S
+
+    async def add(self, name: bytes, listener: Listener, *, at_once: bool = True) -> None:
+        """Returns once the subscription is confirmed. Raises ConnectionError at once when it has been lost for longer than one waits.
+
+        What fails later, or is given up, is made good by the next connection, until the listener is removed. Not `at_once`: what waits
+        to be sent elsewhere goes first.
+        """
         if not self.connected.is_set() and time.monotonic() - self._lost_at > SUBSCRIBE_TIMEOUT_S:
             raise ConnectionError("no connection for long")
+        self.listeners.setdefault(name, []).append(listener)
+        if not at_once:
+            await asyncio.sleep(0)
         await self.connected.wait()
-        listeners = self.listeners.setdefault(name, [])
-        listeners.append(listener)
         if name in self._subscribed and name not in self._under_way:
             return
         confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -293,29 +306,61 @@ class Hub:
             raise ApiError(Code.DEPENDENCY_UNAVAILABLE)
 
     @asynccontextmanager
-    async def listen(self, workspace: str, turn_id: str, *, before_its_first_frame: bool = False) -> AsyncIterator[Listener]:
+    async def listen(self, workspace: str, turn_id: str) -> AsyncIterator[Listener]:
         """A listener whose subscription is confirmed, so that a log read from now on misses nothing.
 
-        It begins with the log, unless the turn does not exist yet: `before_its_first_frame`, so that all of it will be heard.
         Raises `dependency_unavailable` within a second while the Redis is away, and `draining`.
         """
+        async with self._subscribing(workspace, turn_id, Listener()) as (listener, subscription, _):
+            await _confirmed(subscription)
+            yield listener
+
+    @asynccontextmanager
+    async def expect(self, workspace: str, turn_id: str) -> AsyncIterator[tuple[Listener, Callable[[], Awaitable[None]]]]:
+        """A listener for a turn that is about to be admitted, and what to await between its admission and its first frame.
+
+        It begins with the first frame instead of the log. If the Redis has just been heard of, the subscription is confirmed while
+        the turn is admitted; should it fall silent just then, the turn is admitted all the same, and its log will be read. Otherwise
+        raises as `listen` does.
+        """
+        async with self._subscribing(workspace, turn_id, Listener(gap=False), at_once=False) as (listener, subscription, is_fresh):
+            if not is_fresh:
+                await _confirmed(subscription)
+
+            async def stands() -> None:
+                try:
+                    await _confirmed(subscription)
+                except ApiError:
+                    listener.lose()
+
+            yield listener, stands
+
+    @asynccontextmanager
+    async def _subscribing(
+        self, workspace: str, turn_id: str, listener: Listener, *, at_once: bool = True
+    ) -> AsyncIterator[tuple[Listener, "asyncio.Task[None]", bool]]:
         if self._draining:
             raise ApiError(Code.DRAINING)
         name = log_key(workspace, turn_id).encode()
         channel = self._channels[shard_of(turn_id, len(self._channels))]
-        listener = Listener(gap=not before_its_first_frame)
+        subscription = asyncio.create_task(channel.add(name, listener, at_once=at_once))
+        self._listeners.add(listener)
+        LISTENERS.inc()
         try:
-            try:
-                async with asyncio.timeout(SUBSCRIBE_TIMEOUT_S):
-                    await channel.add(name, listener)
-            except (TimeoutError, RedisError, OSError):
-                raise ApiError(Code.DEPENDENCY_UNAVAILABLE, "The stream store does not answer.") from None
-            self._listeners.add(listener)
-            LISTENERS.inc()
-            try:
-                yield listener
-            finally:
-                self._listeners.discard(listener)
-                LISTENERS.dec()
+            yield listener, subscription, channel.is_fresh
         finally:
+            await end_tasks([subscription])
+            self._listeners.discard(listener)
+            LISTENERS.dec()
             channel.remove(name, listener)
+
+
+async def _confirmed(subscription: "asyncio.Task[None]") -> None:
+    """Raises `dependency_unavailable`."""
+    try:
+        if not subscription.done():
+            async with asyncio.timeout(SUBSCRIBE_TIMEOUT_S):
+                await subscription
+        subscription.result()
+    except (TimeoutError, RedisError, OSError):
+        raise ApiError(Code.DEPENDENCY_UNAVAILABLE, "The stream store does not answer.") from None

@@ -112,6 +112,7 @@ async def test_a_line_that_falls_silent_is_left_and_every_listener_reads_its_log
     client: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.gateway.hub.SILENCE_LIMIT_S", 0.4)
+    monkeypatch.setattr("services.gateway.hub.PULSE_S", 0.1)
     line = DeafLine(urlsplit(redis_url).port or 6379)
     server = await asyncio.start_server(line.carry, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -130,6 +131,7 @@ async def test_a_line_that_falls_silent_is_left_and_every_listener_reads_its_log
 async def test_a_line_that_takes_nothing_is_left_too(client: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is sent then waits for ever, also the question whether anyone is there."""
     monkeypatch.setattr("services.gateway.hub.SILENCE_LIMIT_S", 0.4)
+    monkeypatch.setattr("services.gateway.hub.PULSE_S", 0.1)
     plain, full = Connection.send_command, list[Connection]()
 
     async def send_command(self: Connection, *command: object, **options: object) -> None:
@@ -182,11 +184,79 @@ async def test_a_hub_that_has_long_been_without_its_redis_lets_nobody_wait() -> 
             assert refusal.value.code is Code.DEPENDENCY_UNAVAILABLE
 
 
+async def is_ready(hub: Hub) -> bool:
+    with suppress(ApiError):
+        await hub.ready()
+        return True
+    return False
+
+
 async def test_what_is_published_before_a_new_turns_stream_waits_is_heard(hub: Hub, client: Redis) -> None:
-    async with hub.listen(WS, turn_id := new_id("trn"), before_its_first_frame=True) as listener:
+    await eventually(lambda: is_ready(hub))
+    async with hub.expect(WS, turn_id := new_id("trn")) as (listener, stands):
+        await stands()
         await client.publish(log_key(WS, turn_id), b"id: 1-1\nevent: x\n\n")
         await eventually(lambda: bool(listener.frames))
         assert not listener.gap
         assert listener.take() == [b"id: 1-1\nevent: x\n\n"]
         await client.client_kill_filter(_type="pubsub")
         await eventually(lambda: listener.gap)
+
+
+async def test_a_turn_to_come_is_admitted_while_its_subscription_is_confirmed(
+    hub: Hub, client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await eventually(lambda: is_ready(hub))
+    go_on = asyncio.Event()
+    plain = Connection.send_command
+
+    async def send_command(self: Connection, *command: object, **options: object) -> None:
+        if command[0] == "SUBSCRIBE":
+            await go_on.wait()
+        await plain(self, *command, **options)
+
+    monkeypatch.setattr(Connection, "send_command", send_command)
+    async with asyncio.timeout(5), hub.expect(WS, turn_id := new_id("trn")) as (listener, stands):
+        assert await subscribers(client, turn_id) == 0
+        go_on.set()
+        await stands()
+        assert await subscribers(client, turn_id) == 1
+        assert not listener.gap
+
+
+async def test_a_store_that_falls_silent_under_an_admission_costs_it_a_read_of_the_log(
+    client: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The turn is accepted by then, and must not be refused."""
+    monkeypatch.setattr("services.gateway.hub.SILENCE_LIMIT_S", 2.0)
+    monkeypatch.setattr("services.gateway.hub.SUBSCRIBE_TIMEOUT_S", 0.3)
+    line = DeafLine(urlsplit(redis_url).port or 6379)
+    server = await asyncio.start_server(line.carry, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, Hub([f"redis://127.0.0.1:{port}{urlsplit(redis_url).path}"]) as hub:
+        await eventually(lambda: is_ready(hub))
+        line.fall_deaf()
+        async with hub.expect(WS, turn_id := new_id("trn")) as (listener, stands):
+            await stands()
+            assert listener.gap
+            await eventually(lambda: _subscribed(client, turn_id))
+
+
+async def test_a_store_that_was_not_heard_of_lately_must_confirm_first(
+    client: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.gateway.hub.SILENCE_LIMIT_S", 20.0)
+    monkeypatch.setattr("services.gateway.hub.SUBSCRIBE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("services.gateway.hub.FRESH_S", 0.2)
+    monkeypatch.setattr("services.gateway.hub.PULSE_S", 0.1)
+    line = DeafLine(urlsplit(redis_url).port or 6379)
+    server = await asyncio.start_server(line.carry, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, Hub([f"redis://127.0.0.1:{port}{urlsplit(redis_url).path}"]) as hub:
+        await eventually(lambda: is_ready(hub))
+        line.fall_deaf()
+        await eventually(lambda: not hub._channels[0].is_fresh)
+        with pytest.raises(ApiError) as refused:
+            async with hub.expect(WS, new_id("trn")):
+                raise AssertionError("a turn would be admitted")
+        assert refused.value.code is Code.DEPENDENCY_UNAVAILABLE
