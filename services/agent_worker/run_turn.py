@@ -108,7 +108,9 @@ class TurnRunner:
         """None: the attempt cannot be made, and the job is settled."""
         job = leased.job
         try:
-            order = BeginAttempt(claim_id=leased.claim_id, session_id=claimed.session_id, attempt=claimed.attempt)
+            order = BeginAttempt(
+                claim_id=leased.claim_id, session_id=claimed.session_id, admitted_at=claimed.admitted_at, attempt=claimed.attempt
+            )
             begun = await self._parts.history.begin_attempt(job.workspace, job.turn_id, order)
         except ApiError as error:
             log.warning("attempt_not_begun", code=error.code)

@@ -15,7 +15,7 @@ from services.history.context import Contexts
 from services.history.endings import CANCELLED, OUT_OF_TRIES, TOO_LATE, Endings, Verdict
 from services.history.settings import HistorySettings
 from services.history.store import Document, Store
-from services.history.turn_record import WITHOUT_TEXT, TurnRecord
+from services.history.turn_record import WITHOUT_TEXT, TurnRecord, milliseconds
 from shared.contracts.turns import BeginAttempt, BegunAttempt, ClaimedTurn, ClaimTurn
 from shared.turn_queue import TurnQueue
 from shared.web import json_response
@@ -83,6 +83,8 @@ class Claims:
         A turn that slipped into a session that had ended is ended or erased. Raises ApiError, RedisError or OSError while a store
         is away.
         """
+        if begin.admitted_at is not None and (begun := await self._begin_as_admitted(workspace, turn_id, begin, begin.admitted_at)):
+            return begun
         holds, standing, row = await asyncio.gather(
             self._holds(turn_id, begin.claim_id),
             self._session_status(workspace, begin.session_id),
@@ -93,26 +95,38 @@ class Claims:
         if standing != "active":
             await self._turn_away(workspace, turn_id, begin, standing)
             return REFUSED
+        mine = {"_id": turn_id, "workspace": workspace, "active": True, "attempt": begin.attempt, "claimId": begin.claim_id}
+        if await self._raise_attempt(workspace, turn_id, begin) or await self._turns.one(mine, {"_id": 1}):
+            record, now = TurnRecord.model_validate(row), datetime.now(UTC)
+            return BegunAttempt(
+                begun=True,
+                cancel_requested=record.cancel_requested,
+                waited_ms=milliseconds((record.first_claim_at or now) - record.created_at),
+                remaining_s=self._remaining_s(record, now),
+            )
+        return REFUSED
+
+    async def _begin_as_admitted(self, workspace: str, turn_id: str, begin: BeginAttempt, admitted_at: datetime) -> BegunAttempt | None:
+        """A first attempt by the turn's brief, without a read: the write itself finds out whether all is still as it was admitted.
+
+        Its session has not ended before: who ends one looks for its active turn then, and a brief is given only once the session was
+        seen active behind the turn's insert. None: something has changed, so that it must be read.
+        """
+        if not await self._holds(turn_id, begin.claim_id):
+            return REFUSED
+        if not await self._raise_attempt(workspace, turn_id, begin, cancelRequested=None):
+            return None
+        return BegunAttempt(begun=True, waited_ms=milliseconds(datetime.now(UTC) - admitted_at), remaining_s=self._turn_timeout_s)
+
+    async def _raise_attempt(self, workspace: str, turn_id: str, begin: BeginAttempt, **still: None) -> bool:
+        """The filter names the attempt before, so a repeat of this write finds nothing to count."""
+        before = {"_id": turn_id, "workspace": workspace, "active": True, "attempt": begin.attempt - 1, **still}
         change: Document = {
             "$set": {"attempt": begin.attempt, "claimId": begin.claim_id, "status": "running", "released": False},
-            # The filter names the attempt that was read, so a repeat of this write finds nothing to count.
             "$inc": {"tries": 1},
             "$min": {"firstClaimAt": datetime.now(UTC)},
         }
-        read = {"_id": turn_id, "workspace": workspace, "active": True, "attempt": begin.attempt - 1}
-        mine = {"_id": turn_id, "workspace": workspace, "active": True, "attempt": begin.attempt, "claimId": begin.claim_id}
-        if await self._turns.update(read, change) or await self._turns.one(mine, {"_id": 1}):
-            return self._begun(TurnRecord.model_validate(row))
-        return REFUSED
-
-    def _begun(self, record: TurnRecord) -> BegunAttempt:
-        now = datetime.now(UTC)
-        return BegunAttempt(
-            begun=True,
-            cancel_requested=record.cancel_requested,
-            waited_ms=max(0, int(((record.first_claim_at or now) - record.created_at).total_seconds() * 1000)),
-            remaining_s=self._remaining_s(record, now),
-        )
+        return await self._turns.update(before, change)
 
     async def _holds(self, turn_id: str, claim_id: str) -> bool:
         return await self._queue.holder(turn_id) == claim_id

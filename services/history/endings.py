@@ -10,7 +10,7 @@ from services.history.context import Contexts
 from services.history.metrics import TURNS_FINISHED
 from services.history.settings import HistorySettings
 from services.history.store import Document, Fields, Store, Unstorable, one_of
-from services.history.turn_record import WITHOUT_ANSWER, WITHOUT_TEXT, TurnRecord, releases_key
+from services.history.turn_record import WITHOUT_ANSWER, WITHOUT_TEXT, TurnRecord, milliseconds, releases_key
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import BEGINNING, FrameId, frame_body
 from shared.contracts.sessions import TurnMessage
@@ -240,8 +240,4 @@ def _partial_answer(text: str, now: datetime) -> TurnMessage:
 
 def _timing(record: TurnRecord, now: datetime) -> Timing:
     started = record.first_claim_at or now
-    return Timing(queued_ms=_milliseconds(started - record.created_at), total_ms=_milliseconds(now - record.created_at))
-
-
-def _milliseconds(span: timedelta) -> int:
-    return max(0, int(span.total_seconds() * 1000))
+    return Timing(queued_ms=milliseconds(started - record.created_at), total_ms=milliseconds(now - record.created_at))

@@ -1,6 +1,6 @@
 """The turn document: what history stores of a turn, how it is read, and which parts of it a query fetches."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import orjson
@@ -10,7 +10,7 @@ from services.history.store import Document
 from shared.contracts.agents import AgentVersion
 from shared.contracts.errors import ApiError
 from shared.contracts.sessions import TurnMessage
-from shared.contracts.shape import Shape
+from shared.contracts.shape import Shape, rfc3339
 from shared.contracts.turns import ClaimedTurn, CompletionRequest, FinishReason, StoredTurn, Timing, Turn, TurnStatus, Usage
 
 # Everything but what was said: states, fences and times.
@@ -89,6 +89,10 @@ class TurnRecord(Shape):
             return request
         return request.model_copy(update={"metadata": dict(orjson.loads(label) for label in self.labels)})
 
+    def brief(self, context: bytes) -> Document:
+        """What the turn's first claim is to be told. `context` is a JSON list."""
+        return {**self.claimed(1, context), "admittedAt": rfc3339(self.created_at)}
+
     def claimed(self, attempt: int, context: bytes, agent: AgentVersion | None = None) -> Document:
         """A ClaimedTurn as it goes over the wire. `context` is a JSON list."""
         claimed = ClaimedTurn(
@@ -130,6 +134,11 @@ def labels_of(metadata: dict[str, str]) -> list[str]:
 def releases_key(error: dict[str, Any] | None) -> bool:
     """A turn that failed for a passing reason may be tried again under its key."""
     return error is not None and bool(error.get("retryable"))
+
+
+def milliseconds(span: timedelta) -> int:
+    """At least 0: two machines' clocks may differ."""
+    return max(0, int(span.total_seconds() * 1000))
 
 
 def unless_there(record: TurnRecord | None, error: ApiError) -> TurnRecord:

@@ -66,8 +66,9 @@ class Turns:
 
     # --- admission
 
-    async def admit(self, workspace: str, order: AdmitTurn) -> AdmittedTurn:
-        """Durable when it returns. The same turn id, or the same idempotency key with the same body, is the same turn.
+    async def admit(self, workspace: str, order: AdmitTurn) -> bytes:
+        """An AdmittedTurn as JSON; durable when it returns. The same turn id, or the same idempotency key with the same body, is the
+        same turn.
 
         The key is looked up before the session's state is looked at: a repeat is answered even when the session has ended.
         """
@@ -92,10 +93,10 @@ class Turns:
             else:
                 TURNS_ADMITTED.inc()
                 record = TurnRecord.model_validate(document)
-            _, brief = await asyncio.gather(self._withdraw_from_ended(record), self._brief(record))
+            _, answer = await asyncio.gather(self._withdraw_from_ended(record), self._answer(record, order))
             stands = await self._guard.standing(record, order)
             if stands is not None:
-                return _admitted(stands, order, brief)
+                return answer if stands is record else _admitted(stands, order)
         raise ApiError(Code.OVERLOADED)
 
     async def _place(self, workspace: str, order: AdmitTurn) -> "_Place | ApiError":
@@ -140,6 +141,11 @@ class Turns:
         later = await self._turns.many({"workspace": workspace, "sessionId": session_id, "n": above(n)}, fields={"n": 1})
         return max((row["n"] for row in later), default=n) + 1
 
+    async def _answer(self, record: TurnRecord, order: AdmitTurn) -> bytes:
+        """Put together while the session is read once more; the driver's thread, which sends that read, gets its turn first."""
+        await asyncio.sleep(0)
+        return _admitted(record, order, await self._brief(record))
+
     async def _brief(self, record: TurnRecord) -> str | None:
         """For the turn's first claim: with the turn before it ended, its context stands. Without one that claim asks by itself."""
         try:
@@ -147,7 +153,7 @@ class Turns:
             context = await self._contexts.before(record.workspace, record.session_id, record.n, agent.config.limits)
         except ApiError:
             return None
-        brief = orjson.dumps(record.claimed(1, context))
+        brief = orjson.dumps(record.brief(context))
         return brief.decode() if len(brief) <= MAX_BRIEF else None
 
     async def _withdraw_from_ended(self, record: TurnRecord) -> None:
@@ -191,7 +197,7 @@ class Turns:
         order = await read_shape(request, AdmitTurn)
         if not order.messages or (order.session_id is None) == (order.agent_id is None):
             raise ApiError(Code.VALIDATION_FAILED, "A turn has messages, and either a session or an agent.")
-        return json_response((await self.admit(part(request, "workspace"), order)).wire(), status=201)
+        return web.Response(body=await self.admit(part(request, "workspace"), order), status=201, content_type="application/json")
 
     async def _get(self, request: web.Request) -> web.Response:
         text = request.query.get("text") != "false"
@@ -215,20 +221,21 @@ def _refusal(session: Document | None) -> ApiError | None:
     return ApiError(Code.SESSION_ENDED) if session["status"] == "ended" else None
 
 
-def _admitted(record: TurnRecord, order: AdmitTurn, brief: str | None = None) -> AdmittedTurn:
-    """Raises `idempotency_mismatch`, `gone`."""
+def _admitted(record: TurnRecord, order: AdmitTurn, brief: str | None = None) -> bytes:
+    """An AdmittedTurn as JSON. Raises `idempotency_mismatch`, `gone`."""
     if record.body_digest != order.body_digest:
         raise ApiError(Code.IDEMPOTENCY_MISMATCH)
     if record.erased:
         raise ApiError(Code.GONE)
     created = record.id == order.turn_id
-    return AdmittedTurn(
+    admitted = AdmittedTurn(
         created=created,
         turn=record.turn(),
         user_message_id=record.user_message_id,
         output=() if record.active else record.output,
         brief=brief if created else None,
     )
+    return orjson.dumps(admitted.wire())
 
 
 def _document(workspace: str, order: AdmitTurn, place: _Place, n: int) -> Document:

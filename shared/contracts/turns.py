@@ -117,11 +117,12 @@ class ClaimTurn(Shape):
 class BeginAttempt(Shape):
     """The claim's word that it makes its attempt. Before it is taken the worker may ask a model, and do nothing that anyone sees.
 
-    `session_id` is as the claim told it, and spares history a read.
+    `session_id` and `admitted_at` are as the claim, or the turn's brief, told them: they spare history reads.
     """
 
     claim_id: str
     session_id: str | None = None
+    admitted_at: Time | None = None
     attempt: int = Field(ge=1)
 
 
@@ -139,11 +140,12 @@ class ClaimedTurn(Shape):
 
     `attempt` is the number that the claim's attempt bears; the turn is the claim's only once that has begun. `context` are the
     messages of earlier turns, oldest first. `begun_calls` are the idempotency keys of never-retry tool calls that earlier attempts
-    began.
+    began. `admitted_at` stands in a brief alone.
     """
 
     run: bool
     attempt: int = 0
+    admitted_at: Time | None = None
     agent_id: str = ""
     agent_version: int = 0
     agent: AgentVersion | None = None

@@ -60,6 +60,7 @@ class FakeHistory(HistoryClient):
         self.undecided: asyncio.Event | None = None
         self.refuses = False
         self.claims_seen: list[ClaimTurn] = []
+        self.begins_seen: list[BeginAttempt] = []
         self.released: list[int] = []
 
     def _turn(self, turn_id: str) -> FakeTurn:
@@ -91,6 +92,7 @@ class FakeHistory(HistoryClient):
     async def begin_attempt(self, workspace: str, turn_id: str, begin: BeginAttempt) -> BegunAttempt:
         turn = self._turn(turn_id)
         claim_id, attempt = begin.claim_id, begin.attempt
+        self.begins_seen.append(begin)
         if self.undecided is not None:
             await self.undecided.wait()
         if turn.terminal or self.refuses:
@@ -164,7 +166,15 @@ class Stage:
         message = TurnMessage(id=new_id("msg"), role="user", content=text, created_at=datetime.now(UTC))
         job = RunTurn("acme", new_id("trn"), "agt_1", given.get("number", 1))
         turn = self.history.turns[job.turn_id] = FakeTurn(agent, input=(message,), **given)
-        first = ClaimedTurn(run=True, attempt=1, agent_id="agt_1", session_id="ses_1", input=turn.input, context=turn.context)
+        first = ClaimedTurn(
+            run=True,
+            attempt=1,
+            admitted_at=message.created_at,
+            agent_id="agt_1",
+            session_id="ses_1",
+            input=turn.input,
+            context=turn.context,
+        )
         await self.queue.enqueue(job, orjson.dumps(first.wire()).decode() if with_brief else None)
         return job
 

@@ -68,7 +68,7 @@ async def test_an_admission_brings_what_the_first_claim_would_be_told(history: H
     assert admitted.brief is not None
     brief = ClaimedTurn.model_validate_json(admitted.brief)
     claimed = (await history.claim(admitted.turn.id)).claimed
-    assert brief == claimed.model_copy(update={"agent": None})
+    assert brief == claimed.model_copy(update={"agent": None, "admitted_at": admitted.turn.created_at})
     assert [message.content for message in brief.context] == (["one", "two"] if of_session else [])
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from services.history.store import Documents
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.turns import ClaimTurn
+from shared.contracts.turns import BeginAttempt, BegunAttempt, ClaimTurn, Turn
 from shared.history_client import HistoryClient
 from tests.service.history.running import TOKEN, WORKSPACE, History, begin, config, finished, message, now, running, settings_for
 
@@ -76,6 +77,61 @@ async def test_an_attempt_begins_only_where_its_claim_left_the_turn(history: His
     job = await history.lease(ended, "holder")
     assert not await history.begin(ended, job.claim_id, 2)
     assert not await begin(history.client, turn.id, first.claim_id, 2, workspace="other")
+
+
+async def begin_by_brief(history: History, turn: Turn, claim_id: str, attempt: int = 1) -> BegunAttempt:
+    order = BeginAttempt(claim_id=claim_id, session_id=turn.session_id, admitted_at=turn.created_at, attempt=attempt)
+    return await history.client.begin_attempt(WORKSPACE, turn.id, order)
+
+
+async def test_a_turn_that_is_as_its_brief_says_is_begun_by_one_write(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    await history.publish()
+    turn = (await history.admit(await history.session())).turn
+    job = await history.lease(turn.id)
+    operations = list[str]()
+    plain = Documents.update
+
+    async def update(self: Documents, where: Any, change: Any) -> bool:
+        operations.append("update")
+        return await plain(self, where, change)
+
+    async def one(*_: Any) -> None:
+        operations.append("one")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Documents, "update", update)
+        patched.setattr(Documents, "one", one)
+        begun = await begin_by_brief(history, turn, job.claim_id)
+    assert (begun.begun, begun.cancel_requested, begun.remaining_s, operations) == (True, False, 300.0, ["update"])
+    assert 0 <= begun.waited_ms <= (now() - turn.created_at).total_seconds() * 1000
+    document = await history.document(turn.id)
+    assert (document["attempt"], document["tries"], document["status"], document["claimId"]) == (1, 1, "running", job.claim_id)
+    again = await begin_by_brief(history, turn, job.claim_id)
+    assert (again.begun, (await history.document(turn.id))["tries"]) == (True, 1), "the first answer was lost"
+
+
+async def test_a_turn_that_has_changed_since_its_brief_is_read(history: History) -> None:
+    await history.publish()
+    turn = (await history.admit(await history.session())).turn
+    assert not (await begin_by_brief(history, turn, "stranger")).begun
+    assert (await history.document(turn.id))["attempt"] == 0
+    job = await history.lease(turn.id)
+    await history.client.cancel(WORKSPACE, turn.id)
+    begun = await begin_by_brief(history, turn, job.claim_id)
+    assert (begun.begun, begun.cancel_requested) == (True, True)
+    second = await history.lease(turn.id)
+    assert not (await begin_by_brief(history, turn, second.claim_id)).begun, "that attempt was made already"
+    assert (await history.document(turn.id))["attempt"] == 1
+
+
+@pytest.mark.parametrize("away", ["end_session", "delete_session"])
+async def test_a_brief_outlives_no_session(history: History, away: str) -> None:
+    await history.publish()
+    turn = (await history.admit(await history.session())).turn
+    job = await history.lease(turn.id)
+    await getattr(history.client, away)(WORKSPACE, turn.session_id)
+    begun = await begin_by_brief(history, turn, job.claim_id)
+    assert not begun.begun or begun.cancel_requested
 
 
 async def test_a_verdict_takes_the_lease(history: History) -> None:
