@@ -11,11 +11,12 @@ from typing import Any, Final, Self
 import aiohttp
 import httpx2
 import openai
+import orjson
 from openai import AsyncStream
 
 from services.agent_worker.answer import Answer, BadChunk, load_chunk
 from services.agent_worker.metrics import MODEL_CALLS
-from services.agent_worker.model_transport import AiohttpTransport, body_of
+from services.agent_worker.model_transport import AiohttpTransport, ModelClient, body_of
 from services.agent_worker.settings import Upstream
 from services.agent_worker.sse import EventSplitter, EventTooLong
 from shared.contracts.agents import ModelChoice
@@ -31,6 +32,12 @@ USAGE_TIMEOUT_S: Final = 5.0
 END_TIMEOUT_S: Final = 0.05
 LOOK_S: Final = 5.0
 _FAULTS: Final = (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, aiohttp.ClientError, OSError)
+
+
+# What the client tells of this machine, to no one's use: half of all headers, and a tenth of what a call costs.
+_UNTOLD: Final[Any] = {
+    f"X-Stainless-{name}": openai.Omit() for name in ("Arch", "Async", "Lang", "OS", "Package-Version", "Runtime", "Runtime-Version")
+}
 
 
 class ModelFault(Exception):
@@ -173,9 +180,9 @@ class Models:
             raise ModelFault("the upstream is not configured", retryable=False)
         # Not `chat.completions.create`, which compares each member of each message with every type of message there is (6 ms for 22 of
         # them) and costs half as much again even without any. A whole URL spares it two parsings of one.
-        body = {"model": choice.name, "stream": True, "stream_options": {"include_usage": True}, **request}
+        body = orjson.dumps({"model": choice.name, "stream": True, "stream_options": {"include_usage": True}, **request})
         url = f"{client.base_url}chat/completions"
-        return await client.post(url, body=body, cast_to=object, stream=True, stream_cls=AsyncStream[Any])
+        return await client.post(url, content=body, cast_to=object, stream=True, stream_cls=AsyncStream[Any])
 
     def _patience(self, answer: Answer, done: bool, first_token_by: float, now: float) -> float:
         """Until when the next read may take: the silence that is still normal at this point of the answer."""
@@ -241,10 +248,12 @@ def _client(upstream: Upstream, timeouts: Timeouts, connections: int) -> openai.
     # Reads are timed here, not there: what is normal depends on how far the answer has come.
     timeout = httpx2.Timeout(None)
     transport = AiohttpTransport(upstream.base_url, connect_s=timeouts.connect_s, connections=connections)
-    http_client = httpx2.AsyncClient(transport=transport, timeout=timeout, follow_redirects=True)
+    http_client = ModelClient(transport=transport, timeout=timeout, follow_redirects=True)
     # The client insists on a key; servers without keys ignore it.
     key = upstream.api_key.get_secret_value() or "none"
-    return openai.AsyncOpenAI(base_url=upstream.base_url, api_key=key, max_retries=0, timeout=timeout, http_client=http_client)
+    return openai.AsyncOpenAI(
+        base_url=upstream.base_url, api_key=key, max_retries=0, timeout=timeout, http_client=http_client, default_headers=_UNTOLD
+    )
 
 
 def _pause_s(attempt: int, fault: ModelFault) -> float:

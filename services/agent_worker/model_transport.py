@@ -5,7 +5,8 @@ The client's own aiohttp transport hands a stream on through six generators, one
 """
 
 from collections.abc import AsyncIterator
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -76,6 +77,19 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
     async def aclose(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+
+class ModelClient(httpx2.AsyncClient):
+    """Takes the openai client's requests as they are: they have all their headers, one of few addresses, and no timeout of their own.
+
+    Merging each with what a client may add, and parsing its address once more, took a sixth of a call.
+    """
+
+    def build_request(self, method: str, url: httpx2.URL | str, *, content: Any = None, headers: Any = None, **_: Any) -> httpx2.Request:
+        return httpx2.Request(method, _parsed(str(url)), headers=headers, content=content)
+
+
+_parsed = lru_cache(64)(httpx2.URL)
 
 
 def _proxy_of(url: URL) -> URL | None:

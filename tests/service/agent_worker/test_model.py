@@ -241,11 +241,13 @@ async def test_a_thinking_model_may_take_longer_than_the_first_token_timeout(mod
     assert (await ask(models)).text == ["Hel", "lo"]
 
 
-async def test_the_key_goes_to_its_upstream() -> None:
+async def test_the_key_goes_to_its_upstream_and_nothing_of_this_machine() -> None:
     seen = Upstreams()
     seen.script = [WHOLE]
     async with serving(web.post("/v1/chat/completions", seen.complete)) as url:
         given = {"default": Upstream.model_validate({"baseUrl": f"{url}/v1", "apiKey": "k-1"})}
         async with Models(given, TIMEOUTS) as models:
             await ask(models)
-    assert seen.headers[0]["Authorization"] == "Bearer k-1"
+    (headers,) = seen.headers
+    assert (headers["Authorization"], headers["Content-Type"]) == ("Bearer k-1", "application/json")
+    assert {name.lower() for name in headers if "stainless" in name.lower()} == {"x-stainless-retry-count"}
