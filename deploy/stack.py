@@ -16,6 +16,9 @@ from deploy.supervisor import Command
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 DATABASE: Final = "parley"
+# All compete for one machine's cores. A token that comes late is seen, a turn that is stored some milliseconds later is not.
+BEHIND: Final = ("nice", "-n", "3")
+YIELDING: Final = frozenset({"history", "mongodb"})
 MODULES: Final = {
     "gateway": "services.gateway",
     "worker": "services.agent_worker",
@@ -83,7 +86,7 @@ class Stack:
         store.data_dir.mkdir(parents=True, exist_ok=True)
         return Command(
             name=store.name,
-            arguments=store.command,
+            arguments=_in_its_place(store.name, store.command),
             log=self._log(store.name),
             pid_file=self._pid_file(store.name),
             probe=lambda: asyncio.to_thread(store.probe),
@@ -128,7 +131,7 @@ class Stack:
         env = {**self._environment, "PARLEY_HOST": "127.0.0.1", "PARLEY_PORT": _port_of(url), **self._shared_environment(), **own}
         return Command(
             name=name,
-            arguments=(sys.executable, "-m", MODULES[kind]),
+            arguments=_in_its_place(kind, (sys.executable, "-m", MODULES[kind])),
             log=self._log(name),
             pid_file=self._pid_file(name),
             probe=self._answers(f"{url}/readyz"),
@@ -176,6 +179,10 @@ def user_environment() -> dict[str, str]:
 
 def _names(kind: str, number: int) -> list[str]:
     return [f"{kind}-{index + 1}" for index in range(number)]
+
+
+def _in_its_place(kind: str, command: tuple[str, ...]) -> tuple[str, ...]:
+    return (*BEHIND, *command) if kind in YIELDING else command
 
 
 def _port_of(url: str) -> str:

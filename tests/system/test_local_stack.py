@@ -39,6 +39,14 @@ async def test_a_second_start_keeps_data_key_and_version_and_leaves_nothing(tmp_
         second.stop()
 
 
+async def test_what_stores_turns_goes_behind_what_carries_tokens(stack: Stack) -> None:
+    pids = stack.facts["pids"]
+    own = psutil.Process(os.getpid()).nice()
+    yielding = {psutil.Process(pid).nice() - own for pid in (*pids["history"], pids["mongodb"])}
+    others = {psutil.Process(pid).nice() - own for pid in (*pids["gateway"], *pids["worker"], pids["redis"])}
+    assert (yielding, others) == ({3}, {0})
+
+
 async def test_a_killed_process_comes_back_and_the_ready_file_says_so(stack: Stack) -> None:
     for group in ("gateway", "history"):
         before = stack.facts["pids"][group]
