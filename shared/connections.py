@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha1
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from zlib import crc32
 
 from hiredis import pack_command
@@ -114,23 +114,37 @@ class Wire:
 
     async def calls(self, *commands: Command) -> list[Any]:
         """The answers to commands that are sent in one go; errors among them are left there. Raises as `call` does."""
-        connection = self._connection
-        if connection is None or not _is_open(connection):
-            await self.close()
-            connection = self._connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        packed = b"".join([pack_command(command) for command in commands])  # type: ignore[arg-type]
+        connection = self._connection if self._connection is not None and _is_open(self._connection) else None
         try:
+            if connection is not None:
+                _write(connection, packed)
             async with asyncio.timeout(CALL_TIMEOUT_S):
-                await connection.send_packed_command([pack_command(command) for command in commands])  # type: ignore[arg-type]
+                if connection is None:
+                    connection = await self._dial()
+                    _write(connection, packed)
                 return [await _answer(connection) for _ in commands]
         except BaseException:
             # Its answer may still come, and would be taken for the next command's.
             await self.close()
             raise
 
+    async def _dial(self) -> Connection:
+        await self.close()
+        self._connection = connection = cast("Connection", self._pool.make_connection())  # type: ignore[no-untyped-call]
+        await connection.connect()  # type: ignore[no-untyped-call]
+        return connection
+
     async def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.disconnect(nowait=True)
+
+
+def _write(connection: Connection, data: bytes) -> None:
+    """Without waiting: nothing more is sent before its answer, so no more than this can gather."""
+    assert connection._writer is not None
+    connection._writer.write(data)
 
 
 async def _answer(connection: Connection) -> Any:

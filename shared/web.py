@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+import logging
 import re
 import signal
 import time
@@ -114,7 +115,6 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     """The outermost middleware: request id, one summary line, and the only place where an exception becomes an answer."""
     request_id = new_id("req")
     request[REQUEST_ID] = request_id
-    client_id = request.headers.get("X-Client-Request-Id", "")
     structlog.contextvars.bind_contextvars(request_id=request_id)
     started = time.monotonic()
     try:
@@ -132,15 +132,17 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
         structlog.contextvars.unbind_contextvars("request_id")
     if not response.prepared:
         response.headers["x-request-id"] = request_id
-    log.debug(
-        "request",
-        request_id=request_id,
-        client_request_id=client_id if _CLIENT_ID.fullmatch(client_id) else None,
-        method=request.method,
-        route=route_name(request),
-        status=response.status,
-        duration_s=round(time.monotonic() - started, 4),
-    )
+    if log.is_enabled_for(logging.DEBUG):
+        client_id = request.headers.get("X-Client-Request-Id", "")
+        log.debug(
+            "request",
+            request_id=request_id,
+            client_request_id=client_id if _CLIENT_ID.fullmatch(client_id) else None,
+            method=request.method,
+            route=route_name(request),
+            status=response.status,
+            duration_s=round(time.monotonic() - started, 4),
+        )
     return response
 
 
