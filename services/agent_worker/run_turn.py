@@ -36,17 +36,17 @@ class TurnRunner:
 
     async def __call__(self, leased: LeasedJob) -> None:
         """Settles the job. A lost lease cancels this: then another worker has the turn, and nothing more is written."""
-        with structlog.contextvars.bound_contextvars(turn_id=leased.job.turn_id):
-            try:
-                if (claim := await self._claim(leased)) is not None:
-                    await self._run(leased, *claim)
-            except Fenced:
-                # History tells at the next claim whether there is anything left to do.
-                log.warning("turn_fenced")
-                await leased.hand_back(1.0)
-            except Exception:
-                log.exception("job_failed")
-                await leased.hand_back(random.uniform(1.0, 2.0))
+        structlog.contextvars.bind_contextvars(turn_id=leased.job.turn_id)  # The job has a task of its own, and so a context.
+        try:
+            if (claim := await self._claim(leased)) is not None:
+                await self._run(leased, *claim)
+        except Fenced:
+            # History tells at the next claim whether there is anything left to do.
+            log.warning("turn_fenced")
+            await leased.hand_back(1.0)
+        except Exception:
+            log.exception("job_failed")
+            await leased.hand_back(random.uniform(1.0, 2.0))
 
     # --- claim
 
@@ -82,27 +82,27 @@ class TurnRunner:
     async def _run(self, leased: LeasedJob, claimed: ClaimedTurn, known: KnownAgent) -> None:
         job = leased.job
         pen = self._parts.logs.open(job.workspace, job.turn_id, claimed.attempt)
-        with structlog.contextvars.bound_contextvars(session_id=claimed.session_id, attempt=claimed.attempt):
-            started = asyncio.get_running_loop().time()
-            attempt = Attempt(self._parts, job, claimed, known, pen)
-            # The model is asked while the attempt is written down; until that is done, nobody is told anything.
-            work = asyncio.create_task(attempt.run())
-            try:
-                for _ in range(STEPS_TO_MODEL):
-                    await asyncio.sleep(0)
-                begun = await self._begin(leased, claimed)
-                if begun is None:
-                    return
-                attempt.begin(begun.waited_ms)
-                end = await self._end_of(leased, begun, work)
-                if end is None:
-                    await self._give_back(leased, claimed)
-                else:
-                    await self._finish(leased, claimed, attempt, end, started, pen)
-            finally:
-                # Cancelling closes the model's connection and those of tools. What they still raise is of no interest.
-                await end_tasks([work])
-                pen.close()
+        structlog.contextvars.bind_contextvars(session_id=claimed.session_id, attempt=claimed.attempt)
+        started = asyncio.get_running_loop().time()
+        attempt = Attempt(self._parts, job, claimed, known, pen)
+        # The model is asked while the attempt is written down; until that is done, nobody is told anything.
+        work = asyncio.create_task(attempt.run())
+        try:
+            for _ in range(STEPS_TO_MODEL):
+                await asyncio.sleep(0)
+            begun = await self._begin(leased, claimed)
+            if begun is None:
+                return
+            attempt.begin(begun.waited_ms)
+            end = await self._end_of(leased, begun, work)
+            if end is None:
+                await self._give_back(leased, claimed)
+            else:
+                await self._finish(leased, claimed, attempt, end, started, pen)
+        finally:
+            # Cancelling closes the model's connection and those of tools. What they still raise is of no interest.
+            await end_tasks([work])
+            pen.close()
 
     async def _begin(self, leased: LeasedJob, claimed: ClaimedTurn) -> BegunAttempt | None:
         """None: the attempt cannot be made, and the job is settled."""
