@@ -33,6 +33,7 @@ LOG_PAGE: Final = 128
 FIRST_PAGE: Final = 8
 PAGE_BYTES: Final = 16 << 10
 LOG_RETRY_S: Final = 0.2
+POSITION_TIMEOUT_S: Final = 0.9
 _LAST_EVENTS: Final = tuple(b"event: %b\n" % event.encode() for event in sorted(TERMINAL_EVENTS))
 ENDED: Final = frozenset({"completed", "cancelled", "failed"})
 
@@ -307,7 +308,8 @@ async def send_events(
 async def _queued(parts: Parts, session_id: str, turn: Turn, user_message_id: str, position: int | None) -> bytes:
     if position is None:
         try:
-            position = await parts.queue.position(turn.id)
+            async with asyncio.timeout(POSITION_TIMEOUT_S):
+                position = await parts.queue.position(turn.id)
         except (RedisError, OSError):
             position = None
     data = {"turnId": turn.id, "sessionId": session_id, "userMessageId": user_message_id, "position": position or 0}

@@ -257,6 +257,23 @@ async def test_without_the_queue_alone_nothing_is_stored_either(redis_url: str) 
         assert gateway.history.turns == {}
 
 
+async def test_a_queue_that_falls_silent_once_the_turn_is_accepted_holds_up_its_stream_for_moments(
+    gateway: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("services.gateway.admission.QUEUE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("services.gateway.stream.POSITION_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(gateway.parts.queue, "enqueue", never)
+    monkeypatch.setattr(gateway.parts.queue, "position", never)
+    session = await gateway.session()
+    url = gateway.url(f"/chat/sessions/{session}/messages")
+    async with asyncio.timeout(4.0), gateway.client.post(url, json={"content": "hi", "stream": True}) as response:
+        queued = frame_of(await next_block(response))
+    assert (queued.event, queued.data["position"]) == ("queued", 0)
+
+
 async def test_draining_ends_streams_without_a_terminal_frame(gateway: Stage) -> None:
     session = await gateway.session()
     url = gateway.url(f"/chat/sessions/{session}/messages")
