@@ -267,6 +267,43 @@ async def _send(connection: Connection, *command: str | bytes) -> None:
     await connection.send_command(*command)
 
 
+class _Subscription:
+    """One listener's, from its beginning to its end."""
+
+    __slots__ = ("_adding", "_name", "channel", "listener")
+
+    def __init__(self, channel: _Channel, name: bytes, listener: Listener, *, at_once: bool) -> None:
+        self.channel = channel
+        self.listener = listener
+        self._name = name
+        self._adding: asyncio.Task[None] | None = asyncio.create_task(channel.add(name, listener, at_once=at_once))
+
+    async def confirmed(self) -> None:
+        """Raises `dependency_unavailable` when it is not in time."""
+        adding, self._adding = self._adding, None
+        if adding is None:
+            return
+        try:
+            if not adding.done():
+                async with asyncio.timeout(SUBSCRIBE_TIMEOUT_S):
+                    await adding
+            adding.result()
+        except (TimeoutError, RedisError, OSError):
+            raise ApiError(Code.DEPENDENCY_UNAVAILABLE, "The stream store does not answer.") from None
+
+    async def stands(self) -> None:
+        """Confirmed, or else what is missed will be read from the log: the next connection makes the subscription good."""
+        try:
+            await self.confirmed()
+        except ApiError:
+            self.listener.lose()
+
+    async def end(self) -> None:
+        if self._adding is not None:
+            await end_tasks([self._adding])
+        self.channel.remove(self._name, self.listener)
+
+
 class Hub:
     """All streams' ears. `async with` it; `listen` inside."""
 
@@ -311,9 +348,12 @@ class Hub:
 
         Raises `dependency_unavailable` within a second while the Redis is away, and `draining`.
         """
-        async with self._subscribing(workspace, turn_id, Listener()) as (listener, subscription, _):
-            await _confirmed(subscription)
+        subscription = self._subscribe(workspace, turn_id, listener := Listener())
+        try:
+            await subscription.confirmed()
             yield listener
+        finally:
+            await self._unsubscribe(subscription)
 
     @asynccontextmanager
     async def expect(self, workspace: str, turn_id: str) -> AsyncIterator[tuple[Listener, Callable[[], Awaitable[None]]]]:
@@ -323,44 +363,23 @@ class Hub:
         the turn is admitted; should it fall silent just then, the turn is admitted all the same, and its log will be read. Otherwise
         raises as `listen` does.
         """
-        async with self._subscribing(workspace, turn_id, Listener(gap=False), at_once=False) as (listener, subscription, is_fresh):
-            if not is_fresh:
-                await _confirmed(subscription)
+        subscription = self._subscribe(workspace, turn_id, listener := Listener(gap=False), at_once=False)
+        try:
+            if not subscription.channel.is_fresh:
+                await subscription.confirmed()
+            yield listener, subscription.stands
+        finally:
+            await self._unsubscribe(subscription)
 
-            async def stands() -> None:
-                try:
-                    await _confirmed(subscription)
-                except ApiError:
-                    listener.lose()
-
-            yield listener, stands
-
-    @asynccontextmanager
-    async def _subscribing(
-        self, workspace: str, turn_id: str, listener: Listener, *, at_once: bool = True
-    ) -> AsyncIterator[tuple[Listener, "asyncio.Task[None]", bool]]:
+    def _subscribe(self, workspace: str, turn_id: str, listener: Listener, *, at_once: bool = True) -> _Subscription:
         if self._draining:
             raise ApiError(Code.DRAINING)
-        name = log_key(workspace, turn_id).encode()
         channel = self._channels[shard_of(turn_id, len(self._channels))]
-        subscription = asyncio.create_task(channel.add(name, listener, at_once=at_once))
         self._listeners.add(listener)
         LISTENERS.inc()
-        try:
-            yield listener, subscription, channel.is_fresh
-        finally:
-            await end_tasks([subscription])
-            self._listeners.discard(listener)
-            LISTENERS.dec()
-            channel.remove(name, listener)
+        return _Subscription(channel, log_key(workspace, turn_id).encode(), listener, at_once=at_once)
 
-
-async def _confirmed(subscription: "asyncio.Task[None]") -> None:
-    """Raises `dependency_unavailable`."""
-    try:
-        if not subscription.done():
-            async with asyncio.timeout(SUBSCRIBE_TIMEOUT_S):
-                await subscription
-        subscription.result()
-    except (TimeoutError, RedisError, OSError):
-        raise ApiError(Code.DEPENDENCY_UNAVAILABLE, "The stream store does not answer.") from None
+    async def _unsubscribe(self, subscription: _Subscription) -> None:
+        self._listeners.discard(subscription.listener)
+        LISTENERS.dec()
+        await subscription.end()
