@@ -72,7 +72,10 @@ class Turns:
 
         The key is looked up before the session's state is looked at: a repeat is answered even when the session has ended.
         """
-        earlier, place = await asyncio.gather(self._earlier(workspace, order), self._place(workspace, order))
+        if order.idempotency_key is None and not order.is_retry:
+            earlier, place = None, await self._place(workspace, order)
+        else:
+            earlier, place = await asyncio.gather(self._earlier(workspace, order), self._place(workspace, order))
         if earlier is not None:
             return _admitted(earlier, order)
         if isinstance(place, ApiError):
