@@ -25,14 +25,17 @@ class _Pool(BlockingConnectionPool):
     async def ensure_connection(self, connection: AbstractConnection) -> None:
         # What redis-py asks before each command, whether there is anything to read, takes it a timer and a cancellation, a third of the
         # command. Nothing unread is ever left, since a command that is broken off closes its connection; so only a closed one matters.
-        if _is_open(connection):
+        if is_open(connection):
             return
         async with asyncio.timeout(CALL_TIMEOUT_S):
             await super().ensure_connection(connection)
 
 
-def _is_open(connection: AbstractConnection) -> bool:
-    """Neither ended nor reset by its peer, as far as this process has heard."""
+def is_open(connection: AbstractConnection) -> bool:
+    """Neither ended nor reset by its peer, as far as this process has heard.
+
+    To be asked right before a write: uvloop raises RuntimeError for a transport that has been closed, be it a moment ago.
+    """
     reader = connection._reader
     return reader is not None and not reader.at_eof() and reader.exception() is None
 
@@ -115,7 +118,7 @@ class Wire:
     async def calls(self, *commands: Command) -> list[Any]:
         """The answers to commands that are sent in one go; errors among them are left there. Raises as `call` does."""
         packed = b"".join([pack_command(command) for command in commands])  # type: ignore[arg-type]
-        connection = self._connection if self._connection is not None and _is_open(self._connection) else None
+        connection = self._connection if self._connection is not None and is_open(self._connection) else None
         try:
             if connection is not None:
                 _write(connection, packed)
@@ -142,8 +145,9 @@ class Wire:
 
 
 def _write(connection: Connection, data: bytes) -> None:
-    """Without waiting: nothing more is sent before its answer, so no more than this can gather."""
-    assert connection._writer is not None
+    """Without waiting: nothing more is sent before its answer, so no more than this can gather. Raises ConnectionError."""
+    if connection._writer is None or not is_open(connection):
+        raise ConnectionError("the connection is lost")
     connection._writer.write(data)
 
 

@@ -11,7 +11,7 @@ from prometheus_client import Gauge
 from redis.asyncio import Connection
 from redis.exceptions import RedisError
 
-from shared.connections import connection_pool, shard_of
+from shared.connections import connection_pool, is_open, shard_of
 from shared.contracts.errors import ApiError, Code
 from shared.log import get_logger
 from shared.run_log import log_key
@@ -262,7 +262,7 @@ class _Channel:
 
 async def _send(connection: Connection, *command: str | bytes) -> None:
     """Raises ConnectionError for a lost one: by itself it would connect anew, and be taken for the one that holds the subscriptions."""
-    if not connection.is_connected:
+    if not is_open(connection):
         raise ConnectionError("the connection is lost")
     await connection.send_command(*command)
 

@@ -13,10 +13,16 @@ NAME = b"turn:ws:trn"
 class FakeConnection:
     """Notes the commands; the test answers them."""
 
-    is_connected = True
-
     def __init__(self) -> None:
         self.sent = list[tuple[str, bytes]]()
+        self.has_ended = False
+        self._reader = self
+
+    def at_eof(self) -> bool:
+        return self.has_ended
+
+    def exception(self) -> None:
+        return None
 
     async def send_command(self, command: str, name: bytes) -> None:
         self.sent.append((command, name))
@@ -87,3 +93,11 @@ async def test_a_lost_connection_is_told_to_who_waits(channel: _Channel) -> None
     await channel._lose_all()
     with pytest.raises(ConnectionError):
         await waiting
+
+
+async def test_nothing_is_sent_on_a_connection_that_ended_a_moment_ago(channel: _Channel) -> None:
+    """Its reader will notice at the loop's next step; until then uvloop would answer a write with an error of its own kind."""
+    cast("Any", channel._connection).has_ended = True
+    with pytest.raises(ConnectionError):
+        await channel.add(NAME, Listener())
+    assert cast("Any", channel._connection).sent == []
