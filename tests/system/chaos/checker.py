@@ -218,6 +218,8 @@ def _one_retry_is_enough(run: Run) -> Iterator[Violation]:
 def _outages_are_told(run: Run) -> Iterator[Violation]:
     """While a store is away, new turns are refused at once; when it is back, they are soon accepted."""
     for event in run.all(Probed):
+        if event.status not in (0, 200, 202, 503):  # Whatever else happens at that time.
+            yield Violation("no unforeseen refusal", "", f"{event.kind}: a new turn was answered {event.status}")
         told = event.status in (200, 202) or (event.status == 503 and event.retry_after)
         if not (told and event.took_s <= _REFUSED_WITHIN_S) and not run.disturbed(event.at - 3.0, event.at + event.took_s, but=event.kind):
             how = "with" if event.retry_after else "without"

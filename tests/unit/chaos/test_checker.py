@@ -314,7 +314,6 @@ BACK = Recovered(at=9.0, kind=DOWN.kind, after_s=1.0)
     "told",
     [
         replace(PROBE, took_s=4.0),
-        replace(PROBE, status=500),
         replace(PROBE, retry_after=False),
         replace(PROBE, status=0),
         replace(BACK, after_s=20.0),
@@ -324,6 +323,12 @@ def test_an_outage_that_is_not_told_at_once_or_lasts_too_long_is_found(told: Eve
     assert rules(DOWN, PROBE, replace(PROBE, status=202, retry_after=False), BACK) == set()
     assert rules(DOWN, told) == {"outages are told"}
     assert rules(DOWN, Injected(at=0.5, until=8.5, kind="kill gateway", target="gateway-1"), told) == set()
+
+
+def test_no_outage_explains_an_unforeseen_answer() -> None:
+    told = replace(PROBE, status=500)
+    assert rules(DOWN, told) == {"no unforeseen refusal", "outages are told"}
+    assert rules(DOWN, Injected(at=0.5, until=8.5, kind="kill gateway", target="gateway-1"), told) == {"no unforeseen refusal"}
 
 
 def test_a_cancelled_turn_keeps_a_beginning_of_the_answer() -> None:
