@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
 import pytest
@@ -108,15 +108,22 @@ class DeafLine:
         sink.close()
 
 
+@asynccontextmanager
+async def behind_a_line(redis_url: str) -> AsyncIterator[tuple[DeafLine, Hub]]:
+    """A hub that reaches its Redis by a line that can fall deaf."""
+    line = DeafLine(urlsplit(redis_url).port or 6379)
+    server = await asyncio.start_server(line.carry, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, Hub([f"redis://127.0.0.1:{port}{urlsplit(redis_url).path}"]) as hub:
+        yield line, hub
+
+
 async def test_a_line_that_falls_silent_is_left_and_every_listener_reads_its_log(
     client: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.gateway.hub.SILENCE_LIMIT_S", 0.4)
     monkeypatch.setattr("services.gateway.hub.PULSE_S", 0.1)
-    line = DeafLine(urlsplit(redis_url).port or 6379)
-    server = await asyncio.start_server(line.carry, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server, Hub([f"redis://127.0.0.1:{port}{urlsplit(redis_url).path}"]) as hub:
+    async with behind_a_line(redis_url) as (line, hub):
         async with hub.listen(WS, turn_id := new_id("trn")) as listener:
             listener.gap = False
             line.fall_deaf()
@@ -230,10 +237,7 @@ async def test_a_store_that_falls_silent_under_an_admission_costs_it_a_read_of_t
     """The turn is accepted by then, and must not be refused."""
     monkeypatch.setattr("services.gateway.hub.SILENCE_LIMIT_S", 2.0)
     monkeypatch.setattr("services.gateway.hub.SUBSCRIBE_TIMEOUT_S", 0.3)
-    line = DeafLine(urlsplit(redis_url).port or 6379)
-    server = await asyncio.start_server(line.carry, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server, Hub([f"redis://127.0.0.1:{port}{urlsplit(redis_url).path}"]) as hub:
+    async with behind_a_line(redis_url) as (line, hub):
         await eventually(lambda: is_ready(hub))
         line.fall_deaf()
         async with hub.expect(WS, turn_id := new_id("trn")) as (listener, stands):
@@ -249,10 +253,7 @@ async def test_a_store_that_was_not_heard_of_lately_must_confirm_first(
     monkeypatch.setattr("services.gateway.hub.SUBSCRIBE_TIMEOUT_S", 0.3)
     monkeypatch.setattr("services.gateway.hub.FRESH_S", 0.2)
     monkeypatch.setattr("services.gateway.hub.PULSE_S", 0.1)
-    line = DeafLine(urlsplit(redis_url).port or 6379)
-    server = await asyncio.start_server(line.carry, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server, Hub([f"redis://127.0.0.1:{port}{urlsplit(redis_url).path}"]) as hub:
+    async with behind_a_line(redis_url) as (line, hub):
         await eventually(lambda: is_ready(hub))
         line.fall_deaf()
         await eventually(lambda: not hub._channels[0].is_fresh)
