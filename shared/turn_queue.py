@@ -477,18 +477,20 @@ class LeasedWorker(Worker):
         lapsed = "1" if self.loop.time() >= self._lapsed_from else "0"
         number, self._claim_number = self._claim_number, self._claim_number + room
         arguments = (self._lease_ms, self.name, number, room, lapsed, len(wait))
-        answers = await self._wire.calls(*wait, _CLAIM.command(_KEYS, arguments))
-        if isinstance(answers[-1], NoScriptError):
-            answers[-1] = await _CLAIM.run(self._wire.call, _KEYS, arguments)
-        for answer in answers:
-            if isinstance(answer, ResponseError):
-                raise answer
-        for turn_id, payload, claim_id, brief in answers[-1]:
+        *waited, claimed = await self._wire.calls(*wait, _CLAIM.command(_KEYS, arguments))
+        if isinstance(claimed, NoScriptError):
+            claimed = await _CLAIM.run(self._wire.call, _KEYS, arguments)
+        if isinstance(claimed, ResponseError):
+            raise claimed
+        for turn_id, payload, claim_id, brief in claimed:
             _, job, _, _, _ = deserialize_job_raw(payload, deserializer=self.job_deserializer)
             await self._take(turn_id.decode(), LeasedJob(self._queue, RunTurn(*job), claim_id.decode(), payload, brief))
-        if answers[-1]:
+        if claimed:
             await asyncio.sleep(START_S)  # They ask their models first, and then the next ones are waited for.
-        self._more = len(answers[-1]) == room
+        self._more = len(claimed) == room
+        for answer in waited:
+            if isinstance(answer, ResponseError):
+                raise answer  # Only now: what was claimed all the same must not be left to its lease.
 
     async def _take(self, turn_id: str, job: LeasedJob) -> None:
         """Starts it, unless this worker has stopped meanwhile."""

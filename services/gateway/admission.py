@@ -42,6 +42,7 @@ async def admission(parts: Parts, workspace: str, order: AdmitTurn) -> AsyncIter
 
     Everything that can be known to fail is asked before `admit`, so that a 503 leaves nothing behind: raises
     `dependency_unavailable` within a second while a Redis is away, and whatever history's `admit` raises.
+    A Redis that has fallen silent only just now is not known to be away: then the turn is accepted, and the sweep enqueues it.
     A repeated idempotency key listens to the turn that it named first.
     """
     async with AsyncExitStack() as stack:

@@ -5,12 +5,14 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from arq import worker as arq_worker
 from arq.jobs import deserialize_job_raw
+from redis.exceptions import ResponseError
 
+from shared.connections import Command
 from shared.contracts.jobs import RunTurn
 from shared.contracts.turns import FinishedTurn
 from shared.ids import new_id
@@ -207,6 +209,28 @@ async def test_a_full_worker_that_stops_waits_for_no_room(queue: TurnQueue, redi
     assert await queue.zcard(QUEUE) == 1
     for bell in await queue.keys(f"{WAKE}:*"):
         assert await queue.ttl(bell) > 0, "one that nobody heard goes by itself"
+
+
+async def test_a_wait_that_is_refused_leaves_no_claimed_job_behind(queue: TurnQueue, redis_url: str) -> None:
+    """As for a user without the right to it: the claim that went out with it has been made."""
+    job = a_turn()
+
+    async def run(leased: LeasedJob) -> None:
+        await leased.finish(result_of(leased.job))
+
+    worker = LeasedWorker(queue, run, max_turns=1, lease_s=60.0, drain_s=0, job_timeout_s=60)
+    plain = worker._wire.calls
+
+    async def calls(*commands: Command) -> list[Any]:
+        answers = await plain(*commands)
+        return [ResponseError("NOPERM"), answers[-1]] if commands[0][0] == "BLPOP" else answers
+
+    worker._wire.calls = calls  # type: ignore[method-assign]
+    await queue.enqueue(job)
+    with pytest.raises(ResponseError):
+        await worker._poll_iteration()
+    await eventually(lambda: queue.xlen(OUTBOX))
+    await worker._wire.close()
 
 
 async def _is_waited_for(queue: TurnQueue) -> bool:
