@@ -223,8 +223,13 @@ class _Channel:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether this Redis is as good as certainly there."""
-        return self.connected.is_set() and time.monotonic() - self._heard_at < FRESH_S
+        """Whether this Redis is as good as certainly there.
+
+        The connection is asked as well: when it ends, `_lose_all` runs some turns of the loop later than a request that came with the end.
+        """
+        if self._connection is None or not self.connected.is_set():
+            return False
+        return is_open(self._connection) and time.monotonic() - self._heard_at < FRESH_S
 
     async def add(self, name: bytes, listener: Listener, *, at_once: bool = True) -> None:
         """Returns once the subscription is confirmed. Raises ConnectionError at once when it has been lost for longer than one waits.

@@ -261,3 +261,14 @@ async def test_a_store_that_was_not_heard_of_lately_must_confirm_first(
             async with hub.expect(WS, new_id("trn")):
                 raise AssertionError("a turn would be admitted")
         assert refused.value.code is Code.DEPENDENCY_UNAVAILABLE
+
+
+async def test_a_store_whose_connection_ended_a_moment_ago_is_not_taken_for_there(hub: Hub) -> None:
+    """A request that comes with the end of the connection must not be accepted on the word of the store that has just died."""
+    await eventually(lambda: is_ready(hub))
+    channel = hub._channels[0]
+    assert channel.is_fresh
+    assert channel._connection is not None
+    assert channel._connection._reader is not None
+    channel._connection._reader.feed_eof()
+    assert not channel.is_fresh
