@@ -12,11 +12,12 @@ import aiohttp
 import httpx2
 import openai
 import orjson
-from openai import AsyncStream
+from openai import AsyncStream, RequestOptions
+from openai._models import FinalRequestOptions
 
 from services.agent_worker.answer import Answer, BadChunk, load_chunk
 from services.agent_worker.metrics import MODEL_CALLS
-from services.agent_worker.model_transport import AiohttpTransport, ModelClient, body_of
+from services.agent_worker.model_transport import AiohttpTransport, body_of
 from services.agent_worker.settings import Upstream
 from services.agent_worker.sse import EventSplitter, EventTooLong
 from shared.contracts.agents import ModelChoice
@@ -34,10 +35,12 @@ LOOK_S: Final = 5.0
 _FAULTS: Final = (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, aiohttp.ClientError, OSError)
 
 
-# What the client tells of this machine, to no one's use: half of all headers, and a tenth of what a call costs.
+# What the client tells of this machine, to no one's use: half of all headers.
 _UNTOLD: Final[Any] = {
     f"X-Stainless-{name}": openai.Omit() for name in ("Arch", "Async", "Lang", "OS", "Package-Version", "Runtime", "Runtime-Version")
 }
+# Said by each call: for an option that is left open the client copies a default, by pickle's ways.
+_OPTIONS: Final[RequestOptions] = {"headers": {}, "max_retries": 0, "timeout": None}
 
 
 class ModelFault(Exception):
@@ -179,10 +182,11 @@ class Models:
         if client is None:
             raise ModelFault("the upstream is not configured", retryable=False)
         # Not `chat.completions.create`, which compares each member of each message with every type of message there is (6 ms for 22 of
-        # them) and costs half as much again even without any. A whole URL spares it two parsings of one.
+        # them) and costs half as much again even without any.
         body = orjson.dumps({"model": choice.name, "stream": True, "stream_options": {"include_usage": True}, **request})
-        url = f"{client.base_url}chat/completions"
-        return await client.post(url, content=body, cast_to=object, stream=True, stream_cls=AsyncStream[Any])
+        return await client.post(
+            "/chat/completions", content=body, cast_to=object, options=_OPTIONS, stream=True, stream_cls=AsyncStream[Any]
+        )
 
     def _patience(self, answer: Answer, done: bool, first_token_by: float, now: float) -> float:
         """Until when the next read may take: the silence that is still normal at this point of the answer."""
@@ -244,15 +248,32 @@ def _add(event: bytes, answer: Answer, show: Callable[[str], None]) -> None:
         show(text)
 
 
-def _client(upstream: Upstream, timeouts: Timeouts, connections: int) -> openai.AsyncOpenAI:
+class _Client(openai.AsyncOpenAI):
+    """Puts the address and the headers together once: they are the same for each call, and were a third of its cost.
+
+    `_build_request` is where the library's own variants, such as the one for Azure, differ from each other too.
+    """
+
+    _first: httpx2.Request | None = None
+
+    def _build_request(self, options: FinalRequestOptions, *, retries_taken: int = 0) -> httpx2.Request:
+        if self._first is None:
+            self._first = super()._build_request(options, retries_taken=retries_taken)
+            del self._first.headers["Content-Length"]
+        assert isinstance(options.content, bytes)
+        return httpx2.Request(self._first.method, self._first.url, headers=self._first.headers, content=options.content)
+
+
+def _client(upstream: Upstream, timeouts: Timeouts, connections: int) -> _Client:
     # Reads are timed here, not there: what is normal depends on how far the answer has come.
     timeout = httpx2.Timeout(None)
     transport = AiohttpTransport(upstream.base_url, connect_s=timeouts.connect_s, connections=connections)
-    http_client = ModelClient(transport=transport, timeout=timeout, follow_redirects=True)
-    # The client insists on a key; servers without keys ignore it.
+    http_client = httpx2.AsyncClient(transport=transport, timeout=timeout, follow_redirects=True)
+    # The client insists on a key; servers without keys ignore it. It would name itself by its class.
     key = upstream.api_key.get_secret_value() or "none"
-    return openai.AsyncOpenAI(
-        base_url=upstream.base_url, api_key=key, max_retries=0, timeout=timeout, http_client=http_client, default_headers=_UNTOLD
+    headers = {**_UNTOLD, "User-Agent": f"AsyncOpenAI/Python {openai.__version__}"}
+    return _Client(
+        base_url=upstream.base_url, api_key=key, max_retries=0, timeout=timeout, http_client=http_client, default_headers=headers
     )
 
 

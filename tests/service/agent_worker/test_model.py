@@ -243,11 +243,22 @@ async def test_a_thinking_model_may_take_longer_than_the_first_token_timeout(mod
 
 async def test_the_key_goes_to_its_upstream_and_nothing_of_this_machine() -> None:
     seen = Upstreams()
-    seen.script = [WHOLE]
+    seen.script = [WHOLE, WHOLE]
     async with serving(web.post("/v1/chat/completions", seen.complete)) as url:
         given = {"default": Upstream.model_validate({"baseUrl": f"{url}/v1", "apiKey": "k-1"})}
         async with Models(given, TIMEOUTS) as models:
-            await ask(models)
-    (headers,) = seen.headers
-    assert (headers["Authorization"], headers["Content-Type"]) == ("Bearer k-1", "application/json")
-    assert {name.lower() for name in headers if "stainless" in name.lower()} == {"x-stainless-retry-count"}
+            for _ in range(2):
+                await ask(models)
+    for headers in seen.headers:
+        assert (headers["Authorization"], headers["Content-Type"]) == ("Bearer k-1", "application/json")
+        assert headers["User-Agent"].startswith("AsyncOpenAI/")
+        assert {name.lower() for name in headers if "stainless" in name.lower()} == {"x-stainless-retry-count"}
+
+
+async def test_each_call_has_its_own_body(models: Models, upstream: Upstreams) -> None:
+    """The client keeps what its calls have in common."""
+    upstream.script = [WHOLE]
+    names = ["a", "a-model-with-a-longer-name", "b"]
+    for name in names:
+        await ask(models, name)
+    assert [body["model"] for body in upstream.bodies] == names
