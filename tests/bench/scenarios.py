@@ -212,17 +212,26 @@ def _ms(values: Iterable[float]) -> float:
 
 
 async def long_session(rig: Rig, effort: Effort) -> list[Row]:
-    """Whether a turn's price grows with the transcript before it. A new session at the end tells what of that is the store's growth."""
+    """Whether a turn's price grows with the transcript before it.
+
+    The last turns are compared with the first ones, and, since a minute lies between those, with new sessions' turns in between.
+    """
     turns = 300 if effort.quick else 2000
     model = model_name(8, 0, 0)
     target = await rig.sessions(model, 1)
-    figures = await run_load(target, Load(clients=1, turns=turns, tokens=8, spread_s=0), rig.meter, "long session")
-    fresh = await run_load(await rig.sessions(model, 1), Load(clients=1, turns=20, tokens=8, spread_s=0), rig.meter, "new session")
-    firsts = [reading.first_s * 1000 for reading in figures.readings]
-    early, late, new = median(firsts[5:20]), median(firsts[-15:]), _ms(reading.first_s for reading in fresh.readings[5:])
-    row: Row = {"scenario": f"a session of {turns} turns", "target": "session", "rounds": 1, "TTFT ms": late}
-    row |= {"TTFT of turns 6 to 20 ms": early, "last by first": late / early}
-    return [row | {"TTFT of a new session then ms": new, "last by new": late / new}]
+
+    async def firsts(target: Target, turns: int, label: str) -> list[float]:
+        figures = await run_load(target, Load(clients=1, turns=turns, tokens=8, spread_s=0), rig.meter, label)
+        return [reading.first_s * 1000 for reading in figures.readings]
+
+    early = (await firsts(target, turns, "long session"))[5:20]
+    late, new = list[float](), list[float]()
+    for number in range(effort.rounds):
+        late += await firsts(target, 15, f"long session again {number}")
+        new += (await firsts(await rig.sessions(model, 1), 20, f"new session {number}"))[5:]
+    row: Row = {"scenario": f"a session of {turns} turns", "target": "session", "rounds": effort.rounds, "TTFT ms": median(late)}
+    row |= {"TTFT of turns 6 to 20 ms": median(early), "last by first": median(late) / median(early)}
+    return [row | {"TTFT of new sessions in between ms": median(new), "last by new": median(late) / median(new)}]
 
 
 async def turn_rate(rig: Rig, effort: Effort) -> list[Row]:

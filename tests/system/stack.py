@@ -56,7 +56,7 @@ class Stack:
     def stop(self) -> None:
         self.process.send_signal(signal.SIGINT)
         try:
-            self.process.wait(30)
+            self.process.wait(45)  # A worker that cannot end its turns hands them back after 30 s.
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise

@@ -262,3 +262,4 @@ async def test_each_call_has_its_own_body(models: Models, upstream: Upstreams) -
     for name in names:
         await ask(models, name)
     assert [body["model"] for body in upstream.bodies] == names
+    assert models._clients["default"]._first is not None, "the library does not ask for it any more"
