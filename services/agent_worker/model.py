@@ -254,14 +254,16 @@ class _Client(openai.AsyncOpenAI):
     `_build_request` is where the library's own variants, such as the one for Azure, differ from each other too.
     """
 
-    _first: httpx2.Request | None = None
+    _common: tuple[httpx2.URL, httpx2.Headers] | None = None
 
     def _build_request(self, options: FinalRequestOptions, *, retries_taken: int = 0) -> httpx2.Request:
-        if self._first is None:
-            self._first = super()._build_request(options, retries_taken=retries_taken)
-            del self._first.headers["Content-Length"]
+        if self._common is None:
+            first = super()._build_request(options, retries_taken=retries_taken)
+            del first.headers["Content-Length"]
+            self._common = first.url, first.headers
+        url, headers = self._common
         assert isinstance(options.content, bytes)
-        return httpx2.Request(self._first.method, self._first.url, headers=self._first.headers, content=options.content)
+        return httpx2.Request(options.method, url, headers=headers, content=options.content)
 
 
 def _client(upstream: Upstream, timeouts: Timeouts, connections: int) -> _Client:

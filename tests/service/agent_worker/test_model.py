@@ -249,6 +249,7 @@ async def test_the_key_goes_to_its_upstream_and_nothing_of_this_machine() -> Non
         async with Models(given, TIMEOUTS) as models:
             for _ in range(2):
                 await ask(models)
+    assert len(seen.headers) == 2
     for headers in seen.headers:
         assert (headers["Authorization"], headers["Content-Type"]) == ("Bearer k-1", "application/json")
         assert headers["User-Agent"].startswith("AsyncOpenAI/")
@@ -262,4 +263,4 @@ async def test_each_call_has_its_own_body(models: Models, upstream: Upstreams) -
     for name in names:
         await ask(models, name)
     assert [body["model"] for body in upstream.bodies] == names
-    assert models._clients["default"]._first is not None, "the library does not ask for it any more"
+    assert models._clients["default"]._common is not None, "the library does not ask for it any more"
