@@ -12,7 +12,16 @@ from shared.contracts.agents import Agent, AgentConfig, AgentVersion, Passage
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import CreatedKey, NewKey, Principal
 from shared.contracts.sessions import Session
-from shared.contracts.turns import AdmittedTurn, AdmitTurn, BeginAttempt, BegunAttempt, ClaimedTurn, ClaimTurn, StoredTurn, Turn
+from shared.contracts.turns import (
+    AdmittedTurn,
+    AdmitTurn,
+    ClaimedTurn,
+    ClaimTurn,
+    StartAttempt,
+    StartedAttempt,
+    StoredTurn,
+    Turn,
+)
 
 Query = dict[str, str] | Sequence[tuple[str, str]]
 
@@ -36,7 +45,9 @@ class HistoryClient:
         self._session = aiohttp.ClientSession(connector=connector, headers=self._headers, timeout=self._timeout)
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._session is not None:
             await self._session.close()
 
@@ -56,7 +67,9 @@ class HistoryClient:
 
     async def put_agent(self, workspace: str, agent_id: str, config: AgentConfig) -> Agent:
         """Creates the agent or replaces its draft."""
-        return Agent.model_validate(await self._call("PUT", f"/workspaces/{workspace}/agents/{agent_id}", config.wire()))
+        return Agent.model_validate(
+            await self._call("PUT", f"/workspaces/{workspace}/agents/{agent_id}", config.wire())
+        )
 
     async def publish_agent(self, workspace: str, agent_id: str, passages: Iterable[Passage]) -> AgentVersion:
         """Freezes the draft and the passages under the next number. The same content again gives the version that stands."""
@@ -71,7 +84,9 @@ class HistoryClient:
         return Agent.model_validate(await self._get(f"/workspaces/{workspace}/agents/{agent_id}"))
 
     async def agent_version(self, workspace: str, agent_id: str, number: int) -> AgentVersion:
-        return AgentVersion.model_validate(await self._get(f"/workspaces/{workspace}/agents/{agent_id}/versions/{number}"))
+        return AgentVersion.model_validate(
+            await self._get(f"/workspaces/{workspace}/agents/{agent_id}/versions/{number}")
+        )
 
     async def passages(self, workspace: str, agent_id: str, number: int) -> list[Passage]:
         rows = await self._get(f"/workspaces/{workspace}/agents/{agent_id}/versions/{number}/passages")
@@ -79,7 +94,9 @@ class HistoryClient:
 
     # --- sessions
 
-    async def create_session(self, workspace: str, session_id: str, agent_id: str, metadata: dict[str, str], draft: bool) -> Session:
+    async def create_session(
+        self, workspace: str, session_id: str, agent_id: str, metadata: dict[str, str], draft: bool
+    ) -> Session:
         """Raises `agent_not_found`, `no_published_version`. The caller makes the id, so that a repeat creates nothing."""
         body = {"id": session_id, "agentId": agent_id, "metadata": metadata, "draft": draft}
         return Session.model_validate(await self._post(f"/workspaces/{workspace}/sessions", body))
@@ -97,7 +114,9 @@ class HistoryClient:
 
     async def end_session(self, workspace: str, session_id: str, reason: str = "api") -> Session:
         """Idempotent. An active turn is cancelled; its partial answer is kept."""
-        return Session.model_validate(await self._post(f"/workspaces/{workspace}/sessions/{session_id}/end", {"reason": reason}))
+        return Session.model_validate(
+            await self._post(f"/workspaces/{workspace}/sessions/{session_id}/end", {"reason": reason})
+        )
 
     async def delete_session(self, workspace: str, session_id: str) -> None:
         """Idempotent for a session that existed; raises `session_not_found` for one that never did."""
@@ -124,18 +143,22 @@ class HistoryClient:
         return [Turn.model_validate(row) if row else None for row in await self._post("/turns/states", body)]
 
     async def claim(self, workspace: str, turn_id: str, claim: ClaimTurn) -> ClaimedTurn:
-        """What an attempt needs. It changes nothing: the attempt is this claim's when `begin_attempt` says so."""
-        return ClaimedTurn.model_validate(await self._post(f"/workspaces/{workspace}/turns/{turn_id}/claim", claim.wire()))
+        """What an attempt needs. It changes nothing: the attempt is this claim's when `start_attempt` says so."""
+        return ClaimedTurn.model_validate(
+            await self._post(f"/workspaces/{workspace}/turns/{turn_id}/claim", claim.wire())
+        )
 
-    async def begin_attempt(self, workspace: str, turn_id: str, begin: BeginAttempt) -> BegunAttempt:
+    async def start_attempt(self, workspace: str, turn_id: str, begin: StartAttempt) -> StartedAttempt:
         """Makes the claim's attempt while the lease in Redis names the claim."""
-        return BegunAttempt.model_validate(await self._post(f"/workspaces/{workspace}/turns/{turn_id}/attempts", begin.wire()))
+        return StartedAttempt.model_validate(
+            await self._post(f"/workspaces/{workspace}/turns/{turn_id}/attempts", begin.wire())
+        )
 
     async def release(self, workspace: str, turn_id: str, attempt: int) -> None:
         """A drain hands the turn back: this attempt does not count as a try."""
         await self._post(f"/workspaces/{workspace}/turns/{turn_id}/release", {"attempt": attempt})
 
-    async def begin_call(self, workspace: str, turn_id: str, attempt: int, call_key: str) -> bool:
+    async def start_call(self, workspace: str, turn_id: str, attempt: int, call_key: str) -> bool:
         """Records a never-retry tool call before it is made. False: this attempt no longer owns the turn; do not call."""
         body = {"attempt": attempt, "callKey": call_key}
         answer = await self._post(f"/workspaces/{workspace}/turns/{turn_id}/calls", body)
@@ -157,7 +180,9 @@ class HistoryClient:
 
     async def update_completion(self, workspace: str, turn_id: str, metadata: dict[str, str]) -> StoredTurn:
         """Replaces a stored completion's metadata. Raises `turn_not_found`."""
-        return StoredTurn.model_validate(await self._post(f"/workspaces/{workspace}/completions/{turn_id}", {"metadata": metadata}))
+        return StoredTurn.model_validate(
+            await self._post(f"/workspaces/{workspace}/completions/{turn_id}", {"metadata": metadata})
+        )
 
     async def delete_completion(self, workspace: str, turn_id: str) -> None:
         """Idempotent for one that was stored; raises `turn_not_found` for any other."""

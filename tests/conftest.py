@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import pytest
 from redis.asyncio import Redis
 
-from deploy.stores import Server, start_mongodb, start_redis
+from deploy.local.stores import Server, start_mongodb, start_redis
 
 Condition = Callable[[], Awaitable[object] | object]
 

@@ -11,11 +11,11 @@ PRODUCT = [*sorted((ROOT / "services").rglob("*.py")), *sorted((ROOT / "shared")
 SERVICES = {"gateway", "agent_worker", "history"}
 # Where a library, or the environment, may be used at all.
 HOMES = {
-    "motor": {"services/history/store.py"},
-    "pymongo": {"services/history/store.py"},
-    "bson": {"services/history/store.py"},
-    "openai": {"services/agent_worker/model.py"},
-    "arq": {"shared/turn_queue.py"},
+    "motor": {"services/history/mongo/client.py"},
+    "pymongo": {"services/history/mongo/client.py"},
+    "bson": {"services/history/mongo/client.py"},
+    "openai": {"services/agent_worker/model/client.py"},
+    "arq": {"shared/turn_queue/queue.py"},
 }
 
 
@@ -70,7 +70,7 @@ def test_the_environment_is_read_in_one_place(path: Path) -> None:
             assert node.attr not in {"environ", "getenv"}
 
 
-PURE = [ROOT / "services/agent_worker/turn.py", *sorted((ROOT / "shared" / "contracts").rglob("*.py"))]
+PURE = [ROOT / "services/agent_worker/turns/state.py", *sorted((ROOT / "shared" / "contracts").rglob("*.py"))]
 
 
 @pytest.mark.parametrize("path", PURE, ids=name_of)
@@ -82,4 +82,6 @@ def test_what_decides_neither_awaits_nor_reads_a_clock_nor_logs(path: Path) -> N
 
 
 def test_the_services_are_those_of_the_design() -> None:
-    assert {path.name for path in (ROOT / "services").iterdir() if path.is_dir() and path.name != "__pycache__"} == SERVICES
+    assert {
+        path.name for path in (ROOT / "services").iterdir() if path.is_dir() and path.name != "__pycache__"
+    } == SERVICES

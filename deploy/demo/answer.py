@@ -76,7 +76,12 @@ class ChunkRenderer:
     def calls(self, calls: Sequence[Call]) -> Iterator[bytes]:
         """As OpenAI streams them: id and name first, then the arguments in pieces, told apart by `index`."""
         for index, call in enumerate(calls):
-            opening = {"index": index, "id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}}
+            opening = {
+                "index": index,
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": ""},
+            }
             yield self._choice({"tool_calls": [opening]})
             middle = len(call.arguments) // 2
             for part in (call.arguments[:middle], call.arguments[middle:]):
@@ -93,7 +98,12 @@ class ChunkRenderer:
         return b"data: " + orjson.dumps(error_body(message, "server_error")) + b"\n\n"
 
     def _choice(self, delta: dict[str, Any], reason: str | None = None) -> bytes:
-        return self._head + b',"choices":' + orjson.dumps([{"index": 0, "delta": delta, "finish_reason": reason}]) + b"}\n\n"
+        return (
+            self._head
+            + b',"choices":'
+            + orjson.dumps([{"index": 0, "delta": delta, "finish_reason": reason}])
+            + b"}\n\n"
+        )
 
 
 def whole_body(answer: Answer, completion_id: str, model: str, created: int) -> dict[str, Any]:
@@ -101,7 +111,8 @@ def whole_body(answer: Answer, completion_id: str, model: str, created: int) -> 
     message: dict[str, Any] = {"role": "assistant", "content": "".join(answer.pieces) or None}
     if answer.calls:
         message["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}} for call in answer.calls
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in answer.calls
         ]
     body: dict[str, Any] = {"id": completion_id, "object": "chat.completion", "created": created, "model": model}
     body["choices"] = [{"index": 0, "message": message, "finish_reason": answer.finish_reason}]

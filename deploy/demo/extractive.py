@@ -21,7 +21,9 @@ NOTHING_FOUND: Final = (
     "I found nothing about that in the documents of this agent. I am only Parley's built-in demo model and can do no more than quote them; "
     "try asking about delivery, opening hours, the menu, or an order by its number."
 )
-GREETING: Final = "Hello! Ask me about delivery, opening hours, the menu or our policies, or where an order is, by its number."
+GREETING: Final = (
+    "Hello! Ask me about delivery, opening hours, the menu or our policies, or where an order is, by its number."
+)
 
 _PASSAGE: Final = re.compile(r'<passage title="([^"]*)">(.*?)</passage>', re.DOTALL)
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+|\n+")
@@ -87,7 +89,9 @@ def best_sentences(question: str, passages: Sequence[tuple[str, str]]) -> list[s
     best = max((score for score, _ in scored), default=0.0)
     if best <= 0:
         return []
-    chosen = sorted((row for row in scored if row[0] >= 0.6 * best), key=lambda row: (-row[0], row[1].place))[:_SENTENCES_SHOWN]
+    chosen = sorted((row for row in scored if row[0] >= 0.6 * best), key=lambda row: (-row[0], row[1].place))[
+        :_SENTENCES_SHOWN
+    ]
     return [sentence.text for _, sentence in sorted(chosen, key=lambda row: row[1].place)]
 
 

@@ -18,7 +18,7 @@ from deploy.demo.answer import DONE, Answer, ChunkRenderer, error_body, whole_bo
 from deploy.demo.extractive import NAME, extractive_reply
 from deploy.demo.scripted import PREFIX, KnobError, prompt_key, read_knobs, scripted_reply
 from deploy.demo.tools import ToolServer
-from shared.web import listening, run, wait_for_stop
+from shared.web.server import listening, run, wait_for_stop
 
 _PROMPTS_REMEMBERED: Final = 20_000
 _BODIES_REMEMBERED: Final = 200
@@ -64,7 +64,10 @@ class ModelServer:
         return web.json_response(list(self._asked))
 
     async def models(self, _: web.Request) -> web.Response:
-        data = [{"id": name, "object": "model", "created": 0, "owned_by": "parley"} for name in (NAME, f"{PREFIX}tokens=64,delay=20")]
+        data = [
+            {"id": name, "object": "model", "created": 0, "owned_by": "parley"}
+            for name in (NAME, f"{PREFIX}tokens=64,delay=20")
+        ]
         return web.json_response({"object": "list", "data": data})
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
@@ -90,7 +93,9 @@ class ModelServer:
             return web.json_response(error_body("there is no such model here", code="model_not_found"), status=404)
         if answer.fault is not None and answer.fault.status is not None:
             headers = {"Retry-After": "1"} if answer.fault.status in (429, 503) else None
-            return web.json_response(error_body("scripted failure", "server_error"), status=answer.fault.status, headers=headers)
+            return web.json_response(
+                error_body("scripted failure", "server_error"), status=answer.fault.status, headers=headers
+            )
         return await self._tell(request, answer, body)
 
     def _answer(self, model: str, messages: list[dict[str, Any]], body: dict[str, Any]) -> Answer | None:
@@ -99,7 +104,9 @@ class ModelServer:
             return extractive_reply(messages, tools, self._delay_s)
         if model.startswith(PREFIX):
             self._bodies.append(body)
-            self._asked.append({"message": messages[-1].get("content") if messages else None, "at": time.perf_counter()})
+            self._asked.append(
+                {"message": messages[-1].get("content") if messages else None, "at": time.perf_counter()}
+            )
             knobs = read_knobs(model)
             # Counting costs a hash of the whole prompt: only for those who ask.
             seen = self._count(prompt_key(model, messages)) if knobs.vary or knobs.fail_times is not None else 0
@@ -128,8 +135,12 @@ class ModelServer:
         return web.json_response(whole_body(answer, completion_id, model, created))
 
 
-async def _stream(request: web.Request, answer: Answer, chunks: ChunkRenderer, *, include_usage: bool) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"})
+async def _stream(
+    request: web.Request, answer: Answer, chunks: ChunkRenderer, *, include_usage: bool
+) -> web.StreamResponse:
+    response = web.StreamResponse(
+        headers={"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
+    )
     await response.prepare(request)
     await response.write(chunks.role())
     fault = answer.fault
@@ -161,7 +172,9 @@ async def _write_pieces(response: web.StreamResponse, answer: Answer, chunks: Ch
         due += answer.delay_s
 
 
-async def _go_wrong(request: web.Request, response: web.StreamResponse, chunks: ChunkRenderer, kind: str) -> web.StreamResponse:
+async def _go_wrong(
+    request: web.Request, response: web.StreamResponse, chunks: ChunkRenderer, kind: str
+) -> web.StreamResponse:
     match kind:
         case "hang":
             await asyncio.Event().wait()
@@ -190,7 +203,9 @@ async def main() -> None:
     delay_s = float(os.environ.get("PARLEY_DEMO_DELAY_MS", "15")) / 1000
     # A client that goes away cancels its handler, so that a test sees at once that the worker has let go of a model call.
     runner = web.AppRunner(create_app(delay_s), access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
-    async with listening(runner, os.environ.get("PARLEY_HOST", "127.0.0.1"), int(os.environ.get("PARLEY_PORT", "8090"))):
+    async with listening(
+        runner, os.environ.get("PARLEY_HOST", "127.0.0.1"), int(os.environ.get("PARLEY_PORT", "8090"))
+    ):
         await wait_for_stop()
 
 

@@ -14,7 +14,20 @@ from deploy.demo.answer import Answer, Call, Fault, estimated_tokens, last_user_
 PREFIX: Final = "scripted/"
 MAX_TOKENS: Final = 100_000
 _FAULTS: Final = ("cut", "hang", "error_chunk", "nofinish")
-_WORDS: Final = ("pizza ", "oven ", "basil ", "crust ", "order ", "hot ", "box ", "sauce ", "cheese ", "slice ", "dough ", "fresh ")
+_WORDS: Final = (
+    "pizza ",
+    "oven ",
+    "basil ",
+    "crust ",
+    "order ",
+    "hot ",
+    "box ",
+    "sauce ",
+    "cheese ",
+    "slice ",
+    "dough ",
+    "fresh ",
+)
 # What naive code between a model and a browser breaks: several bytes a character, characters beyond 16 bits, and the three
 # line separators that some SSE clients split lines at.
 _HARD: Final = (
@@ -131,7 +144,9 @@ def _fixed_pieces(tokens: int) -> list[str]:
     return (_FIXED * (tokens // len(_FIXED) + 1))[:tokens]
 
 
-def scripted_reply(knobs: Knobs, messages: Sequence[dict[str, Any]], seen: int, *, tools_allowed: bool = True) -> Answer:
+def scripted_reply(
+    knobs: Knobs, messages: Sequence[dict[str, Any]], seen: int, *, tools_allowed: bool = True
+) -> Answer:
     """`seen`: how many requests with this very prompt came before."""
     prompt_tokens = estimated_tokens(messages)
     fault = _fault(knobs) if knobs.fail and (knobs.fail_times is None or seen < knobs.fail_times) else None
@@ -139,7 +154,8 @@ def scripted_reply(knobs: Knobs, messages: Sequence[dict[str, Any]], seen: int, 
     rounds_made = _tool_rounds(messages)
     if knobs.tools and tools_allowed and rounds_made < knobs.rounds:
         calls = [
-            Call(id=f"call_{rounds_made}_{index}", name=name, arguments=arguments) for index, (name, arguments) in enumerate(knobs.tools)
+            Call(id=f"call_{rounds_made}_{index}", name=name, arguments=arguments)
+            for index, (name, arguments) in enumerate(knobs.tools)
         ]
         return Answer(calls=calls, usage=_usage(knobs, prompt_tokens, 8 * len(calls)), **pauses)
     if knobs.text == "json":

@@ -38,8 +38,12 @@ class ToolServer:
 
     async def count(self, request: web.Request) -> web.Response:
         """The tool's URL may say `?delay_ms=` (before the answer, after the call was noted) and `?status=`."""
-        knobs = {name: int(request.query[name]) for name in ("delay_ms", "status") if request.query.get(name, "").isdecimal()}
-        self._calls.append({"idempotencyKey": request.headers.get("Idempotency-Key"), "arguments": await _arguments(request)})
+        knobs = {
+            name: int(request.query[name]) for name in ("delay_ms", "status") if request.query.get(name, "").isdecimal()
+        }
+        self._calls.append(
+            {"idempotencyKey": request.headers.get("Idempotency-Key"), "arguments": await _arguments(request)}
+        )
         number = len(self._calls)
         await asyncio.sleep(knobs.get("delay_ms", 0) / 1000)
         return web.json_response({"count": number}, status=knobs.get("status", 200))

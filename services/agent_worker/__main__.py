@@ -1,9 +1,9 @@
 """`python -m services.agent_worker`: one worker process."""
 
+from services.agent_worker.app import serve
 from services.agent_worker.settings import WorkerSettings
-from services.agent_worker.worker import serve
 from shared.log import configure
-from shared.web import run
+from shared.web.server import run
 
 
 def main() -> None:

@@ -3,7 +3,9 @@
 from prometheus_client import Counter, Gauge, Histogram
 
 TURNS = Counter("parley_turns_total", "Turns that this worker ended", ["status"])
-TURN_SECONDS = Histogram("parley_turn_seconds", "From claim to finish", buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300))
+TURN_SECONDS = Histogram(
+    "parley_turn_seconds", "From claim to finish", buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+)
 FIRST_TEXT_SECONDS = Histogram(
     "parley_first_text_seconds", "From claim to the first text", buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 )
@@ -11,4 +13,6 @@ TOKENS = Counter("parley_tokens_total", "Tokens of ended turns", ["kind"])
 MODEL_CALLS = Counter("parley_model_calls_total", "Model calls", ["outcome"])
 TOOL_CALLS = Counter("parley_tool_calls_total", "Tool calls", ["status"])
 WAITING = Gauge("parley_queue_waiting", "Jobs that wait")
-OLDEST_SECONDS = Gauge("parley_queue_oldest_seconds", "How long the oldest waiting job has waited: grow the workers by this")
+OLDEST_SECONDS = Gauge(
+    "parley_queue_oldest_seconds", "How long the oldest waiting job has waited: grow the workers by this"
+)

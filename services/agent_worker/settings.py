@@ -26,24 +26,41 @@ class Upstream(BaseModel):
 
 class WorkerSettings(Settings):
     max_turns: int = Field(100, description="turns that one worker runs at the same time", ge=1)
-    model_base_url: str = Field("", description="the upstream `default`: URL of an OpenAI-compatible API, up to and including /v1")
+    model_base_url: str = Field(
+        "", description="the upstream `default`: URL of an OpenAI-compatible API, up to and including /v1"
+    )
     model_api_key: SecretStr = Field(SecretStr(""), description="its key; empty: none")
     upstreams: Json[dict[str, Upstream]] = Field(
-        default_factory=dict, description='further upstreams that agents may name, as JSON: {"name": {"baseUrl": "…", "apiKey": "…"}}'
+        default_factory=dict,
+        description='further upstreams that agents may name, as JSON: {"name": {"baseUrl": "…", "apiKey": "…"}}',
     )
     model_connect_timeout_s: float = Field(5.0, description="to connect to a model, seconds", gt=0)
-    model_first_token_timeout_s: float = Field(60.0, description="from the request to a model's first token, seconds", gt=0)
+    model_first_token_timeout_s: float = Field(
+        60.0, description="from the request to a model's first token, seconds", gt=0
+    )
     model_token_timeout_s: float = Field(30.0, description="longest silence of a model in mid-answer, seconds", gt=0)
-    model_tries: int = Field(3, description="tries per model before its first token, before the agent's next model is asked", ge=1)
-    tool_allow_hosts: str = Field("", description="host:port, comma separated, that HTTP tools may reach although it is not public")
-    tool_ports: str = Field("80,443,8080,8443", description="ports of public hosts that HTTP tools may reach, comma separated")
+    model_tries: int = Field(
+        3, description="tries per model before its first token, before the agent's next model is asked", ge=1
+    )
+    tool_allow_hosts: str = Field(
+        "", description="host:port, comma separated, that HTTP tools may reach although it is not public"
+    )
+    tool_ports: str = Field(
+        "80,443,8080,8443", description="ports of public hosts that HTTP tools may reach, comma separated"
+    )
     tool_result_bytes: int = Field(65_536, description="longest result of a tool, bytes", gt=0)
-    knowledge_dir: str = Field("", description="cache of knowledge indexes; workers of one machine may share it; empty: a temporary one")
+    knowledge_dir: str = Field(
+        "", description="cache of knowledge indexes; workers of one machine may share it; empty: a temporary one"
+    )
     knowledge_cache_bytes: int = Field(1 << 30, description="size that the cache is kept below, bytes", gt=0)
 
     @property
     def all_upstreams(self) -> dict[str, Upstream]:
-        default = {DEFAULT_UPSTREAM: Upstream(base_url=self.model_base_url, api_key=self.model_api_key)} if self.model_base_url else {}
+        default = (
+            {DEFAULT_UPSTREAM: Upstream(base_url=self.model_base_url, api_key=self.model_api_key)}
+            if self.model_base_url
+            else {}
+        )
         return default | self.upstreams
 
     @property

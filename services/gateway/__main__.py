@@ -5,12 +5,12 @@ import gc
 from contextlib import suppress
 from typing import Final
 
-from services.gateway.app import create_app, open_parts
-from services.gateway.parts import Parts
-from services.gateway.protocol import PublicRunner
+from services.gateway.app import create_app, open_dependencies
+from services.gateway.dependencies import Dependencies
+from services.gateway.edge.server import PublicRunner
 from services.gateway.settings import GatewaySettings
 from shared.log import configure, get_logger
-from shared.web import listening, run, wait_for_stop
+from shared.web.server import listening, run, wait_for_stop
 
 log = get_logger()
 
@@ -21,27 +21,30 @@ YOUNG_OBJECTS: Final = 10_000
 
 
 async def serve(settings: GatewaySettings) -> None:
-    async with open_parts(settings) as parts:
-        public, private = PublicRunner(create_app(parts, private=False)), PublicRunner(create_app(parts, private=True))
+    async with open_dependencies(settings) as dependencies:
+        public, private = (
+            PublicRunner(create_app(dependencies, private=False)),
+            PublicRunner(create_app(dependencies, private=True)),
+        )
         async with (
             listening(private, settings.host, settings.private_port),
             listening(public, settings.host, settings.port, reuse_port=settings.reuse_port),
         ):
             log.info("gateway_started", port=settings.port, private_port=settings.private_port)
             await wait_for_stop()
-            await drain(parts, public)
+            await drain(dependencies, public)
     log.info("gateway_stopped")
 
 
-async def drain(parts: Parts, public: PublicRunner) -> None:
+async def drain(dependencies: Dependencies, public: PublicRunner) -> None:
     """No new connections, and every stream ends: aiohttp by itself would only wait for them."""
-    parts.drain()
+    dependencies.drain()
     for site in list(public.sites):
         await site.stop()
     with suppress(TimeoutError):
         async with asyncio.timeout(DRAIN_S):
-            await parts.limits.idle.wait()
-    log.info("gateway_drained", streams_left=parts.limits.held)
+            await dependencies.limits.idle.wait()
+    log.info("gateway_drained", streams_left=dependencies.limits.held)
 
 
 def main() -> None:

@@ -7,39 +7,41 @@ from typing import Final
 
 from aiohttp import web
 
-from services.gateway.agent_rules import AgentRules
-from services.gateway.auth import KeyCache
-from services.gateway.departures import Departures
-from services.gateway.hub import Hub
-from services.gateway.limits import Limits
-from services.gateway.parts import PARTS, Parts
-from services.gateway.pulse import Pulse
-from services.gateway.route import LIMIT_HEADERS, guarded
-from services.gateway.routes import BASE, ROUTES
+from services.gateway.api.routes import BASE, ROUTES
+from services.gateway.completions.agent_rules import AgentRules
+from services.gateway.dependencies import PARTS, Dependencies
+from services.gateway.edge.auth import KeyCache
+from services.gateway.edge.limits import Limits
+from services.gateway.edge.route import LIMIT_HEADERS, guarded
 from services.gateway.settings import GatewaySettings
+from services.gateway.streaming.disconnects import DisconnectMonitor
+from services.gateway.streaming.hub import Hub
+from services.gateway.streaming.turn_status import TurnStatusBatcher
 from shared.contracts.errors import ApiError, Code
 from shared.history_client import HistoryClient
-from shared.run_log import RunLogs
-from shared.turn_queue import TurnQueue
-from shared.web import REQUEST_ID, Check, edge, health_routes
+from shared.run_log.log import RunLogs
+from shared.turn_queue.queue import TurnQueue
+from shared.web.server import REQUEST_ID, Check, edge, health_routes
 
 _JSON: Final = frozenset({"application/json", "application/problem+json"})
 
 
 @asynccontextmanager
-async def open_parts(settings: GatewaySettings) -> AsyncIterator[Parts]:
+async def open_dependencies(settings: GatewaySettings) -> AsyncIterator[Dependencies]:
     """Everything a gateway holds. Nothing of it needs its store to be there: requests fail closed until it is."""
     async with AsyncExitStack() as stack:
-        history = await stack.enter_async_context(HistoryClient(settings.history_urls, settings.internal_token.get_secret_value()))
+        history = await stack.enter_async_context(
+            HistoryClient(settings.history_urls, settings.internal_token.get_secret_value())
+        )
         queue = TurnQueue.connect(settings.queue_redis_url)
         stack.push_async_callback(queue.aclose)
-        yield Parts(
+        yield Dependencies(
             settings=settings,
             history=history,
             queue=queue,
             logs=await stack.enter_async_context(RunLogs(settings.stream_urls, keep_s=settings.log_keep_s)),
             hub=await stack.enter_async_context(Hub(settings.stream_urls)),
-            pulse=Pulse(history),
+            turn_status=TurnStatusBatcher(history),
             keys=KeyCache(history.resolve_key, ttl_s=settings.key_cache_s),
             limits=Limits(
                 requests_per_minute=settings.requests_per_minute,
@@ -47,30 +49,36 @@ async def open_parts(settings: GatewaySettings) -> AsyncIterator[Parts]:
                 streams_limit=settings.streams_limit,
             ),
             agents=AgentRules(history),
-            departures=await stack.enter_async_context(Departures()),
+            disconnects=await stack.enter_async_context(DisconnectMonitor()),
             draining=asyncio.Event(),
         )
 
 
-def create_app(parts: Parts, *, private: bool) -> web.Application:
+def create_app(dependencies: Dependencies, *, private: bool) -> web.Application:
     """The same API on both ports; metrics only on the private one."""
-    app = web.Application(middlewares=[edge], client_max_size=parts.settings.body_limit)
-    app[PARTS] = parts
+    app = web.Application(middlewares=[edge], client_max_size=dependencies.settings.body_limit)
+    app[PARTS] = dependencies
     app.on_response_prepare.append(_finish_headers)
     app.add_routes([web.route(route.method, BASE + route.path, guarded(route)) for route in ROUTES])
-    app.add_routes([route for route in health_routes(_checks(parts)) if private or route.path != "/metrics"])
+    app.add_routes([route for route in health_routes(_checks(dependencies)) if private or route.path != "/metrics"])
     return app
 
 
-def _checks(parts: Parts) -> dict[str, Check]:
+def _checks(dependencies: Dependencies) -> dict[str, Check]:
     async def serving() -> None:
-        if parts.draining.is_set():
+        if dependencies.draining.is_set():
             raise ApiError(Code.DRAINING)
 
     async def queue() -> None:
-        await parts.queue.ping()
+        await dependencies.queue.ping()
 
-    return {"serving": serving, "history": parts.history.ready, "queue": queue, "logs": parts.logs.ping, "hub": parts.hub.ready}
+    return {
+        "serving": serving,
+        "history": dependencies.history.ready,
+        "queue": queue,
+        "logs": dependencies.logs.ping,
+        "hub": dependencies.hub.ready,
+    }
 
 
 async def _finish_headers(request: web.Request, response: web.StreamResponse) -> None:

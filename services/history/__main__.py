@@ -1,16 +1,19 @@
 """`python -m services.history`: one history process."""
 
-from services.history.app import create_app, open_parts
+from services.history.app import create_app, open_dependencies
 from services.history.settings import HistorySettings
 from shared.log import configure, get_logger
-from shared.web import app_runner, listening, run, wait_for_stop
+from shared.web.server import app_runner, listening, run, wait_for_stop
 
 log = get_logger()
 
 
 async def serve(settings: HistorySettings) -> None:
     """Until it is told to stop: then it listens no more, finishes its writes and leaves the consumer group."""
-    async with open_parts(settings) as parts, listening(app_runner(create_app(parts)), settings.host, settings.port):
+    async with (
+        open_dependencies(settings) as dependencies,
+        listening(app_runner(create_app(dependencies)), settings.host, settings.port),
+    ):
         log.info("history_started", port=settings.port)
         await wait_for_stop()
         log.info("history_stopping")

@@ -10,26 +10,26 @@ from typing import Final
 from aiohttp import web
 from redis.exceptions import RedisError
 
-from services.history.agents import Agents
-from services.history.claims import Claims
-from services.history.completions import Completions
-from services.history.consumer import Outbox
-from services.history.context import Contexts
-from services.history.endings import Endings
-from services.history.keys import Keys
-from services.history.knowledge import Knowledge
+from services.history.agents.versions import Agents
+from services.history.keys.records import Keys
+from services.history.knowledge.passages import Knowledge
 from services.history.metrics import MONGODB_SECONDS, REQUEST_SECONDS
-from services.history.sessions import Sessions
+from services.history.mongo.client import Store, Unstorable, counted_waits
+from services.history.reconcile.outbox import Outbox
+from services.history.reconcile.reconciler import Reconciler
+from services.history.sessions.records import Sessions
+from services.history.sessions.transcript import Transcript
 from services.history.settings import HistorySettings
-from services.history.store import Store, Unstorable, counted_waits
-from services.history.sweep import Sweep
-from services.history.transcript import Transcript
-from services.history.turns import Turns
+from services.history.turns.admission import Turns
+from services.history.turns.claims import Claims
+from services.history.turns.completions import Completions
+from services.history.turns.context import Contexts
+from services.history.turns.finalize import TurnFinalizer
 from shared.contracts.errors import ApiError, Code
 from shared.log import get_logger
-from shared.run_log import RunLogs
-from shared.turn_queue import TurnQueue
-from shared.web import Handler, edge, health_routes, require_token, route_name
+from shared.run_log.log import RunLogs
+from shared.turn_queue.queue import TurnQueue
+from shared.web.server import Handler, edge, health_routes, require_token, route_name
 
 log = get_logger()
 
@@ -38,19 +38,19 @@ BODY_LIMIT: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Parts:
+class Dependencies:
     settings: HistorySettings
     store: Store
     queue: TurnQueue
     logs: RunLogs
     outbox: Outbox
-    sweep: Sweep
-    endings: Endings
+    reconciler: Reconciler
+    finalizer: TurnFinalizer
     routes: Sequence[web.RouteDef]
 
 
 @asynccontextmanager
-async def open_parts(settings: HistorySettings) -> AsyncIterator[Parts]:
+async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependencies]:
     """Nothing needs to be reachable: each part waits for its store by itself. On leaving, writes under way are finished."""
     queue = TurnQueue.connect(settings.queue_redis_url)
     try:
@@ -59,47 +59,55 @@ async def open_parts(settings: HistorySettings) -> AsyncIterator[Parts]:
             RunLogs(settings.stream_urls, keep_s=settings.log_keep_s) as logs,
         ):
             contexts = Contexts(store)
-            endings = Endings(store, queue, logs, contexts, settings)
-            async with Outbox(queue, endings) as outbox, Sweep(store, queue, outbox, endings, settings) as sweep:
-                yield Parts(
+            finalizer = TurnFinalizer(store, queue, logs, contexts, settings)
+            async with (
+                Outbox(queue, finalizer) as outbox,
+                Reconciler(store, queue, outbox, finalizer, settings) as reconciler,
+            ):
+                yield Dependencies(
                     settings=settings,
                     store=store,
                     queue=queue,
                     logs=logs,
                     outbox=outbox,
-                    sweep=sweep,
-                    endings=endings,
-                    routes=_routes(store, queue, logs, contexts, endings, settings),
+                    reconciler=reconciler,
+                    finalizer=finalizer,
+                    routes=_routes(store, queue, logs, contexts, finalizer, settings),
                 )
     finally:
         await queue.aclose()
 
 
 def _routes(
-    store: Store, queue: TurnQueue, logs: RunLogs, contexts: Contexts, endings: Endings, settings: HistorySettings
+    store: Store,
+    queue: TurnQueue,
+    logs: RunLogs,
+    contexts: Contexts,
+    finalizer: TurnFinalizer,
+    settings: HistorySettings,
 ) -> list[web.RouteDef]:
     agents = Agents(store, Knowledge(store))
-    sessions = Sessions(store, agents, endings)
+    sessions = Sessions(store, agents, finalizer)
     nouns = (
         Keys(store),
         agents,
         sessions,
         Transcript(store, sessions),
-        Turns(store, agents, contexts, endings),
+        Turns(store, agents, contexts, finalizer),
         Completions(store, logs, settings),
-        Claims(store, queue, agents, contexts, endings, settings),
+        Claims(store, queue, agents, contexts, finalizer, settings),
     )
     return [route for noun in nouns for route in noun.routes()]
 
 
-def create_app(parts: Parts) -> web.Application:
+def create_app(dependencies: Dependencies) -> web.Application:
     async def redis_answers() -> None:
-        await parts.queue.ping()
-        await parts.logs.ping()
+        await dependencies.queue.ping()
+        await dependencies.logs.ping()
 
-    token = parts.settings.internal_token.get_secret_value()
+    token = dependencies.settings.internal_token.get_secret_value()
     app = web.Application(middlewares=[edge, require_token(token), timed, failures], client_max_size=BODY_LIMIT)
-    app.add_routes([*parts.routes, *health_routes({"mongodb": parts.store.ping, "redis": redis_answers})])
+    app.add_routes([*dependencies.routes, *health_routes({"mongodb": dependencies.store.ping, "redis": redis_answers})])
     return app
 
 

@@ -14,7 +14,10 @@ TURNS_SWEPT: Final = Counter("parley_turns_swept_total", "Turns that the sweep d
 TURNS_ADMITTED: Final = Counter("parley_turns_admitted_total", "Turns that were accepted")
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 REQUEST_SECONDS: Final = Histogram(
-    "parley_history_request_seconds", "From a call of a gateway or worker to history's answer", ["route"], buckets=_BUCKETS
+    "parley_history_request_seconds",
+    "From a call of a gateway or worker to history's answer",
+    ["route"],
+    buckets=_BUCKETS,
 )
 MONGODB_SECONDS: Final = Histogram(
     "parley_history_mongodb_seconds", "What of a call was spent waiting for MongoDB", ["route"], buckets=_BUCKETS

@@ -4,17 +4,17 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from shared.contracts.shape import Shape, Time
+from shared.contracts.schema import Schema, Time
 
 
-class ModelChoice(Shape):
+class ModelChoice(Schema):
     """`upstream` names an entry of the workers' settings; an agent never carries an address or a key of a model."""
 
     upstream: str = "default"
     name: str
 
 
-class HttpTool(Shape):
+class HttpTool(Schema):
     """A tool that is one HTTP request to a fixed URL: the model fills parameters, never the host.
 
     GET sends the arguments as the query, other methods as a JSON body. `retry="never"` is recorded before it is called and
@@ -32,18 +32,18 @@ class HttpTool(Shape):
     retry: Literal["safe", "never"] = "safe"
 
 
-class Knowledge(Shape):
+class Knowledge(Schema):
     top_k: int = Field(default=4, ge=0, le=20)
 
 
-class Limits(Shape):
+class Limits(Schema):
     max_model_calls: int = Field(default=8, ge=1, le=50)
     max_output_tokens: int | None = Field(default=None, ge=1)
     context_turns: int = Field(default=20, ge=0, le=200)
     context_tokens: int = Field(default=12_000, ge=0)
 
 
-class AgentConfig(Shape):
+class AgentConfig(Schema):
     """What a draft holds and publishing freezes. `caller_parameters` are the OpenAI parameters that callers may set (None: all)."""
 
     name: str = Field(min_length=1, max_length=200)
@@ -57,14 +57,14 @@ class AgentConfig(Shape):
     limits: Limits = Limits()
 
 
-class Passage(Shape):
+class Passage(Schema):
     source_id: str
     title: str
     text: str
     url: str | None = None
 
 
-class Agent(Shape):
+class Agent(Schema):
     """A published agent, as history lists it. `published_version` is None before the first publishing."""
 
     id: str
@@ -74,7 +74,7 @@ class Agent(Shape):
     created_at: Time
 
 
-class AgentVersion(Shape):
+class AgentVersion(Schema):
     """An immutable version: safe to cache by (workspace, agent, number). Number 0 is the draft and must not be cached."""
 
     agent_id: str

@@ -34,7 +34,9 @@ class FrameId(NamedTuple):
         A later attempt's first frame proves nothing: the lower attempt may have written frames that we have not seen. It
         does follow the very beginning, when no attempt can have written before.
         """
-        return (self.attempt == before.attempt and self.seq == before.seq + 1) or (before == BEGINNING and self == (1, 1))
+        return (self.attempt == before.attempt and self.seq == before.seq + 1) or (
+            before == BEGINNING and self == (1, 1)
+        )
 
 
 BEGINNING = FrameId(0, 0)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from shared.contracts.shape import Shape, Time
+from shared.contracts.schema import Schema, Time
 
 
 class Scope(StrEnum):
@@ -19,7 +19,7 @@ class Scope(StrEnum):
     CHAT_PUBLIC = "chat:public"
 
 
-class Principal(Shape):
+class Principal(Schema):
     """Who calls: what a key's digest resolves to. `retry_guard` attaches an SDK's blind retry to the turn it repeats."""
 
     key_id: str
@@ -29,7 +29,7 @@ class Principal(Shape):
     retry_guard: bool = False
 
 
-class NewKey(Shape):
+class NewKey(Schema):
     workspace: str
     name: str = ""
     scopes: frozenset[Scope]
@@ -38,7 +38,7 @@ class NewKey(Shape):
     retry_guard: bool = False
 
 
-class CreatedKey(Shape):
+class CreatedKey(Schema):
     """The only time the secret is seen: history keeps its digest."""
 
     id: str

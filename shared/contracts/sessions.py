@@ -4,13 +4,13 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from shared.contracts.shape import Shape, Time
+from shared.contracts.schema import Schema, Time
 
 SessionStatus = Literal["active", "ended"]
 EndedReason = Literal["api", "agent", "visitor", "expired"]
 
 
-class Session(Shape):
+class Session(Schema):
     id: str
     agent_id: str
     agent_version: int = Field(description="0 in draft mode")
@@ -23,7 +23,7 @@ class Session(Shape):
     ended_reason: EndedReason | None = None
 
 
-class ToolCall(Shape):
+class ToolCall(Schema):
     """A call of a tool. `arguments` is the JSON text as the model wrote it."""
 
     id: str
@@ -31,7 +31,7 @@ class ToolCall(Shape):
     arguments: str
 
 
-class RetrievedPassage(Shape):
+class RetrievedPassage(Schema):
     source_id: str
     title: str
     url: str | None = None
@@ -39,12 +39,12 @@ class RetrievedPassage(Shape):
     score: float
 
 
-class Retrieval(Shape):
+class Retrieval(Schema):
     query: str
     passages: tuple[RetrievedPassage, ...] = ()
 
 
-class Message(Shape):
+class Message(Schema):
     """What is said: as much of a message as a model is shown. `content` is None only for an assistant message of tool calls."""
 
     role: Literal["system", "user", "assistant", "tool"]

@@ -5,14 +5,14 @@ from typing import Any, Literal
 from pydantic import Field
 
 from shared.contracts.agents import AgentVersion
+from shared.contracts.schema import Schema, Time
 from shared.contracts.sessions import Message, TurnMessage
-from shared.contracts.shape import Shape, Time
 
 TurnStatus = Literal["queued", "running", "completed", "cancelled", "failed"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "cancelled"]
 
 
-class Usage(Shape):
+class Usage(Schema):
     """Tokens, summed over the model calls of the turn. `estimated` where a model reported none."""
 
     prompt_tokens: int = 0
@@ -23,13 +23,13 @@ class Usage(Shape):
     estimated: bool | None = None
 
 
-class Timing(Shape):
+class Timing(Schema):
     queued_ms: int = 0
     first_token_ms: int | None = None
     total_ms: int = 0
 
 
-class Turn(Shape):
+class Turn(Schema):
     """A turn as the public API shows it. `error` is a problem document."""
 
     id: str
@@ -46,13 +46,13 @@ class Turn(Shape):
     ended_at: Time | None = None
 
 
-class CallerTool(Shape):
+class CallerTool(Schema):
     """A function that the caller of a completion offers; the caller runs it. `function` is OpenAI's object, passed through."""
 
     function: dict[str, Any]
 
 
-class CompletionRequest(Shape):
+class CompletionRequest(Schema):
     """What only a completion brings: generation parameters, the caller's tools, whether to keep it. All in OpenAI's names."""
 
     parameters: dict[str, Any] = Field(default_factory=dict)
@@ -62,7 +62,7 @@ class CompletionRequest(Shape):
     metadata: dict[str, str] = Field(default_factory=dict)
 
 
-class AdmitTurn(Shape):
+class AdmitTurn(Schema):
     """An order to accept a turn. Without `session_id` it is a completion and `agent_id` names what answers.
 
     `body_digest` tells whether a repeated `idempotency_key` repeats the same request. `messages` are the caller's, in order.
@@ -82,10 +82,10 @@ class AdmitTurn(Shape):
     completion: CompletionRequest | None = None
 
 
-class AdmittedTurn(Shape):
+class AdmittedTurn(Schema):
     """`created` is False when the idempotency key, or a retry, named an earlier turn: `turn` is that one, `output` there once it ended.
 
-    `brief` is what the turn's first claim would be answered (a ClaimedTurn as JSON, without the agent), for the queue to pass on;
+    `snapshot` is what the turn's first claim would be answered (a ClaimedTurn as JSON, without the agent), for the queue to pass on;
     None where it would be too long, or could not be put together: then the claim asks.
     """
 
@@ -93,10 +93,10 @@ class AdmittedTurn(Shape):
     turn: Turn
     user_message_id: str
     output: tuple[TurnMessage, ...] = ()
-    brief: str | None = None
+    snapshot: str | None = None
 
 
-class StoredTurn(Shape):
+class StoredTurn(Schema):
     """A turn with its messages. `last_seq` is the terminal frame's, once it has ended."""
 
     turn: Turn
@@ -107,14 +107,14 @@ class StoredTurn(Shape):
     erased: bool = False
 
 
-class ClaimTurn(Shape):
+class ClaimTurn(Schema):
     """`claim_id` is unique per claim and is the value of the lease. `knows_agent`: the worker has the version cached."""
 
     claim_id: str
     knows_agent: bool = False
 
 
-class BeginAttempt(Shape):
+class StartAttempt(Schema):
     """The claim's word that it makes its attempt. Before it is taken the worker may ask a model, and do nothing that anyone sees.
 
     `session_id` and `admitted_at` are as the claim, or the turn's brief, told them: they spare history reads.
@@ -126,20 +126,20 @@ class BeginAttempt(Shape):
     attempt: int = Field(ge=1)
 
 
-class BegunAttempt(Shape):
-    """`begun` False: the turn is not the claim's, or has ended. `remaining_s` is the time to the turn's deadline."""
+class StartedAttempt(Schema):
+    """`started` False: the turn is not the claim's, or has ended. `remaining_s` is the time to the turn's deadline."""
 
-    begun: bool
+    started: bool
     cancel_requested: bool = False
     waited_ms: int = 0
     remaining_s: float = 0.0
 
 
-class ClaimedTurn(Shape):
+class ClaimedTurn(Schema):
     """What a worker needs to run a turn, in one answer. `run` False: nothing to do (terminal, or no try left).
 
     `attempt` is the number that the claim's attempt bears; the turn is the claim's only once that has begun. `context` are the
-    messages of earlier turns, oldest first. `begun_calls` are the idempotency keys of never-retry tool calls that earlier attempts
+    messages of earlier turns, oldest first. `started_calls` are the idempotency keys of never-retry tool calls that earlier attempts
     began. `admitted_at` stands in a brief alone.
     """
 
@@ -153,10 +153,10 @@ class ClaimedTurn(Shape):
     context: tuple[Message, ...] = ()
     input: tuple[TurnMessage, ...] = ()
     completion: CompletionRequest | None = None
-    begun_calls: tuple[str, ...] = ()
+    started_calls: tuple[str, ...] = ()
 
 
-class FinishedTurn(Shape):
+class FinishedTurn(Schema):
     """The fact `turn.finished` in the outbox: one attempt's result. The terminal frame's seq is `last_seq` + 1."""
 
     workspace: str

@@ -31,12 +31,18 @@ QUICK: Final = ("streams", "sequential", "idle")
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)} (default: all)")
-    parser.add_argument("--quick", action="store_true", help=f"a first impression within a minute: {', '.join(QUICK)}, one round")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"a first impression within a minute: {', '.join(QUICK)}, one round"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="of which the medians are taken (default 3)")
     parser.add_argument("--gateways", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--data", type=Path, default=_memory(), help="where the stores' data go (default: memory, if there is any)")
-    parser.add_argument("--json", type=Path, default=Path(".parley/bench/latest.json"), help="default .parley/bench/latest.json")
+    parser.add_argument(
+        "--data", type=Path, default=_memory(), help="where the stores' data go (default: memory, if there is any)"
+    )
+    parser.add_argument(
+        "--json", type=Path, default=Path(".parley/bench/latest.json"), help="default .parley/bench/latest.json"
+    )
     options = parser.parse_args()
     if unknown := set(options.scenarios) - set(SCENARIOS):
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
@@ -57,7 +63,7 @@ async def measure(options: argparse.Namespace) -> list[Row]:
         # A stack each: the MongoDB stand-in's writes become slower with all that it holds, and no scenario shall pay for another.
         async with running_stack(options.data, workers=options.workers, gateways=options.gateways) as rig:
             await scenarios.warm_up(rig)
-            await scenarios.settle(rig)
+            await scenarios.acknowledge(rig)
             part = await SCENARIOS[name](rig, effort)
         rows += part
         print(render(part), flush=True)

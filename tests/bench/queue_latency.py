@@ -1,6 +1,6 @@
 """`python -m tests.bench.queue_latency`: from the enqueueing of a turn to the start of its job, on an idle stack's own Redis.
 
-The job itself does nothing: what is measured is arq's queue as `shared/turn_queue.py` changes it. Stock arq takes 250 ms here.
+The job itself does nothing: what is measured is arq's queue as `shared/turn_queue/queue.py` changes it. Stock arq takes 250 ms here.
 """
 
 import argparse
@@ -12,10 +12,10 @@ from typing import Final
 
 import uvloop
 
-from deploy.stores import start_redis
+from deploy.local.stores import start_redis
 from shared.contracts.jobs import RunTurn
 from shared.ids import new_id
-from shared.turn_queue import LeasedJob, LeasedWorker, TurnQueue
+from shared.turn_queue.queue import LeasedJob, LeasedWorker, TurnQueue
 from tests.bench.load import quantile
 
 TIMEOUT_S: Final = 10.0
@@ -28,7 +28,9 @@ class Probe:
         self._producer = TurnQueue.connect(url)
         self._consumer = TurnQueue.connect(url)
         self._started: asyncio.Future[float]
-        self._worker = LeasedWorker(self._consumer, self._run, max_turns=100, lease_s=4.0, drain_s=1.0, job_timeout_s=60.0)
+        self._worker = LeasedWorker(
+            self._consumer, self._run, max_turns=100, lease_s=4.0, drain_s=1.0, job_timeout_s=60.0
+        )
 
     async def _run(self, leased: LeasedJob) -> None:
         started = perf_counter()
@@ -70,7 +72,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=300)
     latencies_ms = [latency * 1000 for latency in uvloop.run(measure(parser.parse_args().count + 1))]
     figures = {f"p{round(part * 100)}": quantile(latencies_ms, part) for part in (0.5, 0.9, 0.99)}
-    print(f"enqueue -> job start, {len(latencies_ms)} jobs: " + ", ".join(f"{name} {figure:.2f} ms" for name, figure in figures.items()))
+    print(
+        f"enqueue -> job start, {len(latencies_ms)} jobs: "
+        + ", ".join(f"{name} {figure:.2f} ms" for name, figure in figures.items())
+    )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ async def idle_streams(rig: Rig, effort: Effort) -> list[Row]:
     first_s = 12 + readers / 250 + SILENCE_S
     before = _gateway_kib(rig)
     asked = perf_counter()
-    places = await _begun_turns(rig, f"scripted/tokens=3,delay=4000,first={first_s * 1000:.0f},text=echo")
+    places = await _started_turns(rig, f"scripted/tokens=3,delay=4000,first={first_s * 1000:.0f},text=echo")
     wires, dones = await _follow(rig, places, readers)
     opened_s = perf_counter() - asked
     grown = _gateway_kib(rig) - before
@@ -86,12 +86,12 @@ def _gateway_kib(rig: Rig) -> int:
     return rig.meter.rss()["gateway"]
 
 
-async def _begun_turns(rig: Rig, model: str) -> list[str]:
+async def _started_turns(rig: Rig, model: str) -> list[str]:
     """Paths of turns that have just been asked for."""
-    return [await _begin(rig, model) for _ in range(TURNS)]
+    return [await _start(rig, model) for _ in range(TURNS)]
 
 
-async def _begin(rig: Rig, model: str) -> str:
+async def _start(rig: Rig, model: str) -> str:
     session = await rig.session(model)
     wire = await rig.gateway.open()
     body = orjson.dumps({"content": "Wait for it?"})
@@ -104,7 +104,7 @@ async def _begin(rig: Rig, model: str) -> str:
 
 async def _finished_turn(rig: Rig) -> str:
     """A turn with so long an answer that it cannot vanish in buffers. Its log is still there."""
-    place = await _begin(rig, "scripted/tokens=40000,delay=0")
+    place = await _start(rig, "scripted/tokens=40000,delay=0")
     deadline = perf_counter() + 30.0
     while (await rig.api("GET", place))["data"]["status"] != "completed":
         if perf_counter() > deadline:

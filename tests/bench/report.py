@@ -20,7 +20,9 @@ def render(rows: Sequence[Row]) -> str:
             title = row["scenario"]
             lines += ["", title]
         cpu = "  ".join(f"{name} {row[name]:.3f}" for name in _CPU if name in row)
-        rest = "  ".join(f"{name} {_number(value)}" for name, value in row.items() if name not in _KEYS and name not in _CPU)
+        rest = "  ".join(
+            f"{name} {_number(value)}" for name, value in row.items() if name not in _KEYS and name not in _CPU
+        )
         lines.append(f"  {row['target']:<8} {rest}")
         if cpu:
             lines.append(f"  {'':<8} CPU s/1,000 tokens: {cpu}")

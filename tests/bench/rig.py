@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 from prometheus_client.parser import text_string_to_metric_families
 
-from deploy.processes import end, free_port, spawn
+from deploy.local.processes import end, free_port, spawn
 from shared.contracts.agents import AgentConfig, ModelChoice
 from shared.history_client import HistoryClient
 from shared.ids import new_id
@@ -141,9 +141,23 @@ async def running_stack(data: Path, *, workers: int = 2, gateways: int = 1) -> A
     with tempfile.TemporaryDirectory(prefix="parley-bench-", dir=data) as name:
         directory = Path(name)
         ready_file = directory / "ready.json"
-        command = [sys.executable, "-m", "deploy.local", "--data-dir", str(directory / "data"), "--ready-file", str(ready_file)]
+        command = [
+            sys.executable,
+            "-m",
+            "deploy.local",
+            "--data-dir",
+            str(directory / "data"),
+            "--ready-file",
+            str(ready_file),
+        ]
         command += ["--port", str(free_port()), "--workers", str(workers), "--gateways", str(gateways)]
-        process = spawn(command, log=directory / "local.log", pid_file=directory / "local.pid", env={**os.environ, **_LIMITS}, cwd=ROOT)
+        process = spawn(
+            command,
+            log=directory / "local.log",
+            pid_file=directory / "local.pid",
+            env={**os.environ, **_LIMITS},
+            cwd=ROOT,
+        )
         try:
             ready = await _ready(process, ready_file, directory / "local.log")
             async with HistoryClient(ready["historyUrls"], ready["internalToken"], timeout_s=15.0) as history:

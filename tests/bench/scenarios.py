@@ -67,7 +67,9 @@ async def streams_100_long(rig: Rig, effort: Effort) -> list[Row]:
     tokens = 128 if effort.quick else 400
     load = Load(clients=100, turns=1, tokens=tokens, spread_s=2.0)
     targets = await _targets(rig, model_name(tokens, 20, 100), load.clients)
-    return _load_rows(f"100 streams, {tokens} tokens at 20 ms", await _rounds(rig, targets, load, effort.rounds, "long"))
+    return _load_rows(
+        f"100 streams, {tokens} tokens at 20 ms", await _rounds(rig, targets, load, effort.rounds, "long")
+    )
 
 
 async def streams_500(rig: Rig, effort: Effort) -> list[Row]:
@@ -171,7 +173,9 @@ class _Split:
 
     @classmethod
     def of(cls, timed: Sequence[_Timed]) -> "_Split":
-        pairs = [(reading, asked_at) for one in timed for reading, asked_at in zip(one.readings, one.asked_at, strict=True)]
+        pairs = [
+            (reading, asked_at) for one in timed for reading, asked_at in zip(one.readings, one.asked_at, strict=True)
+        ]
         return cls(
             _ms(reading.first_s for reading, _ in pairs),
             _ms(reading.whole_s for reading, _ in pairs),
@@ -182,7 +186,9 @@ class _Split:
     def row(self, direct: "_Split") -> Row:
         """A session's. What is not spent waiting for MongoDB is Parley's own."""
         row: Row = {}
-        admit, claim, begin = (median(one.mongodb_ms.get(route, 0.0) for one in self.timed) for route in ("turns", "claim", "attempts"))
+        admit, claim, begin = (
+            median(one.mongodb_ms.get(route, 0.0) for one in self.timed) for route in ("turns", "claim", "attempts")
+        )
         row["admit + enqueue ms"] = self._between(lambda reading, _, at: at["queued"] - reading.answer.sent_at)
         row["of it MongoDB ms"] = admit
         row["start + claim + ask ms"] = self._between(lambda _, asked_at, at: asked_at - at["queued"])
@@ -229,7 +235,12 @@ async def long_session(rig: Rig, effort: Effort) -> list[Row]:
     for number in range(effort.rounds):
         late += await firsts(target, 15, f"long session again {number}")
         new += (await firsts(await rig.sessions(model, 1), 20, f"new session {number}"))[5:]
-    row: Row = {"scenario": f"a session of {turns} turns", "target": "session", "rounds": effort.rounds, "TTFT ms": median(late)}
+    row: Row = {
+        "scenario": f"a session of {turns} turns",
+        "target": "session",
+        "rounds": effort.rounds,
+        "TTFT ms": median(late),
+    }
     row |= {"TTFT of turns 6 to 20 ms": median(early), "last by first": median(late) / median(early)}
     return [row | {"TTFT of new sessions in between ms": median(new), "last by new": median(late) / median(new)}]
 
@@ -242,12 +253,15 @@ async def turn_rate(rig: Rig, effort: Effort) -> list[Row]:
     for name, figures in (await _rounds(rig, targets, load, effort.rounds, "rate")).items():
         row: Row = {"scenario": "32 clients, turns of 1 token", "target": name, "rounds": len(figures)}
         row["turns/s"] = _median(figures, lambda one: one.tokens_per_s)
-        row |= {f"{service} ms/turn": _median(figures, lambda one, service=service: one.per_1000(service)) for service in SERVICES[:5]}  # type: ignore[misc]
+        row |= {
+            f"{service} ms/turn": _median(figures, lambda one, service=service: one.per_1000(service))
+            for service in SERVICES[:5]
+        }  # type: ignore[misc]
         rows.append(row | {"TTFT ms": _median(figures, lambda one: one.first_s * 1000)})
     return rows
 
 
-async def settle(rig: Rig) -> None:
+async def acknowledge(rig: Rig) -> None:
     """Until the services are idle again, for half a minute at most: what is measured next shall not pay for what was before."""
     for _ in range(SETTLE_SECONDS):
         before = rig.meter.cpu()

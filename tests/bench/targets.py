@@ -79,7 +79,9 @@ class Sessions:
 
     def request(self, client: int, text: str) -> bytes:
         body = orjson.dumps({"content": text, "stream": True})
-        return http_request("POST", f"/api/v1/chat/sessions/{self.ids[client]}/messages", self.address.host, self.key, body)
+        return http_request(
+            "POST", f"/api/v1/chat/sessions/{self.ids[client]}/messages", self.address.host, self.key, body
+        )
 
     def texts(self, events: Sequence[Event]) -> Iterator[tuple[float, str]]:
         if not events or events[-1].name != "done":

@@ -99,7 +99,9 @@ class _Walk:
         comes_from: list[list[int]] = [[] for _ in self.states]
         for source, target in zip(self.sources, self.targets, strict=True):
             comes_from[target].append(source)
-        frontier = [number for number, s in enumerate(self.states) if s.document.status != ACTIVE and s.reader.step == ENDED]
+        frontier = [
+            number for number, s in enumerate(self.states) if s.document.status != ACTIVE and s.reader.step == ENDED
+        ]
         reached = bytearray(len(self.states))
         for number in frontier:
             reached[number] = 1
@@ -151,13 +153,17 @@ def _steps(s: State, rules: Rules) -> Iterator[tuple[str, Step]]:
 
 def _line(name: str, before: State, after: State) -> str:
     """The action and what it changed."""
-    changed = [field for field, old, new in zip(State._fields, before, after, strict=True) if old != new and field != "trouble"]
+    changed = [
+        field for field, old, new in zip(State._fields, before, after, strict=True) if old != new and field != "trouble"
+    ]
     return f"{name:<24}{'; '.join(_change(field, getattr(before, field), getattr(after, field)) for field in changed)}"
 
 
 def _change(field: str, old: object, new: object) -> str:
     if isinstance(old, Document | Queue | Reader) and isinstance(new, Document | Queue | Reader):
-        parts = [f"{part} {_shown(value)}" for part, was, value in zip(new._fields, old, new, strict=True) if was != value]
+        parts = [
+            f"{part} {_shown(value)}" for part, was, value in zip(new._fields, old, new, strict=True) if was != value
+        ]
         return f"{field}: {', '.join(parts)}"
     return f"{field}: {_shown(new)}"
 
@@ -168,7 +174,11 @@ def _shown(value: object) -> str:
         return " ".join([f"{value.attempt}-{value.seq}", value.event, *map(str, value.text)])
     if isinstance(value, Worker | Request | Handling | Verdict | Entry):
         usual = value._field_defaults
-        parts = [f"{part} {_shown(content)}" for part, content in zip(value._fields, value, strict=True) if usual.get(part) != content]
+        parts = [
+            f"{part} {_shown(content)}"
+            for part, content in zip(value._fields, value, strict=True)
+            if usual.get(part) != content
+        ]
         return f"({', '.join(parts)})"
     if isinstance(value, tuple):
         return "[" + " | ".join(map(_shown, value)) + "]"

@@ -84,7 +84,11 @@ def no_verdict_overrules_a_result(before: State, _: Sequence[Frame], after: Stat
 def a_result_is_not_run_again(before: State, _: Sequence[Frame], after: State) -> bool:
     """No job is made while the outbox holds the current attempt's result. (A restart that forgets the result brings its job back.)"""
     made = before.queue.job == "no job" and after.queue.job != "no job" and before.queue.outbox == after.queue.outbox
-    return not made or all(entry.attempt != before.document.attempt for entry in before.queue.outbox) or before.document.status != ACTIVE
+    return (
+        not made
+        or all(entry.attempt != before.document.attempt for entry in before.queue.outbox)
+        or before.document.status != ACTIVE
+    )
 
 
 # Under the part of the state that each is about: a step that leaves the part as it is cannot break them.

@@ -64,8 +64,8 @@ def turn_is_enqueued(s: State, _: Rules) -> Steps:
     may come late.
     """
     if s.queue.job == NO_JOB and not s.queue.marker:
-        for brief in (True, False):
-            queued = s._replace(queue=s.queue._replace(job=WAITING, brief=brief))
+        for snapshot in (True, False):
+            queued = s._replace(queue=s.queue._replace(job=WAITING, snapshot=snapshot))
             yield from ((queued, SILENT),) if s.document.status == ACTIVE else spent(queued)
 
 
@@ -75,8 +75,8 @@ def worker_takes_job(s: State, rules: Rules) -> Steps:
     """
     if s.queue.job in (WAITING, LAPSED) and IDLE in s.workers:
         claim = fresh_claim(s)
-        request = Request(claim, read=0) if s.queue.brief else Request(claim)
-        queue = s.queue._replace(job=LEASED, holder=claim, brief=s.queue.brief and not rules.brief_once)
+        request = Request(claim, read=0) if s.queue.snapshot else Request(claim)
+        queue = s.queue._replace(job=LEASED, holder=claim, snapshot=s.queue.snapshot and not rules.snapshot_once)
         yield with_worker(s, IDLE, Worker(claim))._replace(queue=queue, requests=ordered(*s.requests, request)), SILENT
 
 
@@ -242,7 +242,9 @@ def history_stores(s: State, rules: Rules) -> Steps:
         mine = document.attempt == entry.attempt
         told = not mine
         if document.status == ACTIVE and (mine or not rules.document_fence):
-            document = document._replace(status=entry.status, text=entry.text, last_seq=entry.words + 1, attempt=entry.attempt)
+            document = document._replace(
+                status=entry.status, text=entry.text, last_seq=entry.words + 1, attempt=entry.attempt
+            )
             told = False
         after = s._replace(document=document, handlings=ordered(*s.handlings, Handling(entry, told)))
         # A second history takes an entry over only when the first is stuck.
@@ -257,7 +259,7 @@ def history_tells(s: State, _: Rules) -> Steps:
             yield end_told(handled), SILENT
 
 
-def history_settles(s: State, _: Rules) -> Steps:
+def history_acknowledges(s: State, _: Rules) -> Steps:
     """Acknowledged and removed; the marker goes only with its own entry."""
     for handling in s.handlings:
         if handling.told:
@@ -343,7 +345,7 @@ PROTOCOL: Final[tuple[Action, ...]] = (
     worker_finishes,
     history_stores,
     history_tells,
-    history_settles,
+    history_acknowledges,
     verdict_reads,
     verdict_looks,
     verdict_falls,

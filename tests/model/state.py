@@ -69,13 +69,13 @@ class Entry(NamedTuple):
 
 
 class Queue(NamedTuple):
-    """The queue Redis. `marker` is the attempt of the newest outbox entry, 0 when there is none. `brief`: the job brings what a claim
+    """The queue Redis. `marker` is the attempt of the newest outbox entry, 0 when there is none. `snapshot`: the job brings what a claim
     would be told that saw the turn as it was admitted.
     """
 
     job: str = NO_JOB
     holder: int = NOBODY
-    brief: bool = False
+    snapshot: bool = False
     outbox: tuple[Entry, ...] = ()
     marker: int = 0
 
@@ -163,7 +163,9 @@ class Rules(NamedTuple):
     drain: bool = True  # No verdict while the outbox holds a result of the turn.
     drain_after_read: bool = True  # And that is looked up after the document was read, together with the lease.
     claim_once: bool = True  # An attempt is begun by its number: the same word again begins no other.
-    brief_once: bool = True  # A brief is for a job's first claim: the attempt that it speaks of may have been made by then.
+    snapshot_once: bool = (
+        True  # A brief is for a job's first claim: the attempt that it speaks of may have been made by then.
+    )
     claim_needs_lease: bool = True  # A claim that no longer holds the lease begins no attempt.
     prove_each: bool = True  # Each frame read from the log must follow the one before, not only the first.
     retell: bool = True  # A `done` that does not follow the reader's last frame in its own attempt is told afresh.

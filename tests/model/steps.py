@@ -62,4 +62,4 @@ def end_told(s: State) -> State:
 
 
 def without_job(queue: Queue) -> Queue:
-    return queue._replace(job=NO_JOB, holder=NOBODY, brief=False)
+    return queue._replace(job=NO_JOB, holder=NOBODY, snapshot=False)

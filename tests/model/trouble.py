@@ -17,7 +17,7 @@ def claim_is_repeated(s: State, _: Rules) -> Steps:
             yield s._replace(requests=ordered(*s.requests, request)), SILENT
 
 
-def begin_is_repeated(s: State, _: Rules) -> Steps:
+def start_is_repeated(s: State, _: Rules) -> Steps:
     """The same, of the word that begins the attempt."""
     for worker in working(s):
         for request in s.requests:
@@ -88,8 +88,8 @@ def queue_forgets_finish(s: State, _: Rules) -> Steps:
     if s.queue.outbox:
         *older, last = s.queue.outbox
         marker = older[-1].attempt if older else 0
-        for brief in (True, False):
-            yield with_lost_results(s, Queue(LAPSED, last.claim, brief, tuple(older), marker)), SILENT
+        for snapshot in (True, False):
+            yield with_lost_results(s, Queue(LAPSED, last.claim, snapshot, tuple(older), marker)), SILENT
 
 
 def with_lost_results(s: State, queue: Queue) -> State:
@@ -112,7 +112,7 @@ TROUBLE: Final[tuple[Action, ...]] = (
     cancel_is_asked,
     deadline_passes,
     claim_is_repeated,
-    begin_is_repeated,
+    start_is_repeated,
     worker_hands_back,
     worker_dies,
     history_dies,

@@ -32,7 +32,9 @@ class Stack:
         self._ready_file = ready_file
 
     @classmethod
-    def start(cls, directory: Path, *arguments: str, within_s: float = 90.0, environment: Mapping[str, str] | None = None) -> "Stack":
+    def start(
+        cls, directory: Path, *arguments: str, within_s: float = 90.0, environment: Mapping[str, str] | None = None
+    ) -> "Stack":
         ready_file = directory / "ready.json"
         ready_file.unlink(missing_ok=True)
         own = {name: value for name, value in os.environ.items() if not name.startswith("PARLEY_")}
@@ -129,7 +131,9 @@ def parse_frames(buffer: bytes) -> tuple[list[Frame], bytes]:
         fields = dict(line.split(b": ", 1) for line in block.split(b"\n") if line and not line.startswith(b":"))
         if fields:
             frame_id = fields.get(b"id")
-            frames.append(Frame(frame_id.decode() if frame_id else None, fields[b"event"].decode(), orjson.loads(fields[b"data"])))
+            frames.append(
+                Frame(frame_id.decode() if frame_id else None, fields[b"event"].decode(), orjson.loads(fields[b"data"]))
+            )
     return frames, rest
 
 
@@ -162,12 +166,16 @@ class Client:
         return list(body["data"])
 
     async def stored_text(self, session_id: str, turn_id: str) -> str:
-        rows = [row for row in await self.messages(session_id) if row["turnId"] == turn_id and row["role"] == "assistant"]
+        rows = [
+            row for row in await self.messages(session_id) if row["turnId"] == turn_id and row["role"] == "assistant"
+        ]
         return "".join(row.get("content") or "" for row in rows)
 
     async def ask(self, session_id: str, content: str, **headers: str) -> Transcript:
         """Posts with `stream` and reads to the end."""
-        async with self.request("POST", f"/chat/sessions/{session_id}/messages", {"content": content, "stream": True}, **headers) as answer:
+        async with self.request(
+            "POST", f"/chat/sessions/{session_id}/messages", {"content": content, "stream": True}, **headers
+        ) as answer:
             assert answer.status == 200, await answer.text()
             return await read_to_end(answer, Transcript())
 

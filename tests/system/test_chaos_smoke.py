@@ -12,7 +12,15 @@ from tests.system.chaos.schedule import KINDS
 
 SECONDS: Final = 40.0
 # A start of a Python process takes a second of a core: kills of services are what costs most.
-MORE: Final = {"kill worker": 3, "stop worker": 2, "cut pubsub": 2, "link cut": 4, "link delay": 2, "link black-hole": 2, "link mute": 2}
+MORE: Final = {
+    "kill worker": 3,
+    "stop worker": 2,
+    "cut pubsub": 2,
+    "link cut": 4,
+    "link delay": 2,
+    "link black-hole": 2,
+    "link mute": 2,
+}
 # Too long for a minute.
 NONE: Final = {kind: 0 for kind in KINDS if kind == "roll services" or kind.endswith((" 5 s", " 60 s"))}
 

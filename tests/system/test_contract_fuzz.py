@@ -63,11 +63,23 @@ async def test_a_thousand_generated_requests_meet_no_answer_that_the_document_do
     ids, before = await _ids(stack, client), await _model_requests(stack, client)
     config.write_text(CONFIG.format(**ids))
     program = Path(sys.executable).with_name("st")
-    command = [str(program), "--config-file", str(config), "run", client.base_url + "/api/v1/openapi.json", "--url", client.base_url]
+    command = [
+        str(program),
+        "--config-file",
+        str(config),
+        "run",
+        client.base_url + "/api/v1/openapi.json",
+        "--url",
+        client.base_url,
+    ]
     command += ["--checks", CHECKS, "--phases", "coverage,fuzzing", "-n", EXAMPLES]
     command += ["--request-timeout", "20", "--suppress-health-check", "all", "--no-color", "--warnings", "off"]
     command += ["-H", f"Authorization: {client.headers['Authorization']}"]
-    hooks = {"SCHEMATHESIS_HOOKS": "tests.system.fuzz_hooks", "PYTHONPATH": str(ROOT), "PARLEY_TEST_AGENT_ID": ids["agent"]}
+    hooks = {
+        "SCHEMATHESIS_HOOKS": "tests.system.fuzz_hooks",
+        "PYTHONPATH": str(ROOT),
+        "PARLEY_TEST_AGENT_ID": ids["agent"],
+    }
     pipes: dict[str, Any] = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.STDOUT}
     run = await asyncio.create_subprocess_exec(*command, cwd=tmp_path, env={**os.environ, **hooks}, **pipes)
     try:

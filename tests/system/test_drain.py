@@ -19,7 +19,9 @@ STREAMS = 1000
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    stack = Stack.start(tmp_path_factory.mktemp("drain"), "--gateways", "2", "--workers", "2", environment={"PARLEY_DRAIN_S": "1"})
+    stack = Stack.start(
+        tmp_path_factory.mktemp("drain"), "--gateways", "2", "--workers", "2", environment={"PARLEY_DRAIN_S": "1"}
+    )
     yield stack
     stack.stop()
 
@@ -29,7 +31,9 @@ async def test_a_drained_worker_hands_its_turns_on_without_using_up_tries(stack:
     question = "handed on and on"
     session_id = await clients[0].session(await stack.publish("scripted/tokens=150,delay=40,text=echo"))
     told = Transcript()
-    async with clients[0].request("POST", f"/chat/sessions/{session_id}/messages", {"content": question, "stream": True}) as answer:
+    async with clients[0].request(
+        "POST", f"/chat/sessions/{session_id}/messages", {"content": question, "stream": True}
+    ) as answer:
         reading = asyncio.create_task(read_to_end(answer, told))
         for round_number in range(4):
             await eventually(lambda n=round_number: told.events().count("started") > n and told.text != "", within_s=25)  # type: ignore[misc]
@@ -45,7 +49,9 @@ async def test_a_drained_worker_hands_its_turns_on_without_using_up_tries(stack:
 
 
 @pytest.mark.timeout(180)
-async def test_a_gateway_ends_a_thousand_streams_in_time_and_they_resume_elsewhere(stack: Stack, clients: list[Client]) -> None:
+async def test_a_gateway_ends_a_thousand_streams_in_time_and_they_resume_elsewhere(
+    stack: Stack, clients: list[Client]
+) -> None:
     agent_id = await stack.publish("scripted/tokens=6000,delay=50,text=echo")
     sessions = [await clients[0].session(agent_id) for _ in range(4)]
     turns = list[str]()

@@ -56,7 +56,9 @@ async def test_an_answer_without_stream_is_stored_as_told(stack: Stack, client: 
 
     async def one(number: int) -> None:
         session_id = await client.session(agent_id)
-        status, body = await client.call("POST", f"/chat/sessions/{session_id}/messages", {"content": f"plain {number}"})
+        status, body = await client.call(
+            "POST", f"/chat/sessions/{session_id}/messages", {"content": f"plain {number}"}
+        )
         assert status == 200, body
         assert body["data"]["status"] == "completed"
         assert (await client.messages(session_id))[1:] == body["data"]["messages"]
@@ -83,7 +85,9 @@ async def test_the_stock_openai_client_works(stack: Stack) -> None:
         assert "".join(pieces) == expected
 
 
-async def test_a_cut_stream_resumes_on_the_other_gateway_without_gap_or_repeat(stack: Stack, clients: list[Client]) -> None:
+async def test_a_cut_stream_resumes_on_the_other_gateway_without_gap_or_repeat(
+    stack: Stack, clients: list[Client]
+) -> None:
     agent_id = await stack.publish("scripted/tokens=60,delay=4,text=echo")
     random, cuts = seeded(), Counter[str]()
 
@@ -171,7 +175,9 @@ async def test_a_killed_workers_turn_is_taken_over(stack: Stack, clients: list[C
 
 async def test_cancel_keeps_the_partial_answer(stack: Stack, clients: list[Client]) -> None:
     session_id = await clients[0].session(await stack.publish("scripted/tokens=500,delay=20"))
-    async with clients[0].request("POST", f"/chat/sessions/{session_id}/messages", {"content": "go", "stream": True}) as answer:
+    async with clients[0].request(
+        "POST", f"/chat/sessions/{session_id}/messages", {"content": "go", "stream": True}
+    ) as answer:
         told = Transcript()
         reading = asyncio.create_task(read_to_end(answer, told))
         await eventually(lambda: told.text != "")
@@ -189,7 +195,9 @@ async def test_cancel_keeps_the_partial_answer(stack: Stack, clients: list[Clien
     assert message["content"] == told.text
 
 
-async def test_foreign_and_unknown_ids_answer_the_same_bytes(stack: Stack, client: Client, http: aiohttp.ClientSession) -> None:
+async def test_foreign_and_unknown_ids_answer_the_same_bytes(
+    stack: Stack, client: Client, http: aiohttp.ClientSession
+) -> None:
     async with stack.history() as history:
         key = await history.create_key(NewKey(workspace="another", scopes=frozenset(Scope) - {Scope.CHAT_PUBLIC}))
     stranger = Client(http, client.base_url, key.secret)
@@ -225,7 +233,9 @@ async def test_foreign_and_unknown_ids_answer_the_same_bytes(stack: Stack, clien
 async def test_bad_bodies_are_refused_and_nothing_is_stored(stack: Stack, client: Client, raw: bytes) -> None:
     session_id = await client.session(stack.facts["agentId"])
     url = f"{client.base_url}/api/v1/chat/sessions/{session_id}/messages"
-    async with client.http.post(url, data=raw, headers={**client.headers, "Content-Type": "application/json"}) as answer:
+    async with client.http.post(
+        url, data=raw, headers={**client.headers, "Content-Type": "application/json"}
+    ) as answer:
         body = await answer.json(content_type=None)
         assert 400 <= answer.status < 500, body
         assert body["error"]["message"]

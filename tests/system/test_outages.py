@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from deploy.demo.scripted import scripted_answer
-from deploy.stores import Server, start_mongodb, start_redis
+from deploy.local.stores import Server, start_mongodb, start_redis
 from tests.conftest import eventually
 from tests.system.stack import Client, Stack, Transcript, read_to_end
 
@@ -91,7 +91,12 @@ class Asked:
 async def post(client: Client, session_id: str) -> tuple[int, Any, float, str | None]:
     started = time.monotonic()
     async with client.request("POST", f"/chat/sessions/{session_id}/messages", {"content": "now?"}) as answer:
-        return answer.status, await answer.json(content_type=None), time.monotonic() - started, answer.headers.get("Retry-After")
+        return (
+            answer.status,
+            await answer.json(content_type=None),
+            time.monotonic() - started,
+            answer.headers.get("Retry-After"),
+        )
 
 
 async def assert_refused_at_once(client: Client, session_id: str) -> None:
@@ -205,8 +210,13 @@ async def test_a_full_redis_makes_turns_wait_and_loses_none(
     await assert_answers_again(clients[0], session_id, within_s=8)
 
 
-async def test_a_full_mongodb_refuses_new_turns_at_once_and_loses_none(stack: Stack, stores: Stores, clients: list[Client]) -> None:
-    session_id, other = [await clients[0].session(await stack.publish(model)) for model in ("scripted/tokens=60,delay=30,text=echo", QUICK)]
+async def test_a_full_mongodb_refuses_new_turns_at_once_and_loses_none(
+    stack: Stack, stores: Stores, clients: list[Client]
+) -> None:
+    session_id, other = [
+        await clients[0].session(await stack.publish(model))
+        for model in ("scripted/tokens=60,delay=30,text=echo", QUICK)
+    ]
     mongodb: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(stores.mongodb.url)
     refuse = {"failCommands": ["insert", "update"], "errorCode": 14031}  # OutOfDiskSpace
     try:
@@ -284,5 +294,7 @@ async def test_turns_that_were_admitted_without_a_job_are_swept_up(
     turns = await asyncio.gather(*(accept(session_id) for session_id in sessions))
     await redis.flushall()
     for session_id, turn_id in zip(sessions, turns, strict=True):
-        await eventually(lambda s=session_id, t=turn_id: _is_completed(clients[1], f"/chat/sessions/{s}/turns/{t}"), within_s=20)  # type: ignore[misc]
+        await eventually(
+            lambda s=session_id, t=turn_id: _is_completed(clients[1], f"/chat/sessions/{s}/turns/{t}"), within_s=20
+        )  # type: ignore[misc]
         assert await clients[1].stored_text(session_id, turn_id) == scripted_answer(session_id, 30)

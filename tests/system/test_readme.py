@@ -20,9 +20,15 @@ def example(language: str) -> str:
 @pytest.mark.parametrize("language", ["bash", "python"])
 async def test_the_examples_work_as_pasted(stack: Stack, language: str) -> None:
     facts = stack.facts
-    code = example(language).replace("http://127.0.0.1:8080", facts["baseUrl"]).replace(".parley/key", str(stack.data_dir / "key"))
+    code = (
+        example(language)
+        .replace("http://127.0.0.1:8080", facts["baseUrl"])
+        .replace(".parley/key", str(stack.data_dir / "key"))
+    )
     program = ["bash", "-euo", "pipefail", "-c"] if language == "bash" else [sys.executable, "-c"]
-    process = await asyncio.create_subprocess_exec(*program, code, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+    process = await asyncio.create_subprocess_exec(
+        *program, code, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
     output, _ = await process.communicate()
     told = output.decode()
     assert process.returncode == 0, told

@@ -48,7 +48,9 @@ async def ask_and_kill_during_the_call(stack: Stack, client: Client, calls: Call
     agent_id = await stack.publish(MODEL, tools=(calls.tool(1500, retry),))
     session_id = await client.session(agent_id)
     told = Transcript()
-    async with client.request("POST", f"/chat/sessions/{session_id}/messages", {"content": "a table", "stream": True}) as answer:
+    async with client.request(
+        "POST", f"/chat/sessions/{session_id}/messages", {"content": "a table", "stream": True}
+    ) as answer:
         reading = asyncio.create_task(read_to_end(answer, told))
         await eventually(lambda: _called(calls, 1))
         for pid in stack.facts["pids"]["worker"]:
@@ -89,7 +91,9 @@ async def test_tools_run_in_parallel_and_answer_in_call_order(stack: Stack, clie
     assert told.end is not None
     assert told.end.event == "done", told.end.data
     results = [frame.data for frame in told.frames if frame.event == "tool_result"]
-    assert [result["status"] for result in results] == ["ok", "ok", "error"], "arguments that break the schema are an error result"
+    assert [result["status"] for result in results] == ["ok", "ok", "error"], (
+        "arguments that break the schema are an error result"
+    )
     stored = [row for row in await client.messages(session_id) if row["role"] == "tool"]
     called = [frame.data["toolCallId"] for frame in told.frames if frame.event == "tool_call"]
     assert [row["toolCallId"] for row in stored] == called

@@ -95,7 +95,8 @@ def build(connection: sqlite3.Connection, passages: Iterable[Passage]) -> None:
             row = (number, passage.source_id, passage.title, passage.url, passage.text)
             connection.execute("INSERT INTO passages VALUES (?, ?, ?, ?, ?)", row)
             connection.execute(
-                "INSERT INTO words (rowid, title, text) VALUES (?, ?, ?)", (number, spaced(passage.title), spaced(passage.text))
+                "INSERT INTO words (rowid, title, text) VALUES (?, ?, ?)",
+                (number, spaced(passage.title), spaced(passage.text)),
             )
         connection.execute("INSERT INTO words (words) VALUES ('optimize')")
 
@@ -107,7 +108,11 @@ class Fts5Retriever:
     """
 
     def __init__(
-        self, load: Callable[[VersionKey], Awaitable[list[Passage]]], directory: Path | None = None, *, max_bytes: int = 1 << 30
+        self,
+        load: Callable[[VersionKey], Awaitable[list[Passage]]],
+        directory: Path | None = None,
+        *,
+        max_bytes: int = 1 << 30,
     ) -> None:
         self._load = load
         self._directory = directory
@@ -192,7 +197,7 @@ class Fts5Retriever:
         return index
 
     @property
-    def _place(self) -> Path:
+    def _index_directory(self) -> Path:
         """Made on first use: most workers of an installation without knowledge need none."""
         if self._directory is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="parley-knowledge-")
@@ -201,14 +206,18 @@ class Fts5Retriever:
         return self._directory
 
     def _path(self, version: VersionKey) -> Path:
-        name = hashlib.sha256("\0".join((FORMAT, version.workspace, version.agent_id, str(version.number))).encode()).hexdigest()[:40]
-        return self._place / f"{name}.sqlite"
+        name = hashlib.sha256(
+            "\0".join((FORMAT, version.workspace, version.agent_id, str(version.number))).encode()
+        ).hexdigest()[:40]
+        return self._index_directory / f"{name}.sqlite"
 
     def _open_file(self, version: VersionKey) -> _Index | None:
         try:
             path = self._path(version)
             os.utime(path)  # Its age is what eviction goes by.
-            connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
+            connection = sqlite3.connect(
+                f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
+            )
         except (OSError, sqlite3.Error):
             return None
         return _Index(connection)

@@ -53,7 +53,9 @@ class HttpTools:
         self._allowed = _session(aiohttp.TCPConnector(limit=200, keepalive_timeout=15.0))
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for session in (self._public, self._allowed):
             if session is not None:
                 await session.close()
@@ -69,7 +71,9 @@ class HttpTools:
             raise ToolFailure(f"The tool cannot be called: {error}.") from None
         except aiohttp.ClientConnectorError as error:
             refused = isinstance(error.os_error, AddressRefused) or isinstance(error.__cause__, AddressRefused)
-            raise ToolFailure("The tool's address is not allowed." if refused else "The tool cannot be reached.") from None
+            raise ToolFailure(
+                "The tool's address is not allowed." if refused else "The tool cannot be reached."
+            ) from None
         except (aiohttp.ClientError, OSError, ValueError):
             raise ToolFailure("The tool cannot be reached, or does not speak HTTP.") from None
 
@@ -77,7 +81,9 @@ class HttpTools:
         url, is_allowed = checked_url(tool.url, self._policy.ports, self._policy.allowed_hosts)
         session = self._allowed if is_allowed else self._public
         assert session is not None, "use the tools inside `async with`"
-        headers = {name: value for name, value in tool.headers.items() if name.lower() not in _OWN_HEADERS} | {"Idempotency-Key": key}
+        headers = {name: value for name, value in tool.headers.items() if name.lower() not in _OWN_HEADERS} | {
+            "Idempotency-Key": key
+        }
         body: bytes | None = None
         if tool.method == "GET":
             url = with_arguments(url, arguments)
@@ -125,9 +131,15 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
 
 def with_arguments(url: URL, arguments: dict[str, Any]) -> URL:
     """Arguments as a query, beside what the URL has: text as it is, lists repeated, everything else as JSON."""
-    items = [(name, item) for name, value in arguments.items() for item in (value if isinstance(value, list) else [value])]
+    items = [
+        (name, item) for name, value in arguments.items() for item in (value if isinstance(value, list) else [value])
+    ]
     return url.extend_query(
-        [(name, item if isinstance(item, str) else orjson.dumps(item).decode()) for name, item in items if item is not None]
+        [
+            (name, item if isinstance(item, str) else orjson.dumps(item).decode())
+            for name, item in items
+            if item is not None
+        ]
     )
 
 

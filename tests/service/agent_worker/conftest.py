@@ -3,8 +3,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from deploy.demo.model import create_app
-from shared.run_log import RunLogs
-from shared.turn_queue import TurnQueue
+from shared.run_log.log import RunLogs
+from shared.turn_queue.queue import TurnQueue
 from tests.service.agent_worker.stage import FakeHistory, Stage, serving
 
 

@@ -10,24 +10,24 @@ from typing import Any, cast
 import orjson
 from aiohttp import web
 
-from deploy.processes import free_port
-from services.agent_worker.agents import AgentCache
-from services.agent_worker.attempt import Parts
+from deploy.local.processes import free_port
 from services.agent_worker.knowledge.fts5 import Fts5Retriever
-from services.agent_worker.model import Models, Timeouts
-from services.agent_worker.run_turn import TurnRunner
+from services.agent_worker.model.client import Models, Timeouts
 from services.agent_worker.settings import Upstream
 from services.agent_worker.tools.http import HttpTools, ToolPolicy
+from services.agent_worker.turns.agent_versions import AgentCache
+from services.agent_worker.turns.attempt import Dependencies
+from services.agent_worker.turns.run import TurnRunner
 from shared.contracts.agents import AgentConfig, AgentVersion, Passage
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import BEGINNING, data_of, event_of
 from shared.contracts.jobs import RunTurn
 from shared.contracts.sessions import TurnMessage
-from shared.contracts.turns import BeginAttempt, BegunAttempt, ClaimedTurn, ClaimTurn, FinishedTurn
+from shared.contracts.turns import ClaimedTurn, ClaimTurn, FinishedTurn, StartAttempt, StartedAttempt
 from shared.history_client import HistoryClient
 from shared.ids import new_id
-from shared.run_log import LogWriter, RunLogs
-from shared.turn_queue import OUTBOX, QUEUE, LeasedWorker, TurnQueue
+from shared.run_log.log import LogWriter, RunLogs
+from shared.turn_queue.queue import OUTBOX, QUEUE, LeasedWorker, TurnQueue
 from tests.conftest import eventually
 
 
@@ -44,7 +44,7 @@ class FakeTurn:
     claims: dict[str, int] = field(default_factory=dict)
     terminal: bool = False
     cancel_requested: bool = False
-    begun: list[str] = field(default_factory=list)
+    started: list[str] = field(default_factory=list)
     remaining_s: float = 30.0
     more: dict[str, Any] = field(default_factory=dict)
 
@@ -60,7 +60,7 @@ class FakeHistory(HistoryClient):
         self.undecided: asyncio.Event | None = None
         self.refuses = False
         self.claims_seen: list[ClaimTurn] = []
-        self.begins_seen: list[BeginAttempt] = []
+        self.starts_seen: list[StartAttempt] = []
         self.released: list[int] = []
 
     def _turn(self, turn_id: str) -> FakeTurn:
@@ -85,33 +85,35 @@ class FakeHistory(HistoryClient):
             session_id="ses_1",
             context=turn.context,
             input=turn.input,
-            begun_calls=tuple(turn.begun),
+            started_calls=tuple(turn.started),
             **turn.more,
         )
 
-    async def begin_attempt(self, workspace: str, turn_id: str, begin: BeginAttempt) -> BegunAttempt:
+    async def start_attempt(self, workspace: str, turn_id: str, begin: StartAttempt) -> StartedAttempt:
         turn = self._turn(turn_id)
         claim_id, attempt = begin.claim_id, begin.attempt
-        self.begins_seen.append(begin)
+        self.starts_seen.append(begin)
         if self.undecided is not None:
             await self.undecided.wait()
         if turn.terminal or self.refuses:
-            return BegunAttempt(begun=False)
+            return StartedAttempt(started=False)
         if claim_id not in turn.claims and attempt == turn.attempt + 1:
             turn.attempt = turn.claims[claim_id] = attempt
             turn.tries += 1
-        begun = turn.claims.get(claim_id) == attempt == turn.attempt
-        return BegunAttempt(begun=begun, cancel_requested=turn.cancel_requested, waited_ms=5, remaining_s=turn.remaining_s)
+        started = turn.claims.get(claim_id) == attempt == turn.attempt
+        return StartedAttempt(
+            started=started, cancel_requested=turn.cancel_requested, waited_ms=5, remaining_s=turn.remaining_s
+        )
 
     async def release(self, workspace: str, turn_id: str, attempt: int) -> None:
         self._turn(turn_id).tries -= 1
         self.released.append(attempt)
 
-    async def begin_call(self, workspace: str, turn_id: str, attempt: int, call_key: str) -> bool:
+    async def start_call(self, workspace: str, turn_id: str, attempt: int, call_key: str) -> bool:
         turn = self._turn(turn_id)
         if attempt != turn.attempt:
             return False
-        turn.begun.append(call_key)
+        turn.started.append(call_key)
         return True
 
     async def passages(self, workspace: str, agent_id: str, number: int) -> list[Passage]:
@@ -156,12 +158,16 @@ class Stage:
         self.logs = logs
 
     def agent(self, model: str = "scripted/tokens=8,text=echo", **given: Any) -> AgentConfig:
-        return AgentConfig.model_validate({"name": "Mia", "instructions": "Be kind.", "model": {"name": model}, **given})
+        return AgentConfig.model_validate(
+            {"name": "Mia", "instructions": "Be kind.", "model": {"name": model}, **given}
+        )
 
     def tool(self, name: str = "count", query: str = "", **given: Any) -> dict[str, Any]:
         return {"name": name, "url": f"{self.model_url}/tools/{name}{query}", **given}
 
-    async def post(self, agent: AgentConfig, text: str = "Hello?", *, with_brief: bool = False, **given: Any) -> RunTurn:
+    async def post(
+        self, agent: AgentConfig, text: str = "Hello?", *, with_snapshot: bool = False, **given: Any
+    ) -> RunTurn:
         """A turn is admitted and enqueued; its brief tells of it as it was admitted."""
         message = TurnMessage(id=new_id("msg"), role="user", content=text, created_at=datetime.now(UTC))
         job = RunTurn("acme", new_id("trn"), "agt_1", given.get("number", 1))
@@ -175,7 +181,7 @@ class Stage:
             input=turn.input,
             context=turn.context,
         )
-        await self.queue.enqueue(job, orjson.dumps(first.wire()).decode() if with_brief else None)
+        await self.queue.enqueue(job, orjson.dumps(first.wire()).decode() if with_snapshot else None)
         return job
 
     @asynccontextmanager
@@ -196,8 +202,12 @@ class Stage:
             LogWriter([self.redis_url], ttl_s=600) as logs,
         ):
             retriever = Fts5Retriever(lambda version: self.history.passages(*version))
-            parts = Parts(history=self.history, models=models, tools=tools, retriever=retriever, logs=logs, agents=AgentCache())
-            worker = LeasedWorker(queue, TurnRunner(parts), max_turns=50, lease_s=lease_s, drain_s=drain_s, job_timeout_s=60)
+            dependencies = Dependencies(
+                history=self.history, models=models, tools=tools, retriever=retriever, logs=logs, agents=AgentCache()
+            )
+            worker = LeasedWorker(
+                queue, TurnRunner(dependencies), max_turns=50, lease_s=lease_s, drain_s=drain_s, job_timeout_s=60
+            )
             serving = asyncio.create_task(worker.serve(stop))
             try:
                 yield stop

@@ -13,9 +13,9 @@ import aiohttp
 import orjson
 from aiohttp import web
 
-from deploy.processes import free_port
-from shared.contracts.turns import BeginAttempt, ClaimTurn
-from shared.web import json_response
+from deploy.local.processes import free_port
+from shared.contracts.turns import ClaimTurn, StartAttempt
+from shared.web.server import json_response
 from tests.conftest import eventually
 from tests.service.agent_worker.stage import Stage, serving
 
@@ -32,9 +32,9 @@ def history_routes(stage: Stage) -> list[web.RouteDef]:
         return json_response(claimed.wire())
 
     async def begin(request: web.Request) -> web.Response:
-        order = BeginAttempt.model_validate(orjson.loads(await request.read()))
+        order = StartAttempt.model_validate(orjson.loads(await request.read()))
         place = request.match_info["workspace"], request.match_info["turn"]
-        return json_response((await stage.history.begin_attempt(*place, order)).wire())
+        return json_response((await stage.history.start_attempt(*place, order)).wire())
 
     async def release(request: web.Request) -> web.Response:
         order = orjson.loads(await request.read())
@@ -54,7 +54,9 @@ def history_routes(stage: Stage) -> list[web.RouteDef]:
 
 
 @asynccontextmanager
-async def worker_process(environment: dict[str, str], log: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+async def worker_process(
+    environment: dict[str, str], log: Path
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     port = free_port()
     given = {
         "PATH": os.environ["PATH"],
@@ -108,7 +110,7 @@ async def test_a_worker_process_runs_turns_and_stops_when_told(stage: Stage, tmp
         lines = [orjson.loads(line) for line in log.read_bytes().splitlines()]
     assert await stage.queue.position(slow.turn_id) == 0
     assert stage.history.turns[slow.turn_id].tries == 0
-    assert {"worker_started", "turn_finished", "turn_handed_back", "worker_stopped"} <= {line["event"] for line in lines}
+    assert {"worker_started", "turn_finished", "turn_requeued", "worker_stopped"} <= {line["event"] for line in lines}
     assert not [line for line in lines if line["level"] == "error"]
     assert b"secret question" not in log.read_bytes()
     (summary,) = [line for line in lines if line["event"] == "turn_finished"]

@@ -11,16 +11,16 @@ import aiohttp
 import orjson
 from pydantic import SecretStr
 
-from services.gateway.agent_rules import AgentRules
 from services.gateway.app import create_app
-from services.gateway.auth import KeyCache
-from services.gateway.departures import Departures
-from services.gateway.hub import Hub
-from services.gateway.limits import Limits
-from services.gateway.parts import Parts
-from services.gateway.protocol import PublicRunner
-from services.gateway.pulse import Pulse
+from services.gateway.completions.agent_rules import AgentRules
+from services.gateway.dependencies import Dependencies
+from services.gateway.edge.auth import KeyCache
+from services.gateway.edge.limits import Limits
+from services.gateway.edge.server import PublicRunner
 from services.gateway.settings import GatewaySettings
+from services.gateway.streaming.disconnects import DisconnectMonitor
+from services.gateway.streaming.hub import Hub
+from services.gateway.streaming.turn_status import TurnStatusBatcher
 from shared.contracts.agents import Agent, AgentConfig, AgentVersion, ModelChoice
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import FrameId, frame_body
@@ -29,8 +29,8 @@ from shared.contracts.sessions import Session, ToolCall, TurnMessage
 from shared.contracts.turns import AdmittedTurn, AdmitTurn, StoredTurn, Turn, Usage, terminal_frame
 from shared.history_client import HistoryClient
 from shared.ids import new_id
-from shared.run_log import LogWriter, RunLogs, TurnWriter
-from shared.turn_queue import TurnQueue
+from shared.run_log.log import LogWriter, RunLogs, TurnWriter
+from shared.turn_queue.queue import TurnQueue
 
 WORKSPACE = "ws_one"
 
@@ -63,7 +63,9 @@ class FakeHistory(HistoryClient):
 
     def key(self, *scopes: Scope, workspace: str = WORKSPACE, **more: Any) -> str:
         secret = new_secret("test")
-        self.principals[digest_of(secret)] = Principal(key_id=new_id("key"), workspace=workspace, scopes=frozenset(scopes), **more)
+        self.principals[digest_of(secret)] = Principal(
+            key_id=new_id("key"), workspace=workspace, scopes=frozenset(scopes), **more
+        )
         return secret
 
     def agent(self, **config: Any) -> str:
@@ -91,10 +93,14 @@ class FakeHistory(HistoryClient):
     async def agent_version(self, workspace: str, agent_id: str, number: int) -> AgentVersion:
         return AgentVersion(agent_id=agent_id, number=number, config=self.versions[agent_id])
 
-    async def create_session(self, workspace: str, session_id: str, agent_id: str, metadata: dict[str, str], draft: bool) -> Session:
+    async def create_session(
+        self, workspace: str, session_id: str, agent_id: str, metadata: dict[str, str], draft: bool
+    ) -> Session:
         self._check()
         await self.published_agent(workspace, agent_id)
-        session = Session(id=session_id, agent_id=agent_id, agent_version=1, status="active", metadata=metadata, created_at=now())
+        session = Session(
+            id=session_id, agent_id=agent_id, agent_version=1, status="active", metadata=metadata, created_at=now()
+        )
         self.kept_sessions[workspace, session_id] = session
         return session
 
@@ -118,7 +124,9 @@ class FakeHistory(HistoryClient):
 
     async def end_session(self, workspace: str, session_id: str, reason: str = "api") -> Session:
         session = await self.session(workspace, session_id)
-        ended = session.model_copy(update={"status": "ended", "ended_at": session.ended_at or now(), "ended_reason": "api"})
+        ended = session.model_copy(
+            update={"status": "ended", "ended_at": session.ended_at or now(), "ended_reason": "api"}
+        )
         self.kept_sessions[workspace, session_id] = ended
         return ended
 
@@ -131,13 +139,24 @@ class FakeHistory(HistoryClient):
         self._check()
         earlier = self._earlier(turn)
         if earlier is not None:
-            return AdmittedTurn(created=False, turn=earlier.turn, user_message_id=earlier.input[-1].id, output=earlier.output)
+            return AdmittedTurn(
+                created=False, turn=earlier.turn, user_message_id=earlier.input[-1].id, output=earlier.output
+            )
         agent_id = await self._answering(workspace, turn)
-        admitted = Turn(id=turn.turn_id, session_id=turn.session_id, status="queued", agent_id=agent_id, agent_version=1, created_at=now())
+        admitted = Turn(
+            id=turn.turn_id,
+            session_id=turn.session_id,
+            status="queued",
+            agent_id=agent_id,
+            agent_version=1,
+            created_at=now(),
+        )
         self.orders[turn.turn_id] = turn
         self.owners[turn.turn_id] = workspace
         self.turns[turn.turn_id] = StoredTurn(turn=admitted, input=turn.messages, completion=turn.completion)
-        return AdmittedTurn(created=True, turn=admitted, user_message_id=turn.messages[-1].id, brief=f"brief of {turn.turn_id}")
+        return AdmittedTurn(
+            created=True, turn=admitted, user_message_id=turn.messages[-1].id, snapshot=f"brief of {turn.turn_id}"
+        )
 
     def _earlier(self, turn: AdmitTurn) -> StoredTurn | None:
         self.retries += turn.is_retry
@@ -195,7 +214,11 @@ class FakeHistory(HistoryClient):
 
     def _is_kept(self, workspace: str, turn_id: str, agent_id: str | None, labels: Sequence[tuple[str, str]]) -> bool:
         stored = self.turns[turn_id]
-        kept = stored.completion is not None and stored.completion.store and stored.turn.status in ("completed", "cancelled")
+        kept = (
+            stored.completion is not None
+            and stored.completion.store
+            and stored.turn.status in ("completed", "cancelled")
+        )
         if not kept or self.owners[turn_id] != workspace or agent_id not in (None, stored.turn.agent_id):
             return False
         return stored.completion is not None and set(labels) <= set(stored.completion.metadata.items())
@@ -222,10 +245,19 @@ class FakeHistory(HistoryClient):
 
     # --- what history does with a finished turn
 
-    async def finish(self, turn_id: str, seq: int, output: Sequence[TurnMessage], *, attempt: int = 1, **turn: Any) -> None:
+    async def finish(
+        self, turn_id: str, seq: int, output: Sequence[TurnMessage], *, attempt: int = 1, **turn: Any
+    ) -> None:
         """Writes the document, then the terminal frame: in this order, as the real one does."""
         stored = self.turns[turn_id]
-        values = {"status": "completed", "finish_reason": "stop", "attempt": attempt, "ended_at": now(), "usage": USAGE, **turn}
+        values = {
+            "status": "completed",
+            "finish_reason": "stop",
+            "attempt": attempt,
+            "ended_at": now(),
+            "usage": USAGE,
+            **turn,
+        }
         ended = stored.turn.model_copy(update=values)
         self.turns[turn_id] = stored.model_copy(update={"turn": ended, "output": tuple(output), "last_seq": seq})
         body = frame_body(*terminal_frame(ended, tuple(output)))
@@ -236,7 +268,9 @@ USAGE = Usage(prompt_tokens=7, completion_tokens=3, total_tokens=10, cached_toke
 
 
 def said(text: str, calls: Sequence[ToolCall] = ()) -> TurnMessage:
-    return TurnMessage(id=new_id("msg"), role="assistant", content=text or None, tool_calls=tuple(calls) or None, created_at=now())
+    return TurnMessage(
+        id=new_id("msg"), role="assistant", content=text or None, tool_calls=tuple(calls) or None, created_at=now()
+    )
 
 
 @dataclass
@@ -244,14 +278,14 @@ class Stage:
     """A running gateway with everything around it."""
 
     base: str
-    parts: Parts
+    dependencies: Dependencies
     history: FakeHistory
     writer: LogWriter
     client: aiohttp.ClientSession
     agent_id: str
     key: str
     runner: PublicRunner
-    pens: dict[str, TurnWriter] = field(default_factory=dict)
+    turn_writers: dict[str, TurnWriter] = field(default_factory=dict)
 
     def url(self, path: str) -> str:
         return f"{self.base}/api/v1{path}"
@@ -269,22 +303,26 @@ class Stage:
                 await asyncio.sleep(0.005)
         return list(self.history.turns)[-1]
 
-    def pen(self, turn_id: str, attempt: int = 1) -> TurnWriter:
+    def turn_writer(self, turn_id: str, attempt: int = 1) -> TurnWriter:
         return self.writer.open(self.history.owners[turn_id], turn_id, attempt)
 
     async def answer(self, turn_id: str, *pieces: str, **turn: Any) -> None:
         """A worker's whole answer, and its end."""
-        pen = self.pen(turn_id)
-        pen.frame("started", {"turnId": turn_id, "agentId": self.agent_id, "agentVersion": 1, "attempt": 1, "waitMs": 1})
+        writer = self.turn_writer(turn_id)
+        writer.frame(
+            "started", {"turnId": turn_id, "agentId": self.agent_id, "agentVersion": 1, "attempt": 1, "waitMs": 1}
+        )
         for piece in pieces:
-            pen.delta(piece)
-            await pen.flush()
-        await pen.flush()
-        await self.history.finish(turn_id, pen.last_seq + 1, [said("".join(pieces))], **turn)
+            writer.delta(piece)
+            await writer.flush()
+        await writer.flush()
+        await self.history.finish(turn_id, writer.last_seq + 1, [said("".join(pieces))], **turn)
 
 
 def settings_for(redis_url: str, **more: Any) -> GatewaySettings:
-    return GatewaySettings(internal_token=SecretStr("a-token-of-the-tests"), queue_redis_url=redis_url, key_cache_s=0.3, **more)
+    return GatewaySettings(
+        internal_token=SecretStr("a-token-of-the-tests"), queue_redis_url=redis_url, key_cache_s=0.3, **more
+    )
 
 
 @asynccontextmanager
@@ -295,29 +333,36 @@ async def stage(redis_url: str, *, private: bool = True, **more: Any) -> AsyncIt
     history = FakeHistory(logs)
     queue = TurnQueue.connect(settings.queue_redis_url)
     limits = Limits(
-        requests_per_minute=settings.requests_per_minute, streams_per_key=settings.streams_per_key, streams_limit=settings.streams_limit
+        requests_per_minute=settings.requests_per_minute,
+        streams_per_key=settings.streams_per_key,
+        streams_limit=settings.streams_limit,
     )
-    async with logs, Hub(settings.stream_urls) as hub, Departures() as departures, LogWriter(settings.stream_urls, ttl_s=60) as writer:
-        parts = Parts(
+    async with (
+        logs,
+        Hub(settings.stream_urls) as hub,
+        DisconnectMonitor() as disconnects,
+        LogWriter(settings.stream_urls, ttl_s=60) as writer,
+    ):
+        dependencies = Dependencies(
             settings=settings,
             history=history,
             queue=queue,
             logs=logs,
             hub=hub,
-            pulse=Pulse(history),
+            turn_status=TurnStatusBatcher(history),
             keys=KeyCache(history.resolve_key, ttl_s=settings.key_cache_s),
             limits=limits,
             agents=AgentRules(history),
-            departures=departures,
+            disconnects=disconnects,
             draining=asyncio.Event(),
         )
-        runner = PublicRunner(create_app(parts, private=private))
+        runner = PublicRunner(create_app(dependencies, private=private))
         async with _served(runner) as base:
             key = history.key(Scope.CHAT_READ, Scope.CHAT_WRITE)
             headers = {"Authorization": f"Bearer {key}"}
             async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=0)) as client:
-                yield Stage(base, parts, history, writer, client, history.agent(), key, runner)
-            parts.drain()
+                yield Stage(base, dependencies, history, writer, client, history.agent(), key, runner)
+            dependencies.drain()
         await queue.aclose()
 
 

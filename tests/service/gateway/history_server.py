@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from shared.contracts.turns import AdmitTurn
-from shared.web import app_runner, edge, json_response
+from shared.web.server import app_runner, edge, json_response
 from tests.service.gateway.fakes import FakeHistory
 
 

@@ -12,11 +12,11 @@ from typing import NamedTuple
 import aiohttp
 import pytest
 
-from deploy.processes import free_port
+from deploy.local.processes import free_port
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import Scope
 from shared.ids import new_id
-from shared.run_log import RunLogs
+from shared.run_log.log import RunLogs
 from tests.conftest import eventually
 from tests.service.gateway.fakes import WORKSPACE, FakeHistory
 from tests.service.gateway.history_server import history_server
@@ -60,7 +60,9 @@ async def running(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterat
 @asynccontextmanager
 async def _process(environment: dict[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
     output = asyncio.subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.gateway", env=environment, stdout=output)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.gateway", env=environment, stdout=output
+    )
     try:
         yield process
     finally:
@@ -88,7 +90,9 @@ async def _sessions(running: Running, count: int) -> list[str]:
 async def test_sigterm_ends_all_streams_without_a_terminal_frame_and_exits_in_time(running: Running) -> None:
     async with AsyncExitStack() as stack:
         posts = [
-            running.client.post(f"{running.base}/api/v1/chat/sessions/{session}/messages", json={"content": "hi", "stream": True})
+            running.client.post(
+                f"{running.base}/api/v1/chat/sessions/{session}/messages", json={"content": "hi", "stream": True}
+            )
             for session in await _sessions(running, STREAMS)
         ]
         streams = await asyncio.gather(*(stack.enter_async_context(post) for post in posts))

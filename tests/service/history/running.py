@@ -10,8 +10,8 @@ from uuid import uuid4
 import orjson
 from motor.motor_asyncio import AsyncIOMotorClient
 
-from deploy.processes import free_port
-from services.history.app import Parts, create_app, open_parts
+from deploy.local.processes import free_port
+from services.history.app import Dependencies, create_app, open_dependencies
 from services.history.settings import HistorySettings
 from shared.contracts.agents import AgentConfig, ModelChoice, Passage
 from shared.contracts.frames import BEGINNING, FrameId, data_of, event_of
@@ -20,18 +20,18 @@ from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import (
     AdmittedTurn,
     AdmitTurn,
-    BeginAttempt,
-    BegunAttempt,
     ClaimedTurn,
     ClaimTurn,
     CompletionRequest,
     FinishedTurn,
+    StartAttempt,
+    StartedAttempt,
     Usage,
 )
 from shared.history_client import HistoryClient
 from shared.ids import new_id
-from shared.turn_queue import LeasedJob, TurnQueue
-from shared.web import app_runner, listening
+from shared.turn_queue.queue import LeasedJob, TurnQueue
+from shared.web.server import app_runner, listening
 
 WORKSPACE = "acme"
 TOKEN = "internal-token-of-the-tests"  # Not a secret: history runs for the length of a test.
@@ -43,12 +43,12 @@ class Lease:
 
     job: LeasedJob
     claimed: ClaimedTurn
-    begun: BegunAttempt
+    started: StartedAttempt
 
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    parts: Parts
+    dependencies: Dependencies
     client: HistoryClient
     queue: TurnQueue
     base_url: str
@@ -85,12 +85,12 @@ class History:
         """As a worker does it: with an attempt that has begun, if there is anything to do."""
         job = await self.lease(turn_id)
         claimed = await self.client.claim(WORKSPACE, turn_id, ClaimTurn(claim_id=job.claim_id))
-        begun = BegunAttempt(begun=False)
+        started = StartedAttempt(started=False)
         if claimed.run:
-            order = BeginAttempt(claim_id=job.claim_id, session_id=claimed.session_id, attempt=claimed.attempt)
-            begun = await self.client.begin_attempt(WORKSPACE, turn_id, order)
-            assert begun.begun
-        return Lease(job=job, claimed=claimed, begun=begun)
+            order = StartAttempt(claim_id=job.claim_id, session_id=claimed.session_id, attempt=claimed.attempt)
+            started = await self.client.start_attempt(WORKSPACE, turn_id, order)
+            assert started.started
+        return Lease(job=job, claimed=claimed, started=started)
 
     async def begin(self, turn_id: str, claim_id: str, attempt: int, **members: Any) -> bool:
         return await begin(self.client, turn_id, claim_id, attempt, **members)
@@ -118,7 +118,7 @@ class History:
         await eventually(ended, what=f"the end of {turn_id}")
 
     async def frames(self, turn_id: str) -> list[tuple[FrameId, str, dict[str, Any]]]:
-        rows = await self.parts.logs.read(WORKSPACE, turn_id, BEGINNING)
+        rows = await self.dependencies.logs.read(WORKSPACE, turn_id, BEGINNING)
         return [(frame_id, event_of(body), data_of(body)) for frame_id, body in rows]
 
     async def document(self, turn_id: str) -> dict[str, Any]:
@@ -131,9 +131,11 @@ class History:
         return len(await self.documents.turns.find({"workspace": WORKSPACE, **where}).to_list(None))
 
 
-async def begin(client: HistoryClient, turn_id: str, claim_id: str, attempt: int, workspace: str = WORKSPACE, **members: Any) -> bool:
-    order = BeginAttempt.model_validate({"claim_id": claim_id, "attempt": attempt, **members})
-    return (await client.begin_attempt(workspace, turn_id, order)).begun
+async def begin(
+    client: HistoryClient, turn_id: str, claim_id: str, attempt: int, workspace: str = WORKSPACE, **members: Any
+) -> bool:
+    order = StartAttempt.model_validate({"claim_id": claim_id, "attempt": attempt, **members})
+    return (await client.start_attempt(workspace, turn_id, order)).started
 
 
 def now() -> datetime:
@@ -155,12 +157,23 @@ def message(text: str, role: str = "user") -> TurnMessage:
 
 
 def order(session_id: str | None, text: str = "Hello?", **members: Any) -> AdmitTurn:
-    given = {"turn_id": new_id("trn"), "session_id": session_id, "messages": (message(text),), "body_digest": f"digest of {text}"}
+    given = {
+        "turn_id": new_id("trn"),
+        "session_id": session_id,
+        "messages": (message(text),),
+        "body_digest": f"digest of {text}",
+    }
     return AdmitTurn.model_validate(given | members)
 
 
 def completion(text: str = "Hello?", *, store: bool = False, **members: Any) -> AdmitTurn:
-    return order(None, text, agent_id="agt_demo", completion=CompletionRequest(store=store, parameters={"$odd.name": 1}), **members)
+    return order(
+        None,
+        text,
+        agent_id="agt_demo",
+        completion=CompletionRequest(store=store, parameters={"$odd.name": 1}),
+        **members,
+    )
 
 
 def finished(turn_id: str, attempt: int, reply: str = "Hi.", **members: Any) -> FinishedTurn:
@@ -185,7 +198,7 @@ def settings_for(mongodb_uri: str, redis_url: str, **members: Any) -> HistorySet
         "mongodb_database": f"test_{uuid4().hex}",
         "queue_redis_url": redis_url,
         "port": free_port(),
-        "sweep_interval_s": 0.2,
+        "reconcile_interval_s": 0.2,
         "lease_s": 0.5,
     }
     return HistorySettings.model_validate(given | members)
@@ -199,11 +212,17 @@ async def running(settings: HistorySettings) -> AsyncIterator[History]:
     queue = TurnQueue.connect(settings.queue_redis_url)
     try:
         async with (
-            open_parts(settings) as parts,
-            listening(app_runner(create_app(parts)), settings.host, settings.port),
+            open_dependencies(settings) as dependencies,
+            listening(app_runner(create_app(dependencies)), settings.host, settings.port),
             HistoryClient([base_url], TOKEN) as client,
         ):
-            yield History(parts=parts, client=client, queue=queue, base_url=base_url, documents=documents[settings.mongodb_database])
+            yield History(
+                dependencies=dependencies,
+                client=client,
+                queue=queue,
+                base_url=base_url,
+                documents=documents[settings.mongodb_database],
+            )
     finally:
         await queue.aclose()
         documents.close()

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from deploy.processes import free_port
+from deploy.local.processes import free_port
 from shared.contracts.errors import ApiError, Code
 from shared.history_client import HistoryClient
-from shared.web import app_runner, json_response, listening
+from shared.web.server import app_runner, json_response, listening
 
 TOKEN = "internal-token-of-the-tests"
 
@@ -57,7 +57,9 @@ async def silent() -> AsyncIterator[str]:
             writer.close()
 
 
-async def test_a_process_is_ready_when_the_history_that_it_asks_first_is_silent_and_another_is_not(silent: str, living: str) -> None:
+async def test_a_process_is_ready_when_the_history_that_it_asks_first_is_silent_and_another_is_not(
+    silent: str, living: str
+) -> None:
     async with HistoryClient([silent, living], TOKEN) as client:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from deploy.supervisor import StartError
+from deploy.local.supervisor import StartError
 from tests.system.chaos.report import table, write_report
 from tests.system.chaos.run import Plan, Result, run
 
@@ -49,13 +49,23 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--seed", type=int, help="repeat a schedule (default: any)")
     parser.add_argument("--minutes", type=float, default=5.0, help="how long faults are injected (default 5)")
-    parser.add_argument("--faults", nargs="*", default=[], metavar="KIND=COUNT", help='instead of the usual mixture: "kill worker=20"')
+    parser.add_argument(
+        "--faults", nargs="*", default=[], metavar="KIND=COUNT", help='instead of the usual mixture: "kill worker=20"'
+    )
     parser.add_argument("--clients", type=int, default=30)
     parser.add_argument("--lease", type=float, default=4.0, help="PARLEY_LEASE_S of the run (default 4)")
-    parser.add_argument("--think", type=float, default=2.0, help="longest pause of a client between two turns, seconds (default 2)")
+    parser.add_argument(
+        "--think", type=float, default=2.0, help="longest pause of a client between two turns, seconds (default 2)"
+    )
     parser.add_argument("--title", default="", help="what the report calls this run")
-    parser.add_argument("--report", type=Path, help="a file in which a section is added or replaced (`make chaos-report` writes REPORT.md)")
-    parser.add_argument("--keep", type=Path, help="directory for the logs and the recorded history (default: a temporary one)")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        help="a file in which a section is added or replaced (`make chaos-report` writes REPORT.md)",
+    )
+    parser.add_argument(
+        "--keep", type=Path, help="directory for the logs and the recorded history (default: a temporary one)"
+    )
     return parser.parse_args(arguments)
 
 

@@ -29,7 +29,7 @@ from tests.system.chaos.events import (
     Stored,
     Transcript,
 )
-from tests.system.chaos.questions import is_begun, is_whole, tokens_of
+from tests.system.chaos.questions import is_started, is_whole, tokens_of
 from tests.system.chaos.views import View
 
 E = TypeVar("E")
@@ -128,7 +128,9 @@ def _ended(run: Run) -> Iterator[Violation]:
         elif stored.status == "failed":
             yield Violation("no turn fails without cause", stored.turn, f"{stored.error} in attempt {stored.attempt}")
     for event in run.all(Overdue):
-        yield Violation("every turn ends", event.turn, f"request {event.request} waited {event.waited_s:.0f} s after the last fault")
+        yield Violation(
+            "every turn ends", event.turn, f"request {event.request} waited {event.waited_s:.0f} s after the last fault"
+        )
 
 
 def _stored_text_is_the_models(run: Run) -> Iterator[Violation]:
@@ -136,7 +138,7 @@ def _stored_text_is_the_models(run: Run) -> Iterator[Violation]:
     for stored in run.stored.values():
         if stored.status == "completed" and not is_whole(stored.asked, stored.text):
             yield Violation("stored text = model's text", stored.turn, f"stored {stored.text[-80:]!r}")
-        if stored.status == "cancelled" and not is_begun(stored.asked, stored.text):
+        if stored.status == "cancelled" and not is_started(stored.asked, stored.text):
             yield Violation("stored text = model's text", stored.turn, f"partial {stored.text[-80:]!r}")
         unasked = stored.turn not in wished and stored.session not in run.ending and stored.session not in run.deleting
         if stored.status == "cancelled" and unasked and (stored.session or stored.key):
@@ -160,7 +162,10 @@ def _transcripts_tell_the_turns(run: Run) -> Iterator[Violation]:
         if len({message for _, _, message, _ in transcript.messages}) < len(transcript.messages):
             yield Violation("no message twice", "", f"the transcript of {transcript.session} repeats a message")
         for stored in turns[transcript.session]:
-            texts = {role: "".join(text for each, _, text in told[stored.turn] if each == role) for role in ("user", "assistant")}
+            texts = {
+                role: "".join(text for each, _, text in told[stored.turn] if each == role)
+                for role in ("user", "assistant")
+            }
             if texts != {"user": stored.asked, "assistant": stored.text}:
                 yield Violation("transcript = stored turns", stored.turn, f"the transcript says {texts}")
 
@@ -168,14 +173,23 @@ def _transcripts_tell_the_turns(run: Run) -> Iterator[Violation]:
 def _refusals_are_known(run: Run) -> Iterator[Violation]:
     for event in run.all(Refused):
         failed_turn = event.turn and event.status in (500, 502, 504)
-        if event.status not in (429, 503) and event.code != "turn_in_progress" and not failed_turn and not _session_over(run, event):
-            yield Violation("no unforeseen refusal", event.turn, f"request {event.request}: {event.status} {event.code}")
+        if (
+            event.status not in (429, 503)
+            and event.code != "turn_in_progress"
+            and not failed_turn
+            and not _session_over(run, event)
+        ):
+            yield Violation(
+                "no unforeseen refusal", event.turn, f"request {event.request}: {event.status} {event.code}"
+            )
 
 
 def _session_over(run: Run, event: Refused) -> bool:
     """Whether the refusal says what a client itself had wished for before."""
     session = run.asked[event.request].session if event.request in run.asked else ""
-    wished = {"session_ended": run.ending, "session_not_found": run.deleting, "turn_not_found": run.deleting}.get(event.code, {})
+    wished = {"session_ended": run.ending, "session_not_found": run.deleting, "turn_not_found": run.deleting}.get(
+        event.code, {}
+    )
     return wished.get(session, event.at + 1.0) <= event.at
 
 
@@ -186,7 +200,11 @@ def _deleted_is_gone(run: Run) -> Iterator[Violation]:
     for event in run.all(Looked):
         # What was looked at is a part of a session whose deletion was acknowledged before; a repeated deletion is acknowledged again.
         if event.what == "DELETE" or event.status != 404:
-            yield Violation("deleted is gone", "", f"{event.what} of {event.session} was answered {event.status} at {event.at:.1f} s")
+            yield Violation(
+                "deleted is gone",
+                "",
+                f"{event.what} of {event.session} was answered {event.status} at {event.at:.1f} s",
+            )
     for left in run.all(Remains):
         yield Violation("deleted is gone", "", f"of {left.session} there is still {left.what}")
 
@@ -221,7 +239,9 @@ def _outages_are_told(run: Run) -> Iterator[Violation]:
         if event.status not in (0, 200, 202, 503):  # Whatever else happens at that time.
             yield Violation("no unforeseen refusal", "", f"{event.kind}: a new turn was answered {event.status}")
         told = event.status in (200, 202) or (event.status == 503 and event.retry_after)
-        if not (told and event.took_s <= _REFUSED_WITHIN_S) and not run.disturbed(event.at - 3.0, event.at + event.took_s, but=event.kind):
+        if not (told and event.took_s <= _REFUSED_WITHIN_S) and not run.disturbed(
+            event.at - 3.0, event.at + event.took_s, but=event.kind
+        ):
             how = "with" if event.retry_after else "without"
             seen = f"{event.kind}: a new turn was answered {event.status} {how} Retry-After after {event.took_s:.1f} s"
             yield Violation("outages are told", "", seen)
@@ -249,7 +269,9 @@ def _views(run: Run) -> Iterator[Violation]:
                 first = bodies.setdefault((view.turn, event.id), event)
                 if (first.event, first.data) != (event.event, event.data):
                     yield Violation(
-                        "one body per id", view.turn, f"{event.id}: {first.event} {first.data}, then {event.event} {event.data}"
+                        "one body per id",
+                        view.turn,
+                        f"{event.id}: {first.event} {first.data}, then {event.event} {event.data}",
                     )
     for view in views.values():
         yield from _end_is_stored(run, view)
@@ -308,7 +330,9 @@ def _answers(run: Run) -> Iterator[Violation]:
         elif (event.status, event.text, event.usage) != (stored.status, stored.text, stored.usage):
             told = (event.status, event.text[-60:], event.usage)
             yield Violation(
-                "client's end = stored end", event.turn, f"told {told}, stored {stored.status} {stored.text[-60:]!r} {stored.usage}"
+                "client's end = stored end",
+                event.turn,
+                f"told {told}, stored {stored.status} {stored.text[-60:]!r} {stored.usage}",
             )
 
 
@@ -320,10 +344,12 @@ def _completions(run: Run) -> Iterator[Violation]:
 def _completion(stored: Stored | None, asked: Asked, event: Chunked) -> Iterator[Violation]:
     text = event.before + event.text
     ended = event.finish is not None or event.done
-    if not is_begun(asked.content, text):
+    if not is_started(asked.content, text):
         yield Violation("frames", event.turn, f"chunks say {text[-80:]!r}, which is not the model's text")
     if event.how == "clean" and not event.done and event.error is None:
-        yield Violation("no clean end on partial text", event.turn, "the stream ended cleanly without [DONE] and without an error")
+        yield Violation(
+            "no clean end on partial text", event.turn, "the stream ended cleanly without [DONE] and without an error"
+        )
     if ended and event.error is not None:
         yield Violation("no clean end on partial text", event.turn, f"both an end and the error {event.error}")
     if stored is None:
@@ -332,9 +358,15 @@ def _completion(stored: Stored | None, asked: Asked, event: Chunked) -> Iterator
         return
     if ended and text != stored.text:
         yield Violation(
-            "no clean end on partial text", event.turn, f"ended on {text[-60:]!r}, stored is {stored.status} {stored.text[-60:]!r}"
+            "no clean end on partial text",
+            event.turn,
+            f"ended on {text[-60:]!r}, stored is {stored.status} {stored.text[-60:]!r}",
         )
-    if event.done and event.usage is not None and event.usage.get("completion_tokens") != stored.usage.get("completionTokens", 0):
+    if (
+        event.done
+        and event.usage is not None
+        and event.usage.get("completion_tokens") != stored.usage.get("completionTokens", 0)
+    ):
         yield Violation("usage counted once", event.turn, f"told {event.usage}, stored {stored.usage}")
 
 

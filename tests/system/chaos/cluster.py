@@ -14,11 +14,11 @@ from typing import Final, Self
 
 import aiohttp
 
-from deploy.local_state import LocalState
-from deploy.processes import free_port
-from deploy.stack import Size, Stack, user_environment
-from deploy.stores import Store, mongodb_store, redis_store
-from deploy.supervisor import Child, Command, Supervisor
+from deploy.local.processes import free_port
+from deploy.local.stack import Size, Stack, user_environment
+from deploy.local.state import LocalState
+from deploy.local.stores import Store, mongodb_store, redis_store
+from deploy.local.supervisor import Child, Command, Supervisor
 from shared.contracts.agents import AgentConfig, ModelChoice
 from shared.contracts.keys import NewKey, Scope
 from shared.history_client import HistoryClient
@@ -75,7 +75,9 @@ class Cluster:
             raise
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self._open.aclose()
 
     async def _start(self) -> None:
@@ -84,11 +86,18 @@ class Cluster:
         http = await self._open.enter_async_context(aiohttp.ClientSession())
         stack = Stack(state, self._size, self._environment(), http)
         self._open.push_async_callback(self._stop)
-        await self._start_all([("redis", self._store_command(self._redis)), ("mongodb", self._store_command(self._mongodb))])
+        await self._start_all(
+            [("redis", self._store_command(self._redis)), ("mongodb", self._store_command(self._mongodb))]
+        )
         await self._start_all(stack.first_commands())
-        commands = [(group, await self._linked(group, command, stack.history_urls)) for group, command in stack.service_commands()]
+        commands = [
+            (group, await self._linked(group, command, stack.history_urls))
+            for group, command in stack.service_commands()
+        ]
         await self._start_all(commands)
-        for name, url in zip([name for name in self.children if name.startswith("gateway")], stack.gateway_urls, strict=True):
+        for name, url in zip(
+            [name for name in self.children if name.startswith("gateway")], stack.gateway_urls, strict=True
+        ):
             link = await self._link(f"clients to {name}", int(url.rpartition(":")[2]))
             self.gateways.append(f"http://127.0.0.1:{link.port}/api/v1")
         async with HistoryClient(stack.history_urls, stack.internal_token, timeout_s=15.0) as history:

@@ -120,7 +120,9 @@ class Completer(Visitor):
             self.failed(response)
         else:
             self.succeeded()
-        self.world.history.add(Refused(at=self.world.clock(), request=order.request, status=response.status, code=code, turn=turn))
+        self.world.history.add(
+            Refused(at=self.world.clock(), request=order.request, status=response.status, code=code, turn=turn)
+        )
         return not problem.get("retryable")
 
     def _answered(self, order: Order, body: dict[str, Any]) -> bool:
@@ -132,7 +134,9 @@ class Completer(Visitor):
             "totalTokens": body["usage"]["total_tokens"],
         }
         text = choice["message"]["content"] or ""
-        self.world.history.add(Answered(at=now, request=order.request, turn=order.turn, status="completed", text=text, usage=usage))
+        self.world.history.add(
+            Answered(at=now, request=order.request, turn=order.turn, status="completed", text=text, usage=usage)
+        )
         return True
 
     def _accept(self, order: Order, completion: str) -> None:

@@ -265,4 +265,6 @@ class History:
 
     def write(self, path: Path) -> None:
         """As JSON lines, each with its event's name."""
-        path.write_bytes(b"".join(orjson.dumps({"is": type(event).__name__, **asdict(event)}) + b"\n" for event in self.events))
+        path.write_bytes(
+            b"".join(orjson.dumps({"is": type(event).__name__, **asdict(event)}) + b"\n" for event in self.events)
+        )

@@ -60,14 +60,19 @@ async def remains(cluster: Cluster, history: History, patience_s: float) -> list
     turns = {turn: session for turn, session in accepted.items() if session in deleted}
     deadline = time.monotonic() + patience_s
     while True:
-        found = [*await asyncio.to_thread(_documents_of, cluster.mongodb_uri, deleted), *await _logs_of(cluster.redis_url, turns)]
+        found = [
+            *await asyncio.to_thread(_documents_of, cluster.mongodb_uri, deleted),
+            *await _logs_of(cluster.redis_url, turns),
+        ]
         if not found or time.monotonic() > deadline:
             return found
         await asyncio.sleep(0.5)
 
 
 def _documents_of(uri: str, deleted: set[str]) -> list[Remains]:
-    found = [(each["sessionId"], f"the turn {each['_id']}") for each in _documents(uri) if each.get("sessionId") in deleted]
+    found = [
+        (each["sessionId"], f"the turn {each['_id']}") for each in _documents(uri) if each.get("sessionId") in deleted
+    ]
     return [Remains(session=session, what=what) for session, what in found]
 
 
@@ -97,7 +102,9 @@ async def _transcript(reader: Visitor, session: str) -> Transcript:
     messages: list[tuple[str, str, str, str]] = []
     cursor = ""
     while True:
-        page = await reader.page(f"/chat/sessions/{session}/messages?limit=200" + (f"&cursor={quote(cursor)}" if cursor else ""))
+        page = await reader.page(
+            f"/chat/sessions/{session}/messages?limit=200" + (f"&cursor={quote(cursor)}" if cursor else "")
+        )
         messages += [(each["turnId"], each["role"], each["id"], each.get("content") or "") for each in page["data"]]
         cursor = (page.get("pagination") or {}).get("nextCursor") or ""
         if not cursor:

@@ -15,7 +15,7 @@ from pymongo import MongoClient
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from deploy.supervisor import StartError
+from deploy.local.supervisor import StartError
 from shared.tasks import end_tasks
 from tests.system.chaos.cluster import SERVICES, Cluster
 from tests.system.chaos.events import History, Injected
@@ -111,7 +111,9 @@ class Injector:
         """The ready processes of the group that have no fault now; waits for one."""
         deadline = time.monotonic() + _TARGET_PATIENCE_S
         while time.monotonic() < deadline:
-            free = [name for name in self._cluster.members(group) if self._cluster.is_ready(name) and name not in self._hurt]
+            free = [
+                name for name in self._cluster.members(group) if self._cluster.is_ready(name) and name not in self._hurt
+            ]
             if free:
                 return free
             await asyncio.sleep(0.05)

@@ -5,7 +5,7 @@ from collections import deque
 from types import TracebackType
 from typing import Self, cast
 
-from deploy.processes import free_port
+from deploy.local.processes import free_port
 
 
 class Link:
@@ -26,10 +26,14 @@ class Link:
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.get_running_loop().create_server(lambda: _End(self, is_client=True), "127.0.0.1", self.port)
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: _End(self, is_client=True), "127.0.0.1", self.port
+        )
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._server is not None:
             self._server.close()
         for task in self._dialing:

@@ -8,12 +8,13 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from services.gateway import openai_shapes, stream
-from services.history.consumer import Outbox
-from services.history.endings import Endings
-from shared import run_log
-from shared.connections import Script
+from services.gateway.completions import chunks
+from services.gateway.streaming import follow
+from services.history.reconcile.outbox import Outbox
+from services.history.turns.finalize import TurnFinalizer
+from shared.broker.connections import Script
 from shared.contracts.frames import FrameId, split_frame
+from shared.run_log import log as run_log
 
 
 def _rewrite(line: str, instead: str) -> None:
@@ -29,20 +30,20 @@ def no_fence() -> None:
         "if attempt > mine then return 'fenced' end",
         "if attempt > mine then mine, next = attempt, seq + 1 attempt_text, seq_text = tostring(mine), tostring(next) end",
     )
-    write_end = Endings._write_end
+    write_end = TurnFinalizer._write_end
 
-    async def unfenced(self: Endings, workspace: str, turn_id: str, attempt: int, fields: dict[str, Any]) -> bool:
+    async def unfenced(self: TurnFinalizer, workspace: str, turn_id: str, attempt: int, fields: dict[str, Any]) -> bool:
         row = await self._turns.one({"_id": turn_id, "workspace": workspace}, {"attempt": 1})
         await self._turns.update({"_id": turn_id, "workspace": workspace}, {"$set": {"active": True}})
         return await write_end(self, workspace, turn_id, row["attempt"] if row else 0, fields)
 
-    Endings._write_end = unfenced  # type: ignore[method-assign]
+    TurnFinalizer._write_end = unfenced  # type: ignore[method-assign]
 
 
 def no_log_read() -> None:
     """Who resumes subscribes and goes on from whatever comes next."""
-    from_log = stream._Follower._from_log
-    proved = stream._Follower._live
+    from_log = follow._Follower._from_log
+    proved = follow._Follower._live
 
     async def skip_first(self: Any) -> Any:
         if getattr(self, "_subscribed", False):
@@ -59,19 +60,19 @@ def no_log_read() -> None:
             self._position = max(self._position, FrameId(first.attempt, first.seq - 1))
         return proved(self)
 
-    stream._Follower._from_log = skip_first  # type: ignore[method-assign]
-    stream._Follower._live = trusting  # type: ignore[method-assign]
+    follow._Follower._from_log = skip_first  # type: ignore[method-assign]
+    follow._Follower._live = trusting  # type: ignore[method-assign]
 
 
 def early_ack() -> None:
     """The outbox entry is acknowledged first and stored afterwards."""
-    settle = Outbox.settle
+    acknowledge = Outbox.acknowledge
 
     async def acknowledged(self: Outbox, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
-        await self._queue.settle(entry_id, fields.get(b"turn", b"").decode())
-        await settle(self, entry_id, fields)
+        await self._queue.acknowledge(entry_id, fields.get(b"turn", b"").decode())
+        await acknowledge(self, entry_id, fields)
 
-    Outbox.settle = acknowledged  # type: ignore[method-assign]
+    Outbox.acknowledge = acknowledged  # type: ignore[method-assign]
 
 
 def server_ids() -> None:
@@ -83,24 +84,24 @@ def server_ids() -> None:
 
 def clean_end() -> None:
     """A stream of chunks whose worker was lost ends as if the answer were whole."""
-    render = openai_shapes.ChunkStream.render
+    render = chunks.ChunkStream.render
 
-    def ending(self: Any, frames: Any) -> openai_shapes.Rendered:
+    def ending(self: Any, frames: Any) -> chunks.Rendered:
         rendered = render(self, frames)
-        if rendered.end is openai_shapes.End.BROKEN and openai_shapes._after_restart(frames):
-            return openai_shapes.Rendered(self.finish({"finishReason": "stop", "messages": []}, None), openai_shapes.End.WHOLE)
+        if rendered.end is chunks.End.BROKEN and chunks._after_restart(frames):
+            return chunks.Rendered(self.finish({"finishReason": "stop", "messages": []}, None), chunks.End.WHOLE)
         return rendered
 
-    openai_shapes.ChunkStream.render = ending  # type: ignore[method-assign]
+    chunks.ChunkStream.render = ending  # type: ignore[method-assign]
 
 
 def early_deletion() -> None:
     """A deletion is acknowledged with its tombstone; the turns are left to a sweep that never comes."""
 
-    async def later(self: Endings, workspace: str, session_id: str) -> None:
+    async def later(self: TurnFinalizer, workspace: str, session_id: str) -> None:
         return None
 
-    Endings.erase_session = later  # type: ignore[method-assign]
+    TurnFinalizer.erase_session = later  # type: ignore[method-assign]
 
 
 MUTANTS: Final[dict[str, Callable[[], None]]] = {

@@ -27,7 +27,9 @@ FAULTS: Final[Mapping[str, Mapping[str, int]]] = {
 
 
 def plan_of(mutant: str, seed: int) -> Plan:
-    return Plan(seed=seed, seconds=SECONDS, faults=FAULTS[mutant], lease_s=2.0, think_s=1.0, patience_s=8.0, mutant=mutant)
+    return Plan(
+        seed=seed, seconds=SECONDS, faults=FAULTS[mutant], lease_s=2.0, think_s=1.0, patience_s=8.0, mutant=mutant
+    )
 
 
 def catch(result: Result) -> Counter[str]:

@@ -20,7 +20,9 @@ class Prober(Visitor):
 
     async def prepare(self, seconds: float) -> list[str]:
         count = 2 + min(MOST, int(seconds / EVERY_S))
-        created = [await self.call("POST", "/chat/sessions", {"agentId": self.world.agents[AGENT]}) for _ in range(count)]
+        created = [
+            await self.call("POST", "/chat/sessions", {"agentId": self.world.agents[AGENT]}) for _ in range(count)
+        ]
         sessions = [each["id"] for each in created]
         self.world.sessions.extend(sessions)
         return sessions

@@ -42,6 +42,6 @@ def is_whole(asked: str, text: str) -> bool:
     return bool(text) and text == right_answer(asked, text)
 
 
-def is_begun(asked: str, text: str) -> bool:
+def is_started(asked: str, text: str) -> bool:
     """Whether the text is the beginning of a right answer, or nothing yet."""
     return not text or (right_answer(asked, text) or "").startswith(text)

@@ -56,9 +56,15 @@ def facts(result: Result) -> list[tuple[str, str]]:
     accepted = len({event.turn for event in events if isinstance(event, Accepted)})
     rows = [
         ("seed", str(result.plan.seed)),
-        ("faults during", f"{result.plan.seconds:.0f} s, lease {result.plan.lease_s:g} s, {result.plan.clients} clients"),
+        (
+            "faults during",
+            f"{result.plan.seconds:.0f} s, lease {result.plan.lease_s:g} s, {result.plan.clients} clients",
+        ),
         ("turns accepted / stored", f"{accepted} / {len(stored)}"),
-        ("completed / cancelled / failed", " / ".join(str(statuses[name]) for name in ("completed", "cancelled", "failed"))),
+        (
+            "completed / cancelled / failed",
+            " / ".join(str(statuses[name]) for name in ("completed", "cancelled", "failed")),
+        ),
         ("turns that took more than one attempt", str(reruns)),
         ("streams resumed by id / cut / left by the client", f"{resumes} / {closed['cut']} / {closed['left']}"),
         ("`restarted` frames seen", str(restarts)),
@@ -66,9 +72,12 @@ def facts(result: Result) -> list[tuple[str, str]]:
             "answers without a stream, chunk streams",
             f"{answers}, {len(chunked)} ({sum(event.error is not None for event in chunked)} with an error chunk)",
         ),
-        ("sessions deleted / ended; looks at deleted ones", _endings(events)),
+        ("sessions deleted / ended; looks at deleted ones", _finalizer(events)),
         ("refusals", _counts(refused)),
-        ("requests answered only at the 2nd try / later", f"{result.streaks[1]} / {result.streaks.total() - result.streaks[1]}"),
+        (
+            "requests answered only at the 2nd try / later",
+            f"{result.streaks[1]} / {result.streaks.total() - result.streaks[1]}",
+        ),
         ("waiting callers sent on by a gateway that drained", str(result.sent_on)),
         ("all processes ready after the last fault", f"{result.recovery_s:.1f} s"),
         *_links(events),
@@ -77,19 +86,24 @@ def facts(result: Result) -> list[tuple[str, str]]:
     times = take_overs(result.history)
     if times:
         rows.append(
-            (f"take-over after a kill -9 (n = {len(times)})", f"p50 {_quantile(times, 0.5):.1f} s, p99 {_quantile(times, 0.99):.1f} s")
+            (
+                f"take-over after a kill -9 (n = {len(times)})",
+                f"p50 {_quantile(times, 0.5):.1f} s, p99 {_quantile(times, 0.99):.1f} s",
+            )
         )
     return rows
 
 
-def _endings(events: Sequence[Event]) -> str:
+def _finalizer(events: Sequence[Event]) -> str:
     deleted, ended, looks = (sum(isinstance(event, kind) for event in events) for kind in (Deleted, Ending, Looked))
     return f"{deleted} / {ended}; {looks}"
 
 
 def _links(events: Sequence[Event]) -> list[tuple[str, str]]:
     """Which sorts of links were hurt."""
-    hurt = Counter(link_sort(event.target) for event in events if isinstance(event, Injected) and event.kind.startswith("link "))
+    hurt = Counter(
+        link_sort(event.target) for event in events if isinstance(event, Injected) and event.kind.startswith("link ")
+    )
     return [("links hurt", ", ".join(f"{sort}: {count}" for sort, count in sorted(hurt.items())))] if hurt else []
 
 
@@ -133,7 +147,9 @@ def verdict(result: Result) -> list[str]:
     lines += [f"- could not inject {text}" for text in result.missed[:SHOWN]]
     rules = Counter(violation.rule for violation in result.violations)
     lines += [f"- {rule}: {count}" for rule, count in rules.most_common()]
-    lines += [f"- `{violation.rule}` {violation.turn}: {violation.seen[:600]}" for violation in result.violations[:SHOWN]]
+    lines += [
+        f"- `{violation.rule}` {violation.turn}: {violation.seen[:600]}" for violation in result.violations[:SHOWN]
+    ]
     return lines
 
 
@@ -149,7 +165,11 @@ def drop_runs_but(path: Path, titles: Sequence[str]) -> None:
     """Removes the sections of other runs, from a list that was another one."""
     if path.exists():
         _, *sections = re.split(r"(?m)^(?=## )", path.read_text("utf-8"))
-        kept = [each for each in sections if "| seed |" not in each or each.startswith(tuple(f"## {title}\n" for title in titles))]
+        kept = [
+            each
+            for each in sections
+            if "| seed |" not in each or each.startswith(tuple(f"## {title}\n" for title in titles))
+        ]
         path.write_text("".join([HEAD, "\n", *kept]), "utf-8")
 
 

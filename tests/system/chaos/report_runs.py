@@ -50,7 +50,11 @@ RUNS: Final = (
         title="Stores down for a second, for five, for a minute",
         seed=24,
         minutes=3.5,
-        faults={f"down {store} {time}": count for store in ("redis", "mongodb") for time, count in (("1 s", 2), ("5 s", 2), ("60 s", 1))},
+        faults={
+            f"down {store} {time}": count
+            for store in ("redis", "mongodb")
+            for time, count in (("1 s", 2), ("5 s", 2), ("60 s", 1))
+        },
     ),
     ReportRun(
         title="Everything at once",
@@ -87,14 +91,26 @@ def arguments_of(run: ReportRun, share: float, report: Path, directory: Path) ->
     """As for `make chaos`. With a `share` of the time there is the same share of the faults, so that the density stays."""
     faults = [f"{kind}={max(1, round(count * share))}" for kind, count in run.faults.items()]
     own = ["--title", run.title, "--seed", str(run.seed), "--minutes", str(run.minutes * share)]
-    return [*own, "--report", str(report), "--keep", str(directory / run.title.lower().replace(" ", "-")), "--faults", *faults]
+    return [
+        *own,
+        "--report",
+        str(report),
+        "--keep",
+        str(directory / run.title.lower().replace(" ", "-")),
+        "--faults",
+        *faults,
+    ]
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="make chaos-report", description=__doc__)
-    parser.add_argument("--share", type=float, default=1.0, help="of the time and of the faults, to try it out (default 1)")
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of the time and of the faults, to try it out (default 1)"
+    )
     parser.add_argument("--report", type=Path, default=REPORT, help="sections are added or replaced there")
-    parser.add_argument("--keep", type=Path, help="directory for the logs and the recorded histories (default: a temporary one)")
+    parser.add_argument(
+        "--keep", type=Path, help="directory for the logs and the recorded histories (default: a temporary one)"
+    )
     parser.add_argument("titles", nargs="*", help="only the runs whose titles begin like this (default: all)")
     options = parser.parse_args(arguments)
     directory = options.keep or Path(tempfile.mkdtemp(prefix="parley-chaos-report-"))

@@ -26,7 +26,16 @@ from tests.system.chaos.events import (
 )
 from tests.system.chaos.questions import question
 from tests.system.chaos.sse import RawFrame, Splitter
-from tests.system.chaos.visitor import GONE, SILENCE_S, STREAM_LIMIT_S, WHOLE_ANSWER_S, GaveUp, Visitor, assistant_text, read_json
+from tests.system.chaos.visitor import (
+    GONE,
+    SILENCE_S,
+    STREAM_LIMIT_S,
+    WHOLE_ANSWER_S,
+    GaveUp,
+    Visitor,
+    assistant_text,
+    read_json,
+)
 
 TURNS_PER_SESSION: Final = 8
 # How often a session is ended or deleted beside a turn, and how long after the turn was asked for at most.
@@ -147,7 +156,11 @@ class Talker(Visitor):
         status = await visitor.status("DELETE", f"/chat/sessions/{session}")
         now = self.world.clock()
         # A deletion may be repeated: there is no answer but this one, however many were lost.
-        done = Deleted(at=now, session=session) if status == 200 else Looked(at=now, session=session, what="DELETE", status=status)
+        done = (
+            Deleted(at=now, session=session)
+            if status == 200
+            else Looked(at=now, session=session, what="DELETE", status=status)
+        )
         self.world.history.add(done)
 
     async def _look_again(self, session: str, wish: Wish | None) -> bool:
@@ -163,7 +176,9 @@ class Talker(Visitor):
             await self._look(session, "POST", f"{base}/messages", body, {"Idempotency-Key": wish.key})
         return False
 
-    async def _look(self, session: str, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> None:
+    async def _look(
+        self, session: str, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> None:
         now = self.world.clock()
         status = await self.status(method, path, body, headers)
         what = f"{method} {path.removeprefix(f'/chat/sessions/{session}') or '/'}"
@@ -187,7 +202,9 @@ class Talker(Visitor):
         body = {"content": wish.content, "stream": wish.stream}
         silence_s = SILENCE_S if wish.stream else WHOLE_ANSWER_S
         try:
-            async with self.ask("POST", f"/chat/sessions/{wish.session}/messages", body, headers, silence_s=silence_s) as response:
+            async with self.ask(
+                "POST", f"/chat/sessions/{wish.session}/messages", body, headers, silence_s=silence_s
+            ) as response:
                 if response.status != 200:
                     return await self._refused(wish, response)
                 if not wish.stream:
@@ -208,13 +225,17 @@ class Talker(Visitor):
         wish.turn = data["turnId"]
         self.world.history.add(Accepted(at=now, request=wish.request, turn=wish.turn))
         text, usage = assistant_text(data["messages"]), data.get("usage") or {}
-        self.world.history.add(Answered(at=now, request=wish.request, turn=wish.turn, status=data["status"], text=text, usage=usage))
+        self.world.history.add(
+            Answered(at=now, request=wish.request, turn=wish.turn, status=data["status"], text=text, usage=usage)
+        )
         return True
 
     async def _refused(self, wish: Wish, response: aiohttp.ClientResponse) -> bool | None:
         problem = await read_json(response)
         code, turn = str(problem.get("code")), str(problem.get("turnId") or "")
-        self.world.history.add(Refused(at=self.world.clock(), request=wish.request, status=response.status, code=code, turn=turn))
+        self.world.history.add(
+            Refused(at=self.world.clock(), request=wish.request, status=response.status, code=code, turn=turn)
+        )
         if response.status == 503 and turn:
             self.sent_on(response)
         elif response.status in (429, 503):
@@ -269,9 +290,13 @@ class Talker(Visitor):
     async def _follow(self, wish: Wish, reading: Reading) -> bool:
         """One resume, at any gateway. False: there is nothing (more) to read."""
         headers = {"Last-Event-ID": reading.last_id} if reading.last_id else {}
-        opened = Opened(at=self.world.clock(), view=reading.view, turn=reading.turn, session=wish.session, after=reading.last_id)
+        opened = Opened(
+            at=self.world.clock(), view=reading.view, turn=reading.turn, session=wish.session, after=reading.last_id
+        )
         try:
-            async with self.ask("GET", f"/chat/sessions/{wish.session}/turns/{reading.turn}/events", None, headers) as response:
+            async with self.ask(
+                "GET", f"/chat/sessions/{wish.session}/turns/{reading.turn}/events", None, headers
+            ) as response:
                 if response.status in (429, 503):
                     self.failed(response)
                 else:
@@ -280,7 +305,12 @@ class Talker(Visitor):
                     # Also a 204: who asks has not seen the end yet.
                     problem = await read_json(response)
                     self.world.history.add(
-                        Refused(at=self.world.clock(), request=wish.request, status=response.status, code=str(problem.get("code")))
+                        Refused(
+                            at=self.world.clock(),
+                            request=wish.request,
+                            status=response.status,
+                            code=str(problem.get("code")),
+                        )
                     )
                     return response.status in (429, 503)
                 if reading.last_id is None:
@@ -324,7 +354,9 @@ class Talker(Visitor):
             self.world.history.add(Opened(at=now, view=reading.view, turn=reading.turn, session=wish.session))
         reading.last_id = raw.id or reading.last_id
         reading.ended = reading.ended or raw.event in TERMINAL
-        self.world.history.add(Frame(at=now, view=reading.view, id=raw.id, event=raw.event, data=_trimmed(raw.event, data)))
+        self.world.history.add(
+            Frame(at=now, view=reading.view, id=raw.id, event=raw.event, data=_trimmed(raw.event, data))
+        )
 
     async def _cancel(self, wish: Wish, turn: str) -> None:
         self.world.history.add(Cancelled(at=self.world.clock(), turn=turn))
@@ -349,7 +381,11 @@ def _trimmed(event: str, data: dict[str, Any]) -> dict[str, Any]:
         case "delta":
             return {"text": data["text"]}
         case "done":
-            return {"status": data["status"], "text": assistant_text(data["messages"]), "usage": data.get("usage") or {}}
+            return {
+                "status": data["status"],
+                "text": assistant_text(data["messages"]),
+                "usage": data.get("usage") or {},
+            }
         case "error":
             return {"code": data.get("code")}
         case "restarted":

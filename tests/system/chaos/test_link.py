@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from deploy.processes import free_port
+from deploy.local.processes import free_port
 from tests.conftest import eventually
 from tests.system.chaos.link import Link
 

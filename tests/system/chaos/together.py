@@ -25,7 +25,11 @@ TARGETS: Final = (
     Target("SIGSTOP of a service for 2 to 3 leases", ("stop worker", "stop gateway", "stop history"), 100),
     Target("all pub/sub connections cut", ("cut pubsub",), 100),
     Target("rolling restart of every service", ("roll services",), 5),
-    Target("links cut, delayed, black-holed or robbed of their answers", ("link cut", "link delay", "link black-hole", "link mute"), 50),
+    Target(
+        "links cut, delayed, black-holed or robbed of their answers",
+        ("link cut", "link delay", "link black-hole", "link mute"),
+        50,
+    ),
     Target("Redis down for 1 s", ("down redis 1 s",), 1),
     Target("Redis down for 5 s", ("down redis 5 s",), 1),
     Target("Redis down for 60 s", ("down redis 60 s",), 1),
@@ -54,7 +58,11 @@ def together(sections: Sequence[str]) -> str:
     for section in passed:
         for kind, count in _FAULT.findall(section):
             faults[kind] += int(count)
-    lines = [f"{len(passed)} of {len(runs)} runs passed: 0 turns lost, doubled or told wrong in these." if passed else "No run passed."]
+    lines = [
+        f"{len(passed)} of {len(runs)} runs passed: 0 turns lost, doubled or told wrong in these."
+        if passed
+        else "No run passed."
+    ]
     lines += ["", "| shown | wanted | |", "| --- | --- | --- |", *_rows(passed, faults), *_bugs(sections)]
     known = {kind for target in TARGETS for kind in target.kinds}
     if others := [f"{count} × {kind}" for kind, count in faults.most_common() if kind not in known]:
@@ -72,7 +80,9 @@ def _rows(passed: Sequence[str], faults: Counter[str]) -> list[str]:
 
 
 def _bugs(sections: Sequence[str]) -> list[str]:
-    caught, missed = (sum(len(re.findall(word, section)) for section in sections) for word in (r"\| caught \|", r"\| \*\*NOT CAUGHT"))
+    caught, missed = (
+        sum(len(re.findall(word, section)) for section in sections) for word in (r"\| caught \|", r"\| \*\*NOT CAUGHT")
+    )
     return [_row("planted bugs caught", caught, f"{caught + missed}", not missed)] if caught + missed else []
 
 
@@ -82,7 +92,11 @@ def _times(passed: Sequence[str]) -> list[str]:
     later = sum(int(count) for section in rolled for count in _LATER.findall(section))
     rows = [_row("requests that failed after one retry, in rolling restarts", later, "0", later == 0)] if rolled else []
     pairs: list[tuple[str, list[str], float]] = [
-        ("take-over after a kill -9 of a worker, p99", [p99 for section in passed for _, p99 in _TAKE_OVER.findall(section)], TAKE_OVER_S),
+        (
+            "take-over after a kill -9 of a worker, p99",
+            [p99 for section in passed for _, p99 in _TAKE_OVER.findall(section)],
+            TAKE_OVER_S,
+        ),
         ("a new turn's refusal while a store is down, the longest", _all(_REFUSED.findall, passed), REFUSED_S),
         ("a new turn's end after a store is back, the longest", _all(_BACK.findall, passed), BACK_S),
     ]

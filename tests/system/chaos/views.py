@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from shared.contracts.frames import BEGINNING, TERMINAL_EVENTS, FrameId
 from tests.system.chaos.events import Frame
-from tests.system.chaos.questions import is_begun, is_whole
+from tests.system.chaos.questions import is_started, is_whole
 
 
 @dataclass(kw_only=True)
@@ -35,11 +35,11 @@ class View:
         elif frame.event == "error" and frame.id is None and self.erased:
             self.end = frame
         elif frame.id is None:
-            yield from self._read_afresh(frame)
+            yield from self._replay(frame)
         else:
             yield from self._read_numbered(frame, FrameId.parse(frame.id))
 
-    def _read_afresh(self, frame: Frame) -> Iterator[str]:
+    def _replay(self, frame: Frame) -> Iterator[str]:
         """The stored turn told anew: `restarted` and the text, both without an id."""
         if frame.event == "restarted":
             self.afresh = True
@@ -77,9 +77,9 @@ class View:
         self.text, self.whole_at = "", None
 
     def _write(self, frame: Frame) -> Iterator[str]:
-        was_right = is_begun(self.asked, self.text)
+        was_right = is_started(self.asked, self.text)
         self.text += frame.data.get("text", "")
-        if was_right and not is_begun(self.asked, self.text):
+        if was_right and not is_started(self.asked, self.text):
             yield f"the text that {frame.id} goes on with is not the model's: {self.text[-80:]!r}"
         if self.whole_at is None and is_whole(self.asked, self.text):
             self.whole_at = frame.at

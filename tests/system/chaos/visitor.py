@@ -97,7 +97,9 @@ class Visitor:
         else:
             what = type(failure).__name__
         gateway = f"gateway-{self.world.gateways.index(self._gateway) + 1}"
-        self.world.history.add(Failed(at=self.world.clock(), asked=self._asked, gateway=gateway, what=what, tries=self._streak))
+        self.world.history.add(
+            Failed(at=self.world.clock(), asked=self._asked, gateway=gateway, what=what, tries=self._streak)
+        )
 
     def sent_on(self, response: aiohttp.ClientResponse) -> None:
         """A draining gateway lets a waiting caller go and names the turn, which goes on: as with a stream that was cut, it was accepted."""
@@ -123,12 +125,22 @@ class Visitor:
 
     @asynccontextmanager
     async def ask(
-        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, *, silence_s: float = SILENCE_S
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        *,
+        silence_s: float = SILENCE_S,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """At any gateway. Raises GONE's exceptions."""
         url = self._choose_gateway() + path
         self._asked = f"{method} {_ID.sub('*', path)}"
-        all_headers = {"Authorization": f"Bearer {self.world.secret}", "Content-Type": "application/json", **(headers or {})}
+        all_headers = {
+            "Authorization": f"Bearer {self.world.secret}",
+            "Content-Type": "application/json",
+            **(headers or {}),
+        }
         timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_S, sock_read=silence_s)
         data = orjson.dumps(body) if body is not None else None
         async with self.world.http.request(method, url, data=data, headers=all_headers, timeout=timeout) as response:

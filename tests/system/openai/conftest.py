@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from openai import AsyncOpenAI
 
-from deploy.processes import free_port
+from deploy.local.processes import free_port
 from shared.contracts.keys import NewKey, Scope
 from tests.conftest import eventually
 from tests.system.openai.node_client import Node
@@ -34,7 +34,12 @@ async def connect(stack: Stack) -> AsyncIterator[Connect]:
 
         def make(**options: Any) -> AsyncOpenAI:
             facts = stack.facts
-            given = {"base_url": f"{facts['gateways'][0]}/api/v1", "api_key": facts["secretKey"], "max_retries": 0, "timeout": 30.0}
+            given = {
+                "base_url": f"{facts['gateways'][0]}/api/v1",
+                "api_key": facts["secretKey"],
+                "max_retries": 0,
+                "timeout": 30.0,
+            }
             client = AsyncOpenAI(**(given | options))
             pending.append(client)
             return client
@@ -69,7 +74,11 @@ def _last_question(body: dict[str, Any]) -> Any:
 def mint_key(stack: Stack) -> MintKey:
     async def mint(*scopes: Scope, **more: Any) -> str:
         async with stack.history() as history:
-            key = NewKey(workspace=stack.facts["workspace"], scopes=frozenset(scopes or (Scope.CHAT_READ, Scope.CHAT_WRITE)), **more)
+            key = NewKey(
+                workspace=stack.facts["workspace"],
+                scopes=frozenset(scopes or (Scope.CHAT_READ, Scope.CHAT_WRITE)),
+                **more,
+            )
             return (await history.create_key(key)).secret
 
     return mint
@@ -93,7 +102,9 @@ async def spare_gateway(stack: Stack, http: aiohttp.ClientSession, tmp_path: Pat
 
 
 @asynccontextmanager
-async def _gateway(stack: Stack, http: aiohttp.ClientSession, directory: Path, settings: dict[str, str]) -> AsyncIterator[str]:
+async def _gateway(
+    stack: Stack, http: aiohttp.ClientSession, directory: Path, settings: dict[str, str]
+) -> AsyncIterator[str]:
     facts, port = stack.facts, free_port()
     own = {name: value for name, value in os.environ.items() if not name.startswith("PARLEY_")}
     environment = {
@@ -106,7 +117,9 @@ async def _gateway(stack: Stack, http: aiohttp.ClientSession, directory: Path, s
     }
     with (directory / f"gateway-{port}.log").open("wb") as output:
         command = [sys.executable, "-m", "services.gateway"]
-        process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=own | environment, stdout=output, stderr=output)
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=ROOT, env=own | environment, stdout=output, stderr=output
+        )
     base = f"http://127.0.0.1:{port}"
 
     async def alive() -> bool:

@@ -44,7 +44,11 @@ def installed(name: str) -> Path:
 
 async def run(python: Path, name: str, config: dict[str, Any]) -> dict[str, Any]:
     """What the client prints."""
-    own = {key: value for key, value in os.environ.items() if not key.upper().endswith("_PROXY") and not key.startswith("PYTHON")}
+    own = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.upper().endswith("_PROXY") and not key.startswith("PYTHON")
+    }
     script = str(CLIENTS / name / "client.py")
     async with program(str(python), "-I", script, cwd=CLIENTS / name, config=config, environment=own) as documents:
         return [document async for document in documents][-1]

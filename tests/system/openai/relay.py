@@ -43,7 +43,9 @@ class Relay:
         self.base = f"http://{host}:{port}/api/v1"
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self._runner.cleanup()
         await self._http.close()
 

@@ -40,7 +40,9 @@ class Case:
 
 
 @asynccontextmanager
-async def refusals(stack: Stack, client: Client, mint_key: MintKey, spare_gateway: SpareGateway) -> AsyncIterator[list[Case]]:
+async def refusals(
+    stack: Stack, client: Client, mint_key: MintKey, spare_gateway: SpareGateway
+) -> AsyncIterator[list[Case]]:
     """All of them, while the circumstances that they need hold."""
     facts = stack.facts
     agent_id, good = facts["agentId"], facts["secretKey"]

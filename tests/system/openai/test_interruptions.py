@@ -24,7 +24,9 @@ def kill_workers(stack: Stack) -> None:
 async def _python(sdk: openai.AsyncOpenAI, model: str, question: str, started: asyncio.Event) -> tuple[str, str]:
     text = ""
     try:
-        stream = await sdk.chat.completions.create(model=model, messages=[{"role": "user", "content": question}], stream=True)
+        stream = await sdk.chat.completions.create(
+            model=model, messages=[{"role": "user", "content": question}], stream=True
+        )
         async for chunk in stream:
             text += chunk.choices[0].delta.content or ""
             if text:
@@ -44,7 +46,9 @@ async def _node(node: Node, model: str, question: str, started: asyncio.Event) -
 
 
 @pytest.mark.timeout(120)
-async def test_a_worker_killed_in_mid_answer_makes_both_sdks_raise(stack: Stack, sdk: openai.AsyncOpenAI, node: Node) -> None:
+async def test_a_worker_killed_in_mid_answer_makes_both_sdks_raise(
+    stack: Stack, sdk: openai.AsyncOpenAI, node: Node
+) -> None:
     agent_id = await stack.publish("scripted/tokens=1500,delay=20,text=echo")
     python_started, node_started = asyncio.Event(), asyncio.Event()
     python = asyncio.create_task(_python(sdk, agent_id, "killed for python", python_started))

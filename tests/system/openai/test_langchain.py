@@ -13,7 +13,7 @@ from tests.system.stack import Stack
 ECHO = "scripted/tokens=12,delay=1,text=echo,usage=full"
 
 
-class Said(BaseModel):
+class EarlierTurn(BaseModel):
     said: str
 
 
@@ -71,8 +71,10 @@ async def test_its_tools_go_round(chat: Chat) -> None:
 
 
 async def test_its_structured_output_is_parsed(chat: Chat) -> None:
-    model = (await chat("scripted/tokens=9,delay=1,text=json")).with_structured_output(Said, method="json_schema")
-    assert await model.ainvoke("json?") == Said(said="json?")
+    model = (await chat("scripted/tokens=9,delay=1,text=json")).with_structured_output(
+        EarlierTurn, method="json_schema"
+    )
+    assert await model.ainvoke("json?") == EarlierTurn(said="json?")
 
 
 async def test_it_raises_what_the_endpoint_says(chat: Chat) -> None:

@@ -19,7 +19,9 @@ def litellm() -> Path:
 
 
 @pytest.mark.timeout(360)  # Of which a clean checkout needs the most for the installation.
-async def test_litellm(stack: Stack, http: aiohttp.ClientSession, litellm: Path, mint_key: MintKey, spare_gateway: SpareGateway) -> None:
+async def test_litellm(
+    stack: Stack, http: aiohttp.ClientSession, litellm: Path, mint_key: MintKey, spare_gateway: SpareGateway
+) -> None:
     facts, limited, busy_key = stack.facts, await spare_gateway(PARLEY_STREAMS_PER_KEY="1"), await mint_key()
     config: dict[str, Any] = {
         "base": facts["gateways"][0] + "/api/v1",

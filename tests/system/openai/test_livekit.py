@@ -24,7 +24,9 @@ async def test_livekit(stack: Stack, livekit: Path) -> None:
         "echo": await stack.publish("scripted/tokens=12,delay=5,text=echo,usage=full"),
         # Longer than it waits for a byte.
         "silent": await stack.publish("scripted/tokens=3,first=7500,text=echo"),
-        "calls": await stack.publish('scripted/tool=weather:{"city":"Rome"},tool=time:{"city":"Oslo"},tokens=9,text=echo'),
+        "calls": await stack.publish(
+            'scripted/tool=weather:{"city":"Rome"},tool=time:{"city":"Oslo"},tokens=9,text=echo'
+        ),
         "ownTools": facts["agentId"],
         "failing": await stack.publish("scripted/tokens=40,delay=5,fail=cut,after=20"),
     }

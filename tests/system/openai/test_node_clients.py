@@ -15,14 +15,22 @@ JSON = "scripted/tokens=9,delay=1,text=json"
 @pytest.mark.timeout(90)
 async def test_openai_node(stack: Stack, node: Node) -> None:
     slow = await stack.publish("scripted/tokens=2,first=60000")
-    agents = {"echo": await stack.publish(ECHO), "weather": await stack.publish(WEATHER), "json": await stack.publish(JSON)}
+    agents = {
+        "echo": await stack.publish(ECHO),
+        "weather": await stack.publish(WEATHER),
+        "json": await stack.publish(JSON),
+    }
     seen = await node.run("openai.mjs", slow=slow, **agents)
     hello = scripted_answer("hello", 12)
     assert seen["streamed"]["text"] == seen["whole"]["text"] == hello
     assert seen["streamed"]["usage"] == seen["whole"]["usage"]
     assert seen["whole"]["requestId"].startswith("req_")
     assert (seen["helper"]["text"], seen["helper"]["all"], seen["helper"]["reason"]) == (hello, hello, "stop")
-    assert seen["callersTool"] == {"name": "weather", "arguments": '{"city":"Rome"}', "text": scripted_answer("weather?", 9)}
+    assert seen["callersTool"] == {
+        "name": "weather",
+        "arguments": '{"city":"Rome"}',
+        "text": scripted_answer("weather?", 9),
+    }
     assert seen["toolRunner"] == {"text": scripted_answer("runner?", 9), "asked": "Rome"}
     assert seen["structured"] == {"said": "json?"}
     assert seen["timedOut"] == {"error": "APIConnectionTimeoutError"}
@@ -65,7 +73,11 @@ async def test_vercel_ai_sdk(stack: Stack, node: Node) -> None:
 
 @pytest.mark.timeout(90)
 async def test_langchain_js(stack: Stack, node: Node) -> None:
-    agents = {"echo": await stack.publish(ECHO), "weather": await stack.publish(WEATHER), "json": await stack.publish(JSON)}
+    agents = {
+        "echo": await stack.publish(ECHO),
+        "weather": await stack.publish(WEATHER),
+        "json": await stack.publish(JSON),
+    }
     seen = await node.run("langchain.mjs", **agents)
     hello = scripted_answer("hello", 12)
     assert (seen["whole"], seen["streamed"]) == (hello, hello)

@@ -20,7 +20,7 @@ ECHO = "scripted/tokens=12,delay=1,text=echo"
 WEATHER = 'scripted/tool=weather:{"city":"Rome"},tokens=9,text=echo'
 
 
-class Said(BaseModel):
+class EarlierTurn(BaseModel):
     said: str
 
 
@@ -35,7 +35,9 @@ def question() -> str:
 
 async def test_a_stream_and_a_whole_answer_say_the_same(stack: Stack, sdk: openai.AsyncOpenAI) -> None:
     agent_id = await stack.publish(ECHO)
-    stream = await sdk.chat.completions.create(model=agent_id, messages=user("hello"), stream=True, stream_options={"include_usage": True})
+    stream = await sdk.chat.completions.create(
+        model=agent_id, messages=user("hello"), stream=True, stream_options={"include_usage": True}
+    )
     chunks = [chunk async for chunk in stream]
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     whole = await sdk.chat.completions.create(model=agent_id, messages=user("hello"))
@@ -49,7 +51,9 @@ async def test_a_stream_and_a_whole_answer_say_the_same(stack: Stack, sdk: opena
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_a_callers_tool_goes_round(stack: Stack, sdk: openai.AsyncOpenAI, received: Received, streamed: bool) -> None:
+async def test_a_callers_tool_goes_round(
+    stack: Stack, sdk: openai.AsyncOpenAI, received: Received, streamed: bool
+) -> None:
     agent_id, asked, tools = await stack.publish(WEATHER), question(), [function("weather")]
     message: Any
     if streamed:
@@ -93,19 +97,23 @@ async def test_tool_choice_reaches_the_model(stack: Stack, sdk: openai.AsyncOpen
     assert ["tools" in body for body in await received(asked)] == [False, True, True]
 
 
-async def test_structured_output_passes_through_and_comes_back_parsed(stack: Stack, sdk: openai.AsyncOpenAI, received: Received) -> None:
+async def test_structured_output_passes_through_and_comes_back_parsed(
+    stack: Stack, sdk: openai.AsyncOpenAI, received: Received
+) -> None:
     agent_id, asked = await stack.publish("scripted/tokens=9,delay=1,text=json"), question()
-    parsed = await sdk.chat.completions.parse(model=agent_id, messages=user(asked), response_format=Said)
-    assert parsed.choices[0].message.parsed == Said(said=asked)
-    async with sdk.chat.completions.stream(model=agent_id, messages=user(asked), response_format=Said) as stream:
+    parsed = await sdk.chat.completions.parse(model=agent_id, messages=user(asked), response_format=EarlierTurn)
+    assert parsed.choices[0].message.parsed == EarlierTurn(said=asked)
+    async with sdk.chat.completions.stream(model=agent_id, messages=user(asked), response_format=EarlierTurn) as stream:
         final = await stream.get_final_completion()
-    assert final.choices[0].message.parsed == Said(said=asked)
+    assert final.choices[0].message.parsed == EarlierTurn(said=asked)
     for body in await received(asked):
         assert body["response_format"]["type"] == "json_schema"
         assert body["response_format"]["json_schema"]["schema"]["required"] == ["said"]
 
 
-async def test_the_stream_helper_tells_every_delta_and_the_final_completion(stack: Stack, sdk: openai.AsyncOpenAI) -> None:
+async def test_the_stream_helper_tells_every_delta_and_the_final_completion(
+    stack: Stack, sdk: openai.AsyncOpenAI
+) -> None:
     agent_id = await stack.publish(ECHO)
     async with sdk.chat.completions.stream(model=agent_id, messages=user("helper")) as stream:
         deltas = [event.delta async for event in stream if event.type == "content.delta"]
@@ -113,7 +121,9 @@ async def test_the_stream_helper_tells_every_delta_and_the_final_completion(stac
     assert "".join(deltas) == final.choices[0].message.content == scripted_answer("helper", 12)
 
 
-async def test_a_timeout_is_a_timeout_and_leaves_no_turn_behind(stack: Stack, connect: Connect, received: Received) -> None:
+async def test_a_timeout_is_a_timeout_and_leaves_no_turn_behind(
+    stack: Stack, connect: Connect, received: Received
+) -> None:
     agent_id, asked = await stack.publish("scripted/tokens=2,first=60000"), question()
     with pytest.raises(openai.APITimeoutError):
         await connect(timeout=2.0).chat.completions.create(model=agent_id, messages=user(asked))
@@ -148,7 +158,9 @@ async def test_a_stream_that_is_closed_cancels_its_turn_within_a_second(stack: S
 # --- retries
 
 
-async def test_an_idempotency_key_makes_a_lost_answer_one_turn(stack: Stack, connect: Connect, relay: Relay, received: Received) -> None:
+async def test_an_idempotency_key_makes_a_lost_answer_one_turn(
+    stack: Stack, connect: Connect, relay: Relay, received: Received
+) -> None:
     agent_id, asked = await stack.publish(ECHO), question()
     client = connect(base_url=relay.base, max_retries=2)
     relay.lose = 1
@@ -168,7 +180,9 @@ async def test_the_retry_guard_of_a_key_makes_a_lost_answer_one_turn(
     agent_id, asked = await stack.publish(ECHO), question()
     client = connect(base_url=relay.base, max_retries=2, api_key=await mint_key(retry_guard=guard))
     relay.lose = 1
-    answer = await client.chat.completions.create(model=agent_id, messages=user(asked), extra_headers={"x-case": "guard"})
+    answer = await client.chat.completions.create(
+        model=agent_id, messages=user(asked), extra_headers={"x-case": "guard"}
+    )
     assert answer.choices[0].message.content == scripted_answer(asked, 12)
     assert [(seen.retry_count, seen.status) for seen in relay.seen] == [("0", 200), ("1", 200)]
     assert len(await received(asked)) == (1 if guard else 2)
@@ -186,7 +200,9 @@ async def test_under_the_guard_a_repeat_joins_the_turn_that_still_runs(
 
     await eventually(runs, what="the first request at the model")
     first.cancel()  # The connection is lost; the turn goes on.
-    again = await client.chat.completions.create(model=agent_id, messages=user(asked), extra_headers={"x-stainless-retry-count": "1"})
+    again = await client.chat.completions.create(
+        model=agent_id, messages=user(asked), extra_headers={"x-stainless-retry-count": "1"}
+    )
     assert again.choices[0].message.content == scripted_answer(asked, 30)
     assert len(await received(asked)) == 1
 
@@ -206,7 +222,9 @@ async def test_stored_completions_are_listed_read_changed_and_erased(stack: Stac
         for number in range(5)
     ]
     ids = [completion.id for completion in made]
-    listed = [completion async for completion in sdk.chat.completions.list(model=agent_id, metadata={"mark": mark}, limit=2)]
+    listed = [
+        completion async for completion in sdk.chat.completions.list(model=agent_id, metadata={"mark": mark}, limit=2)
+    ]
     assert [completion.id for completion in listed] == ids
     assert [completion.choices[0].message.content for completion in listed] == [
         scripted_answer(f"stored {number}", 12) for number in range(5)

@@ -30,7 +30,10 @@ async def test_a_stream_is_data_lines_only_with_one_head_on_every_chunk(stack: S
     assert wire.blocks[-1] == "data: [DONE]"
     assert wire.blocks.count("data: [DONE]") == 1
     chunks = wire.chunks
-    heads = {(chunk["id"], chunk["object"], chunk["created"], chunk["model"], chunk["system_fingerprint"]) for chunk in chunks}
+    heads = {
+        (chunk["id"], chunk["object"], chunk["created"], chunk["model"], chunk["system_fingerprint"])
+        for chunk in chunks
+    }
     assert [(name[:9], kind, type(at), model, mark) for name, kind, at, model, mark in heads] == [
         ("chatcmpl-", "chat.completion.chunk", int, agent_id, "fp_1")
     ]
@@ -45,7 +48,9 @@ async def test_a_stream_is_data_lines_only_with_one_head_on_every_chunk(stack: S
 
 
 @pytest.mark.parametrize("usage", ["full", "none"])
-async def test_usage_is_one_whole_chunk_after_the_end_if_it_is_asked_for(stack: Stack, client: Client, usage: str) -> None:
+async def test_usage_is_one_whole_chunk_after_the_end_if_it_is_asked_for(
+    stack: Stack, client: Client, usage: str
+) -> None:
     agent_id = await stack.publish(f"{ECHO},usage={usage}")
     async with streaming(client, agent_id, stream_options={"include_usage": True}) as wire:
         await wire.read()
@@ -111,7 +116,10 @@ async def test_each_call_of_a_callers_tool_is_told_once_and_the_agents_own_never
     ]
     assert len({call["id"] for call in opening}) == 2
     assert [set(call) for call in following] == [{"index", "function"}] * 2
-    assert [call["function"] for call in following] == [{"arguments": '{"city":"Rome"}'}, {"arguments": '{"city":"Oslo"}'}]
+    assert [call["function"] for call in following] == [
+        {"arguments": '{"city":"Rome"}'},
+        {"arguments": '{"city":"Oslo"}'},
+    ]
     assert [choice["finish_reason"] for choice in choices if choice["finish_reason"]] == ["tool_calls"]
     async with streaming(client, stack.facts["agentId"], "Where is order 1042?") as wire:
         await wire.read()
@@ -121,7 +129,9 @@ async def test_each_call_of_a_callers_tool_is_told_once_and_the_agents_own_never
 
 
 @pytest.mark.parametrize("fault", ["cut", "error_chunk", "nofinish"])
-async def test_a_failure_after_text_is_an_error_chunk_and_then_a_broken_connection(stack: Stack, client: Client, fault: str) -> None:
+async def test_a_failure_after_text_is_an_error_chunk_and_then_a_broken_connection(
+    stack: Stack, client: Client, fault: str
+) -> None:
     agent_id = await stack.publish(f"scripted/tokens=40,delay=5,fail={fault},after=20")
     async with streaming(client, agent_id) as wire:
         await wire.read()
@@ -141,24 +151,38 @@ async def test_a_failure_after_text_is_an_error_chunk_and_then_a_broken_connecti
         ({"modalities": ["audio"]}, "modalities"),
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "wizard", "content": "x"}]}, "messages[0].role"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, "messages[0].content"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+            "messages[0].content",
+        ),
     ],
 )
-async def test_what_cannot_be_done_is_refused_by_name(stack: Stack, client: Client, more: dict[str, Any], param: str) -> None:
+async def test_what_cannot_be_done_is_refused_by_name(
+    stack: Stack, client: Client, more: dict[str, Any], param: str
+) -> None:
     status, body = await client.call("POST", "/chat/completions", asking(stack.facts["agentId"]) | more)
     assert (status, body["error"]["param"]) == (400, param)
     assert {"type", "title", "status", "detail", "code", "instance", "error"} <= set(body)
     assert set(body["error"]) == {"message", "type", "param", "code"}
 
 
-async def test_every_documented_member_is_taken_and_what_was_ignored_is_named(stack: Stack, client: Client, received: Received) -> None:
+async def test_every_documented_member_is_taken_and_what_was_ignored_is_named(
+    stack: Stack, client: Client, received: Received
+) -> None:
     agent_id = await stack.publish(ECHO, instructions="Be kind.")
     passed: dict[str, Any] = {
         "temperature": 0.5, "top_p": 0.9, "max_completion_tokens": 99, "stop": ["END"], "seed": 7, "frequency_penalty": 0.1,
         "presence_penalty": 0.2, "response_format": {"type": "json_object"}, "reasoning_effort": "low", "logit_bias": {"5": 1},
         "parallel_tool_calls": False, "verbosity": "low",
     }  # fmt: skip
-    ignored = {"user": "u", "service_tier": "auto", "logprobs": True, "top_logprobs": 2, "prompt_cache_key": "k", "safety_identifier": "s"}
+    ignored = {
+        "user": "u",
+        "service_tier": "auto",
+        "logprobs": True,
+        "top_logprobs": 2,
+        "prompt_cache_key": "k",
+        "safety_identifier": "s",
+    }
     question = "members of every kind"
     messages = [
         {"role": "developer", "content": "Be brief."},
@@ -168,9 +192,19 @@ async def test_every_documented_member_is_taken_and_what_was_ignored_is_named(st
         {"role": "tool", "tool_call_id": "c2", "content": "windy"},
         {"role": "user", "content": [{"type": "text", "text": question}]},
     ]
-    body = {"model": agent_id, "messages": messages, "n": 1, "modalities": ["text"], "frobnicate": 1, **passed, **ignored}
+    body = {
+        "model": agent_id,
+        "messages": messages,
+        "n": 1,
+        "modalities": ["text"],
+        "frobnicate": 1,
+        **passed,
+        **ignored,
+    }
     body["tools"] = [function("weather")]  # Without tools, `parallel_tool_calls` is refused by models.
-    async with client.request("POST", "/chat/completions", body, **{"OpenAI-Organization": "o", "X-Stainless-Lang": "python"}) as answer:
+    async with client.request(
+        "POST", "/chat/completions", body, **{"OpenAI-Organization": "o", "X-Stainless-Lang": "python"}
+    ) as answer:
         assert answer.status == 200, await answer.text()
         assert answer.headers["x-parley-ignored"].split(", ") == sorted([*ignored, "frobnicate"])
     (sent,) = await received(question)

@@ -52,7 +52,9 @@ class Wire:
 
     @property
     def text(self) -> str:
-        return "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in self.chunks if chunk.get("choices"))
+        return "".join(
+            chunk["choices"][0]["delta"].get("content") or "" for chunk in self.chunks if chunk.get("choices")
+        )
 
 
 def asking(model: str, question: str = "hello", **more: Any) -> dict[str, Any]:
@@ -70,4 +72,7 @@ async def streaming(client: Client, model: str, question: str = "hello", **more:
 def function(name: str) -> Any:
     """A tool that a caller offers."""
     parameters = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-    return {"type": "function", "function": {"name": name, "description": f"The {name} of a city.", "parameters": parameters}}
+    return {
+        "type": "function",
+        "function": {"name": name, "description": f"The {name} of a city.", "parameters": parameters},
+    }

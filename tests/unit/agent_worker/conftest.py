@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.agent_worker.answer import Answer
+from services.agent_worker.model.answer import Answer
 from shared.contracts.agents import AgentConfig
 from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import ClaimedTurn
@@ -26,10 +26,16 @@ class Make:
         return TurnMessage.model_validate({"id": "msg_x", "role": role, "content": content, "createdAt": NOW, **given})
 
     def claimed(self, *messages: TurnMessage, **given: Any) -> ClaimedTurn:
-        return ClaimedTurn.model_validate({"run": True, "attempt": 1, "input": messages or (self.message(),), "remaining_s": 60.0, **given})
+        return ClaimedTurn.model_validate(
+            {"run": True, "attempt": 1, "input": messages or (self.message(),), "remaining_s": 60.0, **given}
+        )
 
     def answer(
-        self, text: str = "", calls: dict[str, str] | None = None, reason: str = "stop", usage: tuple[int, int] | None = None
+        self,
+        text: str = "",
+        calls: dict[str, str] | None = None,
+        reason: str = "stop",
+        usage: tuple[int, int] | None = None,
     ) -> Answer:
         """`calls`: name → arguments; their ids are `call_<name>`."""
         answer = Answer("stem")

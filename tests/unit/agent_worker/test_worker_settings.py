@@ -42,6 +42,8 @@ def test_a_setting_that_cannot_be_meant_is_refused_by_name(name: str, value: str
 
 
 def test_lists_of_hosts_and_ports_are_read() -> None:
-    settings = WorkerSettings.load(TOKEN | {"PARLEY_TOOL_ALLOW_HOSTS": "127.0.0.1:9, Orders.Internal:80", "PARLEY_TOOL_PORTS": "443"})
+    settings = WorkerSettings.load(
+        TOKEN | {"PARLEY_TOOL_ALLOW_HOSTS": "127.0.0.1:9, Orders.Internal:80", "PARLEY_TOOL_PORTS": "443"}
+    )
     assert settings.allowed_tool_hosts == {"127.0.0.1:9", "orders.internal:80"}
     assert settings.allowed_tool_ports == {443}

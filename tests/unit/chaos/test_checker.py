@@ -52,7 +52,9 @@ STORED = Stored(
     last_seq=4,
     usage=USAGE,
 )
-TRANSCRIPT = Transcript(session=SESSION, messages=((TURN, "user", "msg_1", QUESTION), (TURN, "assistant", "msg_2", TEXT)))
+TRANSCRIPT = Transcript(
+    session=SESSION, messages=((TURN, "user", "msg_1", QUESTION), (TURN, "assistant", "msg_2", TEXT))
+)
 
 
 def frame(name: str | None, event: str, at: float = 1.0, view: int = 1, **data: Any) -> Frame:
@@ -141,7 +143,9 @@ def test_a_message_that_is_stored_twice_is_found() -> None:
 
 
 def test_a_question_may_be_asked_again_after_a_passing_failure() -> None:
-    failed = replace(STORED, turn="trn_0", status="failed", error="upstream_error", retryable=True, message_ids=("msg_0",))
+    failed = replace(
+        STORED, turn="trn_0", status="failed", error="upstream_error", retryable=True, message_ids=("msg_0",)
+    )
     assert "no message twice" not in rules(failed)
 
 
@@ -155,13 +159,19 @@ def swap(index: int, *frames: Frame) -> Callable[[list[Event]], list[Event]]:
         pytest.param("frames", swap(3), id="a hole"),
         pytest.param("frames", swap(4, frame("1-2", "delta", text="x")), id="an id that does not grow"),
         pytest.param("frames", swap(4, frame("1-3", "delta", text=PIECES[0])), id="a repeated text"),
-        pytest.param("frames", swap(4, frame("2-1", "restarted"), frame("1-3", "delta", text="x")), id="a dead attempt goes on"),
+        pytest.param(
+            "frames", swap(4, frame("2-1", "restarted"), frame("1-3", "delta", text="x")), id="a dead attempt goes on"
+        ),
         pytest.param("frames", swap(4, frame("2-1", "started")), id="an attempt that does not say restarted"),
         pytest.param("frames", swap(4, frame(None, "delta", text="x")), id="a delta without an id"),
         pytest.param("frames", swap(5, done(text=TEXT[:-1])), id="an end that says another text"),
         pytest.param("frames", swap(5, done(), frame("1-5", "delta", text="x")), id="a frame after the end"),
         pytest.param("client's end = stored end", swap(5, done("1-5")), id="an end under another id"),
-        pytest.param("client's end = stored end", swap(5, frame("1-4", "error", code="turn_failed")), id="an error for a stored answer"),
+        pytest.param(
+            "client's end = stored end",
+            swap(5, frame("1-4", "error", code="turn_failed")),
+            id="an error for a stored answer",
+        ),
     ],
 )
 def test_a_wrong_stream_is_found(rule: str, change: Callable[[list[Event]], list[Event]]) -> None:
@@ -169,7 +179,11 @@ def test_a_wrong_stream_is_found(rule: str, change: Callable[[list[Event]], list
 
 
 def test_one_id_with_two_bodies_is_found() -> None:
-    other: list[Event] = [Opened(at=1.0, view=2, turn=TURN), frame("1-1", "started", view=2), frame("1-2", "delta", view=2, text=PIECES[0])]
+    other: list[Event] = [
+        Opened(at=1.0, view=2, turn=TURN),
+        frame("1-1", "started", view=2),
+        frame("1-2", "delta", view=2, text=PIECES[0]),
+    ]
     assert "one body per id" in rules(*good_stream(), *other)
 
 
@@ -251,7 +265,9 @@ def test_only_the_turns_of_a_deleted_session_may_be_gone() -> None:
     assert gone(*good_stream(), *DELETION) == set()
     assert gone(*good_stream(), DELETION[0]) == set()
     assert "accepted ⊆ stored" in gone(*good_stream())
-    assert "accepted ⊆ stored" in gone(*good_stream(), Deleting(at=1.5, session="ses_2"), Deleted(at=1.7, session="ses_2"))
+    assert "accepted ⊆ stored" in gone(
+        *good_stream(), Deleting(at=1.5, session="ses_2"), Deleted(at=1.7, session="ses_2")
+    )
 
 
 def test_what_clients_saw_of_a_deleted_session_must_have_been_right_all_the_same() -> None:
@@ -278,7 +294,15 @@ def test_a_stream_may_end_with_an_error_of_its_own_only_once_its_session_is_bein
 )
 def test_a_deleted_session_that_is_still_there_is_found(found: Event) -> None:
     opened = Opened(at=1.0, view=1, turn=TURN, session=SESSION)
-    assert gone(opened, *DELETION, Looked(at=2.0, session=SESSION, what="GET /", status=404), Closed(at=3.0, view=1, how="clean")) == set()
+    assert (
+        gone(
+            opened,
+            *DELETION,
+            Looked(at=2.0, session=SESSION, what="GET /", status=404),
+            Closed(at=3.0, view=1, how="clean"),
+        )
+        == set()
+    )
     assert gone(opened, *DELETION, found) == {"deleted is gone"}
 
 
@@ -328,7 +352,9 @@ def test_an_outage_that_is_not_told_at_once_or_lasts_too_long_is_found(told: Eve
 def test_no_outage_explains_an_unforeseen_answer() -> None:
     told = replace(PROBE, status=500)
     assert rules(DOWN, told) == {"no unforeseen refusal", "outages are told"}
-    assert rules(DOWN, Injected(at=0.5, until=8.5, kind="kill gateway", target="gateway-1"), told) == {"no unforeseen refusal"}
+    assert rules(DOWN, Injected(at=0.5, until=8.5, kind="kill gateway", target="gateway-1"), told) == {
+        "no unforeseen refusal"
+    }
 
 
 def test_a_cancelled_turn_keeps_a_beginning_of_the_answer() -> None:

@@ -44,5 +44,7 @@ def test_a_take_over_counts_from_the_kill_and_only_where_nothing_else_was_hurt()
     kill = Injected(at=8.0, until=10.0, kind="kill worker", target="worker-1")
     assert take_overs(History([kill, *stream])) == [5.0]
     assert take_overs(History([kill, Injected(at=11.0, until=12.0, kind="kill redis", target="redis"), *stream])) == []
-    assert take_overs(History([kill, Injected(at=11.0, until=12.0, kind="cut pubsub", target="redis"), *stream])) == [5.0]
+    assert take_overs(History([kill, Injected(at=11.0, until=12.0, kind="cut pubsub", target="redis"), *stream])) == [
+        5.0
+    ]
     assert take_overs(History([kill, stream[0], stream[2]])) == []

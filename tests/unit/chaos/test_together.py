@@ -45,7 +45,9 @@ def test_times_of_outages_and_failures_in_rolling_restarts_are_told() -> None:
 def test_planted_bugs_are_counted_beside_the_runs() -> None:
     bugs = "## Planted bugs, seed 1\n\n| no fence | caught | 72 s | |\n"
     assert "| planted bugs caught: 1 | 1 | ✓ |" in together([run(), bugs])
-    assert "| planted bugs caught: 1 | 2 | ✗ |" in together([run(), bugs + "| server-made ids | **NOT CAUGHT** | 40 s | |\n"])
+    assert "| planted bugs caught: 1 | 2 | ✗ |" in together(
+        [run(), bugs + "| server-made ids | **NOT CAUGHT** | 40 s | |\n"]
+    )
 
 
 def test_a_run_that_failed_is_not_counted() -> None:

@@ -63,7 +63,9 @@ async def heard(agent: str, context: Any, tools: list[Any] | None = None) -> dic
                     seen["text"] += chunk.delta.content or ""
                     seen["calls"] += [[call.call_id, call.name, call.arguments] for call in chunk.delta.tool_calls]
                 if chunk.usage is not None:
-                    seen["usage"].append([chunk.usage.prompt_tokens, chunk.usage.completion_tokens, chunk.usage.prompt_cached_tokens])
+                    seen["usage"].append(
+                        [chunk.usage.prompt_tokens, chunk.usage.completion_tokens, chunk.usage.prompt_cached_tokens]
+                    )
     except Exception as error:
         seen |= {"error": type(error).__name__, "message": str(error), "retryable": getattr(error, "retryable", None)}
     return seen

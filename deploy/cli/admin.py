@@ -1,0 +1,74 @@
+"""The operator's first steps in a new deployment, over history's internal API: mint a workspace's first key, publish an agent.
+
+Run it where PARLEY_HISTORY_URL and PARLEY_INTERNAL_TOKEN are set, for instance in the history container.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+
+from deploy.demo.agent import passages_of
+from shared.contracts.agents import AgentConfig
+from shared.contracts.errors import ApiError
+from shared.contracts.keys import NewKey, Scope
+from shared.history_client import HistoryClient
+from shared.ids import new_id
+from shared.settings import Settings
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m deploy.cli.admin", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    key = commands.add_parser("create-key", help="print a new secret key with all scopes of a workspace")
+    key.add_argument("workspace")
+    key.add_argument("--name", default="first key")
+    key.add_argument(
+        "--retry-guard", action="store_true", help="an OpenAI SDK's blind retry gets the turn that it repeats"
+    )
+    agent = commands.add_parser("publish", help="create or replace an agent, publish it and print its id")
+    agent.add_argument("workspace")
+    agent.add_argument("config", type=Path, help="JSON, in the shape of deploy/demo/agent.json")
+    agent.add_argument(
+        "--documents", type=Path, help="folder of Markdown files; each second-level section becomes a passage"
+    )
+    agent.add_argument("--agent", help="an agent's id; without it, a new agent is made")
+    return parser.parse_args(arguments)
+
+
+async def create_key(history: HistoryClient, options: argparse.Namespace) -> str:
+    scopes = frozenset(Scope) - {Scope.CHAT_PUBLIC}
+    key = NewKey(workspace=options.workspace, name=options.name, scopes=scopes, retry_guard=options.retry_guard)
+    return (await history.create_key(key)).secret
+
+
+async def publish(history: HistoryClient, options: argparse.Namespace) -> str:
+    config = AgentConfig.model_validate(orjson.loads(options.config.read_bytes()))
+    agent_id = options.agent or new_id("agt")
+    await history.put_agent(options.workspace, agent_id, config)
+    version = await history.publish_agent(
+        options.workspace, agent_id, passages_of(options.documents) if options.documents else []
+    )
+    return f"{agent_id} version {version.number}"
+
+
+async def main(options: argparse.Namespace) -> int:
+    settings = Settings.load(os.environ)
+    async with HistoryClient(
+        settings.history_urls, settings.internal_token.get_secret_value(), timeout_s=15.0
+    ) as history:
+        try:
+            told = await (create_key if options.command == "create-key" else publish)(history, options)
+        except ApiError as error:
+            sys.stderr.write(f"refused: {error.code}\n")
+            return 1
+    sys.stdout.write(told + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(parse(sys.argv[1:]))))

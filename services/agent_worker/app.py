@@ -1,0 +1,123 @@
+"""A worker process, put together in one place: clients, the leased queue, the health and metrics port."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiohttp import web
+from redis.exceptions import RedisError
+
+from services.agent_worker.knowledge.fts5 import Fts5Retriever
+from services.agent_worker.metrics import OLDEST_SECONDS, WAITING
+from services.agent_worker.model.client import Models, Timeouts
+from services.agent_worker.settings import WorkerSettings
+from services.agent_worker.tools.http import HttpTools, ToolPolicy
+from services.agent_worker.turns.agent_versions import AgentCache
+from services.agent_worker.turns.attempt import Dependencies
+from services.agent_worker.turns.run import TurnRunner
+from shared.history_client import HistoryClient
+from shared.log import get_logger
+from shared.run_log.log import LogWriter, RunLogs
+from shared.tasks import end_tasks
+from shared.turn_queue.queue import LeasedWorker, TurnQueue
+from shared.web.server import app_runner, health_routes, listening, wait_for_stop
+
+log = get_logger()
+
+BACKLOG_INTERVAL_S = 2.0
+# Beyond the deadline and the drain, so that arq's own timeout never ends a turn that the runner would have ended well.
+JOB_MARGIN_S = 60.0
+
+
+@asynccontextmanager
+async def worker_dependencies(settings: WorkerSettings) -> AsyncIterator[Dependencies]:
+    """Everything that turns need, closed in reverse order. Nothing connects yet."""
+    timeouts = Timeouts(
+        connect_s=settings.model_connect_timeout_s,
+        first_token_s=settings.model_first_token_timeout_s,
+        token_s=settings.model_token_timeout_s,
+    )
+    policy = ToolPolicy(
+        allowed_hosts=settings.allowed_tool_hosts,
+        ports=settings.allowed_tool_ports,
+        result_bytes=settings.tool_result_bytes,
+    )
+    # A log must outlive the turn that is written into it, also one that is silent up to its deadline.
+    log_ttl_s = 2 * settings.turn_timeout_s + settings.log_keep_s
+    connections = 2 * settings.max_turns
+    async with (
+        HistoryClient(settings.history_urls, settings.internal_token.get_secret_value()) as history,
+        Models(settings.all_upstreams, timeouts, tries=settings.model_tries, connections=connections) as models,
+        HttpTools(policy) as tools,
+        LogWriter(settings.stream_urls, ttl_s=log_ttl_s) as logs,
+    ):
+        directory = Path(settings.knowledge_dir) if settings.knowledge_dir else None
+        retriever = Fts5Retriever(
+            lambda version: history.passages(*version), directory, max_bytes=settings.knowledge_cache_bytes
+        )
+        try:
+            yield Dependencies(
+                history=history, models=models, tools=tools, retriever=retriever, logs=logs, agents=AgentCache()
+            )
+        finally:
+            await retriever.close()
+
+
+async def serve(settings: WorkerSettings) -> None:
+    """Runs turns until SIGTERM or SIGINT, then drains."""
+    queue = TurnQueue.connect(settings.queue_redis_url)
+    stop = asyncio.Event()
+    async with (
+        worker_dependencies(settings) as dependencies,
+        RunLogs(settings.stream_urls, keep_s=settings.log_keep_s) as logs,
+    ):
+        worker = LeasedWorker(
+            queue,
+            TurnRunner(dependencies),
+            max_turns=settings.max_turns,
+            lease_s=settings.lease_s,
+            drain_s=settings.drain_s,
+            job_timeout_s=settings.turn_timeout_s + settings.drain_s + JOB_MARGIN_S,
+        )
+        app = web.Application()
+        app.add_routes(_health(dependencies, queue, logs, stop))
+        async with listening(app_runner(app), settings.host, settings.port):
+            log.info("worker_started", max_turns=settings.max_turns)
+            background = [asyncio.create_task(_stop_on_signal(stop)), asyncio.create_task(_watch_backlog(queue))]
+            try:
+                await worker.serve(stop)
+            finally:
+                await end_tasks(background)
+                await queue.aclose()
+    log.info("worker_stopped")
+
+
+def _health(dependencies: Dependencies, queue: TurnQueue, logs: RunLogs, stop: asyncio.Event) -> list[web.RouteDef]:
+    async def queue_answers() -> None:
+        await queue.ping()
+
+    async def is_staying() -> None:
+        if stop.is_set():
+            raise RuntimeError("draining")
+
+    return health_routes(
+        {"queue": queue_answers, "streams": logs.ping, "history": dependencies.history.ready, "draining": is_staying}
+    )
+
+
+async def _stop_on_signal(stop: asyncio.Event) -> None:
+    await wait_for_stop()
+    stop.set()
+
+
+async def _watch_backlog(queue: TurnQueue) -> None:
+    """The figures by which workers are added."""
+    while True:
+        try:
+            waiting, oldest_s = await queue.backlog()
+            WAITING.set(waiting)
+            OLDEST_SECONDS.set(oldest_s)
+        except (RedisError, OSError) as error:
+            log.debug("backlog_unknown", error=type(error).__name__)
+        await asyncio.sleep(BACKLOG_INTERVAL_S)

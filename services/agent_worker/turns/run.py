@@ -1,0 +1,244 @@
+"""The job: claim a turn, run an attempt until it ends or is ended from outside, hand the result over. Never raises."""
+
+import asyncio
+import random
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+
+from services.agent_worker.knowledge.retriever import VersionKey
+from services.agent_worker.metrics import TOKENS, TURN_SECONDS, TURNS
+from services.agent_worker.turns.agent_versions import KnownAgent
+from services.agent_worker.turns.attempt import Attempt, Dependencies
+from services.agent_worker.turns.state import Fail, Finish
+from shared.contracts.errors import ApiError, Code
+from shared.contracts.turns import ClaimedTurn, ClaimTurn, FinishedTurn, StartAttempt, StartedAttempt, Timing
+from shared.ids import new_id
+from shared.log import get_logger
+from shared.metrics import FENCED_WRITES
+from shared.run_log.log import Fenced, TurnWriter
+from shared.tasks import end_tasks
+from shared.turn_queue.queue import LeasedJob
+
+log = get_logger()
+
+RELEASE_TIMEOUT_S: Final = 2.0
+# The model first: one step of the loop makes its request, and a second one writes it, as a task of aiohttp's.
+STEPS_TO_MODEL: Final = 2
+
+
+class TurnRunner:
+    """What the leased worker calls for each job."""
+
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
+
+    async def __call__(self, leased: LeasedJob) -> None:
+        """Settles the job. A lost lease cancels this: then another worker has the turn, and nothing more is written."""
+        structlog.contextvars.bind_contextvars(
+            turn_id=leased.job.turn_id
+        )  # The job has a task of its own, and so a context.
+        try:
+            if (claim := await self._claim(leased)) is not None:
+                await self._run(leased, *claim)
+        except Fenced:
+            # History tells at the next claim whether there is anything left to do.
+            log.warning("turn_fenced")
+            await leased.requeue(1.0)
+        except Exception:
+            log.exception("job_failed")
+            await leased.requeue(random.uniform(1.0, 2.0))
+
+    # --- claim
+
+    async def _claim(self, leased: LeasedJob) -> tuple[ClaimedTurn, KnownAgent] | None:
+        """What to ask: from the job's brief, or else from history. None: the job is settled already."""
+        job = leased.job
+        key = VersionKey(job.workspace, job.agent_id, job.agent_version)
+        known = self._dependencies.agents.get(key)
+        if leased.snapshot is not None and known is not None:
+            return ClaimedTurn.model_validate_json(leased.snapshot), known
+        try:
+            claimed = await self._dependencies.history.claim(
+                job.workspace, job.turn_id, ClaimTurn(claim_id=leased.claim_id, knows_agent=known is not None)
+            )
+            if not claimed.run:
+                await leased.drop()
+                return None
+            if claimed.agent is not None:
+                known = self._dependencies.agents.put(key, claimed.agent)
+            elif known is None:
+                known = self._dependencies.agents.put(key, await self._dependencies.history.agent_version(*key))
+        except ApiError as error:
+            log.warning("claim_failed", code=error.code)
+            if error.status in (404, 410):
+                await leased.drop()
+            else:
+                await leased.requeue(random.uniform(1.0, 2.0))
+            return None
+        return claimed, known
+
+    # --- run
+
+    async def _run(self, leased: LeasedJob, claimed: ClaimedTurn, known: KnownAgent) -> None:
+        job = leased.job
+        writer = self._dependencies.logs.open(job.workspace, job.turn_id, claimed.attempt)
+        structlog.contextvars.bind_contextvars(session_id=claimed.session_id, attempt=claimed.attempt)
+        started_at = asyncio.get_running_loop().time()
+        attempt = Attempt(self._dependencies, job, claimed, known, writer)
+        # The model is asked while the attempt is written down; until that is done, nobody is told anything.
+        work = asyncio.create_task(attempt.run())
+        try:
+            for _ in range(STEPS_TO_MODEL):
+                await asyncio.sleep(0)
+            started = await self._start(leased, claimed)
+            if started is None:
+                return
+            attempt.start(started.waited_ms)
+            end = await self._end_of(leased, started, work)
+            if end is None:
+                await self._give_back(leased, claimed)
+            else:
+                await self._finish(leased, claimed, attempt, end, started_at, writer)
+        finally:
+            # Cancelling closes the model's connection and those of tools. What they still raise is of no interest.
+            await end_tasks([work])
+            writer.close()
+
+    async def _start(self, leased: LeasedJob, claimed: ClaimedTurn) -> StartedAttempt | None:
+        """None: the attempt cannot be made, and the job is settled."""
+        job = leased.job
+        try:
+            order = StartAttempt(
+                claim_id=leased.claim_id,
+                session_id=claimed.session_id,
+                admitted_at=claimed.admitted_at,
+                attempt=claimed.attempt,
+            )
+            started = await self._dependencies.history.start_attempt(job.workspace, job.turn_id, order)
+        except ApiError as error:
+            log.warning("attempt_not_begun", code=error.code)
+            await leased.requeue(random.uniform(1.0, 2.0))
+            return None
+        if not started.started:
+            # Its lease is gone, or the turn has moved on meanwhile. The next claim has no brief: history tells it what there is to do.
+            log.warning("attempt_refused")
+            await leased.requeue()
+            return None
+        return started
+
+    async def _end_of(
+        self, leased: LeasedJob, started: StartedAttempt, work: "asyncio.Task[Finish | Fail]"
+    ) -> Finish | Fail | None:
+        """How the attempt ends: by itself, by cancellation, by the deadline, or (None) because this worker shuts down.
+
+        The work has ended when this returns, so that nothing is told behind the end.
+        """
+        if started.cancel_requested:
+            await end_tasks([work])
+            return Finish("cancelled")
+        cancelled, must_stop = (
+            asyncio.create_task(leased.cancelled.wait()),
+            asyncio.create_task(leased.must_stop.wait()),
+        )
+        tasks = (work, cancelled, must_stop)
+        try:
+            await asyncio.wait(tasks, timeout=max(0.0, started.remaining_s), return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return _result(work)
+            if cancelled.done():
+                return Finish("cancelled")
+            return None if must_stop.done() else Fail(ApiError(Code.TURN_TIMEOUT))
+        finally:
+            await end_tasks(tasks)
+
+    async def _give_back(self, leased: LeasedJob, claimed: ClaimedTurn) -> None:
+        """Without using up a try, if history can be told in time."""
+        job = leased.job
+        try:
+            async with asyncio.timeout(RELEASE_TIMEOUT_S):
+                await self._dependencies.history.release(job.workspace, job.turn_id, claimed.attempt)
+        except (ApiError, TimeoutError) as error:
+            log.warning("release_failed", error=type(error).__name__)
+        await leased.requeue()
+        log.info("turn_requeued")
+
+    # --- finish
+
+    async def _finish(
+        self,
+        leased: LeasedJob,
+        claimed: ClaimedTurn,
+        attempt: Attempt,
+        end: Finish | Fail,
+        started: float,
+        writer: TurnWriter,
+    ) -> None:
+        state = attempt.state
+        state.stopped([new_id("msg") for _ in range(state.ids_to_stop)], datetime.now(UTC))
+        # The terminal frame follows the attempt's last one, so that one must be in the log.
+        await writer.flush()
+        duration_s = asyncio.get_running_loop().time() - started
+        finished = _finished(leased, claimed, attempt, end, duration_s, writer.last_seq)
+        if not await leased.finish(finished):
+            FENCED_WRITES.labels("finish").inc()
+            log.warning("finish_fenced")
+            return
+        _count(finished, duration_s)
+
+
+def _result(work: "asyncio.Task[Finish | Fail]") -> Finish | Fail:
+    """Raises Fenced. Anything else unforeseen fails the turn, for good: the next attempt would meet it too."""
+    try:
+        return work.result()
+    except Fenced:
+        raise
+    except Exception:
+        log.exception("turn_crashed")
+        return Fail(ApiError(Code.TURN_FAILED))
+
+
+def _finished(
+    leased: LeasedJob, claimed: ClaimedTurn, attempt: Attempt, end: Finish | Fail, duration_s: float, last_seq: int
+) -> FinishedTurn:
+    """All times count from the turn's admission."""
+    first_text_s = attempt.first_text_s
+    timing = Timing(
+        queued_ms=attempt.waited_ms,
+        first_token_ms=None if first_text_s is None else attempt.waited_ms + round(first_text_s * 1000),
+        total_ms=attempt.waited_ms + round(duration_s * 1000),
+    )
+    failed, reason = (True, None) if isinstance(end, Fail) else (False, end.reason)
+    return FinishedTurn(
+        workspace=leased.job.workspace,
+        turn_id=leased.job.turn_id,
+        attempt=claimed.attempt,
+        status="failed" if failed else "cancelled" if reason == "cancelled" else "completed",
+        finish_reason=reason,
+        output=tuple(attempt.state.output),
+        usage=attempt.state.usage,
+        timing=timing,
+        error=end.error.problem() if isinstance(end, Fail) else None,
+        last_seq=last_seq,
+        ended_at=datetime.now(UTC),
+    )
+
+
+def _count(finished: FinishedTurn, duration_s: float) -> None:
+    """The turn's metrics and its one summary line."""
+    TURNS.labels(finished.status).inc()
+    TURN_SECONDS.observe(duration_s)
+    usage = finished.usage
+    prompt_tokens, completion_tokens = (usage.prompt_tokens, usage.completion_tokens) if usage is not None else (0, 0)
+    TOKENS.labels("prompt").inc(prompt_tokens)
+    TOKENS.labels("completion").inc(completion_tokens)
+    log.info(
+        "turn_finished",
+        status=finished.status,
+        finish_reason=finished.finish_reason,
+        code=finished.error and finished.error["code"],
+        duration_s=round(duration_s, 4),
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+    )

@@ -1,0 +1,148 @@
+"""Turns of sessions: post a message, get, follow and cancel its turn."""
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from aiohttp import web
+from pydantic import Field, StringConstraints
+
+from services.gateway.api.sessions import session_id
+from services.gateway.edge.replies import data_response, failed_turn
+from services.gateway.edge.route import Call
+from services.gateway.edge.validation import (
+    Metadata,
+    canonical,
+    idempotency_key,
+    json_body,
+    last_event_id,
+    no_body,
+    wants_async,
+)
+from services.gateway.streaming.admission import Admission, admission
+from services.gateway.streaming.follow import ENDED, outcome, send_events
+from shared.contracts.errors import ApiError, Code
+from shared.contracts.frames import FrameId
+from shared.contracts.schema import PublicRequest
+from shared.contracts.sessions import TurnMessage
+from shared.contracts.turns import AdmitTurn, StoredTurn, Turn, terminal_frame
+from shared.ids import new_id
+
+
+class PostMessage(PublicRequest):
+    content: Annotated[str, StringConstraints(min_length=1, max_length=100_000, pattern=r"\S")] = Field(
+        description="not blank"
+    )
+    stream: bool = False
+    metadata: Metadata = Field(default_factory=dict)
+
+    def digest(self) -> str:
+        """Of what is asked, not of how the answer is to be delivered: a repeat may ask for a stream."""
+        return hashlib.sha256(canonical({"content": self.content, "metadata": self.metadata})).hexdigest()
+
+
+async def post_message(call: Call) -> web.StreamResponse:
+    session = session_id(call)
+    key = idempotency_key(call.request)
+    body = await json_body(call.request, PostMessage)
+    order = _order(session, key, body)
+    with call.dependencies.limits.hold(call.principal.key_id):
+        async with admission(call.dependencies, call.workspace, order) as accepted:
+            if body.stream:
+                return await _stream(call, session, accepted)
+            if wants_async(call.request):
+                return _accepted(call, session, accepted)
+            return data_response(await _result(call, accepted))
+
+
+def _order(session: str, key: str | None, body: PostMessage) -> AdmitTurn:
+    message = TurnMessage(id=new_id("msg"), role="user", content=body.content, created_at=datetime.now(UTC))
+    return AdmitTurn(
+        turn_id=new_id("trn"),
+        session_id=session,
+        messages=(message,),
+        metadata=body.metadata,
+        idempotency_key=key,
+        body_digest=body.digest(),
+    )
+
+
+async def _stream(call: Call, session: str, accepted: Admission) -> web.StreamResponse:
+    message_id = accepted.answer.user_message_id
+    position = await accepted.enqueued
+    return await send_events(
+        call.request,
+        call.dependencies,
+        call.workspace,
+        session,
+        accepted.turn,
+        message_id,
+        accepted.listener,
+        None,
+        position=position,
+    )
+
+
+def _accepted(call: Call, session: str, accepted: Admission) -> web.Response:
+    turn = accepted.turn
+    place = call.request.path.removesuffix("/messages") + f"/turns/{turn.id}"
+    headers = {"Location": place, "Preference-Applied": "respond-async"}
+    return data_response({"turnId": turn.id, "status": turn.status, "sessionId": session}, status=202, headers=headers)
+
+
+async def _result(call: Call, accepted: Admission) -> dict[str, Any]:
+    if accepted.ended:
+        event, data = terminal_frame(accepted.turn, accepted.answer.output)
+    else:
+        event, data = await outcome(call.dependencies, call.workspace, accepted.turn.id, accepted.listener)
+    if event == "error":
+        raise failed_turn(data)
+    return {name: data.get(name) for name in ("turnId", "status", "finishReason", "messages", "usage")}
+
+
+async def _stored(call: Call) -> StoredTurn:
+    """The turn of the path, without its text. Raises `turn_not_found` also for one of another session."""
+    session = call.path_id("sessionId", "ses", Code.TURN_NOT_FOUND)
+    turn_id = call.path_id("turnId", "trn", Code.TURN_NOT_FOUND)
+    stored = await call.dependencies.history.turn(call.workspace, turn_id, text=False)
+    if stored.turn.session_id != session:
+        raise ApiError(Code.TURN_NOT_FOUND)
+    return stored
+
+
+async def get(call: Call) -> web.StreamResponse:
+    return data_response((await _stored(call)).turn.wire())
+
+
+def _outline(stored: StoredTurn) -> tuple[Turn, FrameId, str]:
+    """What a stream needs to know of a turn."""
+    user_message_id = next((message.id for message in reversed(stored.input) if message.role == "user"), "")
+    return stored.turn, FrameId(stored.turn.attempt, stored.last_seq), user_message_id
+
+
+async def follow_turn(call: Call) -> web.StreamResponse:
+    after = last_event_id(call.request)
+    # Nothing of a log is read before history has confirmed that the turn is this workspace's and this session's.
+    turn, last_id, user_message_id = _outline(await _stored(call))
+    if after is not None and turn.status in ENDED and after >= last_id:
+        return web.Response(status=204)
+    with call.dependencies.limits.hold(call.principal.key_id):
+        async with call.dependencies.hub.listen(call.workspace, turn.id) as listener:
+            return await send_events(
+                call.request,
+                call.dependencies,
+                call.workspace,
+                session_id(call),
+                turn,
+                user_message_id,
+                listener,
+                after,
+            )
+
+
+async def cancel(call: Call) -> web.StreamResponse:
+    await no_body(call.request)
+    turn = (await _stored(call)).turn
+    if turn.status not in ENDED:
+        turn = await call.dependencies.history.cancel(call.workspace, turn.id)
+    return data_response(turn.wire())

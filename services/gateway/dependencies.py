@@ -1,0 +1,40 @@
+"""What a gateway is made of: built once in `app.py`, handed to every handler."""
+
+import asyncio
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from services.gateway.completions.agent_rules import AgentRules
+from services.gateway.edge.auth import KeyCache
+from services.gateway.edge.limits import Limits
+from services.gateway.settings import GatewaySettings
+from services.gateway.streaming.disconnects import DisconnectMonitor
+from services.gateway.streaming.hub import Hub
+from services.gateway.streaming.turn_status import TurnStatusBatcher
+from shared.history_client import HistoryClient
+from shared.run_log.log import RunLogs
+from shared.turn_queue.queue import TurnQueue
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dependencies:
+    settings: GatewaySettings
+    history: HistoryClient
+    queue: TurnQueue
+    logs: RunLogs
+    hub: Hub
+    turn_status: TurnStatusBatcher
+    keys: KeyCache
+    limits: Limits
+    agents: AgentRules
+    disconnects: DisconnectMonitor
+    draining: asyncio.Event
+
+    def drain(self) -> None:
+        """No new work; every stream ends now, so that clients go on elsewhere."""
+        self.draining.set()
+        self.hub.drain()
+
+
+PARTS = web.AppKey("parts", Dependencies)

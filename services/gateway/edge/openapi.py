@@ -1,0 +1,145 @@
+"""Pure: the OpenAPI 3.1 document of a route table."""
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from services.gateway.edge.openapi_schemas import PROBLEM
+from services.gateway.edge.route import Answer, Param, Route
+from shared.contracts.errors import MEANINGS, Code
+from shared.contracts.turns import Usage
+
+VERSION: Final = "1.0.0"
+_REF: Final = "#/components/schemas/{model}"
+_NAMES = re.compile(r"\{(\w+)\}")
+_ALWAYS: Final = (
+    Code.INVALID_REQUEST,
+    Code.RATE_LIMITED,
+    Code.INTERNAL_ERROR,
+    Code.DEPENDENCY_UNAVAILABLE,
+    Code.DRAINING,
+)
+_KEYED: Final = (Code.MISSING_API_KEY, Code.INVALID_API_KEY, Code.EXPIRED_API_KEY, Code.INSUFFICIENT_SCOPE)
+_PAGINATION: Final = {
+    "type": "object",
+    "properties": {"nextCursor": {"type": ["string", "null"]}},
+    "required": ["nextCursor"],
+}
+
+
+@cache
+def document(routes: Sequence[Route], base: str) -> dict[str, Any]:
+    """`routes` must be hashable: the table itself. The result is shared; nobody changes it."""
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        paths.setdefault(base + route.path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Parley", "version": VERSION, "description": "Published conversational agents over HTTP."},
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(routes) | {"Problem": PROBLEM},
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "`parley_sk_…`"}},
+        },
+    }
+
+
+def _schemas(routes: Sequence[Route]) -> dict[str, Any]:
+    contracts: dict[type[BaseModel], None] = {Usage: None}
+    for route in routes:
+        answers = [answer.schema for variants in route.answers.values() for answer in variants]
+        for schema in [route.request, *answers]:
+            if isinstance(schema, type):
+                contracts[schema] = None
+    # "validation": members with a default may be missing, which is how contracts go over the wire.
+    _, definitions = models_json_schema([(contract, "validation") for contract in contracts], ref_template=_REF)
+    schemas: dict[str, Any] = definitions["$defs"]
+    return schemas
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": re.sub(r"\W+", "_", f"{route.method.lower()}{route.path}").strip("_"),
+        "summary": route.summary,
+        "tags": ["openai" if route.openai else "chat"],
+        "parameters": [*_path_params(route.path), *(_param(param) for param in route.params)],
+        "responses": {
+            **{str(status): _success(answers) for status, answers in route.answers.items()},
+            **_failures(route),
+        },
+        "security": [] if route.scope is None else [{"key": [str(route.scope)]}],
+    }
+    if route.request is not None:
+        operation["requestBody"] = _body({"$ref": _REF.format(model=route.request.__name__)}, required=True)
+    elif route.body_optional:
+        operation["requestBody"] = _body({"type": "object", "additionalProperties": False}, required=False)
+    return operation
+
+
+def _path_params(path: str) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in _NAMES.findall(path)
+    ]
+
+
+def _param(param: Param) -> dict[str, Any]:
+    shown = {
+        "name": param.name,
+        "in": param.place,
+        "required": False,
+        "description": param.description,
+        "schema": param.schema,
+    }
+    return shown | {"style": param.style, "explode": True} if param.style else shown
+
+
+def _body(schema: dict[str, Any], *, required: bool) -> dict[str, Any]:
+    return {"required": required, "content": {"application/json": {"schema": schema}}}
+
+
+def _success(answers: tuple[Answer, ...]) -> dict[str, Any]:
+    response: dict[str, Any] = {
+        "description": "; or ".join(answer.description for answer in answers),
+        "headers": _HEADERS,
+    }
+    content = {answer.media_type: {"schema": _answer_schema(answer)} for answer in answers if answer.schema is not None}
+    return response | {"content": content} if content else response
+
+
+def _answer_schema(answer: Answer) -> dict[str, Any]:
+    schema = answer.schema or {}
+    shape = {"$ref": _REF.format(model=schema.__name__)} if isinstance(schema, type) else schema
+    if not answer.envelope:
+        return shape
+    properties: dict[str, Any] = {
+        "success": {"const": True},
+        "data": {"type": "array", "items": shape} if answer.paged else shape,
+    }
+    if answer.paged:
+        properties["pagination"] = _PAGINATION
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _failures(route: Route) -> dict[str, Any]:
+    """One response per status, which names the codes that it may carry."""
+    by_status: dict[int, list[Code]] = {}
+    for code in dict.fromkeys([*_ALWAYS, *(_KEYED if route.scope is not None else ()), *route.errors]):
+        by_status.setdefault(MEANINGS[code].status, []).append(code)
+    return {str(status): _failure(codes) for status, codes in sorted(by_status.items())}
+
+
+def _failure(codes: list[Code]) -> dict[str, Any]:
+    described = "; ".join(f"`{code}`: {MEANINGS[code].title}" for code in codes)
+    return {
+        "description": described,
+        "headers": _HEADERS,
+        "content": {"application/problem+json": {"schema": {"$ref": _REF.format(model="Problem")}}},
+    }
+
+
+_HEADERS: Final = {"x-request-id": {"description": "names this request in the logs", "schema": {"type": "string"}}}

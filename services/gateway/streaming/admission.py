@@ -1,0 +1,85 @@
+"""How a turn is accepted: listen first, admit, and only then enqueue. Shared by the session routes and completions."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final, NamedTuple
+
+from redis.exceptions import RedisError
+
+from services.gateway.dependencies import Dependencies
+from services.gateway.streaming.follow import ENDED
+from services.gateway.streaming.hub import Listener
+from shared.contracts.errors import ApiError, Code
+from shared.contracts.jobs import RunTurn
+from shared.contracts.turns import AdmittedTurn, AdmitTurn, Turn
+from shared.log import get_logger
+
+log = get_logger()
+
+QUEUE_TIMEOUT_S: Final = 0.9
+
+
+class Admission(NamedTuple):
+    """An accepted turn. `enqueued` becomes the number of jobs before it, or None; it may still be under way."""
+
+    answer: AdmittedTurn
+    listener: Listener
+    enqueued: "asyncio.Task[int | None]"
+
+    @property
+    def turn(self) -> Turn:
+        return self.answer.turn
+
+    @property
+    def ended(self) -> bool:
+        return self.answer.turn.status in ENDED
+
+
+@asynccontextmanager
+async def admission(dependencies: Dependencies, workspace: str, order: AdmitTurn) -> AsyncIterator[Admission]:
+    """Accepts the turn and listens to it while the block runs.
+
+    Everything that can be known to fail is asked before `admit`, so that a 503 leaves nothing behind: raises
+    `dependency_unavailable` within a second while a Redis is away, and whatever history's `admit` raises.
+    A Redis that has fallen silent only just now is not known to be away: then the turn is accepted, and the sweep enqueues it.
+    A repeated idempotency key listens to the turn that it named first.
+    """
+    async with AsyncExitStack() as stack:
+        await _queue_answers(dependencies)
+        listener, stands = await stack.enter_async_context(dependencies.hub.expect(workspace, order.turn_id))
+        answer = await dependencies.history.admit(workspace, order)
+        await stands()
+        if answer.turn.id != order.turn_id:
+            listener = await stack.enter_async_context(dependencies.hub.listen(workspace, answer.turn.id))
+        enqueued = asyncio.create_task(_enqueue(dependencies, workspace, answer))
+        try:
+            yield Admission(answer, listener, enqueued)
+        finally:
+            await enqueued
+
+
+async def _queue_answers(dependencies: Dependencies) -> None:
+    settings = dependencies.settings
+    if set(settings.stream_urls) == {settings.queue_redis_url}:
+        return  # The hub knows.
+    try:
+        async with asyncio.timeout(QUEUE_TIMEOUT_S):
+            await dependencies.queue.ping()
+    except (RedisError, OSError, TimeoutError):
+        raise ApiError(Code.DEPENDENCY_UNAVAILABLE, "The queue does not answer.") from None
+
+
+async def _enqueue(dependencies: Dependencies, workspace: str, answer: AdmittedTurn) -> int | None:
+    """The turn is accepted whatever happens here: history's sweep enqueues what has no job."""
+    turn = answer.turn
+    if not answer.created:
+        return None
+    try:
+        async with asyncio.timeout(QUEUE_TIMEOUT_S):
+            return await dependencies.queue.enqueue(
+                RunTurn(workspace, turn.id, turn.agent_id, turn.agent_version), answer.snapshot
+            )
+    except (RedisError, OSError, TimeoutError) as error:
+        log.warning("enqueue_left_to_sweep", turn_id=turn.id, error=type(error).__name__)
+        return None

@@ -1,0 +1,61 @@
+"""Notices callers that hang up. aiohttp tells a handler nothing by itself, and an idle stream writes only every few seconds."""
+
+import asyncio
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from aiohttp import web
+
+LOOK_S: Final = 0.2
+T = TypeVar("T")
+
+
+class CallerGone(Exception):
+    """The caller has closed its connection."""
+
+
+class DisconnectMonitor:
+    """One timer for all watched requests. `async with` it.
+
+    aiohttp's own `handler_cancellation` would do this too, but for every handler: a message must not be cut off between
+    its admission and its enqueueing.
+    """
+
+    def __init__(self) -> None:
+        self._watched: dict[asyncio.Task[Any], web.Request] = {}
+        self._gone: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._timer = asyncio.create_task(self._look())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            await asyncio.gather(self._timer, return_exceptions=True)
+
+    async def unless_gone(self, request: web.Request, work: Coroutine[Any, Any, T]) -> T:
+        """The work's result. Raises CallerGone, within a quarter of a second, when the caller leaves first; the work is then cancelled."""
+        task = asyncio.create_task(work)
+        self._watched[task] = request
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if task in self._gone:
+                raise CallerGone from None
+            raise
+        finally:
+            self._watched.pop(task, None)
+            self._gone.discard(task)
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            for task, request in list(self._watched.items()):
+                if task not in self._gone and (request.transport is None or request.transport.is_closing()):
+                    self._gone.add(task)
+                    task.cancel()

@@ -1,0 +1,36 @@
+"""Passages: what a published version knows, frozen with it and read in pages of bounded range."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from services.history.mongo.client import Store, between
+from shared.contracts.agents import Passage
+
+PAGE: Final = 500
+
+
+class Knowledge:
+    """The passages of versions, each under the version's document id and its position."""
+
+    def __init__(self, store: Store) -> None:
+        self._passages = store.passages
+
+    async def freeze(self, version_id: str, passages: Sequence[Passage]) -> None:
+        """May be repeated with the same passages."""
+        for start in range(0, len(passages), PAGE):
+            rows = enumerate(passages[start : start + PAGE], start)
+            await self._passages.insert_all(
+                [
+                    {"_id": f"{version_id}:{position}", "version": version_id, "position": position, **row.wire()}
+                    for position, row in rows
+                ]
+            )
+
+    async def read(self, version_id: str, count: int) -> list[Passage]:
+        """All `count` of them, in their order."""
+        found: list[Passage] = []
+        for start in range(0, count, PAGE):
+            where = {"version": version_id, "position": between(start, start + PAGE)}
+            rows = await self._passages.many(where, order=[("position", 1)])
+            found += [Passage.model_validate(row) for row in rows]
+        return found

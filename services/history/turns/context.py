@@ -1,0 +1,138 @@
+"""What a model is shown of a session's earlier turns. An ended turn never changes, so those of sessions in use are kept at hand."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from services.history.mongo.client import Document, Store, between
+from shared.contracts.agents import Limits
+from shared.contracts.sessions import Message
+
+KEPT_BYTES: Final = 64 << 20
+KEPT_S: Final = 600.0
+# What a kept turn and a kept session take beside their text.
+OVERHEAD: Final = 300
+TOKEN_CHARACTERS: Final = 4
+MESSAGE_TOKENS: Final = 4
+_FIELDS: Final = {"n": 1, "active": 1, "status": 1, "input": 1, "output": 1}
+
+Wire = Mapping[str, Any]
+_SHOWN: Final = frozenset(field.alias or name for name, field in Message.model_fields.items())
+
+
+class EarlierTurn(NamedTuple):
+    """A turn as a model is shown it: its messages as JSON, joined by commas, and how many tokens they are (estimated).
+
+    Empty for a turn that failed: its question has no answer, and is usually asked again by the next turn.
+    """
+
+    messages: bytes
+    tokens: int
+
+
+class _Kept(NamedTuple):
+    """The last `width` turns of a session, as many as the last claim asked for, so far as this history has met them."""
+
+    turns: dict[int, EarlierTurn]
+    width: int
+    size: int
+    used_at: float
+
+
+class Contexts:
+    """Reads what it does not have. Bounded in bytes; a session that is not used for some minutes is let go. `clock` tells seconds."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        kept_bytes: int = KEPT_BYTES,
+        kept_s: float = KEPT_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._turns = store.turns
+        self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()  # The least recently used first.
+        self._size = 0
+        self._kept_bytes = kept_bytes
+        self._kept_s = kept_s
+        self._clock = clock
+
+    async def before(self, workspace: str, session_id: str | None, number: int, limits: Limits) -> bytes:
+        """A JSON list of the messages of the turns before this one, oldest first: whole turns, as many of the last `context_turns`
+        as fit into `context_tokens`. Without a session there are none.
+
+        All of these must have ended; that holds for what lies before a session's active turn.
+        """
+        if session_id is None:
+            return b"[]"
+        wanted = range(max(1, number - limits.context_turns), number)
+        kept = self._kept.get((workspace, session_id))
+        turns = dict(kept.turns) if kept is not None else {}
+        missing = next((n for n in wanted if n not in turns), None)
+        if missing is not None:
+            where = {"workspace": workspace, "sessionId": session_id, "n": between(missing, number)}
+            rows = await self._turns.many(where, fields=_FIELDS)
+            turns.update(
+                {
+                    row["n"]: _earlier_turn(row["status"], (*row["input"], *row.get("output", ())))
+                    for row in rows
+                    if not row["active"]
+                }
+            )
+        turns = {n: turns[n] for n in wanted if n in turns}
+        self._keep(workspace, session_id, turns, limits.context_turns)
+        return b"[" + b",".join(_fitting(turns, limits.context_tokens)) + b"]"
+
+    def add(self, workspace: str, session_id: str, number: int, status: str, messages: Sequence[Wire]) -> None:
+        """A turn whose end was just stored. Of no interest where no claim of its session has come: the next one may go elsewhere too."""
+        if (kept := self._kept.get((workspace, session_id))) is None:
+            return
+        turns = {**kept.turns, number: _earlier_turn(status, messages)}
+        last = {n: turns[n] for n in sorted(turns, reverse=True)[: kept.width]}
+        self._keep(workspace, session_id, last, kept.width)
+
+    def forget(self, workspace: str, session_id: str) -> None:
+        if (kept := self._kept.pop((workspace, session_id), None)) is not None:
+            self._size -= kept.size
+
+    def _keep(self, workspace: str, session_id: str, turns: dict[int, EarlierTurn], width: int) -> None:
+        self.forget(workspace, session_id)
+        now = self._clock()
+        size = OVERHEAD + sum(OVERHEAD + len(said.messages) for said in turns.values())
+        self._kept[workspace, session_id] = _Kept(turns, width, size, now)
+        self._size += size
+        while self._kept:
+            (oldest_workspace, oldest), kept = next(iter(self._kept.items()))
+            if self._size <= self._kept_bytes and kept.used_at > now - self._kept_s:
+                break
+            self.forget(oldest_workspace, oldest)
+
+
+def _earlier_turn(status: str, messages: Iterable[Wire]) -> EarlierTurn:
+    if status == "failed":
+        return EarlierTurn(b"", 0)
+    # What was retrieved for an earlier turn is not for this one.
+    shown = [{name: value for name, value in message.items() if name in _SHOWN} for message in messages]
+    return EarlierTurn(orjson.dumps(shown)[1:-1], sum(map(_tokens, shown)))
+
+
+def _fitting(turns: dict[int, EarlierTurn], room: int) -> list[bytes]:
+    """The last of them that fit, oldest first."""
+    chosen: list[bytes] = []
+    for n in sorted(turns, reverse=True):
+        room -= turns[n].tokens
+        if room < 0:
+            break
+        if turns[n].messages:
+            chosen.append(turns[n].messages)
+    return chosen[::-1]
+
+
+def _tokens(message: Wire) -> int:
+    """An estimate that needs no tokenizer: good to a few tens of percent, which a limit of this kind can bear."""
+    calls: Sequence[Document] = message.get("toolCalls") or ()
+    text = len(message.get("content") or "") + sum(len(call["name"]) + len(call["arguments"]) for call in calls)
+    return text // TOKEN_CHARACTERS + MESSAGE_TOKENS

@@ -1,0 +1,156 @@
+"""The turn document: what history stores of a turn, how it is read, and which parts of it a query fetches."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import orjson
+from pydantic import Field
+
+from services.history.mongo.client import Document
+from shared.contracts.agents import AgentVersion
+from shared.contracts.errors import ApiError
+from shared.contracts.schema import Schema, rfc3339
+from shared.contracts.sessions import TurnMessage
+from shared.contracts.turns import (
+    ClaimedTurn,
+    CompletionRequest,
+    FinishReason,
+    StoredTurn,
+    Timing,
+    Turn,
+    TurnStatus,
+    Usage,
+)
+
+# Everything but what was said: states, fences and times.
+WITHOUT_TEXT: Final = {"input": 0, "output": 0, "completion": 0, "metadata": 0}
+# The same, and what the turn answers.
+WITHOUT_ANSWER: Final = {"output": 0, "completion": 0, "metadata": 0}
+# WITHOUT_TEXT, and whose message the turn answers.
+OUTLINE: Final = {"input.content": 0, "output": 0, "completion": 0, "metadata": 0}
+# The scope of a completion's idempotency key; a session's is its id.
+COMPLETIONS: Final = "completions"
+
+
+class TurnRecord(Schema):
+    """A document of the collection `turns`; its members bear the same names there, in camelCase.
+
+    `attempt` is the fence: it only grows, and each write of a worker names its own. `tries` counts real attempts. `claim_id`
+    is the claim that raised the attempt last. `completion` is JSON, because what strangers name may not be a field's name.
+    `labels` are a stored completion's metadata as it stands now, each pair as JSON, so that it can be looked for.
+    """
+
+    id: str = Field(alias="_id")
+    workspace: str
+    session_id: str | None = None
+    n: int = 0
+    status: TurnStatus
+    active: bool
+    attempt: int = 0
+    tries: int = 0
+    claim_id: str | None = None
+    agent_id: str
+    agent_version: int
+    idempotency_key: str | None = None
+    retry_key: str | None = None
+    orphan: str | None = None
+    replaces: str | None = None
+    body_digest: str = ""
+    cancel_requested: bool = False
+    started_calls: tuple[str, ...] = ()
+    input: tuple[TurnMessage, ...] = ()
+    output: tuple[TurnMessage, ...] = ()
+    completion: str | None = None
+    store: bool = False
+    labels: tuple[str, ...] | None = None
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    timing: Timing | None = None
+    error: dict[str, Any] | None = None
+    last_seq: int = 0
+    erased: bool = False
+    created_at: datetime
+    first_claim_at: datetime | None = None
+    ended_at: datetime | None = None
+
+    def turn(self) -> Turn:
+        """As the public API shows it."""
+        return Turn(
+            id=self.id,
+            session_id=self.session_id,
+            status=self.status,
+            attempt=self.attempt,
+            agent_id=self.agent_id,
+            agent_version=self.agent_version,
+            finish_reason=self.finish_reason,
+            usage=self.usage,
+            timing=self.timing,
+            error=self.error,
+            created_at=self.created_at,
+            ended_at=self.ended_at,
+        )
+
+    def request(self) -> CompletionRequest | None:
+        if self.completion is None:
+            return None
+        request = CompletionRequest.model_validate(orjson.loads(self.completion))
+        if self.labels is None:
+            return request
+        return request.model_copy(update={"metadata": dict(orjson.loads(label) for label in self.labels)})
+
+    def snapshot(self, context: bytes) -> Document:
+        """What the turn's first claim is to be told. `context` is a JSON list."""
+        return {**self.claimed(1, context), "admittedAt": rfc3339(self.created_at)}
+
+    def claimed(self, attempt: int, context: bytes, agent: AgentVersion | None = None) -> Document:
+        """A ClaimedTurn as it goes over the wire. `context` is a JSON list."""
+        claimed = ClaimedTurn(
+            run=True,
+            attempt=attempt,
+            agent_id=self.agent_id,
+            agent_version=self.agent_version,
+            agent=agent,
+            session_id=self.session_id,
+            input=self.input,
+            completion=self.request(),
+            started_calls=self.started_calls,
+        )
+        return {**claimed.wire(), "context": orjson.Fragment(context)}
+
+    def stored(self) -> StoredTurn:
+        return StoredTurn(
+            turn=self.turn(),
+            input=self.input,
+            output=self.output,
+            last_seq=self.last_seq,
+            completion=self.request(),
+            erased=self.erased,
+        )
+
+    @property
+    def user_message_id(self) -> str:
+        """The id of the message that the turn answers."""
+        if not self.input:
+            return ""
+        return next((message.id for message in reversed(self.input) if message.role == "user"), self.input[-1].id)
+
+
+def labels_of(metadata: dict[str, str]) -> list[str]:
+    """Metadata in the form in which an index finds its pairs."""
+    return [orjson.dumps(pair).decode() for pair in metadata.items()]
+
+
+def releases_key(error: dict[str, Any] | None) -> bool:
+    """A turn that failed for a passing reason may be tried again under its key."""
+    return error is not None and bool(error.get("retryable"))
+
+
+def milliseconds(span: timedelta) -> int:
+    """At least 0: two machines' clocks may differ."""
+    return max(0, int(span.total_seconds() * 1000))
+
+
+def unless_there(record: TurnRecord | None, error: ApiError) -> TurnRecord:
+    if record is None:
+        raise error
+    return record

@@ -1,0 +1,89 @@
+"""Agents, their frozen versions, and keys."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from shared.contracts.errors import ApiError, Code
+from shared.contracts.keys import NewKey, Scope, digest_of
+from tests.service.history.running import WORKSPACE, History, config, passage
+
+
+async def refused(call: Any) -> Code:
+    with pytest.raises(ApiError) as raised:
+        await call
+    return raised.value.code
+
+
+async def test_a_draft_is_replaced_and_a_published_version_is_not(history: History) -> None:
+    assert await history.publish(instructions="One.") == 1
+    await history.client.put_agent(WORKSPACE, "agt_demo", config("Two."))
+    assert (await history.client.agent_version(WORKSPACE, "agt_demo", 1)).config.instructions == "One."
+    assert (await history.client.agent_version(WORKSPACE, "agt_demo", 0)).config.instructions == "Two."
+
+
+async def test_the_same_content_is_published_once(history: History) -> None:
+    await history.client.put_agent(WORKSPACE, "agt_demo", config())
+    passages = [passage(number) for number in range(3)]
+    first = await history.client.publish_agent(WORKSPACE, "agt_demo", passages)
+    again = await history.client.publish_agent(WORKSPACE, "agt_demo", passages)
+    other = await history.client.publish_agent(WORKSPACE, "agt_demo", passages[:2])
+    assert (first.number, again.number, other.number) == (1, 1, 2)
+    assert (await history.client.published_agent(WORKSPACE, "agt_demo")).published_version == 2
+
+
+async def test_parallel_publishings_of_different_content_get_different_numbers(history: History) -> None:
+    await history.client.put_agent(WORKSPACE, "agt_demo", config())
+    versions = await asyncio.gather(
+        *(history.client.publish_agent(WORKSPACE, "agt_demo", [passage(n)]) for n in range(8))
+    )
+    assert sorted(version.number for version in versions) == list(range(1, 9))
+
+
+async def test_passages_come_back_in_their_order(history: History) -> None:
+    await history.client.put_agent(WORKSPACE, "agt_demo", config())
+    passages = [passage(number) for number in range(1_203)]
+    version = await history.client.publish_agent(WORKSPACE, "agt_demo", passages)
+    assert version.passage_count == 1_203
+    assert await history.client.passages(WORKSPACE, "agt_demo", version.number) == passages
+
+
+async def test_schemas_with_dollar_signs_and_dots_survive(history: History) -> None:
+    schema = {"type": "object", "properties": {"a.b": {"$ref": "#/$defs/x"}}, "$defs": {"x": {"type": "string"}}}
+    tool = {"name": "look_up", "url": "http://127.0.0.1/x", "parameters": schema}
+    await history.client.put_agent(WORKSPACE, "agt_demo", config(tools=(tool,)))
+    version = await history.client.publish_agent(WORKSPACE, "agt_demo", [])
+    assert version.config.tools[0].parameters == schema
+
+
+async def test_only_published_agents_of_the_workspace_are_listed(history: History) -> None:
+    await history.publish()
+    await history.client.put_agent(WORKSPACE, "agt_draft", config())
+    await history.client.put_agent("other", "agt_demo", config())
+    assert [agent.id for agent in await history.client.published_agents(WORKSPACE)] == ["agt_demo"]
+    assert await history.client.published_agents("other") == []
+    assert await refused(history.client.published_agent(WORKSPACE, "agt_draft")) is Code.AGENT_NOT_FOUND
+    assert await refused(history.client.published_agent("other", "agt_demo")) is Code.AGENT_NOT_FOUND
+    assert await refused(history.client.agent_version("other", "agt_demo", 1)) is Code.AGENT_NOT_FOUND
+
+
+async def test_a_key_resolves_by_its_digest_until_it_is_revoked(history: History) -> None:
+    key = await history.client.create_key(
+        NewKey(workspace=WORKSPACE, scopes=frozenset({Scope.CHAT_READ}), retry_guard=True)
+    )
+    principal = await history.client.resolve_key(digest_of(key.secret))
+    assert (principal.key_id, principal.workspace, set(principal.scopes)) == (key.id, WORKSPACE, {Scope.CHAT_READ})
+    assert principal.retry_guard
+    assert await refused(history.client.revoke_key("other", key.id)) is Code.NOT_FOUND
+    await history.client.revoke_key(WORKSPACE, key.id)
+    await history.client.revoke_key(WORKSPACE, key.id)
+    assert await refused(history.client.resolve_key(digest_of(key.secret))) is Code.INVALID_API_KEY
+    assert await refused(history.client.resolve_key(digest_of("parley_sk_live_unknown"))) is Code.INVALID_API_KEY
+
+
+async def test_the_secret_is_not_stored(history: History) -> None:
+    key = await history.client.create_key(NewKey(workspace=WORKSPACE, scopes=frozenset({Scope.CHAT_READ})))
+    stored = str(await history.documents["keys"].find({}).to_list(None))
+    assert key.secret not in stored
+    assert digest_of(key.secret) in stored

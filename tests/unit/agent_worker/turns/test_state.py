@@ -1,0 +1,219 @@
+from typing import Any
+
+import pytest
+
+from services.agent_worker.turns import state as state_module
+from services.agent_worker.turns.state import CallModel, Fail, Finish, RunTools, ToolResult, TurnState
+from shared.contracts.errors import ApiError, Code
+from shared.contracts.sessions import Retrieval
+from shared.contracts.turns import CompletionRequest
+
+Make = Any
+CALLERS = {"tools": [{"function": {"name": "book", "parameters": {}}}]}
+
+
+def run_tools(state: TurnState, make: Make, text: str = "fine") -> None:
+    step = state.next()
+    assert isinstance(step, RunTools)
+    results = [ToolResult(call=call, ok=True, text=text) for call in step.calls]
+    state.ran(results, [f"msg_r{number}" for number in range(len(results))], make.now)
+
+
+def request_of(state: TurnState) -> dict[str, Any]:
+    step = state.next()
+    assert isinstance(step, CallModel)
+    return step.request
+
+
+def test_a_plain_answer_finishes_the_turn(make: Make) -> None:
+    state = TurnState(make.agent(), make.claimed(), Retrieval(query="q"))
+    assert request_of(state) == {
+        "messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello?"}]
+    }
+    state.answered(make.answer("Hi.", usage=(10, 2)), "msg_a", make.now)
+    assert state.next() == Finish("stop")
+    assert [(message.id, message.content, message.status) for message in state.output] == [("msg_a", "Hi.", "complete")]
+    assert state.output[0].knowledge == (Retrieval(query="q"),)
+    assert state.usage.wire() == {"promptTokens": 10, "completionTokens": 2, "totalTokens": 12}
+
+
+def test_tools_run_and_their_results_go_back_to_the_model(make: Make) -> None:
+    state = TurnState(make.agent(tools=[make.tool()]), make.claimed(), None)
+    assert request_of(state)["tools"][0]["function"]["name"] == "look_up"
+    state.answered(make.answer("Let me see.", {"look_up": '{"n":1}'}, "tool_calls", usage=(10, 2)), "msg_a", make.now)
+    run_tools(state, make)
+    assert [message["role"] for message in request_of(state)["messages"]] == ["system", "user", "assistant", "tool"]
+    state.answered(make.answer("There.", usage=(20, 3)), "msg_b", make.now)
+    assert state.next() == Finish("stop")
+    assert [message.role for message in state.output] == ["assistant", "tool", "assistant"]
+    assert (state.output[1].tool_call_id, state.output[1].content) == ("call_look_up", "fine")
+    assert state.usage.wire() == {"promptTokens": 30, "completionTokens": 5, "totalTokens": 35}
+
+
+def test_the_model_that_never_stops_calling_gets_one_last_call_without_tools(make: Make) -> None:
+    state = TurnState(make.agent(tools=[make.tool()], limits={"max_model_calls": 2}), make.claimed(), None)
+    for _ in range(2):
+        assert "tool_choice" not in request_of(state)
+        state.answered(make.answer("", {"look_up": "{}"}), "msg_a", make.now)
+        run_tools(state, make)
+    assert request_of(state)["tool_choice"] == "none"
+    state.answered(make.answer("As far as I see.", {"look_up": "{}"}), "msg_b", make.now)
+    assert state.next() == Finish("stop")
+    assert state.output[-1].tool_calls is None
+
+
+def test_a_last_call_that_only_calls_tools_fails_the_turn(make: Make) -> None:
+    state = TurnState(make.agent(tools=[make.tool()], limits={"max_model_calls": 1}), make.claimed(), None)
+    state.answered(make.answer("", {"look_up": "{}"}), "msg_a", make.now)
+    run_tools(state, make)
+    state.answered(make.answer("", {"look_up": "{}"}), "msg_b", make.now)
+    step = state.next()
+    assert isinstance(step, Fail)
+    assert (step.error.code, step.error.retryable) == (Code.TURN_FAILED, False)
+
+
+def test_the_number_of_tool_calls_is_bounded(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_module, "MAX_TOOL_CALLS", 3)
+    state = TurnState(make.agent(tools=[make.tool()], limits={"max_model_calls": 50}), make.claimed(), None)
+    for _ in range(2):
+        state.answered(make.answer("", {"look_up": "{}", "other": "{}"}), "msg_a", make.now)
+        run_tools(state, make)
+    assert request_of(state)["tool_choice"] == "none"
+
+
+def test_results_beyond_the_turns_room_are_left_out(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_module, "MAX_RESULTS", 10)
+    state = TurnState(make.agent(tools=[make.tool()]), make.claimed(), None)
+    state.answered(make.answer("", {"look_up": "{}"}), "msg_a", make.now)
+    run_tools(state, make, "x" * 11)
+    assert state.output[-1].content == "The result does not fit into this turn any more."
+
+
+def test_a_callers_tool_ends_the_turn_and_the_agents_calls_beside_it_are_dropped(make: Make) -> None:
+    claimed = make.claimed(completion=CompletionRequest.model_validate(CALLERS))
+    state = TurnState(make.agent(tools=[make.tool()]), claimed, None)
+    assert [tool["function"]["name"] for tool in request_of(state)["tools"]] == ["look_up", "book"]
+    state.answered(make.answer("", {"look_up": "{}", "book": '{"at":9}'}, "tool_calls"), "msg_a", make.now)
+    assert state.next() == Finish("tool_calls")
+    assert [call.name for call in state.output[0].tool_calls or ()] == ["book"]
+    assert state.output[0].content is None
+
+
+def test_a_callers_tool_hides_the_agents_of_the_same_name(make: Make) -> None:
+    claimed = make.claimed(completion=CompletionRequest.model_validate(CALLERS))
+    state = TurnState(make.agent(tools=[make.tool("book", description="ours")]), claimed, None)
+    assert request_of(state)["tools"] == [{"type": "function", "function": {"name": "book", "parameters": {}}}]
+
+
+def test_tool_choice_none_leaves_out_the_callers_tools_only(make: Make) -> None:
+    claimed = make.claimed(completion=CompletionRequest.model_validate(CALLERS | {"toolChoice": "none"}))
+    request = request_of(TurnState(make.agent(tools=[make.tool()]), claimed, None))
+    assert [tool["function"]["name"] for tool in request["tools"]] == ["look_up"]
+    assert "tool_choice" not in request
+    assert "tools" not in request_of(TurnState(make.agent(), claimed, None))
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "book"}}])
+def test_a_caller_that_insists_gets_a_call_of_its_own(make: Make, choice: Any) -> None:
+    claimed = make.claimed(completion=CompletionRequest.model_validate(CALLERS | {"toolChoice": choice}))
+    state = TurnState(make.agent(tools=[make.tool()], limits={"max_model_calls": 1}), claimed, None)
+    assert request_of(state)["tool_choice"] == choice
+    state.answered(make.answer("", {"look_up": "{}"}), "msg_a", make.now)
+    run_tools(state, make)
+    assert request_of(state)["tool_choice"] == choice
+    assert [tool["function"]["name"] for tool in request_of(state)["tools"]] == ["book"]
+    state.answered(make.answer("", {"book": "{}"}), "msg_b", make.now)
+    assert state.next() == Finish("tool_calls")
+
+
+def test_parallel_tool_calls_goes_with_tools_only(make: Make) -> None:
+    agent = make.agent(parameters={"parallel_tool_calls": False})
+    assert "parallel_tool_calls" not in request_of(TurnState(agent, make.claimed(), None))
+    with_tools = make.agent(parameters={"parallel_tool_calls": False}, tools=[make.tool()])
+    assert request_of(TurnState(with_tools, make.claimed(), None))["parallel_tool_calls"] is False
+
+
+def test_what_was_shown_before_a_stop_is_kept_as_partial(make: Make) -> None:
+    state = TurnState(make.agent(), make.claimed(), None)
+    state.asked()
+    state.shown("Once upon ")
+    state.shown("a ti")
+    state.stopped(["msg_p"], make.now)
+    assert [(message.content, message.status) for message in state.output] == [("Once upon a ti", "partial")]
+    assert state.usage.estimated
+
+
+def test_a_model_that_was_stopped_before_its_first_text_has_still_read_the_prompt(make: Make) -> None:
+    state = TurnState(make.agent(), make.claimed(), None)
+    state.asked()
+    state.stopped(["msg_p"], make.now)
+    assert state.output == []
+    assert (state.usage.estimated, state.usage.completion_tokens) == (True, 0)
+    assert state.usage.prompt_tokens > 0
+
+
+def test_a_model_that_never_answered_has_used_nothing(make: Make) -> None:
+    state = TurnState(make.agent(), make.claimed(), None)
+    state.asked()
+    state.failed(ApiError(Code.UPSTREAM_ERROR))
+    state.stopped(["msg_p"], make.now)
+    assert state.usage.wire() == {"promptTokens": 0, "completionTokens": 0, "totalTokens": 0}
+
+
+def test_nothing_shown_leaves_no_message(make: Make) -> None:
+    state = TurnState(make.agent(), make.claimed(), None)
+    state.stopped(["msg_p"], make.now)
+    assert state.output == []
+
+
+def test_a_finished_turn_that_is_stopped_stays_as_it_is(make: Make) -> None:
+    state = TurnState(make.agent(), make.claimed(), None)
+    state.shown("Hi.")
+    state.answered(make.answer("Hi."), "msg_a", make.now)
+    state.stopped(["msg_p"], make.now)
+    assert [message.id for message in state.output] == ["msg_a"]
+
+
+def test_calls_without_a_result_get_one_when_the_turn_stops(make: Make) -> None:
+    state = TurnState(make.agent(tools=[make.tool()]), make.claimed(), None)
+    state.answered(make.answer("", {"look_up": "{}", "other": "{}"}), "msg_a", make.now)
+    assert state.ids_to_stop == 3
+    state.stopped(["msg_1", "msg_2", "msg_3"], make.now)
+    assert [(message.role, message.tool_call_id, message.status) for message in state.output[1:]] == [
+        ("tool", "call_look_up", "partial"),
+        ("tool", "call_other", "partial"),
+    ]
+
+
+def test_a_failure_stands_whatever_was_pending(make: Make) -> None:
+    state = TurnState(make.agent(tools=[make.tool()]), make.claimed(), None)
+    state.answered(make.answer("", {"look_up": "{}"}), "msg_a", make.now)
+    state.failed(ApiError(Code.TURN_FAILED))
+    assert isinstance(state.next(), Fail)
+
+
+def test_usage_is_estimated_and_marked_when_one_model_call_reports_none(make: Make) -> None:
+    state = TurnState(make.agent(tools=[make.tool()]), make.claimed(), None)
+    state.answered(make.answer("", {"look_up": "{}"}, usage=(100, 10)), "msg_a", make.now)
+    run_tools(state, make)
+    state.answered(make.answer("x" * 40), "msg_b", make.now)
+    assert state.usage.estimated
+    assert state.usage.completion_tokens == 20
+    assert state.usage.prompt_tokens > 100
+    assert state.usage.total_tokens == state.usage.prompt_tokens + state.usage.completion_tokens
+
+
+def test_an_answer_uses_up_the_turns_room(make: Make) -> None:
+    state = TurnState(make.agent(tools=[make.tool()]), make.claimed(), None)
+    state.answered(make.answer("12345", {"look_up": "{}"}), "msg_a", make.now)
+    run_tools(state, make)
+    step = state.next()
+    assert isinstance(step, CallModel)
+    assert step.room == state_module.MAX_OUTPUT - 7
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+def test_the_models_finish_reason_is_the_turns(make: Make, reason: str) -> None:
+    state = TurnState(make.agent(), make.claimed(), None)
+    state.answered(make.answer("Hi", reason=reason), "msg_a", make.now)
+    assert state.next() == Finish(reason)  # type: ignore[arg-type]

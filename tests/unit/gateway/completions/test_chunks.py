@@ -1,0 +1,143 @@
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.gateway.completions.chunks import (
+    DONE,
+    ChunkStream,
+    End,
+    Frame,
+    completion_id,
+    completion_shape,
+    turn_id_of,
+    usage_shape,
+)
+from shared.contracts.errors import ApiError, Code
+from shared.contracts.frames import FrameId, frame_body
+from shared.contracts.turns import Turn
+from shared.ids import new_id
+
+TURN = Turn(id=new_id("trn"), status="queued", agent_id=new_id("agt"), agent_version=3, created_at=datetime.now(UTC))
+DONE_DATA: dict[str, Any] = {
+    "turnId": TURN.id,
+    "status": "completed",
+    "finishReason": "stop",
+    "messages": [],
+    "usage": None,
+}
+
+
+def stream(**more: Any) -> ChunkStream:
+    return ChunkStream(TURN, **{"include_usage": False, **more})
+
+
+def delta(seq: int, text: str, attempt: int = 1) -> Frame:
+    return FrameId(attempt, seq), frame_body("delta", {"text": text})
+
+
+def contents(data: bytes) -> list[str]:
+    blocks = [block for block in data.split(b"\n\n") if block and block != b"data: [DONE]"]
+    return [orjson.loads(block[6:])["choices"][0]["delta"].get("content", "") for block in blocks]
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
+def test_text_passes_unchanged_and_on_one_line(text: str) -> None:
+    data = stream().render([delta(1, text)]).data
+    assert contents(data) == [text]
+    assert len(data.decode().splitlines()) == 2
+
+
+def test_frames_of_the_agents_own_tools_render_to_nothing() -> None:
+    frames = [
+        (FrameId(1, n), frame_body(event, {}))
+        for n, event in enumerate(("started", "kb_retrieval", "tool_call", "tool_result"), 1)
+    ]
+    assert stream().render(frames) == (b"", None)
+
+
+def test_a_turn_that_was_stopped_in_its_own_tools_shows_none_of_them() -> None:
+    message = {
+        "role": "assistant",
+        "content": "Let me see.",
+        "toolCalls": [{"id": "call_1", "name": "look_up", "arguments": "{}"}],
+    }
+    data = {**DONE_DATA, "status": "cancelled", "finishReason": "cancelled", "messages": [message]}
+    assert b"tool_calls" not in stream().finish(data, None)
+    choice = completion_shape(TURN, data)["choices"][0]
+    assert (choice["finish_reason"], choice["message"]) == (
+        "stop",
+        {"role": "assistant", "content": "Let me see.", "refusal": None},
+    )
+
+
+def test_each_call_of_the_callers_is_named_once_and_comes_alone() -> None:
+    calls = [{"id": f"call_{name}", "name": name, "arguments": f'{{"of":"{name}"}}'} for name in ("a", "b")]
+    data = {
+        **DONE_DATA,
+        "finishReason": "tool_calls",
+        "messages": [{"role": "assistant", "content": None, "toolCalls": calls}],
+    }
+    blocks = stream(include_usage=True).finish(data, None).split(b"\n\n")
+    *chunks, end, usage = [orjson.loads(block[6:]) for block in blocks if block not in (b"", DONE.strip())]
+    assert [chunk["choices"][0]["delta"]["tool_calls"] for chunk in chunks] == [
+        [{"index": 0, "id": "call_a", "type": "function", "function": {"name": "a", "arguments": ""}}],
+        [{"index": 0, "function": {"arguments": '{"of":"a"}'}}],
+        [{"index": 1, "id": "call_b", "type": "function", "function": {"name": "b", "arguments": ""}}],
+        [{"index": 1, "function": {"arguments": '{"of":"b"}'}}],
+    ]
+    assert (end["choices"][0]["finish_reason"], end["choices"][0]["delta"], end["usage"]) == ("tool_calls", {}, None)
+    assert (usage["choices"], usage["usage"]["total_tokens"]) == ([], 0)
+
+
+def test_a_restart_voids_what_came_before_it_in_the_same_batch() -> None:
+    frames = [delta(1, "lost"), (FrameId(2, 1), frame_body("restarted", {"attempt": 2})), delta(2, "kept", 2)]
+    rendered = stream().render(frames)
+    assert contents(rendered.data) == ["kept"]
+    assert rendered.end is None
+
+
+@pytest.mark.parametrize("resumed", [True, False])
+def test_a_restart_after_text_is_broken(resumed: bool) -> None:
+    chunks = stream(has_text=resumed)
+    if not resumed:
+        chunks.render([delta(1, "x")])
+    rendered = chunks.render([(FrameId(2, 1), frame_body("restarted", {"attempt": 2})), delta(2, "y", 2)])
+    assert rendered.end is End.BROKEN
+    assert set(orjson.loads(rendered.data[6:])) == {"error"}
+
+
+def test_a_text_before_an_error_is_still_sent() -> None:
+    problem = ApiError(Code.UPSTREAM_ERROR).problem()
+    rendered = stream().render([delta(1, "x"), (FrameId(1, 2), frame_body("error", {"turnId": TURN.id, **problem}))])
+    text, error, rest = rendered.data.split(b"\n\n")
+    assert orjson.loads(text[6:])["choices"][0]["delta"] == {"content": "x"}
+    assert orjson.loads(error[6:])["error"] == problem["error"]
+    assert (rest, rendered.end) == (b"", End.BROKEN)
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [("stop", "stop"), ("length", "length"), ("cancelled", "stop"), ("content_filter", "content_filter")],
+)
+def test_finish_reasons_are_openais(reason: str, shown: str) -> None:
+    rendered = stream().render([(FrameId(1, 1), frame_body("done", {**DONE_DATA, "finishReason": reason}))])
+    assert orjson.loads(rendered.data.split(b"\n\n")[0][6:])["choices"][0]["finish_reason"] == shown
+    assert rendered.data.endswith(DONE)
+    assert rendered.end is End.WHOLE
+
+
+def test_usage_is_whole_even_where_nothing_was_reported() -> None:
+    assert usage_shape(None)["total_tokens"] == 0
+    assert (
+        usage_shape({"promptTokens": 1, "completionTokens": 2, "totalTokens": 3, "estimated": True})["estimated"]
+        is True
+    )
+
+
+def test_a_completions_id_names_its_turn() -> None:
+    assert turn_id_of(completion_id(TURN.id)) == TURN.id
+    assert turn_id_of(TURN.id) == ""

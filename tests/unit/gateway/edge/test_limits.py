@@ -1,0 +1,36 @@
+import pytest
+
+from services.gateway.edge.limits import Limits, openai_duration
+from shared.contracts.errors import ApiError, Code
+
+
+def limits(**more: int) -> Limits:
+    return Limits(**{"requests_per_minute": 60, "streams_per_key": 2, "streams_limit": 3, **more})
+
+
+def test_a_key_that_used_up_its_minute_learns_when_to_come_back() -> None:
+    some = limits()
+    allowances = [some.request("a") for _ in range(61)]
+    assert all(allowance.retry_s == 0 for allowance in allowances[:60])
+    assert 0 < allowances[60].retry_s <= 1
+    assert allowances[60].remaining == 0
+    assert some.request("b").retry_s == 0
+
+
+def test_places_are_per_key_and_for_all_and_come_back() -> None:
+    some = limits()
+    with some.hold("a"), some.hold("a"):
+        with pytest.raises(ApiError) as one, some.hold("a"):
+            pass
+        assert one.value.code is Code.RATE_LIMITED
+        with some.hold("b"), pytest.raises(ApiError) as all_of_them, some.hold("c"):
+            pass
+        assert all_of_them.value.code is Code.OVERLOADED
+        assert not some.idle.is_set()
+    assert some.held == 0
+    assert some.idle.is_set()
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (0.2, "1s"), (59.5, "1m0s"), (360, "6m0s")])
+def test_durations_are_spelled_as_openai_does(seconds: float, text: str) -> None:
+    assert openai_duration(seconds) == text

@@ -1,0 +1,49 @@
+from typing import Any
+
+import pytest
+from openapi_spec_validator import validate
+
+from services.gateway.api.routes import BASE, ROUTES
+from services.gateway.edge.openapi import document
+from services.gateway.edge.route import Route
+from shared.contracts.keys import Scope
+
+OPEN = {"/openapi.json"}
+
+
+def the_document() -> dict[str, Any]:
+    return document(ROUTES, BASE)
+
+
+def test_document_is_valid_openapi() -> None:
+    validate(the_document())
+
+
+def test_document_describes_every_route_once() -> None:
+    described = {(method.upper(), path) for path, item in the_document()["paths"].items() for method in item}
+    assert described == {(route.method, BASE + route.path) for route in ROUTES}
+    assert len(described) == len(ROUTES)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+def test_every_route_declares_the_scope_that_its_method_calls_for(route: Route) -> None:
+    if route.path in OPEN:
+        assert route.scope is None
+    elif route.method == "GET":
+        assert route.scope is Scope.CHAT_READ
+    else:
+        assert route.scope is Scope.CHAT_WRITE
+
+
+def test_every_failure_is_the_one_problem() -> None:
+    for item in the_document()["paths"].values():
+        for operation in item.values():
+            for status, response in operation["responses"].items():
+                if int(status) >= 400:
+                    schema = response["content"]["application/problem+json"]["schema"]
+                    assert schema == {"$ref": "#/components/schemas/Problem"}
+
+
+def test_operation_ids_are_unique() -> None:
+    names = [operation["operationId"] for item in the_document()["paths"].values() for operation in item.values()]
+    assert len(names) == len(set(names))
