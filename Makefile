@@ -14,7 +14,7 @@ COMPILE := $(BIN)/python -m piptools compile --quiet --generate-hashes --allow-u
 CLIENTS := tests/system/openai/python
 ARGS ?=
 
-.PHONY: help venv up test check lint types format bench chaos chaos-report chaos-mutants lock clean
+.PHONY: help venv up test test-long check lint types format bench chaos chaos-report chaos-mutants lock clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -39,10 +39,13 @@ $(DEV_STAMP): $(RUN_STAMP)
 up: $(RUN_STAMP)  ## the whole stack on this machine: make up ARGS="--workers 3 --port 8080"
 	@exec $(BIN)/python -m deploy.local $(ARGS)
 
-test: $(DEV_STAMP)  ## every test but the benchmarks: make test ARGS="-k resume"
-	@exec $(BIN)/python -m pytest $(ARGS)
+test: $(DEV_STAMP)  ## every test but the long ones: make test ARGS="-k resume"
+	@exec $(BIN)/python -m pytest -m "not long" $(ARGS)
 
-check: lint types test  ## what CI runs
+test-long: $(DEV_STAMP)  ## the long runs: chaos of minutes, 20,000 generated requests, every byte cut
+	@exec $(BIN)/python -m pytest -m long $(ARGS)
+
+check: lint types test  ## what to run before a commit; CI adds test-long
 
 lint: $(DEV_STAMP)  ## ruff: rules and format
 	@$(BIN)/ruff check .

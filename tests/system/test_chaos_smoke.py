@@ -1,11 +1,16 @@
-"""A minute of chaos in every test run: one or more of each fault under load, judged by the checker. PARLEY_CHAOS_SEED varies it."""
+"""Chaos on both shelves: a minute with one or more of each fault, and minutes of everything at once, judged by the checker.
+
+PARLEY_CHAOS_SEED varies the schedule.
+"""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from tests.system.chaos.__main__ import USUAL
 from tests.system.chaos.report import table
 from tests.system.chaos.run import Plan, run
 from tests.system.chaos.schedule import KINDS
@@ -24,15 +29,29 @@ MORE: Final = {
 # Too long for a minute.
 NONE: Final = {kind: 0 for kind in KINDS if kind == "roll services" or kind.endswith((" 5 s", " 60 s"))}
 
+LONG_SECONDS: Final = 240.0
+LONG: Final = {kind: max(1, round(number * LONG_SECONDS / 600)) for kind, number in USUAL.items()}
 
-@pytest.mark.timeout(300)
-async def test_a_minute_of_chaos_loses_and_doubles_nothing(tmp_path: Path) -> None:
+
+async def judge(directory: Path, *, seconds: float, faults: Mapping[str, int], lease_s: float, think_s: float) -> None:
     seed = int(os.environ.get("PARLEY_CHAOS_SEED", "20261122"))
     print(f"PARLEY_CHAOS_SEED={seed}")
-    plan = Plan(seed=seed, seconds=SECONDS, faults=dict.fromkeys(KINDS, 1) | MORE | NONE, lease_s=2.0, think_s=1.5)
-    result = await run(plan, tmp_path)
-    result.history.write(tmp_path / "history.jsonl")
+    plan = Plan(seed=seed, seconds=seconds, faults=faults, lease_s=lease_s, think_s=think_s)
+    result = await run(plan, directory)
+    result.history.write(directory / "history.jsonl")
     print(table(result))
-    assert not result.violations, f"{result.violations[:5]}; all of it: {tmp_path}"
+    assert not result.violations, f"{result.violations[:5]}; all of it: {directory}"
     assert not result.fewer, f"{result.fewer}, {result.missed}"
     assert not result.crashes, result.crashes
+
+
+@pytest.mark.timeout(600)
+async def test_a_minute_of_chaos_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    faults = dict.fromkeys(KINDS, 1) | MORE | NONE
+    await judge(tmp_path, seconds=SECONDS, faults=faults, lease_s=2.0, think_s=1.5)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+async def test_minutes_of_chaos_lose_and_double_nothing(tmp_path: Path) -> None:
+    await judge(tmp_path, seconds=LONG_SECONDS, faults=LONG, lease_s=4.0, think_s=2.0)

@@ -1,6 +1,7 @@
 """The main job through real processes: ask, stream, resume, and read what is stored."""
 
 import asyncio
+import itertools
 import os
 import signal
 import time
@@ -94,22 +95,26 @@ async def test_a_cut_stream_resumes_on_the_other_gateway_without_gap_or_repeat(
     async def one(number: int) -> None:
         question = f"cut me {number}"
         session_id = await clients[0].session(agent_id)
-        told, turn_id = Transcript(), ""
+        told = Transcript()
         body = {"content": question, "stream": True}
+        # Every second answer is cut within 300 bytes, which no answer of 60 tokens fits into: a cut for certain.
+        first = random.randrange(300, 1500) if number % 2 else 300
         async with clients[0].request("POST", f"/chat/sessions/{session_id}/messages", body) as answer:
-            turn_id = await _first_turn_id(answer, told, random.randrange(300, 1500))
+            turn_id = await _first_turn_id(answer, told, first)
         for round_number in range(1, 40):
+            if told.end is not None:
+                break
             cuts["cuts"] += 1
             cut = random.randrange(1, 1200) if round_number < 6 else None
-            status = await clients[round_number % 2].resume(session_id, turn_id, told, cut_after=cut)
-            if told.end is not None or status == 204:
-                break
+            await clients[round_number % 2].resume(session_id, turn_id, told, cut_after=cut)
         assert told.end is not None, told.events()
         assert told.text == scripted_answer(question, 60)
         _assert_ids_have_no_hole(told)
 
-    await gather_bounded(100, 8, one)
-    assert cuts["cuts"] >= 500, cuts
+    # The number of cuts per answer depends on chance and on how the host batches tokens: ask until there were enough.
+    numbers = itertools.count()
+    while cuts["cuts"] < 500:
+        await gather_bounded(16, 8, lambda _: one(next(numbers)))
 
 
 async def _first_turn_id(answer: aiohttp.ClientResponse, told: Transcript, cut_after: int) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -294,7 +295,6 @@ async def test_turns_that_were_admitted_without_a_job_are_swept_up(
     turns = await asyncio.gather(*(accept(session_id) for session_id in sessions))
     await redis.flushall()
     for session_id, turn_id in zip(sessions, turns, strict=True):
-        await eventually(
-            lambda s=session_id, t=turn_id: _is_completed(clients[1], f"/chat/sessions/{s}/turns/{t}"), within_s=20
-        )  # type: ignore[misc]
+        path = f"/chat/sessions/{session_id}/turns/{turn_id}"
+        await eventually(partial(_is_completed, clients[1], path), within_s=20)
         assert await clients[1].stored_text(session_id, turn_id) == scripted_answer(session_id, 30)

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,6 +15,7 @@ from openai import AsyncOpenAI
 from deploy.local.processes import free_port
 from shared.contracts.keys import NewKey, Scope
 from tests.conftest import eventually
+from tests.programs import required_program
 from tests.system.openai.node_client import Node
 from tests.system.openai.relay import Relay
 from tests.system.stack import ROOT, Stack
@@ -141,8 +141,8 @@ async def _gateway(
 @pytest.fixture(scope="session")
 def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pinned packages, installed once per content of their lock file; the scripts beside them."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("node and npm are not installed: the Node clients were not tested")
+    required_program("node", "nodejs")
+    required_program("npm", "npm")
     return Node.install(tmp_path_factory)
 
 
