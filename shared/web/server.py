@@ -120,6 +120,28 @@ def _http_error(error: web.HTTPException) -> ApiError:
     return ApiError(codes.get(error.status, Code.INVALID_REQUEST if error.status < 500 else Code.INTERNAL_ERROR))
 
 
+def _failed(request: web.Request, error: Exception) -> web.Response:
+    """The problem document of an exception. Raises ConnectionResetError when the headers have been sent already."""
+    if isinstance(error, web.HTTPException):
+        error = _http_error(error)
+    elif not isinstance(error, ApiError):
+        log.error("request_failed", method=request.method, route=route_name(request), exc_info=error)
+        error = ApiError(Code.INTERNAL_ERROR)
+    _refuse_second_head(request)
+    return problem_response(error, request[REQUEST_ID])
+
+
+def _refuse_second_head(request: web.Request) -> None:
+    """Aborts the connection when a response has been started: a second one would be read as part of its body."""
+    if request.writer.output_size == 0:
+        return
+    transport = request.transport
+    if transport is not None and not transport.is_closing():
+        log.warning("response_aborted", method=request.method, route=route_name(request))
+        transport.abort()
+    raise ConnectionResetError("the response was not finished")
+
+
 @web.middleware
 async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     """The outermost middleware: request id, one summary line, and the only place where an exception becomes an answer."""
@@ -129,15 +151,12 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     started = time.monotonic()
     try:
         response = await handler(request)
-    except ApiError as error:
-        response = problem_response(error, request_id)
-    except web.HTTPException as error:
-        response = problem_response(_http_error(error), request_id)
+        if not response.prepared:
+            _refuse_second_head(request)
     except (asyncio.CancelledError, ConnectionResetError):
         raise
-    except Exception:
-        log.exception("request_failed", method=request.method, route=route_name(request))
-        response = problem_response(ApiError(Code.INTERNAL_ERROR), request_id)
+    except Exception as error:
+        response = _failed(request, error)
     finally:
         structlog.contextvars.unbind_contextvars("request_id")
     if not response.prepared:

@@ -21,6 +21,7 @@ from services.gateway.edge.validation import (
 )
 from services.gateway.streaming.admission import Admission, admission
 from services.gateway.streaming.follow import ENDED, outcome, send_events
+from services.gateway.streaming.sse_response import stream_headers
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import FrameId
 from shared.contracts.schema import PublicRequest
@@ -126,6 +127,8 @@ async def follow_turn(call: Call) -> web.StreamResponse:
     turn, last_id, user_message_id = _outline(await _stored(call))
     if after is not None and turn.status in ENDED and after >= last_id:
         return web.Response(status=204)
+    if call.request.method == "HEAD":
+        return stream_headers()
     with call.dependencies.limits.hold(call.principal.key_id):
         async with call.dependencies.hub.listen(call.workspace, turn.id) as listener:
             return await send_events(

@@ -1,10 +1,8 @@
 """`POST /chat/completions`: a turn without a session, told in OpenAI's shapes."""
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from typing import Final
 
 from aiohttp import web
 
@@ -27,8 +25,6 @@ from shared.log import get_logger
 from shared.web.server import json_response, read_json
 
 log = get_logger()
-
-FLUSH_S: Final = 5.0
 
 
 async def create(call: Call) -> web.StreamResponse:
@@ -130,7 +126,11 @@ async def _replay(call: Call, body: ChatCompletion, accepted: Admission, headers
         return json_response(completion_shape(accepted.turn, data), headers=headers)
     chunks = ChunkStream(accepted.turn, include_usage=body.include_usage)
     stream = await EventStream.start(call.request, headers)
-    await stream.end(chunks.role() + chunks.text(answer_text(data["messages"])) + chunks.finish(data, None))
+    try:
+        await stream.end(chunks.role() + chunks.text(answer_text(data["messages"])) + chunks.finish(data, None))
+    except (ConnectionError, TimeoutError) as error:
+        log.debug("caller_gone", error=type(error).__name__)
+        stream.abort()
     return stream.response
 
 
@@ -195,7 +195,7 @@ async def send_chunks(
     try:
         await stream.send(chunks.role())
         if await _send_all(stream, chunks, frames(forward)) is End.BROKEN:
-            break_off(call.request)
+            stream.break_off()
     except (ConnectionError, TimeoutError) as error:
         log.debug("caller_gone", error=type(error).__name__)
         stream.abort()
@@ -220,12 +220,3 @@ async def _send_all(stream: EventStream, chunks: ChunkStream, frames: AsyncItera
     except Interrupted:
         await stream.send(error_chunk(ApiError(Code.DRAINING).problem()))
     return End.BROKEN
-
-
-def break_off(request: web.Request) -> None:
-    """Closes the connection without the last chunk of the transfer coding, after what was written: no SDK takes that for an end."""
-    transport = request.transport
-    if transport is not None:
-        transport.close()
-        # A caller that does not read does not keep the connection either.
-        asyncio.get_running_loop().call_later(FLUSH_S, transport.abort)

@@ -15,6 +15,7 @@ from services.gateway.edge.route import Call
 from services.gateway.edge.validation import Metadata, frame_id, no_body, page_limit, refused, validated_openai
 from services.gateway.streaming.follow import ENDED, Forward, StreamFrame, follow
 from services.gateway.streaming.hub import Listener
+from services.gateway.streaming.sse_response import stream_headers
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import BEGINNING, FrameId, frame_body
 from shared.contracts.turns import StoredTurn, terminal_frame
@@ -152,6 +153,8 @@ async def _resume(call: Call) -> web.StreamResponse:
     text = call.request.query.get("starting_after")
     after = frame_id(text, "starting_after") if text else BEGINNING
     stored = await _found(call)
+    if call.request.method == "HEAD":
+        return stream_headers()
     turn = stored.turn
     with call.dependencies.limits.hold(call.principal.key_id):
         async with call.dependencies.hub.listen(call.workspace, turn.id) as listener:

@@ -1,4 +1,4 @@
-"""An event stream's bytes on their way to one client: headers, guarded writes, pings, and how a stream is broken off."""
+"""The bytes of one event stream: headers, guarded writes, pings, and how the stream is ended or aborted."""
 
 import asyncio
 import socket
@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from aiohttp import HttpVersion11, web
+from aiohttp.helpers import must_be_empty_body
 
 from shared.web.server import REQUEST_ID
 
 PING: Final = b": ping\n\n"
 WRITE_TIMEOUT_S: Final = 15.0
+FLUSH_S: Final = 5.0
 SEND_BUFFER: Final = 64 << 10
-# With one slice more this is what a client that does not read can make this process hold, beside the frames on their way to it.
+# A client that does not read can make this process hold this much and one slice more, beside the kernel's buffer.
 WRITE_BUFFER: Final = 8 << 10
 SLICE: Final = 4 << 10
 
@@ -24,15 +26,25 @@ HEADERS: Final = {
 }
 
 
+def stream_headers() -> web.StreamResponse:
+    """The answer to HEAD on a route that streams: the headers of the stream and no body."""
+    return web.StreamResponse(headers=HEADERS)
+
+
 class EventStream:
-    """A started event stream. A client that does not read is cut off after `WRITE_TIMEOUT_S`, with little buffered for it.
+    """A started event stream. A client that does not read is disconnected after `WRITE_TIMEOUT_S`.
 
     `send` and `ping` raise ConnectionError when the client is gone, TimeoutError when it does not read.
+
+    Nothing is written when the response may have no body (HEAD, 204, 304), after its end, or once the connection serves
+    another request: behind a proxy with pooled connections such bytes would reach another client.
     """
 
     def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
         self.response = response
         self._request = request
+        self._protocol = request.protocol
+        self._is_open = not must_be_empty_body(request.method, response.status)
 
     @classmethod
     async def start(cls, request: web.Request, headers: Mapping[str, str] | None = None) -> "EventStream":
@@ -46,24 +58,33 @@ class EventStream:
             if connection is not None:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         await response.prepare(request)
-        response.headers.clear()  # They are out, and a kilobyte for as long as the stream lasts.
+        response.headers.clear()  # They have been sent, and would hold a kilobyte for as long as the stream lasts.
         return cls(request, response)
 
-    def send_now(self, data: bytes) -> bool:
-        """Writes what can be written without waiting. False, and nothing written: the client is gone or slow, so `send` it.
+    def _owns_connection(self) -> bool:
+        """aiohttp has no public name for the request that a connection serves; a test holds this contract."""
+        return self._is_open and self._protocol._current_request is self._request
 
-        Past aiohttp's writer, whose five calls would cost more than everything else that a token costs here. The headers are out,
-        since a `StreamResponse` sends them as it is prepared.
+    def _transport(self) -> asyncio.Transport | None:
+        """The connection, while this response may write to it. None once the client is gone."""
+        transport = self._protocol.transport if self._owns_connection() else None
+        return None if transport is None or transport.is_closing() else transport
+
+    def send_now(self, data: bytes) -> bool:
+        """Writes what can be written without waiting. False, and nothing written: use `send`.
+
+        This bypasses aiohttp's writer, whose five calls would cost more than everything else that a token costs here.
+        The headers have been sent, since a `StreamResponse` sends them in `prepare`.
         """
-        transport = self._request.transport
-        if transport is None or transport.is_closing() or len(data) + transport.get_write_buffer_size() >= WRITE_BUFFER:
+        transport = self._transport()
+        if transport is None or len(data) + transport.get_write_buffer_size() >= WRITE_BUFFER:
             return False
         transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self.response.chunked else data)
         return True
 
     async def send(self, data: bytes) -> None:
-        transport = self._request.transport
-        if transport is None or transport.is_closing():
+        transport = self._transport()
+        if transport is None:
             raise ConnectionResetError("the client is gone")
         if len(data) + transport.get_write_buffer_size() < WRITE_BUFFER:
             await self.response.write(data)
@@ -74,11 +95,11 @@ class EventStream:
                 await self._request.writer.drain()
                 await self.response.write(data[start : start + SLICE])
 
-    async def send_all(self, dependencies: Iterable[bytes]) -> None:
-        """One after the other, as few writes as there are slices: for many parts of which each one is small."""
+    async def send_all(self, parts: Iterable[bytes]) -> None:
+        """Sends many small parts in as few writes as there are slices."""
         waiting: list[bytes] = []
         size = 0
-        for part in dependencies:
+        for part in parts:
             waiting.append(part)
             size += len(part)
             if size >= SLICE:
@@ -91,14 +112,28 @@ class EventStream:
         await self.send(PING)
 
     async def end(self, data: bytes = b"") -> None:
-        """A clean end, after the last data: in one write, where they are small."""
+        """A clean end after the last data. Small data and the end are one write."""
         if len(data) > SLICE:
             await self.send(data)
             data = b""
+        if self._transport() is None:
+            raise ConnectionResetError("the client is gone")
         async with asyncio.timeout(WRITE_TIMEOUT_S):
             await self.response.write_eof(data)
+        self._is_open = False
+
+    def break_off(self) -> None:
+        """Closes the connection after what was written, without the end of the transfer coding: the answer is not whole."""
+        transport = self._protocol.transport if self._owns_connection() else None
+        self._is_open = False
+        if transport is not None:
+            transport.close()
+            # A client that does not read does not keep the connection either.
+            asyncio.get_running_loop().call_later(FLUSH_S, transport.abort)
 
     def abort(self) -> None:
-        """Breaks the connection, so that no client takes what it has for a whole answer."""
-        if self._request.transport is not None:
-            self._request.transport.abort()
+        """Breaks the connection at once, so that no client takes what it has for a whole answer."""
+        transport = self._protocol.transport if self._owns_connection() else None
+        self._is_open = False
+        if transport is not None:
+            transport.abort()

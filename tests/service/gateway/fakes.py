@@ -31,6 +31,7 @@ from shared.history_client import HistoryClient
 from shared.ids import new_id
 from shared.run_log.log import LogWriter, RunLogs, TurnWriter
 from shared.turn_queue.queue import TurnQueue
+from tests.service.gateway.served import running
 
 WORKSPACE = "ws_one"
 
@@ -357,24 +358,11 @@ async def stage(redis_url: str, *, private: bool = True, **more: Any) -> AsyncIt
             draining=asyncio.Event(),
         )
         runner = PublicRunner(create_app(dependencies, private=private))
-        async with _served(runner) as base:
+        async with running(runner) as (host, port):
+            base = f"http://{host}:{port}"
             key = history.key(Scope.CHAT_READ, Scope.CHAT_WRITE)
             headers = {"Authorization": f"Bearer {key}"}
             async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=0)) as client:
                 yield Stage(base, dependencies, history, writer, client, history.agent(), key, runner)
             dependencies.drain()
         await queue.aclose()
-
-
-@asynccontextmanager
-async def _served(runner: PublicRunner) -> AsyncIterator[str]:
-    from aiohttp import web
-
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = runner.addresses[0][:2]
-        yield f"http://{host}:{port}"
-    finally:
-        await runner.cleanup()
