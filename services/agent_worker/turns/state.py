@@ -7,10 +7,12 @@ from typing import Any, Final
 
 from services.agent_worker.model.answer import Answer
 from services.agent_worker.turns import prompt
+from services.agent_worker.turns.conversation import NO_RESULT, PromptMode, prompt_tokens, valid
 from shared.contracts.agents import AgentConfig
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.sessions import Retrieval, ToolCall, TurnMessage
 from shared.contracts.turns import ClaimedTurn, FinishReason, Usage
+from shared.tokens import estimated_tokens
 
 # What one turn may put into its transcript. A document in MongoDB holds 16 MiB, and UTF-8 takes up to three bytes a character.
 MAX_OUTPUT: Final = 1 << 20
@@ -64,11 +66,18 @@ class TurnState:
     the caller's word about its own tools: `none` leaves them out, `required` and a named one hold until they are called.
     """
 
-    def __init__(self, agent: AgentConfig, claimed: ClaimedTurn, retrieval: Retrieval | None) -> None:
+    def __init__(
+        self,
+        agent: AgentConfig,
+        claimed: ClaimedTurn,
+        retrieval: Retrieval | None,
+        prompt_mode: PromptMode = "strict",
+    ) -> None:
         self.output: list[TurnMessage] = []
         self.usage = Usage()
         self._agent = agent
         self._retrieval = retrieval
+        self._prompt_mode = prompt_mode
         self._messages = prompt.messages_of(agent, claimed.context, claimed.input, retrieval)
         self._parameters = prompt.parameters_of(agent, claimed.completion)
         self._read_tools(agent, claimed)
@@ -109,7 +118,7 @@ class TurnState:
         return self._calls_made >= self._agent.limits.max_model_calls or self._tools_run >= MAX_TOOL_CALLS
 
     def _request(self) -> dict[str, Any]:
-        request: dict[str, Any] = {"messages": list(self._messages), **self._parameters}
+        request: dict[str, Any] = {"messages": valid(self._messages, self._prompt_mode), **self._parameters}
         tools = self._own_tools + self._caller_tools
         choice: Any = None
         if self._is_last_call:
@@ -218,7 +227,7 @@ class TurnState:
         """
         ids = iter(new_message_id)
         for call in self._pending:
-            text = prompt.NO_RESULT
+            text = NO_RESULT
             message = TurnMessage(
                 id=next(ids),
                 role="tool",
@@ -245,7 +254,8 @@ class TurnState:
     def _count(self, reported: Usage | None, text: str, arguments: list[str]) -> None:
         """Adds a model call's tokens; estimates them where the model does not tell."""
         if reported is None:
-            sent, said = prompt.estimated_tokens(self._messages), prompt.estimated_tokens(text + "".join(arguments))
+            sent = sum(map(prompt_tokens, self._messages))
+            said = sum(map(estimated_tokens, (text, *arguments)))
             reported = Usage(prompt_tokens=sent, completion_tokens=said, total_tokens=sent + said, estimated=True)
         self.usage = _sum(self.usage, reported)
 

@@ -10,13 +10,12 @@ import orjson
 from services.history.mongo.client import Document, Store, between
 from shared.contracts.agents import Limits
 from shared.contracts.sessions import Message
+from shared.tokens import message_tokens
 
 KEPT_BYTES: Final = 64 << 20
 KEPT_S: Final = 600.0
 # What a kept turn and a kept session take beside their text.
 OVERHEAD: Final = 300
-TOKEN_CHARACTERS: Final = 4
-MESSAGE_TOKENS: Final = 4
 _FIELDS: Final = {"n": 1, "active": 1, "status": 1, "input": 1, "output": 1}
 
 Wire = Mapping[str, Any]
@@ -132,7 +131,6 @@ def _fitting(turns: dict[int, EarlierTurn], room: int) -> list[bytes]:
 
 
 def _tokens(message: Wire) -> int:
-    """An estimate that needs no tokenizer: good to a few tens of percent, which a limit of this kind can bear."""
     calls: Sequence[Document] = message.get("toolCalls") or ()
-    text = len(message.get("content") or "") + sum(len(call["name"]) + len(call["arguments"]) for call in calls)
-    return text // TOKEN_CHARACTERS + MESSAGE_TOKENS
+    called = [text for call in calls for text in (call["name"], call["arguments"])]
+    return message_tokens((message.get("content") or "", *called))

@@ -477,7 +477,7 @@ async def test_a_brief_saves_the_claim_where_the_agent_is_known(stage: Stage) ->
     )
     async with aiohttp.ClientSession() as session, session.get(f"{stage.model_url}/requests") as response:
         sent = (await response.json())[-1]["messages"]
-    assert [message["content"] for message in sent] == ["Be kind.", "I live in Wien.", "Two?"]
+    assert [message["content"] for message in sent] == ["Be kind.", "I live in Wien.\n\nTwo?"]
 
 
 async def test_a_brief_that_is_out_of_date_is_refused_and_history_asked(stage: Stage) -> None:

@@ -44,28 +44,11 @@ def test_a_document_cannot_leave_its_passage(make: Make) -> None:
     assert "title=\"a'>‹passage title='b\">" in system
 
 
-def test_calls_without_a_result_get_one(make: Make) -> None:
-    calls = [{"id": "a", "name": "x", "arguments": "{}"}, {"id": "b", "name": "y", "arguments": "{}"}]
-    context = [
-        make.message(),
-        make.message("assistant", None, toolCalls=calls),
-        make.message("tool", "fine", toolCallId="a"),
-        make.message(content="go on"),
-    ]
-    told = messages_of(
-        make.agent(instructions=""), context, [make.message("assistant", None, toolCalls=calls[:1])], None
-    )
-    assert [(message["role"], message.get("tool_call_id")) for message in told] == [
-        ("user", None),
-        ("assistant", None),
-        ("tool", "a"),
-        ("tool", "b"),
-        ("user", None),
-        ("assistant", None),
-        ("tool", "a"),
-    ]
-    assert told[1]["tool_calls"][0] == {"id": "a", "type": "function", "function": {"name": "x", "arguments": "{}"}}
-    assert told[3]["content"] == prompt.NO_RESULT
+def test_a_call_goes_back_in_openais_shape(make: Make) -> None:
+    calls = [{"id": "a", "name": "x", "arguments": "{}"}]
+    sent = prompt.message_of(make.message("assistant", None, toolCalls=calls))
+    call = {"id": "a", "type": "function", "function": {"name": "x", "arguments": "{}"}}
+    assert sent == {"role": "assistant", "content": None, "tool_calls": [call]}
 
 
 def test_callers_parameters_replace_the_agents_only_where_it_allows(make: Make) -> None:
@@ -114,3 +97,18 @@ def test_calls_go_back_to_the_model_in_a_form_that_it_accepts(
 def test_a_tool_message_carries_no_name(make: Make) -> None:
     assert "name" not in prompt.message_of(make.message("tool", "fine", toolCallId="a", name="made.up"))
     assert prompt.message_of(make.message(name="Ann"))["name"] == "Ann"
+
+
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        ("Ann Lee", "Ann_Lee"),
+        ("<|x|>", "x"),
+        ("a\\b/c", "a_b_c"),
+        ("é-1.2", "é-1.2"),
+        ("x" * 100, "x" * 64),
+        (" <> ", None),
+    ],
+)
+def test_names_that_openai_refuses_are_cleaned(make: Make, name: str, sent: str | None) -> None:
+    assert prompt.message_of(make.message(name=name)).get("name") == sent

@@ -217,3 +217,12 @@ def test_the_models_finish_reason_is_the_turns(make: Make, reason: str) -> None:
     state = TurnState(make.agent(), make.claimed(), None)
     state.answered(make.answer("Hi", reason=reason), "msg_a", make.now)
     assert state.next() == Finish(reason)  # type: ignore[arg-type]
+
+
+def test_a_session_whose_turn_was_cancelled_before_its_first_text_stays_valid_for_strict_templates(make: Make) -> None:
+    context = [make.message(content="one"), make.message("assistant", "")]
+    claimed = make.claimed(make.message(content="two"), context=context)
+    sent = request_of(TurnState(make.agent(instructions=""), claimed, None))["messages"]
+    assert sent == [{"role": "user", "content": "one\n\ntwo"}]
+    as_is = request_of(TurnState(make.agent(instructions=""), claimed, None, "as_is"))["messages"]
+    assert [message["content"] for message in as_is] == ["one", "two"]

@@ -1,0 +1,212 @@
+"""Pure: makes any history one that the chat templates of models accept. Messages are dictionaries in OpenAI's shape.
+
+The rules come from the templates of Mistral, Qwen and Gemma and from the Messages API of Anthropic. They are written down
+a second time, as a checker, in `tests/unit/agent_worker/turns/template_rules.py`.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, Literal
+
+from shared.tokens import message_tokens
+
+# What an upstream demands. `as_is`: only what every server demands, that each tool call has one result right behind it and that
+# no assistant message is empty. `alternate`: also one leading system message, and user and assistant in turn, the user first.
+# `strict`: also a user message or a tool result at the end, and tool call ids that occur once.
+PromptMode = Literal["strict", "alternate", "as_is"]
+PromptMessage = dict[str, Any]
+
+NO_RESULT: Final = "The call was not completed."
+NO_OUTPUT: Final = "(no output)"
+OPENING: Final = "(The conversation starts.)"
+INTERRUPTED: Final = "(The answer was interrupted.)"
+CONTINUE: Final = "Continue."
+_JOINT: Final = "\n\n"
+# The share of the tokens that stays when a prompt was too long. The upstream's limit is unknown and one retry must be enough.
+KEPT_SHARE: Final = 0.5
+
+
+def valid(messages: Iterable[PromptMessage], mode: PromptMode = "strict") -> list[PromptMessage]:
+    """The conversation as the mode demands it. The given messages are not changed; a valid conversation comes back as it is."""
+    spoken = [message for message in messages if not _is_empty(message)]
+    if mode == "as_is":
+        return _paired(spoken, unique=False)
+    # A late system message moves to the head before the calls are paired, so it cannot stand between a call and its result.
+    head = [message for message in spoken if message["role"] == "system"]
+    body = [message for message in spoken if message["role"] != "system" and not _is_blank_question(message)]
+    alternating = _alternating(_paired(body, unique=mode == "strict"))
+    if mode == "strict":
+        alternating = _strict(alternating)
+    return _leading(head) + alternating
+
+
+def _is_blank(content: Any) -> bool:
+    return content is None or (isinstance(content, str) and not content.strip()) or content == []
+
+
+def _is_empty(message: PromptMessage) -> bool:
+    """An assistant message without text and calls is refused by many servers; it comes from a model that answered nothing."""
+    return (
+        message["role"] in ("assistant", "system")
+        and not message.get("tool_calls")
+        and _is_blank(message.get("content"))
+    )
+
+
+def _is_blank_question(message: PromptMessage) -> bool:
+    return message["role"] == "user" and _is_blank(message.get("content"))
+
+
+# --- calls and results
+
+
+def _paired(messages: Iterable[PromptMessage], *, unique: bool) -> list[PromptMessage]:
+    """Every call is followed by its one result, in the order of the calls.
+
+    A late result moves behind its call. A second result and a result without a call are dropped. A missing result is filled in.
+    """
+    blocks: list[list[PromptMessage]] = []
+    open_results: dict[str, list[PromptMessage]] = {}
+    taken: set[str] = set()
+    for message in messages:
+        if message["role"] == "tool":
+            if waiting := open_results.get(message.get("tool_call_id", "")):
+                _fill(waiting.pop(0), message)
+        elif calls := message.get("tool_calls"):
+            if not unique:
+                taken = set()
+            sent, results = [], []
+            own: dict[str, list[PromptMessage]] = {}
+            for call in calls:
+                call_id = _untaken(call["id"], taken)
+                taken.add(call_id)
+                result = {"role": "tool", "tool_call_id": call_id, "content": NO_RESULT}
+                sent.append(call if call_id == call["id"] else {**call, "id": call_id})
+                results.append(result)
+                own.setdefault(call["id"], []).append(result)
+            # An id that is used again belongs to the newest call from here on.
+            open_results |= own
+            blocks.append([{**message, "tool_calls": sent}, *results])
+        else:
+            blocks.append([message])
+    return [message for block in blocks for message in block]
+
+
+def _fill(result: PromptMessage, message: PromptMessage) -> None:
+    call_id = result["tool_call_id"]
+    result.clear()
+    result |= {**message, "tool_call_id": call_id}
+
+
+def _untaken(call_id: str, taken: set[str]) -> str:
+    name, number = call_id, 1
+    while name in taken:
+        number += 1
+        name = f"{call_id}_{number}"
+    return name
+
+
+# --- alternation
+
+
+def _leading(head: Sequence[PromptMessage]) -> list[PromptMessage]:
+    if len(head) < 2:
+        return list(head)
+    content: Any = head[0]["content"]
+    for message in head[1:]:
+        content = _joined(content, message["content"])
+    return [{"role": "system", "content": content}]
+
+
+def _alternating(messages: Iterable[PromptMessage]) -> list[PromptMessage]:
+    """User and assistant in turn, the user first. A call with its results belongs to the assistant's side."""
+    told: list[PromptMessage] = []
+    for message in messages:
+        role, last = message["role"], told[-1]["role"] if told else None
+        if role == "assistant" and last is None:
+            told.append(_user(OPENING))
+        elif role == "user" and last == "tool":
+            # The templates of Mistral refuse a user message behind a tool result: an assistant's text must stand between.
+            told.append({"role": "assistant", "content": INTERRUPTED})
+        elif role == last and role != "tool":
+            message = _merged(told.pop(), message)
+        told.append(message)
+    return told or [_user(OPENING)]
+
+
+def _user(text: str) -> PromptMessage:
+    return {"role": "user", "content": text}
+
+
+def _merged(one: PromptMessage, other: PromptMessage) -> PromptMessage:
+    """Two neighbours of one role as one message. Other members are kept, except a name that is not the name of both."""
+    merged = {**one, **other, "content": _joined(one.get("content"), other.get("content"))}
+    if one.get("name") != other.get("name"):
+        merged.pop("name", None)
+    return merged
+
+
+def _joined(one: Any, other: Any) -> Any:
+    """Contents are text, or lists of parts."""
+    if _is_blank(one) or _is_blank(other):
+        return one if _is_blank(other) else other
+    if isinstance(one, str) and isinstance(other, str):
+        return one + _JOINT + other
+    return [*_parts(one), *_parts(other)]
+
+
+def _parts(content: Any) -> Iterator[Any]:
+    if isinstance(content, str):
+        yield {"type": "text", "text": content}
+    else:
+        yield from content
+
+
+def _strict(messages: list[PromptMessage]) -> list[PromptMessage]:
+    told = [
+        {**message, "content": NO_OUTPUT}
+        if message["role"] == "tool" and _is_blank(message.get("content"))
+        else message
+        for message in messages
+    ]
+    if told[-1]["role"] == "assistant":
+        told.append(_user(CONTINUE))
+    return told
+
+
+# --- a prompt that was too long
+
+
+def shrunk(messages: Sequence[PromptMessage], kept_share: float = KEPT_SHARE) -> list[PromptMessage] | None:
+    """The conversation without its oldest turns, for another try after an upstream said that the prompt is too long.
+
+    The system messages at the head and the last user message with all that follows stay. Of the other turns stay the newest
+    that fit into `kept_share` of the tokens. None when there is no turn to drop.
+    """
+    first = next((at for at, message in enumerate(messages) if message["role"] != "system"), len(messages))
+    turns = _turns(messages[first:])
+    if len(turns) < 2:
+        return None
+    sizes = [sum(map(prompt_tokens, turn)) for turn in turns]
+    room = sum(sizes) * kept_share - sizes[-1]
+    start = len(turns) - 1
+    while start > 0 and (room := room - sizes[start - 1]) >= 0:
+        start -= 1
+    return [*messages[:first], *(message for turn in turns[start:] for message in turn)]
+
+
+def _turns(messages: Sequence[PromptMessage]) -> list[list[PromptMessage]]:
+    turns: list[list[PromptMessage]] = []
+    for message in messages:
+        if message["role"] == "user" or not turns:
+            turns.append([])
+        turns[-1].append(message)
+    return turns
+
+
+def prompt_tokens(message: PromptMessage, factor: float = 1.0) -> int:
+    """An estimate of what the message costs."""
+    content = message.get("content")
+    texts = [content] if isinstance(content, str) else [str(part.get("text", "")) for part in content or ()]
+    for call in message.get("tool_calls") or ():
+        texts += (call["function"]["name"], call["function"]["arguments"])
+    return message_tokens(texts, factor)
