@@ -1,10 +1,20 @@
 """Settings come from the environment, `PARLEY_<NAME>` for the field `name`, and are read once per process."""
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from shared.known_variables import PREFIX, complaints, own_variables
+
+
+class SettingsError(Exception):
+    """The environment cannot be used; one line per fault. The lines name variables and hold none of their values."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
 
 
 class Settings(BaseModel):
@@ -33,12 +43,30 @@ class Settings(BaseModel):
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """Raises pydantic's ValidationError, which names the variable at fault."""
-        source = os.environ if environment is None else environment
-        given = {
-            name: source[variable] for name in cls.model_fields if (variable := f"PARLEY_{name.upper()}") in source
-        }
-        return cls.model_validate(given)
+        """Raises SettingsError for an unknown `PARLEY_*` variable, a missing one and a value that is not valid."""
+        given = own_variables(os.environ if environment is None else environment)
+        faults = complaints(given)
+        try:
+            settings = cls.model_validate(
+                {name: given[name.upper()] for name in cls.model_fields if name.upper() in given}
+            )
+        except ValidationError as error:
+            # The values are left out: some are secrets, and this text ends up in logs.
+            found = error.errors(include_url=False, include_context=False, include_input=False)
+            faults += [f"{PREFIX}{str(next(iter(fault['loc']), '*')).upper()}: {fault['msg']}" for fault in found]
+            raise SettingsError(faults) from None
+        if faults:
+            raise SettingsError(faults)
+        return settings
+
+    @classmethod
+    def load_or_exit(cls) -> Self:
+        """For a process's start: a fault ends it with status 2 and the faults on stderr, without a traceback."""
+        try:
+            return cls.load()
+        except SettingsError as error:
+            sys.stderr.write(f"{error}\n")
+            sys.exit(2)
 
     @property
     def stream_urls(self) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ Run it where PARLEY_HISTORY_URL and PARLEY_INTERNAL_TOKEN are set, for instance 
 
 import argparse
 import asyncio
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,7 +56,7 @@ async def publish(history: HistoryClient, options: argparse.Namespace) -> str:
 
 
 async def main(options: argparse.Namespace) -> int:
-    settings = Settings.load(os.environ)
+    settings = Settings.load_or_exit()
     async with HistoryClient(
         settings.history_urls, settings.internal_token.get_secret_value(), timeout_s=15.0
     ) as history:

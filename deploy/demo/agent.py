@@ -8,6 +8,8 @@ import orjson
 
 from shared.contracts.agents import AgentConfig, ModelChoice, Passage
 
+WORKSPACE: Final = "demo"
+AGENT_ID: Final = "agt_000000000000000000000p1zza"
 HERE: Final = Path(__file__).parent
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 

@@ -77,7 +77,7 @@ class Stack:
         return [(store.name, self._store_command(store)) for store in stores] + [("model", self._model_command())]
 
     def service_commands(self) -> list[tuple[str, Command]]:
-        return [*self._histories(), *self._workers(), *self._gateways()]
+        return [*self.history_commands(), *self.worker_commands(), *self.gateway_commands()]
 
     # --- stores
 
@@ -98,7 +98,7 @@ class Stack:
 
     # --- services
 
-    def _histories(self) -> list[tuple[str, Command]]:
+    def history_commands(self) -> list[tuple[str, Command]]:
         database = self._environment.get("PARLEY_MONGODB_DATABASE") or DATABASE
         own = {"PARLEY_MONGODB_URI": self.mongodb_uri, "PARLEY_MONGODB_DATABASE": database}
         names = _names("history", self.size.histories)
@@ -107,7 +107,7 @@ class Stack:
             for name, url in zip(names, self.history_urls, strict=True)
         ]
 
-    def _workers(self) -> list[tuple[str, Command]]:
+    def worker_commands(self) -> list[tuple[str, Command]]:
         given = self._environment
         allowed = [given.get("PARLEY_TOOL_ALLOW_HOSTS", ""), self.model_url.removeprefix("http://")]
         own = {
@@ -122,7 +122,7 @@ class Stack:
             for name, url in zip(names, self.worker_urls, strict=True)
         ]
 
-    def _gateways(self) -> list[tuple[str, Command]]:
+    def gateway_commands(self) -> list[tuple[str, Command]]:
         commands = []
         for name, url in zip(_names("gateway", self.size.gateways), self.gateway_urls, strict=True):
             own = {"PARLEY_PORT": str(self.port), "PARLEY_PRIVATE_PORT": _port_of(url), "PARLEY_REUSE_PORT": "1"}

@@ -7,7 +7,7 @@ from shared.web.server import run
 
 
 def main() -> None:
-    settings = WorkerSettings.load()
+    settings = WorkerSettings.load_or_exit()
     configure("agent_worker", settings.log_level)
     run(lambda: serve(settings), uvloop=settings.uvloop)
 

@@ -48,7 +48,7 @@ async def drain(dependencies: Dependencies, public: PublicRunner) -> None:
 
 
 def main() -> None:
-    settings = GatewaySettings.load()
+    settings = GatewaySettings.load_or_exit()
     configure("gateway", settings.log_level)
     gc.set_threshold(YOUNG_OBJECTS)
     run(lambda: serve(settings), uvloop=settings.uvloop)

@@ -21,7 +21,7 @@ async def serve(settings: HistorySettings) -> None:
 
 
 def main() -> None:
-    settings = HistorySettings.load()
+    settings = HistorySettings.load_or_exit()
     configure("history", settings.log_level)
     run(lambda: serve(settings), uvloop=settings.uvloop)
 

@@ -12,8 +12,8 @@ from services.gateway.edge.openapi_schemas import PROBLEM
 from services.gateway.edge.route import Answer, Param, Route
 from shared.contracts.errors import MEANINGS, Code
 from shared.contracts.turns import Usage
+from shared.version import VERSION
 
-VERSION: Final = "1.0.0"
 _REF: Final = "#/components/schemas/{model}"
 _NAMES = re.compile(r"\{(\w+)\}")
 _ALWAYS: Final = (

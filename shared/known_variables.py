@@ -1,0 +1,56 @@
+"""The names of all `PARLEY_*` variables. A name that is not here is refused at start: it is a misspelling or was removed.
+
+Every process may be given the variables of every other (compose passes one file to all), so the list holds them all.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+PREFIX: Final = "PARLEY_"
+
+# `tests/unit/deploy/test_reference.py` compares this list with the fields of the settings classes.
+SETTINGS: Final = frozenset(
+    """
+    BODY_LIMIT CANCEL_ON_DISCONNECT COMPLETION_KEEP_S DRAIN_S HISTORY_URL HOST INTERNAL_TOKEN KEY_CACHE_S
+    KNOWLEDGE_CACHE_BYTES KNOWLEDGE_DIR LEASE_S LOG_KEEP_S LOG_LEVEL MAX_TRIES MAX_TURNS MODEL_API_KEY MODEL_BASE_URL
+    MODEL_CONNECT_TIMEOUT_S MODEL_FIRST_TOKEN_TIMEOUT_S MODEL_TOKEN_TIMEOUT_S MODEL_TRIES MONGODB_DATABASE MONGODB_URI
+    PORT PRIVATE_PORT QUEUE_REDIS_URL QUEUE_TIMEOUT_S RECONCILE_INTERVAL_S REQUESTS_PER_MINUTE REUSE_PORT STREAMS_LIMIT
+    STREAMS_PER_KEY STREAM_REDIS_URLS TOOL_ALLOW_HOSTS TOOL_PORTS TOOL_RESULT_BYTES TURN_TIMEOUT_S UPSTREAMS UVLOOP
+    """.split()
+)
+# Read by `make up` and the demo model alone.
+COMMANDS: Final = frozenset("DEMO_DELAY_MS GATEWAYS HISTORIES MODEL WORKERS".split())
+# Read by the tests and chaos runs; a developer may have them in the shell that starts a stack.
+_TESTS: Final = re.compile(r"(TEST|CHAOS)_\w+")
+
+# Kubernetes gives each container the addresses of the services in its namespace. With services named `parley` or
+# `parley-gateway` these begin with our prefix: PARLEY_SERVICE_HOST, PARLEY_PORT=tcp://…, PARLEY_PORT_8080_TCP_ADDR …
+_KUBERNETES_NAME: Final = re.compile(
+    r"(\w+_)?SERVICE_(HOST|PORT(_\w+)?)|(\w+_)?PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?"
+)
+_KUBERNETES_PORT: Final = re.compile(r"(tcp|udp|sctp)://\S+")
+
+
+def is_from_kubernetes(name: str, value: str) -> bool:
+    """Whether this variable, named without the prefix, describes a Kubernetes service and no setting."""
+    return bool(_KUBERNETES_NAME.fullmatch(name)) or (name.endswith("PORT") and bool(_KUBERNETES_PORT.fullmatch(value)))
+
+
+def own_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Our variables by their names without the prefix."""
+    named = {name.removeprefix(PREFIX): value for name, value in environment.items() if name.startswith(PREFIX)}
+    return {name: value for name, value in named.items() if not is_from_kubernetes(name, value)}
+
+
+def complaints(names: Iterable[str]) -> list[str]:
+    """One line for each name that nothing reads, with the nearest one that exists."""
+    known = SETTINGS | COMMANDS
+    unknown = sorted(name for name in names if name not in known and not _TESTS.fullmatch(name))
+    return [_complaint(name, difflib.get_close_matches(name, sorted(known), n=1)) for name in unknown]
+
+
+def _complaint(name: str, nearest: list[str]) -> str:
+    hint = f"; did you mean {PREFIX}{nearest[0]}?" if nearest else ""
+    return f"{PREFIX}{name} is not a variable of Parley{hint}"
