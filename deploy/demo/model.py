@@ -18,7 +18,7 @@ from deploy.demo.answer import DONE, Answer, ChunkRenderer, error_body, whole_bo
 from deploy.demo.extractive import NAME, extractive_reply
 from deploy.demo.scripted import PREFIX, KnobError, prompt_key, read_knobs, scripted_reply
 from deploy.demo.tools import ToolServer
-from shared.web.server import listening, run, wait_for_stop
+from shared.web.process import listening, run, wait_for_stop
 
 _PROMPTS_REMEMBERED: Final = 20_000
 _BODIES_REMEMBERED: Final = 200

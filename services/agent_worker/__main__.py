@@ -3,7 +3,7 @@
 from services.agent_worker.app import serve
 from services.agent_worker.settings import WorkerSettings
 from shared.log import configure
-from shared.web.server import run
+from shared.web.process import run
 
 
 def main() -> None:

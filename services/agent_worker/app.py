@@ -21,7 +21,8 @@ from shared.log import get_logger
 from shared.run_log.log import LogWriter, RunLogs
 from shared.tasks import end_tasks
 from shared.turn_queue.queue import LeasedWorker, TurnQueue
-from shared.web.server import app_runner, health_routes, listening, wait_for_stop
+from shared.web.health import health_routes
+from shared.web.process import app_runner, listening, wait_for_stop
 
 log = get_logger()
 

@@ -10,7 +10,7 @@ from services.gateway.dependencies import Dependencies
 from services.gateway.edge.server import PublicRunner
 from services.gateway.settings import GatewaySettings
 from shared.log import configure, get_logger
-from shared.web.server import listening, run, wait_for_stop
+from shared.web.process import listening, run, wait_for_stop
 
 log = get_logger()
 

@@ -21,7 +21,8 @@ from shared.contracts.errors import ApiError, Code
 from shared.history_client import HistoryClient
 from shared.run_log.log import RunLogs
 from shared.turn_queue.queue import TurnQueue
-from shared.web.server import REQUEST_ID, Check, edge, health_routes
+from shared.web.health import Check, health_routes
+from shared.web.middleware import REQUEST_ID, request_middleware
 
 _JSON: Final = frozenset({"application/json", "application/problem+json"})
 
@@ -56,7 +57,7 @@ async def open_dependencies(settings: GatewaySettings) -> AsyncIterator[Dependen
 
 def create_app(dependencies: Dependencies, *, private: bool) -> web.Application:
     """The same API on both ports; metrics only on the private one."""
-    app = web.Application(middlewares=[edge], client_max_size=dependencies.settings.body_limit)
+    app = web.Application(middlewares=[request_middleware], client_max_size=dependencies.settings.body_limit)
     app[PARTS] = dependencies
     app.on_response_prepare.append(_finish_headers)
     app.add_routes([web.route(route.method, BASE + route.path, guarded(route)) for route in ROUTES])

@@ -3,7 +3,7 @@
 from services.history.app import create_app, open_dependencies
 from services.history.settings import HistorySettings
 from shared.log import configure, get_logger
-from shared.web.server import app_runner, listening, run, wait_for_stop
+from shared.web.process import app_runner, listening, run, wait_for_stop
 
 log = get_logger()
 

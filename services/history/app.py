@@ -29,7 +29,8 @@ from shared.contracts.errors import ApiError, Code
 from shared.log import get_logger
 from shared.run_log.log import RunLogs
 from shared.turn_queue.queue import TurnQueue
-from shared.web.server import Handler, edge, health_routes, require_token, route_name
+from shared.web.health import health_routes
+from shared.web.middleware import Handler, request_middleware, require_token, route_name
 
 log = get_logger()
 
@@ -106,7 +107,9 @@ def create_app(dependencies: Dependencies) -> web.Application:
         await dependencies.logs.ping()
 
     token = dependencies.settings.internal_token.get_secret_value()
-    app = web.Application(middlewares=[edge, require_token(token), timed, failures], client_max_size=BODY_LIMIT)
+    app = web.Application(
+        middlewares=[request_middleware, require_token(token), timed, failures], client_max_size=BODY_LIMIT
+    )
     app.add_routes([*dependencies.routes, *health_routes({"mongodb": dependencies.store.ping, "redis": redis_answers})])
     return app
 

@@ -29,7 +29,7 @@ from shared.contracts.errors import Code
 from shared.contracts.keys import Scope
 from shared.contracts.sessions import Session
 from shared.contracts.turns import Turn
-from shared.web.server import json_response
+from shared.web.bodies import json_response
 
 BASE: Final = "/api/v1"
 _STREAM: Final = "text/event-stream"

@@ -22,7 +22,7 @@ from shared.contracts.errors import ApiError, Code
 from shared.contracts.turns import AdmitTurn, Turn, terminal_frame
 from shared.ids import is_id, new_id
 from shared.log import get_logger
-from shared.web.server import json_response, read_json
+from shared.web.bodies import json_response, read_json
 
 log = get_logger()
 

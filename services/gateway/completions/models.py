@@ -7,7 +7,7 @@ from aiohttp import web
 from services.gateway.edge.route import Call
 from shared.contracts.agents import Agent
 from shared.contracts.errors import ApiError, Code
-from shared.web.server import json_response
+from shared.web.bodies import json_response
 
 
 def shown(agent: Agent) -> dict[str, Any]:

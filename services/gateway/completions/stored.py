@@ -20,7 +20,7 @@ from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import BEGINNING, FrameId, frame_body
 from shared.contracts.turns import StoredTurn, terminal_frame
 from shared.ids import is_id
-from shared.web.server import json_response, read_json
+from shared.web.bodies import json_response, read_json
 
 _ORDERS: Final = ("asc", "desc")
 # OpenAI's name of a filter: `metadata[key]=value`.

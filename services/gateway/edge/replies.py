@@ -6,7 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from shared.contracts.errors import ApiError
-from shared.web.server import json_response
+from shared.web.bodies import json_response
 
 
 def data_response(data: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

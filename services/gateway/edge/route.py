@@ -12,7 +12,7 @@ from services.gateway.edge.auth import bearer_secret, refuse_key_in_url, require
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import Principal, Scope
 from shared.ids import is_id
-from shared.web.server import Handler
+from shared.web.middleware import Handler
 
 LIMIT_HEADERS: Final = web.RequestKey("limit_headers", dict[str, str])
 

@@ -10,7 +10,7 @@ from aiohttp.web_server import Server
 from shared.contracts.errors import ApiError, Code
 from shared.ids import new_id
 from shared.log import get_logger
-from shared.web.server import problem_response
+from shared.web.problems import problem_response
 
 log = get_logger()
 

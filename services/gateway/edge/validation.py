@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import FrameId
 from shared.contracts.schema import PublicRequest
-from shared.web.server import parse_json, read_body, read_json
+from shared.web.bodies import parse_json, read_body, read_json
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -24,7 +24,7 @@ from shared.contracts.frames import (
 )
 from shared.contracts.turns import StoredTurn, Turn, terminal_frame
 from shared.log import get_logger
-from shared.web.server import REQUEST_ID
+from shared.web.middleware import REQUEST_ID
 
 log = get_logger()
 

@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import HttpVersion11, web
 from aiohttp.helpers import must_be_empty_body
 
-from shared.web.server import REQUEST_ID
+from shared.web.middleware import REQUEST_ID
 
 PING: Final = b": ping\n\n"
 WRITE_TIMEOUT_S: Final = 15.0

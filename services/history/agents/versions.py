@@ -15,7 +15,7 @@ from services.history.knowledge.passages import Knowledge
 from services.history.mongo.client import Document, Duplicate, Fields, Store
 from shared.contracts.agents import Agent, AgentConfig, AgentVersion, Passage
 from shared.contracts.errors import ApiError, Code
-from shared.web.server import json_response
+from shared.web.bodies import json_response
 
 CACHED_VERSIONS: Final = 1000
 LISTED_AGENTS: Final = 1000

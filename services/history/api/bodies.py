@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from shared.contracts.errors import ApiError, Code
-from shared.web.server import parse_json, read_body
+from shared.web.bodies import parse_json, read_body
 
 S = TypeVar("S", bound=BaseModel)
 DEFAULT_LIMIT: Final = 50

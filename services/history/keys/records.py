@@ -10,7 +10,7 @@ from services.history.mongo.client import Document, Store
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import CreatedKey, NewKey, Principal, digest_of, new_secret
 from shared.ids import new_id
-from shared.web.server import json_response
+from shared.web.bodies import json_response
 
 
 class Digest(BaseModel):

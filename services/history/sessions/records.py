@@ -25,7 +25,7 @@ from services.history.turns.finalize import TurnFinalizer
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.sessions import EndedReason, Session
 from shared.ids import is_id
-from shared.web.server import json_response
+from shared.web.bodies import json_response
 
 VISIBLE: Final = ("active", "ended")
 

@@ -10,7 +10,7 @@ from services.history.mongo.client import Store, between
 from services.history.sessions.records import Sessions
 from services.history.turns.record import TurnRecord
 from shared.contracts.errors import ApiError, Code
-from shared.web.server import json_response
+from shared.web.bodies import json_response
 
 Direction = Literal["asc", "desc"]
 DIRECTIONS: Final[dict[str, Direction]] = {"asc": "asc", "desc": "desc"}

@@ -19,7 +19,7 @@ from services.history.turns.record import COMPLETIONS, OUTLINE, WITHOUT_TEXT, Tu
 from services.history.turns.retry_guard import RetryGuard
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.turns import AdmittedTurn, AdmitTurn, StoredTurn, Turn
-from shared.web.server import json_response
+from shared.web.bodies import json_response
 
 # Each round means that another turn of the session came and went meanwhile.
 ADMIT_ROUNDS: Final = 20

@@ -18,7 +18,7 @@ from services.history.turns.finalize import CANCELLED, OUT_OF_TRIES, TOO_LATE, T
 from services.history.turns.record import WITHOUT_TEXT, TurnRecord, milliseconds
 from shared.contracts.turns import ClaimedTurn, ClaimTurn, StartAttempt, StartedAttempt
 from shared.turn_queue.queue import TurnQueue
-from shared.web.server import json_response
+from shared.web.bodies import json_response
 
 NOTHING_TO_DO: Final = ClaimedTurn(run=False).wire()
 REFUSED: Final = StartedAttempt(started=False)

@@ -16,7 +16,7 @@ from shared.contracts.errors import ApiError, Code
 from shared.contracts.turns import StoredTurn
 from shared.ids import is_id
 from shared.run_log.log import RunLogs
-from shared.web.server import json_response
+from shared.web.bodies import json_response
 
 COMPLETION: Final = WORKSPACE + r"/completions/{turn_id:[A-Za-z0-9_-]{1,64}}"
 MAX_LABELS: Final = 16

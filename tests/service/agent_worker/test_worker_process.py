@@ -15,7 +15,7 @@ from aiohttp import web
 
 from deploy.local.processes import free_port
 from shared.contracts.turns import ClaimTurn, StartAttempt
-from shared.web.server import json_response
+from shared.web.bodies import json_response
 from tests.conftest import eventually
 from tests.service.agent_worker.stage import Stage, serving
 

@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from shared.contracts.turns import AdmitTurn
-from shared.web.server import app_runner, edge, json_response
+from shared.web.bodies import json_response
+from shared.web.middleware import request_middleware
+from shared.web.process import app_runner
 from tests.service.gateway.fakes import FakeHistory
 
 
@@ -25,7 +27,7 @@ def _app(fake: FakeHistory) -> web.Application:
         rows = [(row["workspace"], row["turnId"]) for row in (await request.json())["turns"]]
         return json_response([turn.wire() if turn else None for turn in await fake.turn_states(rows)])
 
-    app = web.Application(middlewares=[edge])
+    app = web.Application(middlewares=[request_middleware])
     app.add_routes(
         [
             web.get("/readyz", ready),

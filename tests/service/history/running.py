@@ -31,7 +31,7 @@ from shared.contracts.turns import (
 from shared.history_client import HistoryClient
 from shared.ids import new_id
 from shared.turn_queue.queue import LeasedJob, TurnQueue
-from shared.web.server import app_runner, listening
+from shared.web.process import app_runner, listening
 
 WORKSPACE = "acme"
 TOKEN = "internal-token-of-the-tests"  # Not a secret: history runs for the length of a test.

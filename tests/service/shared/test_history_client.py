@@ -9,7 +9,8 @@ from aiohttp import web
 from deploy.local.processes import free_port
 from shared.contracts.errors import ApiError, Code
 from shared.history_client import HistoryClient
-from shared.web.server import app_runner, json_response, listening
+from shared.web.bodies import json_response
+from shared.web.process import app_runner, listening
 
 TOKEN = "internal-token-of-the-tests"
 

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from services.gateway.streaming.sse_response import EventStream
-from shared.web.server import edge
+from shared.web.middleware import request_middleware
 from tests.conftest import eventually
 from tests.service.gateway.served import served
 
@@ -17,7 +17,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @asynccontextmanager
 async def connected(handler: Handler) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    app = web.Application(middlewares=[edge])
+    app = web.Application(middlewares=[request_middleware])
     app.add_routes([web.get("/stream", handler), web.get("/next", _next)])
     async with served(app) as (host, port):
         reader, writer = await asyncio.open_connection(host, port)

@@ -1,0 +1,99 @@
+"""The outermost middleware of every server: request id, summary line, and exceptions turned into answers."""
+
+import asyncio
+import hmac
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+
+from shared.contracts.errors import ApiError, Code
+from shared.ids import new_id
+from shared.log import get_logger
+from shared.web.problems import api_error_of, problem_response
+
+log = get_logger()
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+REQUEST_ID: Final = web.RequestKey("request_id", str)
+_CLIENT_ID = re.compile(r"[\x21-\x7e]{1,200}")
+
+
+@web.middleware
+async def request_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Gives the request its id, logs one summary line, and turns every exception into an answer."""
+    request_id = new_id("req")
+    request[REQUEST_ID] = request_id
+    structlog.contextvars.bind_contextvars(request_id=request_id)
+    started = time.monotonic()
+    try:
+        response = await handler(request)
+        if not response.prepared:
+            _refuse_second_response(request)
+    except (asyncio.CancelledError, ConnectionResetError):
+        raise
+    except Exception as error:
+        response = _failed(request, error)
+    finally:
+        structlog.contextvars.unbind_contextvars("request_id")
+    if not response.prepared:
+        response.headers["x-request-id"] = request_id
+    if log.is_enabled_for(logging.DEBUG):
+        _log_summary(request, response, started)
+    return response
+
+
+def _failed(request: web.Request, error: Exception) -> web.Response:
+    """The problem document of an exception. Raises ConnectionResetError when the headers have been sent already."""
+    if not isinstance(error, ApiError | web.HTTPException):
+        log.error("request_failed", method=request.method, route=route_name(request), exc_info=error)
+    _refuse_second_response(request)
+    return problem_response(api_error_of(error), request[REQUEST_ID])
+
+
+def _refuse_second_response(request: web.Request) -> None:
+    """Aborts the connection when a response has been started: a second one would be read as part of its body."""
+    if request.writer.output_size == 0:
+        return
+    transport = request.transport
+    if transport is not None and not transport.is_closing():
+        log.warning("response_aborted", method=request.method, route=route_name(request))
+        transport.abort()
+    raise ConnectionResetError("the response was not finished")
+
+
+def _log_summary(request: web.Request, response: web.StreamResponse, started: float) -> None:
+    client_id = request.headers.get("X-Client-Request-Id", "")
+    log.debug(
+        "request",
+        request_id=request[REQUEST_ID],
+        client_request_id=client_id if _CLIENT_ID.fullmatch(client_id) else None,
+        method=request.method,
+        route=route_name(request),
+        status=response.status,
+        duration_s=round(time.monotonic() - started, 4),
+    )
+
+
+def route_name(request: web.Request) -> str:
+    """The route's template. Ids and queries stay out of the logs."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "unknown"
+
+
+def require_token(token: str) -> Any:
+    """The middleware of the internal servers: every route but health and metrics needs the shared token."""
+    expected = f"Bearer {token}".encode()
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+        if request.path in ("/healthz", "/readyz", "/metrics") or hmac.compare_digest(given, expected):
+            return await handler(request)
+        raise ApiError(Code.INVALID_API_KEY)
+
+    return check

@@ -1,0 +1,46 @@
+"""The one error body of every server, and which problem an exception becomes."""
+
+from typing import Final
+
+import orjson
+from aiohttp import web
+
+from shared.contracts.errors import ApiError, Code
+
+_CODES: Final = {
+    404: Code.NOT_FOUND,
+    408: Code.REQUEST_TIMEOUT,
+    413: Code.PAYLOAD_TOO_LARGE,
+    415: Code.UNSUPPORTED_MEDIA_TYPE,
+}
+
+
+def problem_response(error: ApiError, request_id: str) -> web.Response:
+    """The problem document, with the headers that its status calls for."""
+    headers = dict(error.headers)
+    if error.status == 401:
+        headers.setdefault("WWW-Authenticate", "Bearer")
+    if error.status in (429, 503):
+        headers.setdefault("Retry-After", "1")
+    if error.status == 409 and error.code is not Code.TURN_IN_PROGRESS:
+        headers["x-should-retry"] = "false"
+    return web.Response(
+        body=orjson.dumps(error.problem(request_id)),
+        status=error.status,
+        headers=headers,
+        content_type="application/problem+json",
+    )
+
+
+def api_error_of(error: Exception) -> ApiError:
+    """The error that a client is shown for an exception. An unexpected exception becomes `internal_error`."""
+    if isinstance(error, ApiError):
+        return error
+    return _http_error(error) if isinstance(error, web.HTTPException) else ApiError(Code.INTERNAL_ERROR)
+
+
+def _http_error(error: web.HTTPException) -> ApiError:
+    """aiohttp's own refusals as codes of the API."""
+    if error.status == 405:
+        return ApiError(Code.METHOD_NOT_ALLOWED, headers={"Allow": error.headers.get("Allow", "")})
+    return ApiError(_CODES.get(error.status, Code.INVALID_REQUEST if error.status < 500 else Code.INTERNAL_ERROR))
