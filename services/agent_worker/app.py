@@ -18,7 +18,8 @@ from services.agent_worker.turns.attempt import Dependencies
 from services.agent_worker.turns.run import TurnRunner
 from shared.history_client import HistoryClient
 from shared.log import get_logger
-from shared.run_log.log import LogWriter, RunLogs
+from shared.run_log.reader import RunLogs
+from shared.run_log.writer import LogWriter
 from shared.tasks import end_tasks
 from shared.turn_queue.queue import LeasedWorker, TurnQueue
 from shared.web.health import health_routes

@@ -19,7 +19,7 @@ from services.gateway.streaming.hub import Hub
 from services.gateway.streaming.turn_status import TurnStatusBatcher
 from shared.contracts.errors import ApiError, Code
 from shared.history_client import HistoryClient
-from shared.run_log.log import RunLogs
+from shared.run_log.reader import RunLogs
 from shared.turn_queue.queue import TurnQueue
 from shared.web.health import Check, health_routes
 from shared.web.middleware import REQUEST_ID, request_middleware

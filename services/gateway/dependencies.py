@@ -13,7 +13,7 @@ from services.gateway.streaming.disconnects import DisconnectMonitor
 from services.gateway.streaming.hub import Hub
 from services.gateway.streaming.turn_status import TurnStatusBatcher
 from shared.history_client import HistoryClient
-from shared.run_log.log import RunLogs
+from shared.run_log.reader import RunLogs
 from shared.turn_queue.queue import TurnQueue
 
 

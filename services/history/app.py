@@ -27,7 +27,7 @@ from services.history.turns.context import Contexts
 from services.history.turns.finalize import TurnFinalizer
 from shared.contracts.errors import ApiError, Code
 from shared.log import get_logger
-from shared.run_log.log import RunLogs
+from shared.run_log.reader import RunLogs
 from shared.turn_queue.queue import TurnQueue
 from shared.web.health import health_routes
 from shared.web.middleware import Handler, request_middleware, require_token, route_name

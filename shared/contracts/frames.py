@@ -1,18 +1,31 @@
-"""Frames of a turn's stream: their ids and their bytes. The id is the order, the dedupe key, the SSE `id:` and the fence."""
+"""The frame codec: the ids and the bytes of a turn's frames. No other module slices or formats frame bytes.
+
+A frame is one server-sent event, `event: …`, `data: …`, `id: 1-5` and an empty line. The run log holds these bytes, the
+channel publishes them, and a session's client receives them: nothing on that way rewrites a frame.
+`id:` is the last line because some clients commit an id as soon as they have read its line. If their connection is cut
+inside a frame, they must not resume after a frame that they never received.
+"""
 
 import re
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
-TERMINAL_EVENTS = frozenset({"done", "error"})
-_ID = re.compile(r"([1-9][0-9]{0,9})-([1-9][0-9]{0,9})")
+TERMINAL_EVENTS: Final = frozenset({"done", "error"})
+_TERMINAL_STARTS: Final = tuple(b"event: %b\n" % event.encode() for event in sorted(TERMINAL_EVENTS))
+# How `encode("delta", {"text": …})` begins. A delta has no other member.
+_DELTA_START: Final = b'event: delta\ndata: {"text":'
+_ID_LINE: Final = b"\nid: "
+_ID: Final = re.compile(r"([1-9][0-9]{0,9})-([1-9][0-9]{0,9})")
 # Legal in JSON strings, but some SSE clients split lines on them.
-_LINE_BREAKERS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
+_LINE_BREAKERS: Final = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
 
 
 class FrameId(NamedTuple):
-    """`<attempt>-<seq>`, both from 1. Compares as the log orders it. `FrameId(0, 0)` comes before every frame."""
+    """`<attempt>-<seq>`, both from 1. Compares as the log orders it. `FrameId(0, 0)` comes before every frame.
+
+    It is the order, the dedupe key, the SSE `id:` and the fence in one.
+    """
 
     attempt: int
     seq: int
@@ -22,24 +35,39 @@ class FrameId(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "FrameId":
-        """Raises ValueError on anything but the canonical form: a client's `Last-Event-ID` comes through here."""
+        """Raises ValueError on anything but the canonical form: a client's `Last-Event-ID` is parsed here."""
         found = _ID.fullmatch(text)
         if found is None:
             raise ValueError("not a frame id")
         return cls(int(found[1]), int(found[2]))
 
     def follows(self, before: "FrameId") -> bool:
-        """Whether nothing can stand between `before` and this id.
+        """Whether no frame can exist between `before` and this id.
 
-        A later attempt's first frame proves nothing: the lower attempt may have written frames that we have not seen. It
-        does follow the very beginning, when no attempt can have written before.
+        A later attempt's first frame proves nothing: the lower attempt may have written frames that this reader has not
+        seen. It does follow the very beginning, when no attempt can have written before.
         """
         return (self.attempt == before.attempt and self.seq == before.seq + 1) or (
             before == BEGINNING and self == (1, 1)
         )
 
 
-BEGINNING = FrameId(0, 0)
+BEGINNING: Final = FrameId(0, 0)
+
+
+class StreamFrame(NamedTuple):
+    """A frame and its id. `id` is None for frames that are made for one reader and stand in no log."""
+
+    id: FrameId | None
+    data: bytes
+
+    @property
+    def event(self) -> str:
+        return event_of(self.data)
+
+    @property
+    def is_terminal(self) -> bool:
+        return is_terminal(self.data)
 
 
 def json_line(value: Any) -> bytes:
@@ -51,29 +79,66 @@ def json_line(value: Any) -> bytes:
     return line
 
 
-def frame_body(event: str, data: dict[str, Any]) -> bytes:
-    """A frame without its `id:` line, ready for the log: `event: …`, `data: …`, an empty line."""
-    return b"event: " + event.encode() + b"\ndata: " + json_line(data) + b"\n\n"
+def encode(event: str, data: dict[str, Any], frame_id: FrameId | None = None) -> bytes:
+    """A frame's bytes. Raises TypeError for text that is not valid Unicode."""
+    end = b"\n\n" if frame_id is None else b"\nid: %d-%d\n\n" % frame_id
+    return b"event: " + event.encode() + b"\ndata: " + json_line(data) + end
 
 
-def frame_bytes(frame_id: bytes, body: bytes) -> bytes:
-    """A whole frame as a session's client receives it. Pub/sub carries the same bytes, so that the gateway forwards them as they are."""
-    return b"id: " + frame_id + b"\n" + body
+def stream_frame(event: str, data: dict[str, Any], frame_id: FrameId | None = None) -> StreamFrame:
+    return StreamFrame(frame_id, encode(event, data, frame_id))
 
 
-def split_frame(frame: bytes) -> tuple[FrameId, bytes]:
-    """A published frame's id and body."""
-    head, _, body = frame.partition(b"\n")
-    return FrameId.parse(head[4:].decode()), body
+def decode(frame: bytes) -> StreamFrame:
+    """A published frame. Raises ValueError when it does not end with its id, as another version's frames may not."""
+    return StreamFrame(FrameId.parse(id_text(frame).decode()), frame)
 
 
-def event_of(body: bytes) -> str:
+def decode_v1(body: bytes, frame_id: FrameId) -> StreamFrame:
+    """An entry of a run log of version 1, which held frames without their ids."""
+    return StreamFrame(frame_id, body[:-1] + b"id: %d-%d\n\n" % frame_id)
+
+
+def continues(frame: bytes, position: FrameId) -> bool:
+    """Whether the frame directly follows `position` within its attempt, and the stream goes on after it.
+
+    The fast path asks this once per token, so it compares the two ends of the frame and parses nothing.
+    """
+    attempt, seq = position
+    return frame.endswith(b"\nid: %d-%d\n\n" % (attempt, seq + 1)) and not frame.startswith(_TERMINAL_STARTS)
+
+
+def id_text(frame: bytes) -> bytes:
+    """The id as it is written in the frame; empty when the frame has none."""
+    start = frame.rfind(_ID_LINE)
+    return frame[start + len(_ID_LINE) : -2] if start >= 0 else b""
+
+
+def event_of(frame: bytes) -> str:
     """The event's name."""
-    return body[7 : body.index(b"\n")].decode()
+    return frame[7 : frame.index(b"\n")].decode()
 
 
-def data_of(body: bytes) -> dict[str, Any]:
+def head_of(frame: bytes) -> tuple[FrameId | None, str]:
+    """The id and the event's name, without a look at the data."""
+    text = id_text(frame)
+    return FrameId.parse(text.decode()) if text else None, event_of(frame)
+
+
+def is_terminal(frame: bytes) -> bool:
+    """Whether the frame ends its stream."""
+    return frame.startswith(_TERMINAL_STARTS)
+
+
+def data_of(frame: bytes) -> dict[str, Any]:
     """The event's data."""
-    start = body.index(b"\ndata: ") + 7
-    value: dict[str, Any] = orjson.loads(body[start : body.rindex(b"\n\n")])
+    start = frame.index(b"\ndata: ") + 7
+    value: dict[str, Any] = orjson.loads(frame[start : frame.index(b"\n", start)])
     return value
+
+
+def delta_text(frame: bytes) -> bytes | None:
+    """The JSON string of a delta's text, quotes included, as it is written in the frame; None for any other event."""
+    if not frame.startswith(_DELTA_START):
+        return None
+    return frame[len(_DELTA_START) : frame.index(b"\n", len(_DELTA_START)) - 1]

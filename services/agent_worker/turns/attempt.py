@@ -22,7 +22,7 @@ from shared.history_client import HistoryClient
 from shared.ids import new_id
 from shared.log import get_logger
 from shared.metrics import FENCED_WRITES
-from shared.run_log.log import Fenced, LogWriter, TurnWriter
+from shared.run_log.writer import Fenced, LogWriter, TurnWriter
 from shared.tasks import end_tasks
 
 log = get_logger()

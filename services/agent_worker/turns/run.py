@@ -17,7 +17,7 @@ from shared.contracts.turns import ClaimedTurn, ClaimTurn, FinishedTurn, StartAt
 from shared.ids import new_id
 from shared.log import get_logger
 from shared.metrics import FENCED_WRITES
-from shared.run_log.log import Fenced, TurnWriter
+from shared.run_log.writer import Fenced, TurnWriter
 from shared.tasks import end_tasks
 from shared.turn_queue.queue import LeasedJob
 

@@ -10,16 +10,12 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.frames import FrameId, data_of, event_of, json_line
+from shared.contracts.frames import FrameId, StreamFrame, data_of, delta_text, id_text, json_line
 from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import Turn
 
 DONE: Final = b"data: [DONE]\n\n"
-# What `frame_body("delta", {"text": …})` begins with; a delta has no other member.
-_DELTA: Final = b'event: delta\ndata: {"text":'
 _FINISH: Final = {"cancelled": "stop", None: "stop"}
-
-Frame = tuple[FrameId | None, bytes]
 
 _LOST: Final = ApiError(
     Code.TURN_FAILED, "The answer was begun anew after a part of it had been sent; ask again.", retryable=True
@@ -154,39 +150,32 @@ class ChunkStream:
         self._has_text = True
         return self._text(json_line(text), None)
 
-    def render(self, frames: Sequence[Frame]) -> Rendered:
+    def render(self, frames: Sequence[StreamFrame]) -> Rendered:
         """The chunks of some frames, in order. Nothing may be rendered after an `end`."""
         begin = _after_restart(frames)
         if begin and self._has_text:
             return Rendered(error_chunk(_LOST.problem()), End.BROKEN)
         parts: list[bytes] = []
-        for frame_id, body in frames[begin:]:
-            if body.startswith(_DELTA):
+        for frame in frames[begin:]:
+            if (text := delta_text(frame.data)) is not None:
                 self._has_text = True
-                parts.append(self._text(body[len(_DELTA) : -3], frame_id))
+                parts.append(self._text(text, frame.id))
                 continue
-            event = event_of(body)
+            event = frame.event
             if event == "error":
-                return Rendered(b"".join([*parts, error_chunk(data_of(body))]), End.BROKEN)
+                return Rendered(b"".join([*parts, error_chunk(data_of(frame.data))]), End.BROKEN)
             if event == "done":
-                return Rendered(b"".join([*parts, self.finish(data_of(body), frame_id)]), End.WHOLE)
+                return Rendered(b"".join([*parts, self.finish(data_of(frame.data), frame.id)]), End.WHOLE)
         return Rendered(b"".join(parts))
 
-    def published(self, frame: bytes, start: int) -> bytes | None:
-        """The chunk of a published frame whose body begins at `start`; None when the frame is more than a piece of text."""
-        if not frame.startswith(_DELTA, start):
+    def published(self, frame: bytes) -> bytes | None:
+        """The chunk of a published frame; None when the frame is more than a piece of text."""
+        text = delta_text(frame)
+        if text is None:
             return None
         self._has_text = True
-        return b"".join(
-            (
-                self._before_text,
-                frame[start + len(_DELTA) : -3],
-                self._after_text,
-                b',"parley":{"cursor":"',
-                frame[4 : start - 1],
-                b'"}}\n\n',
-            )
-        )
+        parts = (self._before_text, text, self._after_text, b',"parley":{"cursor":"', id_text(frame), b'"}}\n\n')
+        return b"".join(parts)
 
     def finish(self, data: dict[str, Any], cursor: FrameId | None) -> bytes:
         """What follows the text of a turn that is done: the caller's calls, the finish reason, the usage if it was asked for."""
@@ -221,9 +210,9 @@ def _cursor(cursor: FrameId | None) -> bytes:
     return b"}\n\n" if cursor is None else b',"parley":{"cursor":"%d-%d"}}\n\n' % cursor
 
 
-def _after_restart(frames: Sequence[Frame]) -> int:
+def _after_restart(frames: Sequence[StreamFrame]) -> int:
     """Where the last attempt's frames begin among these: what stands before is void. 0 when no restart is among them."""
     for index in range(len(frames) - 1, -1, -1):
-        if frames[index][1].startswith(b"event: restarted\n"):
+        if frames[index].event == "restarted":
             return index + 1
     return 0

@@ -14,11 +14,12 @@ from services.gateway.edge.route import Call
 from services.gateway.edge.validation import idempotency_key, refused
 from services.gateway.streaming.admission import Admission, admission
 from services.gateway.streaming.disconnects import CallerGone
-from services.gateway.streaming.follow import Forward, Interrupted, StreamFrame, outcome
+from services.gateway.streaming.follow import Forward, Interrupted, outcome
 from services.gateway.streaming.follow import follow as follow_frames
 from services.gateway.streaming.hub import Listener
 from services.gateway.streaming.sse_response import EventStream
 from shared.contracts.errors import ApiError, Code
+from shared.contracts.frames import StreamFrame
 from shared.contracts.turns import AdmitTurn, Turn, terminal_frame
 from shared.ids import is_id, new_id
 from shared.log import get_logger
@@ -160,7 +161,7 @@ class CatchUp:
         self._log_so_far: list[StreamFrame] | None = []
 
     def guard(self, forward: Forward) -> Forward:
-        return lambda frame, start: self._log_so_far is None and forward(frame, start)
+        return lambda frame: self._log_so_far is None and forward(frame)
 
     async def of(self, frames: AsyncIterator[list[StreamFrame]]) -> AsyncIterator[list[StreamFrame]]:
         async for batch in frames:
@@ -188,8 +189,8 @@ async def send_chunks(
     """
     stream = await EventStream.start(call.request, headers)
 
-    def forward(frame: bytes, start: int) -> bool:
-        chunk = chunks.published(frame, start)
+    def forward(frame: bytes) -> bool:
+        chunk = chunks.published(frame)
         return chunk is not None and stream.send_now(chunk)
 
     try:

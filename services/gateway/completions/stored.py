@@ -13,11 +13,11 @@ from services.gateway.completions.chunks import ChunkStream, completion_shape, m
 from services.gateway.completions.handler import CatchUp, send_chunks
 from services.gateway.edge.route import Call
 from services.gateway.edge.validation import Metadata, frame_id, no_body, page_limit, refused, validated_openai
-from services.gateway.streaming.follow import ENDED, Forward, StreamFrame, follow
+from services.gateway.streaming.follow import ENDED, Forward, follow
 from services.gateway.streaming.hub import Listener
 from services.gateway.streaming.sse_response import stream_headers
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.frames import BEGINNING, FrameId, frame_body
+from shared.contracts.frames import BEGINNING, FrameId, StreamFrame, stream_frame
 from shared.contracts.turns import StoredTurn, terminal_frame
 from shared.ids import is_id
 from shared.web.bodies import json_response, read_json
@@ -172,7 +172,7 @@ def _frames_after(
     turn = stored.turn
     end = FrameId(turn.attempt, stored.last_seq)
     if turn.status in ENDED and after >= end:
-        return _only(StreamFrame(end, frame_body(*terminal_frame(turn, stored.output))))
+        return _only(stream_frame(*terminal_frame(turn, stored.output), end))
     if after != BEGINNING:
         return follow(
             call.dependencies, call.workspace, turn.id, listener, after, ended=turn.status in ENDED, forward=forward

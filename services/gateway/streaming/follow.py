@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from enum import Enum, auto
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from aiohttp import web
 from redis.exceptions import RedisError
@@ -14,13 +14,13 @@ from services.gateway.streaming.sse_response import EventStream
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import (
     BEGINNING,
-    TERMINAL_EVENTS,
     FrameId,
+    StreamFrame,
+    continues,
     data_of,
-    event_of,
-    frame_body,
-    frame_bytes,
-    split_frame,
+    decode,
+    encode,
+    stream_frame,
 )
 from shared.contracts.turns import StoredTurn, Turn, terminal_frame
 from shared.log import get_logger
@@ -34,29 +34,14 @@ FIRST_PAGE: Final = 8
 PAGE_BYTES: Final = 16 << 10
 LOG_RETRY_S: Final = 0.2
 POSITION_TIMEOUT_S: Final = 0.9
-_LAST_EVENTS: Final = tuple(b"event: %b\n" % event.encode() for event in sorted(TERMINAL_EVENTS))
 ENDED: Final = frozenset({"completed", "cancelled", "failed"})
-
-
-class StreamFrame(NamedTuple):
-    """A frame for a client. `id` is None for what is told afresh from the stored turn."""
-
-    id: FrameId | None
-    body: bytes
-
-    @property
-    def event(self) -> str:
-        return event_of(self.body)
-
-    def rendered(self) -> bytes:
-        return self.body if self.id is None else frame_bytes(str(self.id).encode(), self.body)
 
 
 class Interrupted(Exception):
     """This gateway drains: the stream ends here and goes on at another one."""
 
 
-Forward = Callable[[bytes, int], bool]
+Forward = Callable[[bytes], bool]
 
 
 async def follow(
@@ -77,8 +62,8 @@ async def follow(
     else every batch of `LOG_PAGE` frames is followed by another. Raises Interrupted, and `turn_not_found` once the turn
     has been deleted.
 
-    `forward` gets a published frame, and where its body begins, as it comes in; if it takes it, the frame is in no batch. It is
-    offered only what follows without a gap on all that was told, and never the terminal frame.
+    `forward` gets a published frame as it comes in; if it takes it, the frame is in no batch. It is offered only what follows
+    without a gap on everything before it, and never the terminal frame.
     """
     page = FIRST_PAGE if gently else LOG_PAGE
     follower = _Follower(dependencies, workspace, turn_id, listener, after, ended=ended, page=page, forward=forward)
@@ -87,7 +72,7 @@ async def follow(
         if batch is None:
             continue
         yield batch
-        if batch and batch[-1].event in TERMINAL_EVENTS:
+        if batch and batch[-1].is_terminal:
             return
     raise Interrupted
 
@@ -135,13 +120,12 @@ class _Follower:
 
     def _fast_path(self, frame: bytes) -> bool:
         """The usual frame on its usual way: the next one, and not the last."""
-        attempt, seq = self._position
-        head = b"id: %d-%d\n" % (attempt, seq + 1)
-        if not frame.startswith(head) or frame.startswith(_LAST_EVENTS, len(head)):
+        if not continues(frame, self._position):
             return False
         assert self._forward is not None
-        if not self._forward(frame, len(head)):
+        if not self._forward(frame):
             return False
+        attempt, seq = self._position
         self._position = FrameId(attempt, seq + 1)
         return True
 
@@ -163,17 +147,17 @@ class _Follower:
         if len(rows) == self._page or len(told) < len(rows):
             self._listener.lose()
         if self._is_gentle:
-            self._page = _next_page(self._page, sum(len(body) for _, body in rows))
+            self._page = _next_page(self._page, sum(len(frame.data) for frame in rows))
         return told
 
-    def _proved(self, rows: list[tuple[FrameId, bytes]]) -> list[StreamFrame]:
+    def _proved(self, rows: list[StreamFrame]) -> list[StreamFrame]:
         """The log's next frames, as far as each one follows the one before: a Redis that restarts may have lost some in between."""
         told = list[StreamFrame]()
-        for frame_id, body in rows:
-            if not _proves(frame_id, body, self._position):
+        for frame in rows:
+            if frame.id is None or not _proves(frame, self._position):
                 break
-            self._position = frame_id
-            told.append(StreamFrame(frame_id, body))
+            self._position = frame.id
+            told.append(frame)
         return told
 
     async def _from_history(self) -> list[StreamFrame] | None:
@@ -199,21 +183,29 @@ class _Follower:
     def _live(self) -> list[StreamFrame] | None:
         """What is new among the published frames, up to the first that does not follow: then the log must be read."""
         silent, told = self._listener.silent, list[StreamFrame]()
-        for frame in self._listener.take():
-            frame_id, body = split_frame(frame)
-            if frame_id <= self._position:
+        for published in self._listener.take():
+            frame = _decoded(published)
+            if frame.id is not None and frame.id <= self._position:
                 continue
-            if not frame_id.follows(self._position):
+            if frame.id is None or not frame.id.follows(self._position):
                 self._listener.lose()
                 break
-            self._position = frame_id
-            told.append(StreamFrame(frame_id, body))
+            self._position = frame.id
+            told.append(frame)
         if silent and not told:
             # The doorbell itself may have been lost: the log is read, and then the document is asked.
             self._doubt = _Doubt.SUSPECTED
             self._listener.lose()
             return told
         return told or None
+
+
+def _decoded(published: bytes) -> StreamFrame:
+    """A published frame. Without an id when another version wrote it: then the log is read."""
+    try:
+        return decode(published)
+    except ValueError:
+        return StreamFrame(None, published)
 
 
 def _next_page(page: int, size: int) -> int:
@@ -223,15 +215,16 @@ def _next_page(page: int, size: int) -> int:
     return min(LOG_PAGE, page * 2) if size < PAGE_BYTES // 4 else page
 
 
-def _proves(frame_id: FrameId, body: bytes, position: FrameId) -> bool:
+def _proves(frame: StreamFrame, position: FrameId) -> bool:
     """Whether a log whose next entry is this frame continues what ended at `position`.
 
     A later attempt's first frame does: the log is whole up to its tail, and that frame says that the text before it is void. Only
     `done` does not say so: where history itself ended a turn, its document may hold other text than the attempt before showed.
     """
-    if frame_id.follows(position):
+    assert frame.id is not None
+    if frame.id.follows(position):
         return True
-    return frame_id.attempt > position.attempt and frame_id.seq == 1 and event_of(body) != "done"
+    return frame.id.attempt > position.attempt and frame.id.seq == 1 and frame.event != "done"
 
 
 def replayed_from_stored(stored: StoredTurn) -> list[StreamFrame]:
@@ -239,9 +232,9 @@ def replayed_from_stored(stored: StoredTurn) -> list[StreamFrame]:
     text = "".join(message.content or "" for message in stored.output if message.role == "assistant")
     event, data = terminal_frame(stored.turn, stored.output)
     return [
-        StreamFrame(None, frame_body("restarted", {"attempt": stored.turn.attempt, "reason": "log_expired"})),
-        *([StreamFrame(None, frame_body("delta", {"text": text}))] if text else []),
-        StreamFrame(FrameId(stored.turn.attempt, stored.last_seq), frame_body(event, data)),
+        stream_frame("restarted", {"attempt": stored.turn.attempt, "reason": "log_expired"}),
+        *([stream_frame("delta", {"text": text})] if text else []),
+        stream_frame(event, data, FrameId(stored.turn.attempt, stored.last_seq)),
     ]
 
 
@@ -251,8 +244,8 @@ async def outcome(
     """Waits for the turn's end: `("done", data)` or `("error", data)`. Raises `draining` with the turn's id when the gateway stops."""
     try:
         async for batch in follow(dependencies, workspace, turn_id, listener):
-            if batch and batch[-1].event in TERMINAL_EVENTS:
-                return batch[-1].event, data_of(batch[-1].body)
+            if batch and batch[-1].is_terminal:
+                return batch[-1].event, data_of(batch[-1].data)
     except Interrupted:
         pass
     raise ApiError(Code.DRAINING, "The turn goes on; ask for it again.", members={"turnId": turn_id})
@@ -286,17 +279,17 @@ async def send_events(
             after or BEGINNING,
             ended=turn.status in ENDED,
             gently=True,
-            forward=lambda frame, _: stream.send_now(frame),
+            forward=stream.send_now,
         )
         try:
             async for batch in frames:
-                if batch and batch[-1].event in TERMINAL_EVENTS:
-                    await stream.send_all(told.rendered() for told in batch[:-1])
-                    await stream.end(batch[-1].rendered())
+                if batch and batch[-1].is_terminal:
+                    await stream.send_all(frame.data for frame in batch[:-1])
+                    await stream.end(batch[-1].data)
                     return stream.response
-                await (stream.send_all(told.rendered() for told in batch) if batch else stream.ping())
+                await (stream.send_all(frame.data for frame in batch) if batch else stream.ping())
         except ApiError as error:
-            await stream.send(frame_body("error", {"turnId": turn.id, **error.problem(request[REQUEST_ID])}))
+            await stream.send(encode("error", {"turnId": turn.id, **error.problem(request[REQUEST_ID])}))
         except Interrupted:
             log.debug("stream_interrupted", turn_id=turn.id)
         await stream.end()
@@ -317,4 +310,4 @@ async def _queued(
         except (RedisError, OSError):
             position = None
     data = {"turnId": turn.id, "sessionId": session_id, "userMessageId": user_message_id, "position": position or 0}
-    return frame_body("queued", data)
+    return encode("queued", data)

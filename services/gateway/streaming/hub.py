@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from shared.broker.connections import connection_pool, is_open, shard_of
 from shared.contracts.errors import ApiError, Code
 from shared.log import get_logger
-from shared.run_log.log import log_key
+from shared.run_log.keys import log_key
 from shared.tasks import end_tasks
 
 log = get_logger()

@@ -15,7 +15,7 @@ from services.history.turns.record import TurnRecord, labels_of
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.turns import StoredTurn
 from shared.ids import is_id
-from shared.run_log.log import RunLogs
+from shared.run_log.reader import RunLogs
 from shared.web.bodies import json_response
 
 COMPLETION: Final = WORKSPACE + r"/completions/{turn_id:[A-Za-z0-9_-]{1,64}}"

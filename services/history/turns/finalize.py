@@ -12,13 +12,13 @@ from services.history.settings import HistorySettings
 from services.history.turns.context import Contexts
 from services.history.turns.record import WITHOUT_ANSWER, WITHOUT_TEXT, TurnRecord, milliseconds, releases_key
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.frames import BEGINNING, FrameId, frame_body
+from shared.contracts.frames import BEGINNING, FrameId, StreamFrame
 from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import FinishedTurn, Timing, Turn, terminal_frame
 from shared.ids import new_id
 from shared.log import get_logger
 from shared.metrics import FENCED_WRITES
-from shared.run_log.log import RunLogs, written_text
+from shared.run_log.reader import RunLogs, written_text
 from shared.turn_queue.queue import TurnQueue
 
 log = get_logger()
@@ -229,17 +229,17 @@ class TurnFinalizer:
     async def _tell(self, workspace: str, turn: Turn, output: tuple[TurnMessage, ...], frame_id: FrameId) -> None:
         """The frame that ends the stream, only ever after the document was written: it is the client's receipt."""
         event, data = terminal_frame(turn, output)
-        await self._logs.append_terminal(workspace, turn.id, frame_id, frame_body(event, data))
+        await self._logs.append_terminal(workspace, turn.id, frame_id, event, data)
 
     async def _text_of(self, record: TurnRecord) -> str:
         if record.first_claim_at is None:
             return ""
-        frames: list[tuple[FrameId, bytes]] = []
+        frames: list[StreamFrame] = []
         page, after = LOG_PAGE, BEGINNING
         while page == LOG_PAGE:
             rows = await self._logs.read(record.workspace, record.id, after, LOG_PAGE)
             frames += rows
-            page, after = len(rows), rows[-1][0] if rows else after
+            page, after = len(rows), (rows[-1].id or after) if rows else after
         return written_text(frames)
 
 

@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from deploy.demo.model import create_app
-from shared.run_log.log import RunLogs
+from shared.run_log.reader import RunLogs
 from shared.turn_queue.queue import TurnQueue
 from tests.service.agent_worker.stage import FakeHistory, Stage, serving
 

@@ -20,13 +20,14 @@ from services.agent_worker.turns.attempt import Dependencies
 from services.agent_worker.turns.run import TurnRunner
 from shared.contracts.agents import AgentConfig, AgentVersion, Passage
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.frames import BEGINNING, data_of, event_of
+from shared.contracts.frames import BEGINNING, data_of
 from shared.contracts.jobs import RunTurn
 from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import ClaimedTurn, ClaimTurn, FinishedTurn, StartAttempt, StartedAttempt
 from shared.history_client import HistoryClient
 from shared.ids import new_id
-from shared.run_log.log import LogWriter, RunLogs
+from shared.run_log.reader import RunLogs
+from shared.run_log.writer import LogWriter
 from shared.turn_queue.queue import OUTBOX, QUEUE, LeasedWorker, TurnQueue
 from tests.conftest import eventually
 
@@ -228,7 +229,7 @@ class Stage:
 
     async def frames(self, job: RunTurn) -> list[tuple[str, dict[str, Any]]]:
         rows = await self.logs.read(job.workspace, job.turn_id, BEGINNING, 10_000)
-        return [(event_of(body), data_of(body)) for _, body in rows]
+        return [(frame.event, data_of(frame.data)) for frame in rows]
 
     async def ended(self, job: RunTurn, *, within_s: float = 15.0) -> Ended:
         async def is_finished() -> bool:
@@ -237,10 +238,10 @@ class Stage:
         await eventually(is_finished, within_s=within_s, what="the turn's end")
         finished = (await self.outbox())[job.turn_id]
         rows = await self.logs.read(job.workspace, job.turn_id, BEGINNING, 10_000)
-        last = rows[-1][0] if rows else BEGINNING
+        last = (rows[-1].id if rows else None) or BEGINNING
         if last.attempt == finished.attempt:
             assert finished.last_seq == last.seq
-        return Ended(finished, [(event_of(body), data_of(body)) for _, body in rows])
+        return Ended(finished, [(frame.event, data_of(frame.data)) for frame in rows])
 
     async def shows(self, job: RunTurn, event: str) -> None:
         """Waits until the log holds such a frame."""

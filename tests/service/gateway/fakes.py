@@ -23,13 +23,14 @@ from services.gateway.streaming.hub import Hub
 from services.gateway.streaming.turn_status import TurnStatusBatcher
 from shared.contracts.agents import Agent, AgentConfig, AgentVersion, ModelChoice
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.frames import FrameId, frame_body
+from shared.contracts.frames import FrameId
 from shared.contracts.keys import Principal, Scope, digest_of, new_secret
 from shared.contracts.sessions import Session, ToolCall, TurnMessage
 from shared.contracts.turns import AdmittedTurn, AdmitTurn, StoredTurn, Turn, Usage, terminal_frame
 from shared.history_client import HistoryClient
 from shared.ids import new_id
-from shared.run_log.log import LogWriter, RunLogs, TurnWriter
+from shared.run_log.reader import RunLogs
+from shared.run_log.writer import LogWriter, TurnWriter
 from shared.turn_queue.queue import TurnQueue
 from tests.service.gateway.served import running
 
@@ -261,8 +262,8 @@ class FakeHistory(HistoryClient):
         }
         ended = stored.turn.model_copy(update=values)
         self.turns[turn_id] = stored.model_copy(update={"turn": ended, "output": tuple(output), "last_seq": seq})
-        body = frame_body(*terminal_frame(ended, tuple(output)))
-        await self._logs.append_terminal(self.owners[turn_id], turn_id, FrameId(attempt, seq), body)
+        end = terminal_frame(ended, tuple(output))
+        await self._logs.append_terminal(self.owners[turn_id], turn_id, FrameId(attempt, seq), *end)
 
 
 USAGE = Usage(prompt_tokens=7, completion_tokens=3, total_tokens=10, cached_tokens=2)

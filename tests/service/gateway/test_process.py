@@ -16,7 +16,7 @@ from deploy.local.processes import free_port
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import Scope
 from shared.ids import new_id
-from shared.run_log.log import RunLogs
+from shared.run_log.reader import RunLogs
 from tests.conftest import eventually
 from tests.service.gateway.fakes import WORKSPACE, FakeHistory
 from tests.service.gateway.history_server import history_server

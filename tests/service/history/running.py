@@ -7,14 +7,13 @@ from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import uuid4
 
-import orjson
 from motor.motor_asyncio import AsyncIOMotorClient
 
 from deploy.local.processes import free_port
 from services.history.app import Dependencies, create_app, open_dependencies
 from services.history.settings import HistorySettings
 from shared.contracts.agents import AgentConfig, ModelChoice, Passage
-from shared.contracts.frames import BEGINNING, FrameId, data_of, event_of
+from shared.contracts.frames import BEGINNING, FrameId, data_of, encode
 from shared.contracts.jobs import RunTurn
 from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import (
@@ -30,6 +29,7 @@ from shared.contracts.turns import (
 )
 from shared.history_client import HistoryClient
 from shared.ids import new_id
+from shared.run_log.keys import VERSION, log_key
 from shared.turn_queue.queue import LeasedJob, TurnQueue
 from shared.web.process import app_runner, listening
 
@@ -98,8 +98,8 @@ class History:
     async def write(self, turn_id: str, attempt: int, *texts: str) -> None:
         """Deltas in the run log, as the attempt's worker writes them."""
         for seq, text in enumerate(texts, 1):
-            body = b'event: delta\ndata: {"text":' + orjson.dumps(text) + b"}\n\n"
-            await self.queue.xadd(f"turn:{WORKSPACE}:{turn_id}", {"f": body}, id=f"{attempt}-{seq}")
+            frame = encode("delta", {"text": text}, FrameId(attempt, seq))
+            await self.queue.xadd(log_key(WORKSPACE, turn_id), {"v": VERSION, "f": frame}, id=f"{attempt}-{seq}")
 
     async def answer(self, session_id: str, text: str = "Hello?", reply: str = "Hi.") -> str:
         """A whole turn, from its admission to its stored end."""
@@ -119,7 +119,7 @@ class History:
 
     async def frames(self, turn_id: str) -> list[tuple[FrameId, str, dict[str, Any]]]:
         rows = await self.dependencies.logs.read(WORKSPACE, turn_id, BEGINNING)
-        return [(frame_id, event_of(body), data_of(body)) for frame_id, body in rows]
+        return [(frame.id or BEGINNING, frame.event, data_of(frame.data)) for frame in rows]
 
     async def document(self, turn_id: str) -> dict[str, Any]:
         found: dict[str, Any] | None = await self.documents.turns.find_one({"_id": turn_id})

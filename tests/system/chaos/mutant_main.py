@@ -13,15 +13,19 @@ from services.gateway.streaming import follow
 from services.history.reconcile.outbox import Outbox
 from services.history.turns.finalize import TurnFinalizer
 from shared.broker.connections import Script
-from shared.contracts.frames import FrameId, split_frame
-from shared.run_log import log as run_log
+from shared.contracts.frames import FrameId, head_of
+from shared.run_log import writer
 
 
 def _rewrite(line: str, instead: str) -> None:
     """Changes the script that appends to the log. Raises when it has no such line: a bug that is not planted would not be caught."""
-    if line not in run_log._APPEND.text:
+    if line not in writer._APPEND.text:
         raise ValueError(f"the script has changed, mend this mutant: {line}")
-    run_log._APPEND = Script.of(run_log._APPEND.text.replace(line, instead))
+    writer._APPEND = Script.of(writer._APPEND.text.replace(line, instead))
+
+
+# The frame's id becomes the one that the log gives it.
+_NUMBER_AGAIN: Final = " frame = string.gsub(frame, 'id: [%d-]+\\n\\n$', 'id: ' .. id .. '\\n\\n')"
 
 
 def no_fence() -> None:
@@ -30,6 +34,7 @@ def no_fence() -> None:
         "if attempt > mine then return 'fenced' end",
         "if attempt > mine then mine, next = attempt, seq + 1 attempt_text, seq_text = tostring(mine), tostring(next) end",
     )
+    _rewrite("local id = attempt_text .. '-' .. seq_text", "local id = attempt_text .. '-' .. seq_text" + _NUMBER_AGAIN)
     write_end = TurnFinalizer._write_end
 
     async def unfenced(self: TurnFinalizer, workspace: str, turn_id: str, attempt: int, fields: dict[str, Any]) -> bool:
@@ -56,8 +61,9 @@ def no_log_read() -> None:
         frames = self._listener.frames
         if frames and not getattr(self, "_trusted", False):
             self._trusted = True
-            first, _ = split_frame(frames[0])
-            self._position = max(self._position, FrameId(first.attempt, first.seq - 1))
+            first, _ = head_of(frames[0])
+            if first is not None:
+                self._position = max(self._position, FrameId(first.attempt, first.seq - 1))
         return proved(self)
 
     follow._Follower._from_log = skip_first  # type: ignore[method-assign]
@@ -80,6 +86,7 @@ def server_ids() -> None:
     _rewrite("if had ~= next - 1 then return had end", "")
     _rewrite("local id = attempt_text .. '-' .. seq_text", "local id = attempt_text .. (had == 0 and '-1' or '-*')")
     _rewrite("redis.call('XADD', log, id,", "id = redis.call('XADD', log, id,")
+    _rewrite("redis.call('PUBLISH', log, frame)", f"{_NUMBER_AGAIN} redis.call('PUBLISH', log, frame)")
 
 
 def clean_end() -> None:

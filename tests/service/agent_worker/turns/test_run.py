@@ -14,7 +14,7 @@ from services.agent_worker.model.client import Models
 from services.agent_worker.tools.http import ToolPolicy
 from shared.contracts.agents import Passage
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.frames import BEGINNING, FrameId, frame_body
+from shared.contracts.frames import BEGINNING, FrameId
 from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import CompletionRequest, StartAttempt, StartedAttempt
 from shared.ids import is_id, new_id
@@ -557,7 +557,7 @@ async def test_a_worker_fenced_by_the_log_stops_its_model_and_finishes_nothing(s
         await stage.shows(job, "delta")
         # History has ended the turn under a higher attempt, as a sweep does.
         stage.history.turns[job.turn_id].terminal = True
-        await stage.logs.append_terminal(job.workspace, job.turn_id, FrameId(2, 1), frame_body("error", {}))
+        await stage.logs.append_terminal(job.workspace, job.turn_id, FrameId(2, 1), "error", {})
 
         async def is_let_go() -> bool:
             return (await model_stats(stage))["active"] == 0

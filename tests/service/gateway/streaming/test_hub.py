@@ -11,7 +11,7 @@ from redis.asyncio import Connection, Redis
 from services.gateway.streaming.hub import LISTENER_LIMIT, Hub
 from shared.contracts.errors import ApiError, Code
 from shared.ids import new_id
-from shared.run_log.log import log_key
+from shared.run_log.keys import log_key
 from tests.conftest import eventually
 
 WS = "ws"

@@ -10,14 +10,13 @@ from services.gateway.completions.chunks import (
     DONE,
     ChunkStream,
     End,
-    Frame,
     completion_id,
     completion_shape,
     turn_id_of,
     usage_shape,
 )
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.frames import FrameId, frame_body
+from shared.contracts.frames import FrameId, StreamFrame, stream_frame
 from shared.contracts.turns import Turn
 from shared.ids import new_id
 
@@ -35,8 +34,8 @@ def stream(**more: Any) -> ChunkStream:
     return ChunkStream(TURN, **{"include_usage": False, **more})
 
 
-def delta(seq: int, text: str, attempt: int = 1) -> Frame:
-    return FrameId(attempt, seq), frame_body("delta", {"text": text})
+def delta(seq: int, text: str, attempt: int = 1) -> StreamFrame:
+    return stream_frame("delta", {"text": text}, FrameId(attempt, seq))
 
 
 def contents(data: bytes) -> list[str]:
@@ -53,7 +52,7 @@ def test_text_passes_unchanged_and_on_one_line(text: str) -> None:
 
 def test_frames_of_the_agents_own_tools_render_to_nothing() -> None:
     frames = [
-        (FrameId(1, n), frame_body(event, {}))
+        stream_frame(event, {}, FrameId(1, n))
         for n, event in enumerate(("started", "kb_retrieval", "tool_call", "tool_result"), 1)
     ]
     assert stream().render(frames) == (b"", None)
@@ -94,7 +93,7 @@ def test_each_call_of_the_callers_is_named_once_and_comes_alone() -> None:
 
 
 def test_a_restart_voids_what_came_before_it_in_the_same_batch() -> None:
-    frames = [delta(1, "lost"), (FrameId(2, 1), frame_body("restarted", {"attempt": 2})), delta(2, "kept", 2)]
+    frames = [delta(1, "lost"), stream_frame("restarted", {"attempt": 2}, FrameId(2, 1)), delta(2, "kept", 2)]
     rendered = stream().render(frames)
     assert contents(rendered.data) == ["kept"]
     assert rendered.end is None
@@ -105,14 +104,14 @@ def test_a_restart_after_text_is_broken(resumed: bool) -> None:
     chunks = stream(has_text=resumed)
     if not resumed:
         chunks.render([delta(1, "x")])
-    rendered = chunks.render([(FrameId(2, 1), frame_body("restarted", {"attempt": 2})), delta(2, "y", 2)])
+    rendered = chunks.render([stream_frame("restarted", {"attempt": 2}, FrameId(2, 1)), delta(2, "y", 2)])
     assert rendered.end is End.BROKEN
     assert set(orjson.loads(rendered.data[6:])) == {"error"}
 
 
 def test_a_text_before_an_error_is_still_sent() -> None:
     problem = ApiError(Code.UPSTREAM_ERROR).problem()
-    rendered = stream().render([delta(1, "x"), (FrameId(1, 2), frame_body("error", {"turnId": TURN.id, **problem}))])
+    rendered = stream().render([delta(1, "x"), stream_frame("error", {"turnId": TURN.id, **problem}, FrameId(1, 2))])
     text, error, rest = rendered.data.split(b"\n\n")
     assert orjson.loads(text[6:])["choices"][0]["delta"] == {"content": "x"}
     assert orjson.loads(error[6:])["error"] == problem["error"]
@@ -124,7 +123,7 @@ def test_a_text_before_an_error_is_still_sent() -> None:
     [("stop", "stop"), ("length", "length"), ("cancelled", "stop"), ("content_filter", "content_filter")],
 )
 def test_finish_reasons_are_openais(reason: str, shown: str) -> None:
-    rendered = stream().render([(FrameId(1, 1), frame_body("done", {**DONE_DATA, "finishReason": reason}))])
+    rendered = stream().render([stream_frame("done", {**DONE_DATA, "finishReason": reason}, FrameId(1, 1))])
     assert orjson.loads(rendered.data.split(b"\n\n")[0][6:])["choices"][0]["finish_reason"] == shown
     assert rendered.data.endswith(DONE)
     assert rendered.end is End.WHOLE

@@ -8,15 +8,15 @@ import pytest
 
 from services.gateway.completions.chunks import ChunkStream
 from services.gateway.completions.handler import CatchUp
-from services.gateway.streaming.follow import StreamFrame, _Follower
+from services.gateway.streaming.follow import _Follower
 from services.gateway.streaming.hub import Listener
-from shared.contracts.frames import FrameId, frame_body, frame_bytes
+from shared.contracts.frames import FrameId, StreamFrame, encode, stream_frame
 from shared.contracts.turns import Turn
 from tests.service.gateway.fakes import now
 
 
 def frame(attempt: int, seq: int, event: str = "delta", **data: Any) -> bytes:
-    return frame_bytes(b"%d-%d" % (attempt, seq), frame_body(event, data or {"text": f"{seq} "}))
+    return encode(event, data or {"text": f"{seq} "}, FrameId(attempt, seq))
 
 
 class Client:
@@ -26,7 +26,7 @@ class Client:
         self.got = list[bytes]()
         self.slow = False
 
-    def take(self, sent: bytes, start: int = 0) -> bool:
+    def take(self, sent: bytes) -> bool:
         if not self.slow:
             self.got.append(sent)
         return not self.slow
@@ -119,7 +119,7 @@ async def test_what_was_forwarded_is_not_told_again_and_what_follows_it_is_told(
     for published in (frame(1, 4), frame(1, 5), frame(1, 5), frame(1, 6, "done")):
         listener.offer(published)
     assert client.got == [frame(1, 4), frame(1, 5)]
-    assert await step == [StreamFrame(FrameId(1, 6), frame_body("done", {"text": "6 "}))]
+    assert await step == [StreamFrame(FrameId(1, 6), frame(1, 6, "done"))]
 
 
 async def test_nothing_overtakes_a_log_that_is_held_back_until_it_is_whole(listener: Listener, client: Client) -> None:
@@ -132,9 +132,9 @@ async def test_nothing_overtakes_a_log_that_is_held_back_until_it_is_whole(liste
         listener.gap = True
         yield [page]
         listener.gap = False
-        assert not forward(b"live", 0)
+        assert not forward(b"live")
         yield [live]
-        assert forward(b"later", 0)
+        assert forward(b"later")
 
     assert [batch async for batch in start.of(frames())] == [[page, live]]
     assert client.got == [b"later"]
@@ -154,19 +154,16 @@ def chunk_stream() -> ChunkStream:
 
 
 def test_a_forwarded_piece_of_text_is_the_same_chunk() -> None:
-    body = frame_body("delta", {"text": 'a "quoted" \u2028 word'})
-    published = frame_bytes(b"2-17", body)
-    assert (
-        chunk_stream().published(published, len(b"id: 2-17\n")) == chunk_stream().render([(FrameId(2, 17), body)]).data
-    )
+    frame = stream_frame("delta", {"text": 'a "quoted" \u2028 word, and \nid: 1-1\n\n'}, FrameId(2, 17))
+    assert chunk_stream().published(frame.data) == chunk_stream().render([frame]).data
 
 
 def test_only_text_is_forwarded_as_a_chunk() -> None:
     published = frame(1, 1, "started", turnId="trn_1")
-    assert chunk_stream().published(published, len(b"id: 1-1\n")) is None
+    assert chunk_stream().published(published) is None
 
 
 def test_a_restart_after_forwarded_text_breaks_the_stream_off() -> None:
     chunks = chunk_stream()
-    chunks.published(frame(1, 2), len(b"id: 1-2\n"))
-    assert b'"error"' in chunks.render([(FrameId(2, 1), frame_body("restarted", {"attempt": 2}))]).data
+    chunks.published(frame(1, 2))
+    assert b'"error"' in chunks.render([stream_frame("restarted", {"attempt": 2}, FrameId(2, 1))]).data

@@ -5,10 +5,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
-from shared.contracts.frames import BEGINNING, FrameId, data_of, event_of, frame_body, split_frame
+from shared.contracts.frames import BEGINNING, FrameId, data_of, decode, encode, stream_frame
 from shared.ids import new_id
-from shared.run_log.log import ERASED_MS, FRAME_TEXT, Fenced, LogWriter, RunLogs, log_key, written_text
+from shared.run_log.keys import log_key
+from shared.run_log.reader import ERASED_MS, RunLogs, written_text
+from shared.run_log.writer import FRAME_TEXT, Fenced, LogWriter
 from tests.conftest import eventually
 
 WS = "ws"
@@ -33,7 +36,7 @@ async def client(redis_url: str) -> AsyncIterator[Redis]:
 
 
 async def ids(logs: RunLogs, turn_id: str) -> list[str]:
-    return [str(frame_id) for frame_id, _ in await logs.read(WS, turn_id, BEGINNING)]
+    return [str(frame.id) for frame in await logs.read(WS, turn_id, BEGINNING)]
 
 
 async def test_deltas_of_one_flush_become_one_frame_and_no_text_is_lost(logs: RunLogs, writer: LogWriter) -> None:
@@ -45,9 +48,9 @@ async def test_deltas_of_one_flush_become_one_frame_and_no_text_is_lost(logs: Ru
     turn.delta("d")
     await turn.flush()
     frames = await logs.read(WS, turn_id, BEGINNING)
-    assert [event_of(body) for _, body in frames] == ["started", "delta", "delta"]
+    assert [frame.event for frame in frames] == ["started", "delta", "delta"]
     assert written_text(frames) == "a b cd"
-    assert [frame_id for frame_id, _ in frames] == [FrameId(1, 1), FrameId(1, 2), FrameId(1, 3)]
+    assert [frame.id for frame in frames] == [FrameId(1, 1), FrameId(1, 2), FrameId(1, 3)]
     assert turn.last_seq == 3
 
 
@@ -61,9 +64,9 @@ async def test_what_is_published_is_what_the_log_holds(logs: RunLogs, writer: Lo
         await turn.flush()
         frame = dict[str, bytes]()
         await eventually_message(channel, frame)
-    assert split_frame(frame["data"]) == (await logs.read(WS, turn_id, BEGINNING))[0]
+    assert decode(frame["data"]) == (await logs.read(WS, turn_id, BEGINNING))[0]
     assert b"\\u2028" in frame["data"]
-    assert data_of(split_frame(frame["data"])[1]) == {"text": "hé\u2028llo"}
+    assert data_of(frame["data"]) == {"text": "hé\u2028llo"}
 
 
 async def eventually_message(channel: object, into: dict[str, bytes]) -> None:
@@ -123,7 +126,7 @@ async def test_long_text_is_cut_into_frames_that_a_slow_reader_can_take_one_by_o
     turn.delta("🍕" * (2 * FRAME_TEXT + 1))
     await turn.flush()
     frames = await logs.read(WS, turn_id, BEGINNING)
-    assert [len(data_of(body)["text"]) for _, body in frames] == [FRAME_TEXT, FRAME_TEXT, 1]
+    assert [len(data_of(frame.data)["text"]) for frame in frames] == [FRAME_TEXT, FRAME_TEXT, 1]
     assert written_text(frames) == "🍕" * (2 * FRAME_TEXT + 1)
 
 
@@ -155,7 +158,7 @@ async def test_a_flushed_log_is_written_anew_by_the_attempt_that_runs(
     turn.delta("three")
     await turn.flush()
     frames = await logs.read(WS, turn_id, BEGINNING)
-    assert [str(frame_id) for frame_id, _ in frames] == ["3-1", "3-2", "3-3"]
+    assert [str(frame.id) for frame in frames] == ["3-1", "3-2", "3-3"]
     assert written_text(frames) == "one two three"
 
 
@@ -170,7 +173,7 @@ async def test_cut_connections_lose_and_repeat_nothing(logs: RunLogs, writer: Lo
     await turn.flush()
     frames = await logs.read(WS, turn_id, BEGINNING, 1000)
     assert written_text(frames) == "".join(words)
-    assert [frame_id.seq for frame_id, _ in frames] == list(range(1, len(frames) + 1))
+    assert [frame.id.seq for frame in frames if frame.id] == list(range(1, len(frames) + 1))
 
 
 async def test_the_end_is_told_once_and_keeps_the_log_for_a_while(
@@ -179,15 +182,14 @@ async def test_the_end_is_told_once_and_keeps_the_log_for_a_while(
     turn = writer.open(WS, turn_id := new_id("trn"), 1)
     turn.delta("x")
     await turn.flush()
-    end = frame_body("done", {"turnId": turn_id})
-    assert await logs.append_terminal(WS, turn_id, FrameId(1, 2), end)
-    assert not await logs.append_terminal(WS, turn_id, FrameId(1, 2), end)
+    assert await logs.append_terminal(WS, turn_id, FrameId(1, 2), "done", {"turnId": turn_id})
+    assert not await logs.append_terminal(WS, turn_id, FrameId(1, 2), "done", {"turnId": turn_id})
     assert await ids(logs, turn_id) == ["1-1", "1-2"]
     assert 800_000 < await client.pttl(log_key(WS, turn_id)) <= 900_000
 
 
 async def test_the_end_of_a_flushed_log_is_told_all_the_same(logs: RunLogs) -> None:
-    assert await logs.append_terminal(WS, turn_id := new_id("trn"), FrameId(1, 9), frame_body("done", {}))
+    assert await logs.append_terminal(WS, turn_id := new_id("trn"), FrameId(1, 9), "done", {})
     assert await ids(logs, turn_id) == ["1-9"]
 
 
@@ -203,7 +205,7 @@ async def test_an_erased_log_is_written_by_nobody_any_more(logs: RunLogs, writer
         each.delta("more")
         with pytest.raises(Fenced):
             await each.flush()
-    assert not await logs.append_terminal(WS, turn_id, FrameId(3, 1), frame_body("done", {"messages": ["secret"]}))
+    assert not await logs.append_terminal(WS, turn_id, FrameId(3, 1), "done", {"messages": ["secret"]})
     other.delta("more")
     await other.flush()
     assert (await ids(logs, turn_id), await ids(logs, other_id)) == ([], ["1-1", "1-2"])
@@ -247,3 +249,26 @@ async def test_text_that_cannot_be_a_frame_fails_its_own_turn_only(logs: RunLogs
         other.delta(" still")
         await other.flush()
     assert written_text(await logs.read(WS, other_id, BEGINNING)) == "fine still"
+
+
+async def test_an_entry_says_which_version_it_is_of(writer: LogWriter, logs: RunLogs, client: Redis) -> None:
+    turn = writer.open(WS, turn_id := new_id("trn"), 1)
+    turn.delta("x")
+    await turn.flush()
+    await logs.append_terminal(WS, turn_id, FrameId(1, 2), "done", {})
+    rows = await client.xrange(log_key(WS, turn_id))
+    assert [fields[b"v"] for _, fields in rows] == [b"2", b"2"]
+    assert rows[0][1][b"f"] == encode("delta", {"text": "x"}, FrameId(1, 1))
+
+
+async def test_a_log_without_versions_is_read_as_version_1(logs: RunLogs, client: Redis) -> None:
+    key = log_key(WS, turn_id := new_id("trn"))
+    await client.xadd(key, {"f": b'event: delta\ndata: {"text":"old"}\n\n'}, id="1-1")
+    assert await logs.read(WS, turn_id, BEGINNING) == [stream_frame("delta", {"text": "old"}, FrameId(1, 1))]
+
+
+async def test_a_log_of_a_later_version_counts_as_unavailable(logs: RunLogs, client: Redis) -> None:
+    key = log_key(WS, turn_id := new_id("trn"))
+    await client.xadd(key, {"v": "99", "f": b"?"}, id="1-1")
+    with pytest.raises(RedisError):
+        await logs.read(WS, turn_id, BEGINNING)

@@ -1,0 +1,109 @@
+"""Reading the run logs of all turns, ending them and erasing them. Writing an attempt's frames is `writer.py`'s."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from redis.asyncio import Redis
+
+from shared.broker.connections import Script, connect, shard_of
+from shared.contracts.frames import BEGINNING, FrameId, StreamFrame, data_of, encode
+from shared.run_log.keys import VERSION, frame_of, log_key
+
+_HERE: Final = Path(__file__).parent
+_APPEND_TERMINAL = Script.of((_HERE / "append_terminal.lua").read_text())
+_ERASE = Script.of((_HERE / "erase.lua").read_text())
+ERASED_MS: Final = 3_600_000
+
+_Query = tuple[str, str, FrameId, int]
+
+
+def _retrieve_error(task: "asyncio.Task[Any]") -> None:
+    """Nobody may wait for a shared read any more when it fails. Its error is then nobody's, and no warning is due."""
+    if not task.cancelled():
+        task.exception()
+
+
+class RunLogs:
+    """Reads all turns' logs and ends them. Every method raises redis' RedisError or OSError while the Redis is away."""
+
+    def __init__(self, urls: Sequence[str], *, keep_s: float) -> None:
+        self._shards = [connect(url) for url in urls]
+        self._keep_ms = int(keep_s * 1000)
+        self._pending: dict[_Query, asyncio.Task[list[StreamFrame]]] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for shard in self._shards:
+            await shard.aclose()
+
+    def _shard(self, turn_id: str) -> Redis:
+        return self._shards[shard_of(turn_id, len(self._shards))]
+
+    async def read(self, workspace: str, turn_id: str, after: FrameId, count: int = 256) -> list[StreamFrame]:
+        """Up to `count` frames after an id, in order. The list is shared between callers: do not change it.
+
+        A heartbeat and a reconnect make all readers of a turn ask the same at the same time: they share one read.
+        """
+        query = (workspace, turn_id, after, count)
+        answer = self._pending.get(query)
+        if answer is None:
+            answer = self._pending[query] = asyncio.create_task(self._read(query))
+            answer.add_done_callback(_retrieve_error)
+        return await asyncio.shield(answer)
+
+    async def _read(self, query: _Query) -> list[StreamFrame]:
+        # The read starts here. A caller that comes later needs an answer that is no older than its question.
+        del self._pending[query]
+        workspace, turn_id, after, count = query
+        start = "-" if after == BEGINNING else f"({after}"
+        rows = await self._shard(turn_id).xrange(log_key(workspace, turn_id), start, "+", count)
+        return [frame_of(entry_id, fields) for entry_id, fields in rows]
+
+    async def tail(self, workspace: str, turn_id: str) -> FrameId:
+        """The last frame's id; BEGINNING when there is no log."""
+        rows = await self._shard(turn_id).xrevrange(log_key(workspace, turn_id), "+", "-", 1)
+        return FrameId.parse(rows[0][0].decode()) if rows else BEGINNING
+
+    async def append_terminal(
+        self, workspace: str, turn_id: str, frame_id: FrameId, event: str, data: dict[str, Any]
+    ) -> bool:
+        """Ends a turn's stream, after its document was written. False: this frame or a later attempt's is already there.
+
+        Unlike an attempt's frames it needs no unbroken log: a log that was flushed is still ended, and its readers see
+        the gap.
+        """
+        arguments: list[str | bytes | int] = [self._keep_ms, VERSION, str(frame_id), encode(event, data, frame_id)]
+        key = log_key(workspace, turn_id)
+        return bool(await _APPEND_TERMINAL.run(self._shard(turn_id).execute_command, [key], arguments))
+
+    async def erase(self, workspace: str, turn_id: str) -> None:
+        """Deletes the log for good.
+
+        A worker that does not know of it yet, or was paused, would write the log anew as it does with a flushed one:
+        for `ERASED_MS` its writes are refused.
+        """
+        await _ERASE.run(self._shard(turn_id).execute_command, [log_key(workspace, turn_id)], [ERASED_MS])
+
+    async def ping(self) -> None:
+        for shard in self._shards:
+            await shard.ping()
+
+
+def written_text(frames: Iterable[StreamFrame]) -> str:
+    """The text that the highest attempt among these frames has written. Frames without an id are left out."""
+    attempt, parts = 0, list[str]()
+    for frame in frames:
+        if frame.id is None:
+            continue
+        if frame.id.attempt > attempt:
+            attempt, parts = frame.id.attempt, []
+        if frame.event == "delta":
+            parts.append(data_of(frame.data)["text"])
+    return "".join(parts)
