@@ -14,7 +14,7 @@ COMPILE := $(BIN)/python -m piptools compile --quiet --generate-hashes --allow-u
 CLIENTS := tests/system/openai/python
 ARGS ?=
 
-.PHONY: help venv up test test-long check lint types format bench chaos chaos-report chaos-mutants lock clean
+.PHONY: help venv up test test-long check lint types reference format bench chaos chaos-report chaos-mutants lock clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -47,12 +47,16 @@ test-long: $(DEV_STAMP)  ## the long runs: chaos of minutes, 20,000 generated re
 
 check: lint types test  ## what to run before a commit; CI adds test-long
 
-lint: $(DEV_STAMP)  ## ruff: rules and format
+lint: $(DEV_STAMP)  ## ruff: rules and format; the generated reference is current
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/python -m deploy.reference --check
 
 types: $(DEV_STAMP)  ## mypy --strict
 	@$(BIN)/mypy
+
+reference: $(DEV_STAMP)  ## write deploy/reference/*.md and deploy/env.example from the code
+	@$(BIN)/python -m deploy.reference
 
 format: $(DEV_STAMP)  ## let ruff mend what it can
 	@$(BIN)/ruff check --fix .

@@ -17,6 +17,7 @@ import aiohttp
 import orjson
 
 from shared.contracts.agents import AgentConfig, HttpTool, ModelChoice
+from shared.contracts.frame_types import data_faults
 from shared.history_client import HistoryClient
 from shared.ids import new_id
 
@@ -131,9 +132,9 @@ def parse_frames(buffer: bytes) -> tuple[list[Frame], bytes]:
         fields = dict(line.split(b": ", 1) for line in block.split(b"\n") if line and not line.startswith(b":"))
         if fields:
             frame_id = fields.get(b"id")
-            frames.append(
-                Frame(frame_id.decode() if frame_id else None, fields[b"event"].decode(), orjson.loads(fields[b"data"]))
-            )
+            event, data = fields[b"event"].decode(), orjson.loads(fields[b"data"])
+            assert not data_faults(event, data), data_faults(event, data)
+            frames.append(Frame(frame_id.decode() if frame_id else None, event, data))
     return frames, rest
 
 

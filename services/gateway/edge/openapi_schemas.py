@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from shared.contracts.frame_types import FRAME_TYPES
+
 Schema = dict[str, Any]
 
 
@@ -75,17 +77,7 @@ DELETED: Final = _object({"id": _TEXT, "deleted": {"const": True}})
 EVENTS: Final = _object(
     {
         "event": {
-            "enum": [
-                "queued",
-                "started",
-                "delta",
-                "kb_retrieval",
-                "tool_call",
-                "tool_result",
-                "restarted",
-                "done",
-                "error",
-            ],
+            "enum": list(FRAME_TYPES),
             "description": "the last one is `done` or `error`; a stream that ends without either is not an answer: resume it",
         },
         "data": {"type": "string", "contentMediaType": "application/json", "description": "one line of JSON"},
