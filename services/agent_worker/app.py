@@ -20,14 +20,16 @@ from shared.history_client import HistoryClient
 from shared.log import get_logger
 from shared.run_log.reader import RunLogs
 from shared.run_log.writer import LogWriter
-from shared.tasks import end_tasks
-from shared.turn_queue.queue import LeasedWorker, TurnQueue
+from shared.tasks import BackgroundLoops, LoopEnded, loops_ready, supervise
+from shared.turn_queue.queue import TurnQueue
+from shared.turn_queue.worker import LeasedWorker
 from shared.web.health import health_routes
 from shared.web.process import app_runner, listening, wait_for_stop
 
 log = get_logger()
 
 BACKLOG_INTERVAL_S = 2.0
+STALE_S = 15.0
 # Beyond the deadline and the drain, so that arq's own timeout never ends a turn that the runner would have ended well.
 JOB_MARGIN_S = 60.0
 
@@ -82,20 +84,43 @@ async def serve(settings: WorkerSettings) -> None:
             drain_s=settings.drain_s,
             job_timeout_s=settings.turn_timeout_s + settings.drain_s + JOB_MARGIN_S,
         )
+        loops = BackgroundLoops()
         app = web.Application()
-        app.add_routes(_health(dependencies, queue, logs, stop))
+        app.add_routes(_health(dependencies, queue, logs, stop, loops, worker.loops))
         async with listening(app_runner(app), settings.host, settings.port):
             log.info("worker_started", max_turns=settings.max_turns)
-            background = [asyncio.create_task(_stop_on_signal(stop)), asyncio.create_task(_watch_backlog(queue))]
             try:
-                await worker.serve(stop)
+                await _work(worker, queue, loops, stop)
             finally:
-                await end_tasks(background)
+                await loops.end()
                 await queue.aclose()
     log.info("worker_stopped")
 
 
-def _health(dependencies: Dependencies, queue: TurnQueue, logs: RunLogs, stop: asyncio.Event) -> list[web.RouteDef]:
+async def _work(worker: LeasedWorker, queue: TurnQueue, loops: BackgroundLoops, stop: asyncio.Event) -> None:
+    """Runs turns until a signal, then drains. A loop that ends by itself makes the worker requeue its turns at once.
+
+    Raises LoopEnded.
+    """
+    serving = loops.start("worker", worker.serve(stop))
+    loops.start("backlog", _watch_backlog(queue, loops), stale_after_s=STALE_S)
+    try:
+        await supervise(wait_for_stop(), loops, worker.loops)
+    except LoopEnded:
+        worker.drain_s = 0.0
+        raise
+    finally:
+        loops.expect_end()
+        stop.set()
+        await serving
+
+
+def _health(
+    dependencies: Dependencies, queue: TurnQueue, logs: RunLogs, stop: asyncio.Event, *loops: BackgroundLoops
+) -> list[web.RouteDef]:
+    async def loops_run() -> None:
+        await loops_ready(*loops)
+
     async def queue_answers() -> None:
         await queue.ping()
 
@@ -104,22 +129,24 @@ def _health(dependencies: Dependencies, queue: TurnQueue, logs: RunLogs, stop: a
             raise RuntimeError("draining")
 
     return health_routes(
-        {"queue": queue_answers, "streams": logs.ping, "history": dependencies.history.ready, "draining": is_staying}
+        {
+            "queue": queue_answers,
+            "streams": logs.ping,
+            "history": dependencies.history.ready,
+            "loops": loops_run,
+            "draining": is_staying,
+        }
     )
 
 
-async def _stop_on_signal(stop: asyncio.Event) -> None:
-    await wait_for_stop()
-    stop.set()
-
-
-async def _watch_backlog(queue: TurnQueue) -> None:
-    """The figures by which workers are added."""
+async def _watch_backlog(queue: TurnQueue, loops: BackgroundLoops) -> None:
+    """Updates the metrics by which operators add workers."""
     while True:
         try:
             waiting, oldest_s = await queue.backlog()
             WAITING.set(waiting)
             OLDEST_SECONDS.set(oldest_s)
+            loops.succeeded("backlog")
         except (RedisError, OSError) as error:
             log.debug("backlog_unknown", error=type(error).__name__)
         await asyncio.sleep(BACKLOG_INTERVAL_S)

@@ -8,7 +8,9 @@ from typing import Any, Final, Self
 
 from redis.asyncio import Redis
 
-from shared.broker.connections import Script, connect, shard_of
+from shared.broker.client import connect
+from shared.broker.script import Script
+from shared.broker.shards import shard_of
 from shared.contracts.frames import BEGINNING, FrameId, StreamFrame, data_of, encode
 from shared.run_log.keys import VERSION, frame_of, log_key
 

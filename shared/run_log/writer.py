@@ -8,7 +8,10 @@ from typing import Any, Final, Self
 
 from redis.exceptions import RedisError
 
-from shared.broker.connections import Script, Wire, connection_pool, shard_of
+from shared.broker.connections import PipelinedConnection
+from shared.broker.redis_py import connection_pool
+from shared.broker.script import Script
+from shared.broker.shards import shard_of
 from shared.contracts.frames import FrameId, encode
 from shared.log import get_logger
 from shared.metrics import FENCED_WRITES
@@ -108,7 +111,7 @@ class _ShardWriter:
     def __init__(self, url: str, ttl_ms: int) -> None:
         self.room = asyncio.Event()
         self.room.set()
-        self._wire = Wire(connection_pool(url))
+        self._connection = PipelinedConnection(connection_pool(url))
         self._ttl_ms = ttl_ms
         self._dirty: dict[TurnWriter, int] = {}  # Unsent size of each turn that has something to send.
         self._unsent = 0
@@ -182,7 +185,7 @@ class _ShardWriter:
         arguments: list[str | bytes | int] = [self._ttl_ms, VERSION]
         for turn, seq in frames:
             arguments += (turn.attempt, seq, turn.frames[seq - 1])
-        answers: list[Any] = await _APPEND.run(self._wire.call, [turn.key for turn, _ in frames], arguments)
+        answers: list[Any] = await _APPEND.run(self._connection.call, [turn.key for turn, _ in frames], arguments)
         refusal: Exception | None = None
         for (turn, seq), answer in zip(frames, answers, strict=True):
             if isinstance(answer, Exception):
@@ -200,7 +203,7 @@ class _ShardWriter:
             await asyncio.sleep(RECONNECT_PAUSE_S)
 
     async def close(self) -> None:
-        await self._wire.close()
+        await self._connection.close()
 
 
 def _resend_from(turn: TurnWriter, last_seq: int) -> None:

@@ -15,7 +15,9 @@ import uvloop
 from deploy.local.stores import start_redis
 from shared.contracts.jobs import RunTurn
 from shared.ids import new_id
-from shared.turn_queue.queue import LeasedJob, LeasedWorker, TurnQueue
+from shared.turn_queue.job import LeasedJob
+from shared.turn_queue.queue import TurnQueue
+from shared.turn_queue.worker import LeasedWorker
 from tests.bench.load import quantile
 
 TIMEOUT_S: Final = 10.0

@@ -19,7 +19,7 @@ from shared.log import get_logger
 from shared.metrics import FENCED_WRITES
 from shared.run_log.writer import Fenced, TurnWriter
 from shared.tasks import end_tasks
-from shared.turn_queue.queue import LeasedJob
+from shared.turn_queue.job import LeasedJob
 
 log = get_logger()
 

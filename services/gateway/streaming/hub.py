@@ -11,7 +11,8 @@ from prometheus_client import Gauge
 from redis.asyncio import Connection
 from redis.exceptions import RedisError
 
-from shared.broker.connections import connection_pool, is_open, shard_of
+from shared.broker.redis_py import connection_pool, is_open
+from shared.broker.shards import shard_of
 from shared.contracts.errors import ApiError, Code
 from shared.log import get_logger
 from shared.run_log.keys import log_key

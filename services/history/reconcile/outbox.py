@@ -16,11 +16,12 @@ from redis.exceptions import RedisError, ResponseError
 
 from services.history.metrics import OUTBOX_LAG
 from services.history.turns.finalize import TurnFinalizer
-from shared.broker.connections import Script
+from shared.broker.script import Script
 from shared.contracts.errors import ApiError
 from shared.contracts.turns import FinishedTurn
 from shared.log import get_logger
-from shared.turn_queue.queue import GROUP, OUTBOX, TurnQueue
+from shared.outbox import GROUP, OUTBOX
+from shared.turn_queue.queue import TurnQueue
 
 log = get_logger()
 

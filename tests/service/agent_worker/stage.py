@@ -26,9 +26,12 @@ from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import ClaimedTurn, ClaimTurn, FinishedTurn, StartAttempt, StartedAttempt
 from shared.history_client import HistoryClient
 from shared.ids import new_id
+from shared.outbox import OUTBOX
 from shared.run_log.reader import RunLogs
 from shared.run_log.writer import LogWriter
-from shared.turn_queue.queue import OUTBOX, QUEUE, LeasedWorker, TurnQueue
+from shared.turn_queue.keys import QUEUE
+from shared.turn_queue.queue import TurnQueue
+from shared.turn_queue.worker import LeasedWorker
 from tests.conftest import eventually
 
 

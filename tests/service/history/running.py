@@ -30,7 +30,8 @@ from shared.contracts.turns import (
 from shared.history_client import HistoryClient
 from shared.ids import new_id
 from shared.run_log.keys import VERSION, log_key
-from shared.turn_queue.queue import LeasedJob, TurnQueue
+from shared.turn_queue.job import LeasedJob
+from shared.turn_queue.queue import TurnQueue
 from shared.web.process import app_runner, listening
 
 WORKSPACE = "acme"

@@ -12,7 +12,7 @@ from services.gateway.completions import chunks
 from services.gateway.streaming import follow
 from services.history.reconcile.outbox import Outbox
 from services.history.turns.finalize import TurnFinalizer
-from shared.broker.connections import Script
+from shared.broker.script import Script
 from shared.contracts.frames import FrameId, head_of
 from shared.run_log import writer
 

@@ -18,7 +18,7 @@ from shared.contracts.frames import BEGINNING, FrameId
 from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import CompletionRequest, StartAttempt, StartedAttempt
 from shared.ids import is_id, new_id
-from shared.turn_queue.queue import QUEUE
+from shared.turn_queue.keys import QUEUE
 from tests.conftest import eventually
 from tests.service.agent_worker.stage import Stage
 

@@ -8,7 +8,7 @@ import pytest
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import FrameId
 from shared.contracts.keys import Scope
-from shared.turn_queue.queue import QUEUE
+from shared.turn_queue.keys import QUEUE
 from tests.conftest import eventually
 from tests.service.gateway.fakes import Stage, said, stage
 from tests.service.gateway.reading import frame_of, frames, next_block

@@ -12,7 +12,7 @@ from services.history.turns.finalize import TurnFinalizer
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.turns import FinishedTurn
 from shared.ids import new_id
-from shared.turn_queue.queue import GROUP, OUTBOX
+from shared.outbox import GROUP, OUTBOX
 from tests.conftest import eventually
 from tests.service.history.conftest import is_ready
 from tests.service.history.running import WORKSPACE, History, finished, message, running, settings_for

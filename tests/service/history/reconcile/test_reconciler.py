@@ -9,8 +9,8 @@ import pytest
 from redis.exceptions import RedisError
 
 from shared.contracts.errors import ApiError, Code
+from shared.outbox import OUTBOX
 from shared.run_log.reader import RunLogs
-from shared.turn_queue.queue import OUTBOX
 from tests.conftest import eventually
 from tests.service.history.running import WORKSPACE, History, completion, finished, now
 

@@ -1,22 +1,23 @@
 """The leased queue against a real Redis."""
 
 import asyncio
-import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
-from arq import worker as arq_worker
-from arq.jobs import deserialize_job_raw
 from redis.exceptions import ResponseError
 
-from shared.broker.connections import Command
+from shared.broker.redis_py import Command
 from shared.contracts.jobs import RunTurn
 from shared.contracts.turns import FinishedTurn
 from shared.ids import new_id
-from shared.turn_queue.queue import OUTBOX, QUEUE, WAKE, LeasedJob, LeasedWorker, TurnQueue
+from shared.outbox import OUTBOX
+from shared.turn_queue.job import LeasedJob
+from shared.turn_queue.keys import QUEUE, WAKE
+from shared.turn_queue.queue import ENDED_MARK_MS, TurnQueue
+from shared.turn_queue.worker import LeasedWorker
 from tests.conftest import eventually
 
 Run = Callable[[LeasedJob], Awaitable[None]]
@@ -103,7 +104,7 @@ async def test_enqueueing_twice_makes_one_job_and_a_finished_turn_none(queue: Tu
     assert await queue.zcard(QUEUE) == 0
 
 
-async def test_a_brief_is_for_the_first_claim_alone(queue: TurnQueue, redis_url: str) -> None:
+async def test_a_claim_snapshot_is_for_the_first_claim_alone(queue: TurnQueue, redis_url: str) -> None:
     job, snapshots = a_turn(), list[bytes | None]()
 
     async def run(leased: LeasedJob) -> None:
@@ -118,7 +119,7 @@ async def test_a_brief_is_for_the_first_claim_alone(queue: TurnQueue, redis_url:
     assert snapshots == [b"what to ask", None]
 
 
-async def test_a_job_that_is_forgotten_leaves_no_brief(queue: TurnQueue) -> None:
+async def test_a_job_that_is_forgotten_leaves_no_snapshot(queue: TurnQueue) -> None:
     job = a_turn()
     await queue.enqueue(job, "what to ask")
     assert await snapshots_in(queue) == 1
@@ -150,7 +151,7 @@ async def _none_left(queue: TurnQueue) -> bool:
 
 
 async def test_what_comes_while_a_worker_stops_waits_for_another(queue: TurnQueue, redis_url: str) -> None:
-    """Its claim goes with its wait, so one may bring a job that it must not begin any more. Nothing is left to a lease that lapses."""
+    """Claim and wait are pipelined, so a claim may bring a job that the worker must not start any more. It is requeued at once."""
     began = list[str]()
 
     async def run(leased: LeasedJob) -> None:
@@ -193,7 +194,7 @@ async def test_a_worker_that_drains_takes_nothing(queue: TurnQueue, redis_url: s
         await eventually(lambda: queue.xlen(OUTBOX))
     assert taken == [first.turn_id]
     assert await queue.zscore(QUEUE, second.turn_id) is not None
-    assert await queue.keys(f"{WAKE}:*") == [], "the bell was heard"
+    assert await queue.keys(f"{WAKE}:*") == [], "the worker was woken"
 
 
 async def test_a_full_worker_that_stops_waits_for_no_room(queue: TurnQueue, redis_url: str) -> None:
@@ -209,8 +210,8 @@ async def test_a_full_worker_that_stops_waits_for_no_room(queue: TurnQueue, redi
         await eventually(lambda: taken)
         stop.set()
     assert await queue.zcard(QUEUE) == 1
-    for bell in await queue.keys(f"{WAKE}:*"):
-        assert await queue.ttl(bell) > 0, "one that nobody heard goes by itself"
+    for signal in await queue.keys(f"{WAKE}:*"):
+        assert await queue.ttl(signal) > 0, "a signal that nobody took expires"
 
 
 async def test_a_wait_that_is_refused_leaves_no_claimed_job_behind(queue: TurnQueue, redis_url: str) -> None:
@@ -221,18 +222,18 @@ async def test_a_wait_that_is_refused_leaves_no_claimed_job_behind(queue: TurnQu
         await leased.finish(result_of(leased.job))
 
     worker = LeasedWorker(queue, run, max_turns=1, lease_s=60.0, drain_s=0, job_timeout_s=60)
-    plain = worker._wire.calls
+    plain = worker._connection.calls
 
     async def calls(*commands: Command) -> list[Any]:
         answers = await plain(*commands)
         return [ResponseError("NOPERM"), answers[-1]] if commands[0][0] == "BLPOP" else answers
 
-    worker._wire.calls = calls  # type: ignore[method-assign]
+    worker._connection.calls = calls  # type: ignore[method-assign]
     await queue.enqueue(job)
     with pytest.raises(ResponseError):
-        await worker._poll_iteration()
+        await worker._poll_once()
     await eventually(lambda: queue.xlen(OUTBOX))
-    await worker._wire.close()
+    await worker._connection.close()
 
 
 async def _is_waited_for(queue: TurnQueue) -> bool:
@@ -243,7 +244,7 @@ async def _is_not_waited_for(queue: TurnQueue) -> bool:
     return not await _is_waited_for(queue)
 
 
-async def test_a_settled_turn_may_be_enqueued_again(queue: TurnQueue, redis_url: str) -> None:
+async def test_an_acknowledged_turn_may_be_enqueued_again(queue: TurnQueue, redis_url: str) -> None:
     job = a_turn()
 
     async def run(leased: LeasedJob) -> None:
@@ -266,9 +267,9 @@ async def test_a_dead_workers_job_is_taken_over_when_its_lease_lapses(queue: Tur
     # A worker that claims and is never heard of again.
     silent = LeasedWorker(queue, lambda _: asyncio.sleep(0), max_turns=1, lease_s=0.6, drain_s=0, job_timeout_s=60)
     await queue.enqueue(job)
-    silent._start = lambda turn_id, job: claims.append(job.claim_id)  # type: ignore[method-assign]
-    await silent._poll_iteration()
-    await silent._wire.close()
+    silent._runs.start = lambda job: claims.append(job.claim_id)  # type: ignore[method-assign]
+    await silent._poll_once()
+    await silent._connection.close()
     await queue.enqueue(other)
 
     order = list[str]()
@@ -330,6 +331,29 @@ async def test_a_flush_costs_a_running_turn_nothing(queue: TurnQueue, redis_url:
     assert len(runs) == 1
 
 
+async def test_a_worker_cannot_restore_a_turn_that_history_has_ended(queue: TurnQueue, redis_url: str) -> None:
+    job, cancelled, finished = a_turn(), asyncio.Event(), list[bool]()
+
+    async def run(leased: LeasedJob) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            finished.append(await leased.finish(result_of(leased.job)))
+            cancelled.set()
+            raise
+
+    async with running_worker(redis_url, run):
+        await queue.enqueue(job)
+        await eventually(lambda: queue.holder(job.turn_id))
+        await queue.forget(job.turn_id)
+        await asyncio.wait_for(cancelled.wait(), 5)
+        assert await queue.holder(job.turn_id) is None
+        assert await queue.missing([job.turn_id]) == [job.turn_id]
+    assert finished == [False]
+    assert await queue.xlen(OUTBOX) == 0
+    assert 0 < await queue.pttl(f"{QUEUE}:ended:{job.turn_id}") <= ENDED_MARK_MS
+
+
 async def _held_by(queue: TurnQueue, job: RunTurn, claim_id: str) -> bool:
     return await queue.holder(job.turn_id) == claim_id
 
@@ -355,7 +379,7 @@ async def test_a_worker_whose_lease_was_taken_is_cancelled_and_cannot_finish(que
     assert await queue.holder(job.turn_id) == "another"
 
 
-async def test_a_job_that_was_handed_back_is_not_finished_by_its_old_holder(queue: TurnQueue, redis_url: str) -> None:
+async def test_a_job_that_was_requeued_is_not_finished_by_its_old_holder(queue: TurnQueue, redis_url: str) -> None:
     job, old = a_turn(), list[LeasedJob]()
 
     async def run(leased: LeasedJob) -> None:
@@ -370,7 +394,7 @@ async def test_a_job_that_was_handed_back_is_not_finished_by_its_old_holder(queu
     assert await queue.zcard(QUEUE) == 1
 
 
-async def test_draining_hands_unfinished_turns_back_in_their_old_place(queue: TurnQueue, redis_url: str) -> None:
+async def test_draining_requeues_unfinished_turns_in_their_old_position(queue: TurnQueue, redis_url: str) -> None:
     job, started = a_turn(), asyncio.Event()
 
     async def run(leased: LeasedJob) -> None:
@@ -392,25 +416,25 @@ async def test_draining_hands_unfinished_turns_back_in_their_old_place(queue: Tu
     assert await queue.zcard(QUEUE) == 2, "a draining worker claims nothing"
 
 
-async def test_a_ring_reaches_the_worker_that_runs_the_turn(queue: TurnQueue, redis_url: str) -> None:
-    job, started, rung = a_turn(), asyncio.Event(), asyncio.Event()
+async def test_a_cancel_signal_reaches_the_worker_that_runs_the_turn(queue: TurnQueue, redis_url: str) -> None:
+    job, started, told_to_cancel = a_turn(), asyncio.Event(), asyncio.Event()
 
     async def run(leased: LeasedJob) -> None:
         started.set()
         await leased.cancelled.wait()
-        rung.set()
+        told_to_cancel.set()
         await leased.finish(result_of(leased.job))
 
     async with running_worker(redis_url, run):
         await queue.enqueue(job)
         await asyncio.wait_for(started.wait(), 5)
-        while not rung.is_set():
+        while not told_to_cancel.is_set():
             await queue.signal_cancel(job.turn_id)
             await asyncio.sleep(0.02)
 
 
 async def test_a_silent_control_channel_is_subscribed_to_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.turn_queue.queue.CONTROL_SILENCE_S", 0.3)
+    monkeypatch.setattr("shared.turn_queue.worker.CONTROL_SILENCE_S", 0.3)
     subscriptions = 0
 
     async def confirm_and_fall_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -483,27 +507,6 @@ async def test_backlog_tells_count_and_age(queue: TurnQueue) -> None:
 
 async def _older_than(queue: TurnQueue, age_s: float) -> bool:
     return (await queue.backlog())[1] > age_s
-
-
-def test_arq_is_what_we_overrode() -> None:
-    """Our worker replaces these internals: when arq changes them, it must be read again."""
-    source = inspect.getsource(arq_worker.Worker.main)
-    assert "self._poll_iteration()" in source
-    assert "poll(self.poll_delay_s)" in source
-    assert "log_redis_info" in source
-    assert list(inspect.signature(arq_worker.Worker._poll_iteration).parameters) == ["self"]
-    assert list(inspect.signature(deserialize_job_raw).parameters) == ["r", "deserializer"]
-    for name in (
-        "tasks",
-        "job_tasks",
-        "job_counter",
-        "max_jobs",
-        "allow_pick_jobs",
-        "job_timeout_s",
-        "jobs_complete",
-        "loop",
-    ):
-        assert f"self.{name}" in inspect.getsource(arq_worker.Worker.__init__), name
 
 
 async def test_a_worker_that_claims_its_own_lapsed_turn_ends_the_older_run(queue: TurnQueue, redis_url: str) -> None:
