@@ -1,4 +1,4 @@
-"""Members of a chat completion's body that have more than one shape: what each may be, and as what it goes on. Pure."""
+"""Members of a chat completion's body that have more than one shape: what each may be, and what it becomes. Pure."""
 
 from typing import Annotated, Any, Final
 
@@ -20,7 +20,7 @@ def _part(part: Any) -> str:
     member = _TEXT_PARTS.get(str(part.get("type"))) if isinstance(part, dict) else None
     text = part.get(member) if member else None
     if not isinstance(text, str):
-        raise ValueError("only text parts are understood")
+        raise ValueError("only text parts are supported")
     return text
 
 
@@ -124,3 +124,6 @@ ToolChoice = Annotated[
     ),
 ]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+# Some models carry a signature of their reasoning in the id of a call, about 1,000 characters long.
+MAX_CALL_ID: Final = 4096
+CallId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CALL_ID)]

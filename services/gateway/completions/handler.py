@@ -33,7 +33,7 @@ async def create(call: Call) -> web.StreamResponse:
     key = idempotency_key(call.request)
     if not is_id("agt", body.model):
         raise ApiError(Code.MODEL_NOT_FOUND, param="model")
-    await _refuse_unhonoured_format(call, body)
+    await _refuse_unanswerable(call, body)
     order = AdmitTurn(
         turn_id=new_id("trn"),
         agent_id=body.model,
@@ -64,16 +64,20 @@ def _is_retry(request: web.Request) -> bool:
     return count.isascii() and count.isdecimal() and count.strip("0") != ""
 
 
-async def _refuse_unhonoured_format(call: Call, body: ChatCompletion) -> None:
-    """A caller that asks for JSON cannot use prose: refused before the turn exists, where the agent does not let callers choose."""
-    if body.response_format is None or body.response_format["type"] == "text":
+async def _refuse_unanswerable(call: Call, body: ChatCompletion) -> None:
+    """Refuses what the agent could not answer, before the turn exists. Only rare requests need a look at the agent for this."""
+    format_matters = body.response_format is not None and body.response_format["type"] != "text"
+    if not format_matters and not body.says_nothing:
         return
     try:
         agent = await call.dependencies.history.published_agent(call.workspace, body.model)
     except ApiError as error:
         raise (ApiError(Code.MODEL_NOT_FOUND, param="model") if error.code is Code.AGENT_NOT_FOUND else error) from None
-    number = agent.published_version or 0
-    if await call.dependencies.agents.refused(call.workspace, agent.id, number, {"response_format"}):
+    rules, number = call.dependencies.agents, agent.published_version or 0
+    if body.says_nothing and not await rules.has_instructions(call.workspace, agent.id, number):
+        raise refused("messages", "must hold text, because the agent has no instructions")
+    # A caller that asks for JSON cannot use prose.
+    if format_matters and await rules.refused(call.workspace, agent.id, number, {"response_format"}):
         raise refused("response_format", "cannot be chosen by callers of this agent")
 
 

@@ -266,7 +266,7 @@ async def test_a_repeated_key_gets_the_ended_completion_again(gateway: Stage) ->
         ({"stream": "yes"}, "stream"),
         ({"response_format": {"type": "xml"}}, "response_format"),
         ({"tool_choice": {"type": "function", "function": {"name": "absent"}}}, "tool_choice"),
-        ({"metadata": {"a": 1}}, "metadata.a"),
+        ({"metadata": {"a": 1}, "store": True}, "metadata.a"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
     ],
@@ -284,6 +284,22 @@ async def test_what_cannot_be_honoured_is_refused_with_its_param(
 async def test_unknown_model_is_not_found(gateway: Stage, model: str) -> None:
     status, _, body = await _post(gateway, {"model": model, "messages": HELLO})
     assert (status, body["error"]["code"], body["error"]["param"]) == (404, "model_not_found", "model")
+
+
+@pytest.mark.parametrize("role", ["system", "developer", "assistant"])
+async def test_messages_without_text_are_refused_before_a_turn_exists_if_the_agent_has_no_instructions(
+    gateway: Stage, role: str
+) -> None:
+    messages = [{"role": role, "content": " "}]
+    silent = gateway.history.agent(instructions=" ")
+    for stream in (False, True):
+        status, _, body = await _post(gateway, {"model": silent, "messages": messages, "stream": stream})
+        assert (status, body["code"], body["error"]["param"]) == (400, "invalid_request", "messages")
+    assert gateway.history.orders == {}
+    instructed = gateway.history.agent(instructions="Say hello.")
+    post = asyncio.create_task(_post(gateway, {"model": instructed, "messages": messages}))
+    await gateway.answer(await gateway.admitted(), "Hello.")
+    assert (await post)[0] == 200
 
 
 async def test_ignored_members_are_named_and_the_rest_reaches_the_worker(gateway: Stage) -> None:

@@ -93,10 +93,73 @@ def test_a_tools_result_follows_its_call() -> None:
 
 
 @pytest.mark.parametrize("pairs", [{str(number): "x" for number in range(17)}, {"k" * 65: "x"}, {"k": "x" * 513}])
-def test_metadata_is_bounded(pairs: dict[str, str]) -> None:
+def test_metadata_that_is_stored_is_bounded(pairs: dict[str, str]) -> None:
     with pytest.raises(ApiError) as raised:
-        parsed(metadata=pairs)
+        parsed(metadata=pairs, store=True)
     assert str(raised.value.param).startswith("metadata")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"callId": 7}, {"call": {"from": "+43"}}, {"tags": ["a"]}, {"k": None}, {"k": "x" * 513}, ["a"], "a", 1, True],
+)
+@pytest.mark.parametrize("store", [{}, {"store": False}, {"store": None}])
+def test_metadata_of_another_shape_is_ignored_and_named_unless_it_is_stored(metadata: Any, store: Any) -> None:
+    request, ignored = parse_completion(asking(metadata=metadata, user="u", **store))
+    assert (request.metadata, ignored) == (None, ["metadata", "user"])
+    assert request.digest() == parsed(**store).digest()
+    with pytest.raises(ApiError) as raised:
+        parsed(metadata=metadata, store=True)
+    assert str(raised.value.param).startswith("metadata")
+
+
+def test_metadata_of_openais_shape_is_kept_without_store() -> None:
+    request, ignored = parse_completion(asking(metadata={"k": "v"}))
+    assert (request.completion().metadata, ignored) == ({"k": "v"}, [])
+
+
+def _call(call_id: str) -> dict[str, Any]:
+    call = {"id": call_id, "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
+def test_call_ids_may_carry_four_kilobytes_and_no_more() -> None:
+    question, long = {"role": "user", "content": "hi"}, "x" * 4096
+    result = {"role": "tool", "content": "sunny", "tool_call_id": long}
+    request, _ = parse_completion(asking(messages=[question, _call(long), result]))
+    _, asked, answered = request.stored_messages(datetime.now(UTC))
+    assert asked.tool_calls is not None
+    assert asked.tool_calls[0].id == answered.tool_call_id == long
+    with pytest.raises(ApiError):
+        parse_completion(asking(messages=[question, _call(long + "x")]))
+
+
+def test_a_tools_result_may_come_after_the_next_user_message() -> None:
+    question, result = {"role": "user", "content": "hi"}, {"role": "tool", "content": "sunny", "tool_call_id": "c1"}
+    request, _ = parse_completion(asking(messages=[question, _call("c1"), question, result]))
+    assert [message.role for message in request.stored_messages(datetime.now(UTC))] == [
+        "user", "assistant", "user", "tool",
+    ]  # fmt: skip
+    with pytest.raises(ApiError):
+        parse_completion(asking(messages=[result, _call("c1")]))
+
+
+@pytest.mark.parametrize(
+    ("messages", "nothing"),
+    [
+        ([{"role": "system", "content": ""}], True),
+        ([{"role": "developer", "content": " \n"}], True),
+        ([{"role": "system", "content": [{"type": "text", "text": ""}]}, {"role": "developer", "content": ""}], True),
+        ([{"role": "system", "content": ""}, {"role": "assistant", "content": ""}], True),
+        ([{"role": "assistant", "refusal": ""}], True),
+        ([{"role": "system", "content": "x"}], False),
+        ([{"role": "system", "content": ""}, {"role": "user", "content": "x"}], False),
+        ([{"role": "user", "content": ""}], False),
+        ([_call("c1")], False),
+    ],
+)
+def test_messages_without_any_text_are_recognised(messages: list[dict[str, Any]], nothing: bool) -> None:
+    assert parse_completion(asking(messages=messages))[0].says_nothing is nothing
 
 
 def test_how_an_answer_is_delivered_does_not_make_another_request() -> None:
