@@ -14,7 +14,7 @@ HOMES = {
     "motor": {"services/history/mongo/client.py"},
     "pymongo": {"services/history/mongo/client.py"},
     "bson": {"services/history/mongo/client.py"},
-    "openai": {"services/agent_worker/model/client.py"},
+    "openai": {"services/agent_worker/model/connection.py"},
     "arq": {"shared/turn_queue/queue.py"},
 }
 

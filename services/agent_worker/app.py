@@ -10,8 +10,8 @@ from redis.exceptions import RedisError
 
 from services.agent_worker.knowledge.fts5 import Fts5Retriever
 from services.agent_worker.metrics import OLDEST_SECONDS, WAITING
-from services.agent_worker.model.client import Models, Timeouts
-from services.agent_worker.settings import WorkerSettings
+from services.agent_worker.model.client import Models
+from services.agent_worker.settings import Timeouts, WorkerSettings
 from services.agent_worker.tools.http import HttpTools, ToolPolicy
 from services.agent_worker.turns.agent_versions import AgentCache
 from services.agent_worker.turns.attempt import Dependencies

@@ -16,3 +16,9 @@ WAITING = Gauge("parley_queue_waiting", "Jobs that wait")
 OLDEST_SECONDS = Gauge(
     "parley_queue_oldest_seconds", "How long the oldest waiting job has waited: grow the workers by this"
 )
+MODEL_FAULTS = Counter("parley_model_faults_total", "Faults of model calls", ["upstream", "kind", "status"])
+MODEL_QUIRKS = Counter(
+    "parley_model_quirks_total",
+    "Deviations of model servers from the protocol that were passed over",
+    ["upstream", "quirk"],
+)

@@ -1,6 +1,6 @@
-"""Every variable that a worker reads."""
+"""Every variable that a worker reads, and the upstreams that they describe."""
 
-from typing import Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, Json, SecretStr, model_validator
 from pydantic.alias_generators import to_camel
@@ -10,18 +10,83 @@ from shared.settings import Settings, split_list
 DEFAULT_UPSTREAM = "default"
 
 
-class Upstream(BaseModel):
-    """An OpenAI-compatible endpoint: the URL up to and including `/v1`, and its key."""
+PromptMode = Literal["strict", "alternate", "as_is"]
+UpstreamKind = Literal[
+    "openai", "azure", "anthropic", "gemini", "mistral", "deepseek", "groq", "openrouter", "vllm", "sglang", "llama_cpp", "ollama",
+    "litellm",
+]  # fmt: skip
 
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+class _Value(BaseModel):
+    """A frozen value that JSON fills, in camelCase or snake_case. A misspelt member is refused."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="forbid")
+
+
+class Timeouts(_Value):
+    """Of a model call: to connect, until its first token, and the longest silence after that."""
+
+    connect_s: float = Field(5.0, gt=0)
+    first_token_s: float = Field(60.0, gt=0)
+    token_s: float = Field(30.0, gt=0)
+
+
+class UpstreamTimeouts(_Value):
+    """Those of an upstream that differ from the worker's."""
+
+    connect_s: float | None = Field(None, gt=0)
+    first_token_s: float | None = Field(None, gt=0)
+    token_s: float | None = Field(None, gt=0)
+
+
+class UpstreamOptions(_Value):
+    """How an upstream differs from OpenAI's protocol. What is not set follows from its kind.
+
+    `think_tags`: `<think>…</think>` at the start of an answer is reasoning. `done_without_finish`: what `[DONE]` after text and without
+    a finish reason means. `omit`: members of the request that the upstream does not know. `prompt_mode`: which conversations its
+    chat templates accept.
+    """
+
+    think_tags: bool = False
+    done_without_finish: Literal["answer", "fault"] = "answer"
+    omit: frozenset[str] = frozenset()
+    prompt_mode: PromptMode = "strict"
+
+
+_BY_KIND: Final[dict[str, dict[str, Any]]] = {
+    "openai": {"prompt_mode": "as_is"},
+    "azure": {"prompt_mode": "as_is"},
+    # Mistral refuses members that it does not know, and reports its usage without being asked.
+    "mistral": {"omit": frozenset({"stream_options"})},
+}
+
+
+class Upstream(_Value):
+    """An OpenAI-compatible endpoint: the URL up to and including `/v1`, its key, and how it differs from the protocol.
+
+    `kind` names the provider or the server; without one nothing is assumed. `headers` and `query` go with each request.
+    """
 
     base_url: str
     api_key: SecretStr = SecretStr("")
+    kind: UpstreamKind | None = None
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
+    query: dict[str, str] = Field(default_factory=dict)
+    timeouts: UpstreamTimeouts = UpstreamTimeouts()
+    options: UpstreamOptions = UpstreamOptions()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         AnyHttpUrl(self.base_url)
         return self
+
+    @property
+    def effective_options(self) -> UpstreamOptions:
+        given = {name: getattr(self.options, name) for name in self.options.model_fields_set}
+        return UpstreamOptions(**(_BY_KIND.get(self.kind or "", {}) | given))
+
+    def timeouts_over(self, usual: Timeouts) -> Timeouts:
+        return usual.model_copy(update=self.timeouts.model_dump(exclude_none=True))
 
 
 class WorkerSettings(Settings):
@@ -32,7 +97,7 @@ class WorkerSettings(Settings):
     model_api_key: SecretStr = Field(SecretStr(""), description="its key; empty: none")
     upstreams: Json[dict[str, Upstream]] = Field(
         default_factory=dict,
-        description='further upstreams that agents may name, as JSON: {"name": {"baseUrl": "…", "apiKey": "…"}}',
+        description='further upstreams that agents may name, as JSON: {"name": {"baseUrl": "…", "apiKey": "…", "kind": "vllm"}}',
     )
     model_connect_timeout_s: float = Field(5.0, description="to connect to a model, seconds", gt=0)
     model_first_token_timeout_s: float = Field(

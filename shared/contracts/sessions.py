@@ -24,11 +24,15 @@ class Session(Schema):
 
 
 class ToolCall(Schema):
-    """A call of a tool. `arguments` is the JSON text as the model wrote it."""
+    """A call of a tool. `arguments` is the JSON text as the model wrote it.
+
+    `companions` are opaque members of the call, as JSON text, that its upstream wants back (such as Gemini's thought signatures).
+    """
 
     id: str
     name: str
     arguments: str
+    companions: str | None = None
 
 
 class RetrievedPassage(Schema):
@@ -45,24 +49,43 @@ class Retrieval(Schema):
 
 
 class Message(Schema):
-    """What is said: as much of a message as a model is shown. `content` is None only for an assistant message of tool calls."""
+    """As much of a message as a model is shown. `content` is None only for an assistant message of tool calls.
+
+    `companions` are opaque members of the model's message, as JSON text, and `upstream` names the only server that gets them, and those
+    of the calls, back. None: the server of the agent's model, for messages that a caller has sent.
+    """
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str | None = None
     name: str | None = None
     tool_calls: tuple[ToolCall, ...] | None = None
     tool_call_id: str | None = None
+    companions: str | None = None
+    upstream: str | None = None
 
 
 class TurnMessage(Message):
-    """A message inside its turn."""
+    """A message inside its turn. `empty`: the model ended its answer without text and calls; no later prompt has the message."""
 
     id: str
     knowledge: tuple[Retrieval, ...] | None = None
     status: Literal["complete", "partial"] = "complete"
+    empty: bool | None = None
     created_at: Time
 
     def public(self, session_id: str | None, turn_id: str) -> dict[str, Any]:
         """The message as the API shows it."""
         head = {"id": self.id, "sessionId": session_id, "turnId": turn_id}
-        return {name: value for name, value in head.items() if value is not None} | self.wire()
+        shown = {name: value for name, value in head.items() if value is not None} | self.wire()
+        return shown if session_id is None else _without_companions(shown)
+
+
+def _without_companions(message: dict[str, Any]) -> dict[str, Any]:
+    """A session's reader has no use for them. The caller of a completion does: it sends its conversation again each time."""
+    if "upstream" not in message:
+        return message
+    plain = {name: value for name, value in message.items() if name not in ("companions", "upstream")}
+    plain["toolCalls"] = [
+        {name: value for name, value in call.items() if name != "companions"} for call in message.get("toolCalls") or ()
+    ]
+    return plain

@@ -1,0 +1,1 @@
+"""Calls of model servers over OpenAI's wire protocol, and what their answers mean."""

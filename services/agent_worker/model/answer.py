@@ -1,225 +1,177 @@
 """Pure: one model call's answer, put together from the chunks of its stream."""
 
-import json
 from typing import Any, Final
 
-import orjson
-
+from services.agent_worker.model.characters import CharacterJoiner
+from services.agent_worker.model.companions import CompanionCollector, as_text
+from services.agent_worker.model.conformance import ChunkParts, parts_of
+from services.agent_worker.model.quirks import Quirk
+from services.agent_worker.model.reasoning import ThinkTags
+from services.agent_worker.model.tool_calls import CallAssembler
+from services.agent_worker.model.usage import report_of
 from shared.contracts.sessions import ToolCall
 from shared.contracts.turns import FinishReason, Usage
 
-MAX_CALLS: Final = 64
-MAX_COUNT: Final = 2**53
-# What OpenAI-compatible servers say beside OpenAI's own four.
-_REASONS: Final[dict[str, FinishReason]] = {
-    "stop": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-}
-# A delta with one of these shows that the model has begun: a model may think aloud for minutes before its first text.
-_TOKENS: Final = ("content", "refusal", "tool_calls", "reasoning_content", "reasoning")
-
-
-class BadChunk(Exception):
-    """A chunk is not of the shape that the protocol promises."""
-
-
-def load_chunk(payload: bytes) -> dict[str, Any]:
-    """A chunk's JSON. orjson refuses halves of surrogate pairs, which servers that cut text by UTF-16 units send. Raises BadChunk."""
-    try:
-        value = orjson.loads(payload)
-    except orjson.JSONDecodeError:
-        try:
-            value = json.loads(payload)
-        except (ValueError, RecursionError):
-            raise BadChunk("not JSON") from None
-    if not isinstance(value, dict):
-        raise BadChunk("not an object")
-    return value
-
-
-def whole_characters(text: str) -> str:
-    """Text with its surrogate pairs joined and lone halves replaced by U+FFFD."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-class _Call:
-    """A tool call that is being written."""
-
-    __slots__ = ("arguments", "id", "name")
-
-    def __init__(self, call_id: str) -> None:
-        self.id = call_id
-        self.name = ""
-        self.arguments: list[str] = []
+# Reasons that leave a call's arguments incomplete, and win over a reason that a server sends beside them.
+_CUTTING: Final = ("length", "content_filter")
 
 
 class Answer:
-    """Text, tool calls, usage and finish reason of one model call.
+    """Text, reasoning, tool calls, usage and finish reason of one model call.
 
-    `add` gives back the text that may be shown: characters are never cut, so half of a surrogate pair waits for the other.
-    `size` counts characters of text and of arguments; `started`: a first token, of whatever kind, has come. `id_stem` makes
-    ids for tool calls that come without one.
+    `add` returns the text that may be shown: characters are never cut, so half of a surrogate pair waits for the other.
+    `size` counts characters of text, reasoning and arguments. `started`: a first token, of whatever kind, has come. `id_stem` makes
+    ids for tool calls that come without one. `upstream` names the server, to which alone its companions go back.
     """
 
-    __slots__ = ("_calls", "_half", "_id_stem", "_reason", "_usage", "has_reason", "size", "started", "text")
+    __slots__ = (
+        "_calls", "_companions", "_fresh_reasoning", "_is_known", "_is_plain", "_joiner", "_reason", "_resolved", "_tags", "_usage",
+        "has_reason", "quirks", "size", "started", "text", "upstream",
+    )  # fmt: skip
 
-    def __init__(self, id_stem: str = "") -> None:
+    def __init__(self, id_stem: str = "", *, upstream: str | None = None, think_tags: bool = False) -> None:
         self.text: list[str] = []
         self.size = 0
         self.started = False
         self.has_reason = False
-        self._id_stem = id_stem
-        self._half = ""
+        self.quirks: set[Quirk] = set()
+        self.upstream = upstream
+        self._joiner = CharacterJoiner()
+        self._tags = ThinkTags() if think_tags else None
+        # Whether a chunk of plain text may be taken as it is: nothing is held back.
+        self._is_plain = not think_tags
         self._reason: FinishReason = "stop"
-        self._usage: dict[str, Any] | None = None
-        self._calls: dict[int, _Call] = {}
+        self._is_known = True
+        self._usage: Usage | None = None
+        self._calls = CallAssembler(id_stem)
+        self._resolved: tuple[ToolCall, ...] | None = None
+        self._fresh_reasoning: list[str] = []
+        self._companions = CompanionCollector()
 
     def add(self, chunk: dict[str, Any]) -> str:
-        """The text of this chunk. Raises BadChunk."""
+        """The text of this chunk. Raises ModelFault, BadChunk."""
         content: str
         try:
-            choices = chunk["choices"]
-            if not choices:
-                self._note_usage(chunk)
-                return ""
-            choice = choices[0]
+            choice = chunk["choices"][0]
             delta = choice["delta"]
             content = delta["content"]
-            # The fast path: a chunk that brings nothing but text. To encode it is the quickest way to see that no character is cut.
+            # The fast path: a chunk of the first choice that brings nothing but text. Encoding it is the quickest proof that no
+            # character is cut.
             if (
                 content
-                and len(delta) <= 2
-                and not self._half
+                and self._is_plain
                 and choice.get("finish_reason") is None
+                and not choice.get("index")
+                and not chunk.get("error")
+                and (len(delta) == 1 or sum(map(bool, delta.values())) == 1 + bool(delta.get("role")))
                 and content.encode()
             ):
                 self.started = True
                 self.size += len(content)
                 self.text.append(content)
                 if chunk.get("usage"):
-                    self._note_usage(chunk)
+                    self._usage = report_of(chunk) or self._usage
                 return content
         except (KeyError, TypeError, IndexError, AttributeError, UnicodeEncodeError):
             pass
-        return self._add_slowly(chunk)
+        return self._add_parts(parts_of(chunk))
 
-    def _add_slowly(self, chunk: dict[str, Any]) -> str:
-        self._note_usage(chunk)
-        choices = chunk.get("choices") or []
-        if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
-            raise BadChunk("choices")
-        if not choices:
-            return ""
-        choice = choices[0]
-        delta = choice.get("delta") or {}
-        if not isinstance(delta, dict):
-            raise BadChunk("delta")
-        if any(delta.get(name) for name in _TOKENS):
+    def _add_parts(self, parts: ChunkParts) -> str:
+        self.quirks.update(parts.quirks)
+        if parts.usage is not None:
+            # Some servers send a running count with every chunk: the last report stands.
+            self._usage = parts.usage
+        if parts.text or parts.reasoning or parts.calls:
             self.started = True
-        calls = delta.get("tool_calls") or []
-        if not isinstance(calls, list):
-            raise BadChunk("tool_calls")
-        for call in calls:
-            self._add_call(call)
-        # A refusal is what the user is told instead of an answer.
-        text: str = self._add_text(delta.get("content") or delta.get("refusal") or "")
-        reason: Any = choice.get("finish_reason")
-        if reason is not None:
-            self.has_reason = True
-            self._reason = _REASONS.get(reason, "stop") if isinstance(reason, str) else "stop"
+        if parts.delta is not None:
+            self._companions.add(parts.delta)
+        self._note_reasoning(parts.reasoning)
+        if parts.calls is not None:
+            self.size += self._calls.add(parts.calls)
+            self._resolved = None
+        text = self._add_text(parts.text)
+        if parts.finish is not None:
+            self._finish(parts.finish.reason or "stop", is_known=parts.finish.is_known)
             text += self.flush()
         return text
 
-    def _add_text(self, content: Any) -> str:
-        if isinstance(content, list):
-            # Some servers stream parts as requests have them; thoughts among them are not for the user.
-            content = "".join(
-                str(part.get("text", "")) for part in content if isinstance(part, dict) and part.get("type") == "text"
-            )
-        if not isinstance(content, str):
-            raise BadChunk("content")
-        if not content:
-            return ""
-        text = self._half + content
-        self._half = ""
-        if "\ud800" <= text[-1] <= "\udbff":
-            text, self._half = text[:-1], text[-1]
-        if not text.isascii():
-            text = whole_characters(text)
-        self._put(text)
-        return text
+    def _finish(self, reason: FinishReason, *, is_known: bool) -> None:
+        if not (self.has_reason and self._reason in _CUTTING):
+            self._reason = reason
+        self._is_known = is_known and (self._is_known or not self.has_reason)
+        self.has_reason = True
 
-    def _put(self, text: str) -> None:
+    def _note_reasoning(self, text: str) -> None:
+        if text:
+            self.size += len(text)
+            self._fresh_reasoning.append(text)
+
+    def _add_text(self, content: str) -> str:
+        text = self._joiner.add(content)
+        if self._tags is not None and not self._tags.is_over:
+            thought, text = self._tags.add(text)
+            self._note_reasoning(thought)
+        self._note_plainness()
+        return self._put(text)
+
+    def _note_plainness(self) -> None:
+        self._is_plain = not self._joiner.half and (self._tags is None or self._tags.is_over)
+
+    def _put(self, text: str) -> str:
         if text:
             self.size += len(text)
             self.text.append(text)
-
-    def flush(self) -> str:
-        """The stream is over: a half that still waits has no other."""
-        text = "\ufffd" if self._half else ""
-        self._half = ""
-        self._put(text)
         return text
 
-    def _add_call(self, piece: Any) -> None:
-        if not isinstance(piece, dict):
-            raise BadChunk("tool_calls")
-        function = piece.get("function") or {}
-        if not isinstance(function, dict):
-            raise BadChunk("function")
-        call = self._call_of(piece, function)
-        name, arguments = function.get("name") or "", function.get("arguments") or ""
-        if isinstance(arguments, dict):
-            # Some servers send an object where the protocol has its text.
-            arguments = orjson.dumps(arguments).decode()
-        if not isinstance(name, str) or not isinstance(arguments, str):
-            raise BadChunk("function")
-        # The name comes whole; servers that repeat it with each piece must not double it.
-        call.name = call.name or name[:256]
-        call.arguments.append(arguments)
-        self.size += len(arguments)
+    def flush(self) -> str:
+        """The stream is over. What is held back has nothing to wait for."""
+        text = self._joiner.flush()
+        if self._tags is not None and not self._tags.is_over:
+            thought, certain = self._tags.add(text)
+            rest_of_thought, rest = self._tags.flush()
+            self._note_reasoning(thought + rest_of_thought)
+            text = certain + rest
+        self._note_plainness()
+        return self._put(text)
 
-    def _call_of(self, piece: dict[str, Any], function: dict[str, Any]) -> _Call:
-        """The call that a piece belongs to: by index; by a new id where a server gives none, or the same to all."""
-        index, call_id = piece.get("index"), piece.get("id")
-        known = list(self._calls)
-        if not isinstance(index, int):
-            index = known[-1] if known else 0
-        call = self._calls.get(index)
-        if call is None or (isinstance(call_id, str) and call_id and function.get("name") and call_id != call.id):
-            if len(known) >= MAX_CALLS:
-                raise BadChunk("too many tool calls")
-            index = index if call is None else max(known) + 1
-            plausible = isinstance(call_id, str) and 0 < len(call_id) <= 128
-            call = self._calls[index] = _Call(str(call_id) if plausible else f"call_{self._id_stem}_{index}")
-        return call
+    def take_reasoning(self) -> str:
+        """The reasoning that came since the last look."""
+        text = "".join(self._fresh_reasoning)
+        self._fresh_reasoning.clear()
+        return text
 
-    def _note_usage(self, chunk: dict[str, Any]) -> None:
-        """The last one stands: some servers send a running count with every chunk."""
-        usage = chunk.get("usage")
-        if isinstance(usage, dict):
-            self._usage = usage
+    # --- how it ended
+
+    def cut(self) -> None:
+        """The answer grew too long and is not read on."""
+        self._finish("length", is_known=True)
+
+    def end_without_reason(self) -> None:
+        """The server has ended the stream by `[DONE]` alone."""
+        self.quirks.add(Quirk.MISSING_REASON)
+        self._finish("stop", is_known=False)
 
     # --- what came of it
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
-        """In the order of their indexes. None, when the answer was cut off: their arguments cannot be trusted."""
-        if self._reason in ("length", "content_filter"):
+        """None when the answer was cut off, because their arguments cannot be trusted, nor when nobody knows why it ended."""
+        if self._reason in _CUTTING or not self._is_known:
             return ()
-        calls = [call for _, call in sorted(self._calls.items())]
-        return tuple(
-            ToolCall(
-                id=whole_characters(call.id),
-                name=whole_characters(call.name),
-                arguments=whole_characters("".join(call.arguments)),
-            )
-            for call in calls
-        )
+        if self._resolved is None:
+            self._resolved = self._calls.calls()
+            self.quirks |= self._calls.quirks
+        return self._resolved
+
+    @property
+    def has_withheld_calls(self) -> bool:
+        """The model wrote calls, and it is not known whether they are whole."""
+        return not self._is_known and bool(self._calls)
+
+    @property
+    def is_empty(self) -> bool:
+        """Ended in the usual way, with nothing to show and nothing to do."""
+        return self.finish_reason == "stop" and not "".join(self.text).strip() and not self.tool_calls
 
     @property
     def finish_reason(self) -> FinishReason:
@@ -228,28 +180,16 @@ class Answer:
             return "tool_calls"
         return "stop" if self._reason == "tool_calls" else self._reason
 
-    def cut(self) -> None:
-        """The answer grew too long and is not read on."""
-        self._reason = "length"
-        self.has_reason = True
+    @property
+    def companions(self) -> str | None:
+        """The message's opaque members. They are kept beside tool calls, without which no server asks for them."""
+        return as_text(self._companions.members) if self._calls else None
+
+    @property
+    def has_companions(self) -> bool:
+        return self.companions is not None or any(call.companions for call in self.tool_calls)
 
     @property
     def usage(self) -> Usage | None:
         """As the model reported it; None when it did not, or not credibly."""
-        usage = self._usage or {}
-        prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-        if prompt is None or completion is None:
-            return None
-        total = _count(usage, "total_tokens")
-        return Usage(
-            prompt_tokens=prompt,
-            completion_tokens=completion,
-            total_tokens=prompt + completion if total is None else total,
-            cached_tokens=_count(usage.get("prompt_tokens_details"), "cached_tokens"),
-            reasoning_tokens=_count(usage.get("completion_tokens_details"), "reasoning_tokens"),
-        )
-
-
-def _count(holder: Any, name: str) -> int | None:
-    value = holder.get(name) if isinstance(holder, dict) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_COUNT else None
+        return self._usage

@@ -1,7 +1,7 @@
-"""The way of a model call's bytes: aiohttp beneath the openai client.
+"""aiohttp beneath the openai client.
 
-The client's own aiohttp transport hands a stream on through six generators, one inside the other, at 10 µs a read; this one lets
-`model.py` read from aiohttp itself.
+The client's own aiohttp transport passes a stream through six nested generators, at 10 µs a read. With this one `call.py` reads from
+aiohttp itself.
 """
 
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from yarl import URL
 
 _BODY: Final = "parley_body"
 KEEPALIVE_S: Final = 15.0
-# What aiohttp knows better: how long the body is, what it can decompress, and whether it keeps the connection.
+# aiohttp sets these itself: the body's length, the encodings that it can decompress, and whether the connection is kept.
 _OF_THE_CONNECTION: Final = ("content-length", "accept-encoding", "connection")
 
 
@@ -24,8 +24,14 @@ def body_of(response: httpx2.Response) -> aiohttp.StreamReader:
     return body
 
 
+def is_json(response: httpx2.Response) -> bool:
+    """Whether the body says that it is JSON, and so no event stream."""
+    kind = str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
+
+
 class _Body(httpx2.AsyncByteStream):
-    """For whoever reads a response the usual way: the client does so with errors."""
+    """The body for readers of httpx2's own interface: the client reads errors through it."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
@@ -35,12 +41,12 @@ class _Body(httpx2.AsyncByteStream):
             yield piece
 
     async def aclose(self) -> None:
-        # A connection with an unread rest is closed, which stops the model; one that was read to its end is kept.
+        # aiohttp closes a connection with an unread rest, which stops the model, and keeps one that was read to its end.
         self._response.release()
 
 
 class AiohttpTransport(httpx2.AsyncBaseTransport):
-    """Raises aiohttp's ClientError, OSError and TimeoutError as they are. Goes through the proxy that the environment names."""
+    """Raises aiohttp's ClientError, OSError and TimeoutError unchanged. Uses the proxy that the environment names."""
 
     def __init__(self, base_url: str, *, connect_s: float, connections: int) -> None:
         self._proxy = _proxy_of(URL(base_url))
@@ -50,16 +56,18 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
         self._session: aiohttp.ClientSession | None = None
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        # After a 307 or 308 httpx2 makes a request whose body has not been read yet.
+        content = await request.aread()
         response = await self._open().request(
             request.method,
             URL(str(request.url), encoded=True),
             headers=[(name, value) for name, value in request.headers.multi_items() if name not in _OF_THE_CONNECTION],
-            data=request.content or None,
+            data=content or None,
             allow_redirects=False,
             proxy=None if self._proxy is None else self._proxy.with_user(None),
             proxy_auth=self._proxy_auth,
         )
-        # aiohttp has decompressed the body: nobody shall do it again.
+        # aiohttp has decompressed the body already.
         headers = [(name, value) for name, value in response.raw_headers if name.lower() != b"content-encoding"]
         return httpx2.Response(
             response.status,
@@ -70,9 +78,9 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
         )
 
     def _open(self) -> aiohttp.ClientSession:
-        """Made by the first call: a session belongs to the running loop."""
+        """The first call makes the session, which belongs to the running loop."""
         if self._session is None:
-            # The certificates that the client trusts by itself.
+            # The certificates that the client trusts by default.
             connector = aiohttp.TCPConnector(
                 limit=self._connections, keepalive_timeout=KEEPALIVE_S, ssl=httpx2.create_ssl_context()
             )
@@ -87,7 +95,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
 
 
 def _proxy_of(url: URL) -> URL | None:
-    """As the environment says, asked once: aiohttp would ask it for each call, in a thread."""
+    """The environment's proxy, read once: aiohttp would read it for each call, in a thread."""
     proxies = getproxies()
     address = proxies.get(url.scheme) or proxies.get("all")
     if not address or not url.host or proxy_bypass(f"{url.host}:{url.port}"):

@@ -9,10 +9,13 @@ from typing import Final, TypeVar
 
 from services.agent_worker.knowledge.retriever import MAX_QUERY, Retriever, VersionKey
 from services.agent_worker.metrics import FIRST_TEXT_SECONDS
-from services.agent_worker.model.client import ModelFault, Models
+from services.agent_worker.model.call import Sink
+from services.agent_worker.model.client import ModelRequest, Models
+from services.agent_worker.model.faults import ModelFault
 from services.agent_worker.tools.arguments import CallKeys
 from services.agent_worker.tools.toolbox import CallsTools
 from services.agent_worker.turns.agent_versions import AgentCache, KnownAgent
+from services.agent_worker.turns.conversation import valid
 from services.agent_worker.turns.state import CallModel, Fail, Finish, RunTools, ToolResult, TurnState
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.jobs import RunTurn
@@ -121,11 +124,10 @@ class Attempt:
         try:
             answer = await self._dependencies.models.answer(
                 (config.model, *config.fallback_models),
-                step.request,
+                ModelRequest({**step.members, "messages": step.messages}, arrange=valid, shrink=self.state.shrink),
                 room=step.room,
                 id_stem=message_id.partition("_")[2],
-                show=self._show,
-                backpressure=self._backpressure,
+                sink=Sink(show=self._show, backpressure=self._backpressure),
             )
         except ModelFault as fault:
             detail = "The model's answer broke off." if fault.after_text else "The model did not answer."

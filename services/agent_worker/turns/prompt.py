@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import orjson
 
+from services.agent_worker.model.request import COMPANIONS
 from services.agent_worker.turns.conversation import PromptMessage
 from shared.contracts.agents import AgentConfig, HttpTool
 from shared.contracts.sessions import Message, Retrieval, ToolCall, TurnMessage
@@ -71,12 +72,18 @@ def message_of(message: Message) -> PromptMessage:
     if message.name and message.role != "tool" and (name := _speaker(message.name)):
         sent["name"] = name
     if message.tool_calls:
-        sent["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": _sendable(call)} for call in message.tool_calls
-        ]
+        sent["tool_calls"] = [_sent_call(call) for call in message.tool_calls]
+        if message.companions or any(call.companions for call in message.tool_calls):
+            # `model/request.py` replaces them once it is known which upstream gets the prompt.
+            sent[COMPANIONS] = {"upstream": message.upstream, "members": message.companions}
     if message.tool_call_id:
         sent["tool_call_id"] = message.tool_call_id
     return sent
+
+
+def _sent_call(call: ToolCall) -> dict[str, Any]:
+    sent = {"id": call.id, "type": "function", "function": _sendable(call)}
+    return sent | {COMPANIONS: call.companions} if call.companions else sent
 
 
 def _speaker(name: str) -> str:

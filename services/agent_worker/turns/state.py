@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from services.agent_worker.model.answer import Answer
 from services.agent_worker.turns import prompt
-from services.agent_worker.turns.conversation import NO_RESULT, PromptMode, prompt_tokens, valid
+from services.agent_worker.turns.conversation import NO_RESULT, PromptMessage, PromptMode, prompt_tokens, shrunk, valid
 from shared.contracts.agents import AgentConfig
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.sessions import Retrieval, ToolCall, TurnMessage
@@ -22,10 +22,19 @@ MAX_TOOL_CALLS: Final = 128
 
 @dataclass(frozen=True, slots=True)
 class CallModel:
-    """`request` is what the model is sent, but for its name. `room`: characters that the answer may have."""
+    """What the model is sent, but for its name. `messages` are not yet adapted to a chat template, because the upstream that
+    answers decides its mode. `room`: characters that the answer may have.
+    """
 
-    request: dict[str, Any]
+    members: dict[str, Any]
+    messages: list[PromptMessage]
     room: int
+    mode: PromptMode = "strict"
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """As it is sent in the turn's own mode."""
+        return {"messages": valid(self.messages, self.mode), **self.members}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +119,15 @@ class TurnState:
             return self._end
         if self._pending:
             return RunTools(self._pending)
-        return CallModel(self._request(), self._room)
+        return CallModel(self._members(), list(self._messages), self._room, self._prompt_mode)
 
     @property
     def _is_last_call(self) -> bool:
         """After `max_model_calls` the model gets one more, without tools, to say what it has."""
         return self._calls_made >= self._agent.limits.max_model_calls or self._tools_run >= MAX_TOOL_CALLS
 
-    def _request(self) -> dict[str, Any]:
-        request: dict[str, Any] = {"messages": valid(self._messages, self._prompt_mode), **self._parameters}
+    def _members(self) -> dict[str, Any]:
+        request: dict[str, Any] = dict(self._parameters)
         tools = self._own_tools + self._caller_tools
         choice: Any = None
         if self._is_last_call:
@@ -134,6 +143,14 @@ class TurnState:
         if choice is not None:
             request["tool_choice"] = choice
         return request
+
+    def shrink(self) -> dict[str, Any] | None:
+        """The request without its oldest turns, after a model said that it is too long; None when there is none to drop."""
+        messages = shrunk(self._messages)
+        if messages is None:
+            return None
+        self._messages = messages
+        return {**self._members(), "messages": list(messages)}
 
     # --- what happened
 
@@ -156,10 +173,10 @@ class TurnState:
         text, calls = "".join(answer.text), answer.tool_calls
         callers = tuple(call for call in calls if call.name in self._caller_names)
         if callers:
-            self._say(message_id, now, text, callers)
+            self._say(message_id, now, text, callers, answer)
             self._end = Finish("tool_calls")
         elif calls and not was_last:
-            self._say(message_id, now, text, calls)
+            self._say(message_id, now, text, calls, answer)
             self._pending = calls
         elif calls and not text:
             self._end = Fail(ApiError(Code.TURN_FAILED, "The agent came to no answer within its model calls."))
@@ -173,9 +190,11 @@ class TurnState:
         now: datetime,
         text: str,
         calls: tuple[ToolCall, ...] | None = None,
+        answer: Answer | None = None,
         *,
         partial: bool = False,
     ) -> None:
+        """`answer` has the companions of the calls, which only its upstream gets back."""
         first = not any(message.role == "assistant" for message in self.output)
         self._add(
             TurnMessage(
@@ -183,6 +202,10 @@ class TurnState:
                 role="assistant",
                 content=text or (None if calls else ""),
                 tool_calls=calls,
+                companions=answer.companions if answer is not None else None,
+                upstream=answer.upstream if answer is not None and answer.has_companions else None,
+                # Later prompts leave such a message out: many servers refuse an assistant message without text and calls.
+                empty=None if calls or text.strip() else True,
                 knowledge=(self._retrieval,) if first and self._retrieval is not None else None,
                 status="partial" if partial else "complete",
                 created_at=now,

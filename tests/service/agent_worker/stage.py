@@ -12,8 +12,8 @@ from aiohttp import web
 
 from deploy.local.processes import free_port
 from services.agent_worker.knowledge.fts5 import Fts5Retriever
-from services.agent_worker.model.client import Models, Timeouts
-from services.agent_worker.settings import Upstream
+from services.agent_worker.model.client import Models
+from services.agent_worker.settings import Timeouts, Upstream
 from services.agent_worker.tools.http import HttpTools, ToolPolicy
 from services.agent_worker.turns.agent_versions import AgentCache
 from services.agent_worker.turns.attempt import Dependencies

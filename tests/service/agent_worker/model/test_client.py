@@ -10,8 +10,10 @@ import pytest
 from aiohttp import web
 
 from services.agent_worker.model.answer import Answer
-from services.agent_worker.model.client import ModelFault, Models, Timeouts
-from services.agent_worker.settings import Upstream
+from services.agent_worker.model.call import Sink
+from services.agent_worker.model.client import ModelRequest, Models
+from services.agent_worker.model.faults import ModelFault
+from services.agent_worker.settings import Timeouts, Upstream
 from shared.contracts.agents import ModelChoice
 from tests.conftest import eventually
 from tests.service.agent_worker.stage import serving
@@ -85,11 +87,10 @@ async def ask(
     choices = [ModelChoice(upstream=upstream, name=name) for name in names or ("m",)]
     return await models.answer(
         choices,
-        REQUEST,
+        ModelRequest(REQUEST),
         room=room,
         id_stem="x",
-        show=(shown if shown is not None else []).append,
-        backpressure=backpressure,
+        sink=Sink(show=(shown if shown is not None else []).append, backpressure=backpressure),
     )
 
 
@@ -155,7 +156,6 @@ async def test_a_fault_before_the_first_text_is_tried_again_unseen(
     [
         (chunk("Hel"), None),
         (chunk("Hel"),),
-        (chunk("Hel"), DONE),
         (chunk("Hel"), b'data: {"error":{"message":"no"}}\n\n'),
         (chunk("Hel"), b"data: nonsense\n\n"),
         (chunk("Hel"), 2.0),
@@ -248,7 +248,11 @@ async def test_an_exception_of_the_sink_ends_the_call_and_is_passed_on(models: M
     upstream.script = [WHOLE]
     with pytest.raises(Stop):
         await models.answer(
-            [ModelChoice(name="m")], REQUEST, room=100, id_stem="x", show=show, backpressure=backpressure
+            [ModelChoice(name="m")],
+            ModelRequest(REQUEST),
+            room=100,
+            id_stem="x",
+            sink=Sink(show=show, backpressure=backpressure),
         )
     assert len(upstream.bodies) == 1
 
@@ -277,10 +281,8 @@ async def test_the_key_goes_to_its_upstream_and_nothing_of_this_machine() -> Non
 
 
 async def test_each_call_has_its_own_body(models: Models, upstream: Upstreams) -> None:
-    """The client keeps what its calls have in common."""
     upstream.script = [WHOLE]
     names = ["a", "a-model-with-a-longer-name", "b"]
     for name in names:
         await ask(models, name)
     assert [body["model"] for body in upstream.bodies] == names
-    assert models._clients["default"]._common is not None, "the library does not ask for it any more"

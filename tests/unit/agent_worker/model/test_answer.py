@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.agent_worker.model.answer import MAX_CALLS, Answer, BadChunk, load_chunk
+from services.agent_worker.model.answer import Answer
+from services.agent_worker.model.chunks import BadChunk, load_chunk
+from services.agent_worker.model.faults import ModelFault
+from services.agent_worker.model.tool_calls import MAX_CALLS
 
 
 def text_chunk(text: str, reason: str | None = None) -> bytes:
@@ -17,13 +20,19 @@ def call_chunk(**piece: Any) -> dict[str, Any]:
     return {"choices": [{"delta": {"tool_calls": [piece]}, "finish_reason": None}]}
 
 
+def loaded(payload: bytes) -> dict[str, Any]:
+    chunk = load_chunk(payload)
+    assert chunk is not None
+    return chunk
+
+
 def end_chunk(reason: str = "stop") -> dict[str, Any]:
     return {"choices": [{"delta": {}, "finish_reason": reason}]}
 
 
 def told(payloads: list[bytes]) -> str:
     answer = Answer()
-    return "".join([*(answer.add(load_chunk(payload)) for payload in payloads), answer.flush()])
+    return "".join([*(answer.add(loaded(payload)) for payload in payloads), answer.flush()])
 
 
 def test_a_character_cut_into_surrogates_is_joined() -> None:
@@ -33,9 +42,9 @@ def test_a_character_cut_into_surrogates_is_joined() -> None:
 
 def test_half_a_character_is_held_back_and_never_shown() -> None:
     answer = Answer()
-    assert answer.add(load_chunk(b'{"choices":[{"delta":{"content":"a\\ud83d"}}]}')) == "a"
+    assert answer.add(loaded(b'{"choices":[{"delta":{"content":"a\\ud83d"}}]}')) == "a"
     assert answer.add({"choices": [{"delta": {}}]}) == ""
-    assert answer.add(load_chunk(b'{"choices":[{"delta":{"content":"\\ude00"}}]}')) == "😀"
+    assert answer.add(loaded(b'{"choices":[{"delta":{"content":"\\ude00"}}]}')) == "😀"
 
 
 @pytest.mark.parametrize(
@@ -53,7 +62,7 @@ def test_lone_halves_become_replacement_characters(content: list[str], shown: st
 
 def test_half_a_character_at_the_finish_is_told_with_it() -> None:
     answer = Answer()
-    answer.add(load_chunk(b'{"choices":[{"delta":{"content":"\\ud83d"}}]}'))
+    answer.add(loaded(b'{"choices":[{"delta":{"content":"\\ud83d"}}]}'))
     assert answer.add(end_chunk()) == "\ufffd"
     assert answer.text == ["\ufffd"]
 
@@ -117,7 +126,7 @@ def test_calls_that_end_with_stop_still_wait_for_their_results() -> None:
 def test_finish_reasons_are_translated(said: str, meant: str) -> None:
     answer = Answer()
     before = answer.has_reason
-    answer.add(load_chunk(text_chunk("x", said)))
+    answer.add(loaded(text_chunk("x", said)))
     assert (before, answer.has_reason) == (False, True)
     assert answer.finish_reason == meant
 
@@ -200,14 +209,19 @@ def test_no_chunk_crashes_an_answer(value: Any) -> None:
         answer.add({"choices": [value]})
         answer.add({"choices": [{"delta": value, "finish_reason": value}], "usage": value})
         answer.add({"choices": [{"delta": {"tool_calls": [value]}}]})
-    except BadChunk:
+    except (BadChunk, ModelFault):
         pass
     assert all(isinstance(call.arguments, str) for call in answer.tool_calls)
     _ = answer.finish_reason, answer.usage
 
 
-@pytest.mark.parametrize("payload", [b"", b"{", b"[1]", b"nope", b"\xff", b"[" * 100_000])
-def test_what_is_no_object_is_a_bad_chunk(payload: bytes) -> None:
+@pytest.mark.parametrize("payload", [b"", b"ping", b"[1]", b"7", b"null", b"\xff", b'"keep-alive"'])
+def test_what_is_no_object_is_noise(payload: bytes) -> None:
+    assert load_chunk(payload) is None
+
+
+@pytest.mark.parametrize("payload", [b"{", b'{"choices":[{"delta":{"content":"Hel', b"[" * 100_000])
+def test_an_object_that_is_cut_is_a_bad_chunk(payload: bytes) -> None:
     with pytest.raises(BadChunk):
         load_chunk(payload)
 

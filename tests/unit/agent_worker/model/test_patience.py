@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from services.agent_worker.model.client import Patience
+from services.agent_worker.model.patience import Patience
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
