@@ -12,8 +12,8 @@ DEFAULT_UPSTREAM = "default"
 
 PromptMode = Literal["strict", "alternate", "as_is"]
 UpstreamKind = Literal[
-    "openai", "azure", "anthropic", "gemini", "mistral", "deepseek", "groq", "openrouter", "vllm", "sglang", "llama_cpp", "ollama",
-    "litellm",
+    "openai", "azure", "anthropic", "gemini", "mistral", "deepseek", "groq", "openrouter", "vllm", "sglang",
+    "llama_cpp", "ollama", "litellm",
 ]  # fmt: skip
 
 
@@ -42,9 +42,9 @@ class UpstreamTimeouts(_Value):
 class UpstreamOptions(_Value):
     """How an upstream differs from OpenAI's protocol. What is not set follows from its kind.
 
-    `think_tags`: `<think>…</think>` at the start of an answer is reasoning. `done_without_finish`: what `[DONE]` after text and without
-    a finish reason means. `omit`: members of the request that the upstream does not know. `prompt_mode`: which conversations its
-    chat templates accept.
+    `think_tags`: `<think>…</think>` at the start of an answer is reasoning. `done_without_finish`: what `[DONE]` after
+    text and without a finish reason means. `omit`: members of the request that the upstream does not know.
+    `prompt_mode`: which conversations its chat templates accept.
     """
 
     think_tags: bool = False
@@ -97,7 +97,9 @@ class WorkerSettings(Settings):
     model_api_key: SecretStr = Field(SecretStr(""), description="its key; empty: none")
     upstreams: Json[dict[str, Upstream]] = Field(
         default_factory=dict,
-        description='further upstreams that agents may name, as JSON: {"name": {"baseUrl": "…", "apiKey": "…", "kind": "vllm"}}',
+        description=(
+            'further upstreams that agents may name, as JSON: {"name": {"baseUrl": "…", "apiKey": "…", "kind": "vllm"}}'
+        ),
     )
     model_connect_timeout_s: float = Field(5.0, description="to connect to a model, seconds", gt=0)
     model_first_token_timeout_s: float = Field(

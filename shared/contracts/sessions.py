@@ -26,7 +26,8 @@ class Session(Schema):
 class ToolCall(Schema):
     """A call of a tool. `arguments` is the JSON text as the model wrote it.
 
-    `companions` are opaque members of the call, as JSON text, that its upstream wants back (such as Gemini's thought signatures).
+    `companions` are opaque members of the call, as JSON text, that its upstream wants back (such as Gemini's thought
+    signatures).
     """
 
     id: str
@@ -51,8 +52,8 @@ class Retrieval(Schema):
 class Message(Schema):
     """As much of a message as a model is shown. `content` is None only for an assistant message of tool calls.
 
-    `companions` are opaque members of the model's message, as JSON text, and `upstream` names the only server that gets them, and those
-    of the calls, back. None: the server of the agent's model, for messages that a caller has sent.
+    `companions` are opaque members of the model's message, as JSON text, and `upstream` names the only server that gets
+    them, and those of the calls, back. None: the server of the agent's model, for messages that a caller has sent.
     """
 
     role: Literal["system", "user", "assistant", "tool"]
@@ -65,7 +66,10 @@ class Message(Schema):
 
 
 class TurnMessage(Message):
-    """A message inside its turn. `empty`: the model ended its answer without text and calls; no later prompt has the message."""
+    """A message inside its turn.
+
+    `empty`: the model ended its answer without text and calls; no later prompt has the message.
+    """
 
     id: str
     knowledge: tuple[Retrieval, ...] | None = None
@@ -81,7 +85,10 @@ class TurnMessage(Message):
 
 
 def _without_companions(message: dict[str, Any]) -> dict[str, Any]:
-    """A session's reader has no use for them. The caller of a completion does: it sends its conversation again each time."""
+    """A session's reader has no use for them.
+
+    The caller of a completion does: it sends its conversation again each time.
+    """
     if "upstream" not in message:
         return message
     plain = {name: value for name, value in message.items() if name not in ("companions", "upstream")}

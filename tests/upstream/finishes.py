@@ -19,11 +19,23 @@ _CALL = calls(call("look_up", '{"id":1}', index=0, id="call_1"))
 _FOUND = (("look_up", '{"id":1}'),)
 
 _TEXTS = {
-    "STOP": "stop", "end_turn": "stop", "eos": "stop", "COMPLETE": "stop", "FinishReason.STOP": "stop", "stop_sequence": "stop",
-    "MAX_TOKENS": "length", "model_length": "length", "max_output_tokens": "length", "model_context_window_exceeded": "length",
-    "SAFETY": "content_filter", "RECITATION": "content_filter", "PROHIBITED_CONTENT": "content_filter", "sensitive": "content_filter",
-    "refusal": "content_filter", "guardrail_intervened": "content_filter",
-}  # fmt: skip
+    "STOP": "stop",
+    "end_turn": "stop",
+    "eos": "stop",
+    "COMPLETE": "stop",
+    "FinishReason.STOP": "stop",
+    "stop_sequence": "stop",
+    "MAX_TOKENS": "length",
+    "model_length": "length",
+    "max_output_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "SAFETY": "content_filter",
+    "RECITATION": "content_filter",
+    "PROHIBITED_CONTENT": "content_filter",
+    "sensitive": "content_filter",
+    "refusal": "content_filter",
+    "guardrail_intervened": "content_filter",
+}
 _FAULTS = (
     "error", "ERROR", "abort", "cancelled", "insufficient_system_resource", "network_error", "MALFORMED_FUNCTION_CALL",
     "UNEXPECTED_TOOL_CALL", "timeout",

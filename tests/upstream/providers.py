@@ -1,6 +1,7 @@
 """The matrix: what each provider or server documents for the same six answers.
 
-Written from the providers' references and from issues about them: each has its own shapes of tool calls, reasoning, usage and errors.
+Written from the providers' references and from issues about them: each has its own shapes of tool calls, reasoning,
+usage and errors.
 """
 
 from dataclasses import dataclass, field
@@ -102,7 +103,9 @@ _PROVIDERS: dict[str, Provider] = {
     "openai": Provider(
         kind="openai",
         more={"service_tier": "default", "system_fingerprint": "fp_1", "usage": None, "obfuscation": "x7"},
-        broken=event({"error": {"message": "The server had an error", "type": "server_error", "param": None, "code": None}}),
+        broken=event(
+            {"error": {"message": "The server had an error", "type": "server_error", "param": None, "code": None}}
+        ),
     ),
     "azure": Provider(
         kind="azure",
@@ -116,7 +119,8 @@ _PROVIDERS: dict[str, Provider] = {
         called="tool_use",
         cut="max_tokens",
         filtered="refusal",
-        broken=b"event: error\n" + event({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}),
+        broken=b"event: error\n"
+        + event({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}),
         broken_kind="busy",
         usage_event={"choices": [], "usage": {"input_tokens": 3, "output_tokens": 2}},
     ),
@@ -137,7 +141,9 @@ _PROVIDERS: dict[str, Provider] = {
         whole_calls=True,
         reasoning=({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}], "closed": True}]},),
         cut="model_length",
-        broken=event({"object": "error", "message": "Service unavailable", "type": "internal_server_error", "code": "3700"}),
+        broken=event(
+            {"object": "error", "message": "Service unavailable", "type": "internal_server_error", "code": "3700"}
+        ),
     ),
     "deepseek": Provider(
         kind="deepseek",
@@ -149,8 +155,15 @@ _PROVIDERS: dict[str, Provider] = {
         kind="groq",
         reasoning=({"reasoning": "Hm."},),
         broken=event(
-            {"error": {"message": "Failed to call a function.", "type": "invalid_request_error", "code": "tool_use_failed",
-                       "failed_generation": "x", "status_code": 400}}
+            {
+                "error": {
+                    "message": "Failed to call a function.",
+                    "type": "invalid_request_error",
+                    "code": "tool_use_failed",
+                    "failed_generation": "x",
+                    "status_code": 400,
+                }
+            }
         ),
         broken_kind="refused",
         broken_is_retryable=False,
@@ -162,8 +175,12 @@ _PROVIDERS: dict[str, Provider] = {
         more={"provider": "Anthropic"},
         reasoning=({"role": "assistant", "content": "", "reasoning": "Hm.", "reasoning_details": [_DETAILS]},),
         broken=event(
-            {"error": {"code": 502, "message": "Provider disconnected"},
-             "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error", "native_finish_reason": "x"}]}
+            {
+                "error": {"code": 502, "message": "Provider disconnected"},
+                "choices": [
+                    {"index": 0, "delta": {"content": ""}, "finish_reason": "error", "native_finish_reason": "x"}
+                ],
+            }
         ),
     ),
     "vllm": Provider(
@@ -175,7 +192,10 @@ _PROVIDERS: dict[str, Provider] = {
         kind="sglang",
         more={"usage": None},
         reasoning=({"reasoning_content": "Hm."},),
-        broken=event({"error": {"object": "error", "message": "Internal error", "type": "InternalServerError", "code": 500}}) + DONE,
+        broken=event(
+            {"error": {"object": "error", "message": "Internal error", "type": "InternalServerError", "code": 500}}
+        )
+        + DONE,
     ),
     "llama_cpp": Provider(
         kind="llama_cpp",
@@ -190,16 +210,32 @@ _PROVIDERS: dict[str, Provider] = {
         same_index=True,
         reasoning=({"role": "assistant", "content": "", "reasoning": "Hm."},),
         called="stop",
-        broken=event({"error": {"message": "model runner has unexpectedly stopped", "type": "api_error", "param": None, "code": None}}),
+        broken=event(
+            {
+                "error": {
+                    "message": "model runner has unexpectedly stopped",
+                    "type": "api_error",
+                    "param": None,
+                    "code": None,
+                }
+            }
+        ),
     ),
     "litellm": Provider(
         kind="litellm",
         call_members={"provider_specific_fields": {"thought_signature": "EjQKMg=="}},
-        reasoning=({"reasoning_content": "Hm.", "thinking_blocks": [{"type": "thinking", "thinking": "Hm.", "signature": "s"}]},),
-        broken=event({"error": {"message": "litellm.MidStreamFallbackError: x", "type": "None", "param": "None", "code": "503"}}),
+        reasoning=(
+            {
+                "reasoning_content": "Hm.",
+                "thinking_blocks": [{"type": "thinking", "thinking": "Hm.", "signature": "s"}],
+            },
+        ),
+        broken=event(
+            {"error": {"message": "litellm.MidStreamFallbackError: x", "type": "None", "param": "None", "code": "503"}}
+        ),
         broken_kind="busy",
     ),
-}  # fmt: skip
+}
 
 PROVIDERS: dict[str, Behaviour] = {
     name: one for key, provider in _PROVIDERS.items() for name, one in provider.behaviours(key).items()

@@ -21,28 +21,42 @@ def _error(message: str, **more: Any) -> dict[str, Any]:
 
 
 REFUSALS: dict[str, Behaviour] = {
-    "unknown-stream_options": _without("stream_options", 400, _error("Unrecognized request argument supplied: stream_options")),
-    "unknown-by-param": _without("stream_options", 400, _error("Unknown parameter", param="stream_options", code="unknown_parameter")),
+    "unknown-stream_options": _without(
+        "stream_options", 400, _error("Unrecognized request argument supplied: stream_options")
+    ),
+    "unknown-by-param": _without(
+        "stream_options", 400, _error("Unknown parameter", param="stream_options", code="unknown_parameter")
+    ),
     "unknown-by-pydantic": _without(
-        "stream_options", 422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "Extra inputs"}]}
+        "stream_options",
+        422,
+        {"detail": [{"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "Extra inputs"}]},
     ),
     "unknown-by-google": _without(
-        "stream_options", 400, [{"error": {"code": 400, "message": 'Unknown name "stream_options": Cannot find field.'}}]
+        "stream_options",
+        400,
+        [{"error": {"code": 400, "message": 'Unknown name "stream_options": Cannot find field.'}}],
     ),
     "unsupported-temperature": _without(
-        "temperature", 400, _error("Unsupported parameter: 'temperature' is not supported with this model.", param="temperature")
+        "temperature",
+        400,
+        _error("Unsupported parameter: 'temperature' is not supported with this model.", param="temperature"),
     ),
     "renamed-max_tokens": behaviour(
         lambda asked: (
-            _HELLO if asked.get("max_completion_tokens") == 99 else refused(400, _error("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens'."))
+            _HELLO
+            if asked.get("max_completion_tokens") == 99
+            else refused(400, _error("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens'."))
         ),
         text="Hello",
         requests=2,
     ),
     "two-unknown-members": behaviour(
         lambda asked: (
-            refused(400, _error("unknown field: stream_options")) if "stream_options" in asked
-            else refused(400, _error("unknown field: temperature")) if "temperature" in asked
+            refused(400, _error("unknown field: stream_options"))
+            if "stream_options" in asked
+            else refused(400, _error("unknown field: temperature"))
+            if "temperature" in asked
             else _HELLO
         ),
         text="Hello",
@@ -55,7 +69,14 @@ REFUSALS: dict[str, Behaviour] = {
         refused(400, _error("unknown field: banana")), kind="refused", retryable=False, requests=1
     ),
     "unsupported-value": fault(
-        refused(400, _error("Unsupported value: 'temperature' does not support 0.2", code="unsupported_value", param="temperature")),
-        kind="refused", retryable=False, requests=1,
+        refused(
+            400,
+            _error(
+                "Unsupported value: 'temperature' does not support 0.2", code="unsupported_value", param="temperature"
+            ),
+        ),
+        kind="refused",
+        retryable=False,
+        requests=1,
     ),
-}  # fmt: skip
+}

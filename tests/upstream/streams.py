@@ -11,7 +11,9 @@ _BOTH = event({"choices": [{"index": 1, "delta": {"content": "WRONG"}}, {"index"
 STREAMS: dict[str, Behaviour] = {
     "plain": behaviour(stream(text("Hel", "lo")), text="Hello"),
     "empty-data": behaviour(stream(b"data:\n\n", text("Hello"), b"data: \n\n"), text="Hello", quirk="noise"),
-    "ping-data": behaviour(stream(b"data: ping\n\n", text("Hel"), b"data: ping\n\n", text("lo")), text="Hello", quirk="noise"),
+    "ping-data": behaviour(
+        stream(b"data: ping\n\n", text("Hel"), b"data: ping\n\n", text("lo")), text="Hello", quirk="noise"
+    ),
     "keep-alive-text": behaviour(stream(b"data: keep-alive\n\n", text("Hello")), text="Hello", quirk="noise"),
     "json-heartbeats": behaviour(
         stream(b"data: null\n\n", b"data: 1\n\n", b'data: "ping"\n\n', b"data: []\n\n", text("Hello")), text="Hello"
@@ -42,7 +44,8 @@ STREAMS: dict[str, Behaviour] = {
     "json-lines": behaviour(
         Reply(
             pieces=tuple(
-                json.dumps({"choices": [{"index": 0, "delta": {"content": part}, "finish_reason": end}]}).encode() + b"\n"
+                json.dumps({"choices": [{"index": 0, "delta": {"content": part}, "finish_reason": end}]}).encode()
+                + b"\n"
                 for part, end in (("Hel", None), ("lo", "stop"))
             ),
             content_type="application/x-ndjson",
@@ -73,6 +76,8 @@ STREAMS: dict[str, Behaviour] = {
         requests=2,
     ),
     "cut-before-text": behaviour(Reply(pieces=(b": x\n\n", None)), stream(text("Hello")), text="Hello", requests=2),
-    "cut-in-text": fault(Reply(pieces=(text("Hel"), 0.05, None)), kind="network", retryable=True, requests=1, text="Hel"),
+    "cut-in-text": fault(
+        Reply(pieces=(text("Hel"), 0.05, None)), kind="network", retryable=True, requests=1, text="Hel"
+    ),
     "end-in-text": fault(Reply(pieces=(text("Hel"),)), kind="cut", retryable=True, requests=1, text="Hel"),
-}  # fmt: skip
+}

@@ -26,16 +26,22 @@ TOOLS: dict[str, Behaviour] = {
         calls(call(arguments=_A[:5], index=0), call(arguments=_B[5:], index=1)),
         calls(call(arguments=_A[5:], index=0)),
     ),
-    "two-in-one-chunk-without-index-and-id": _called(calls(call("look_up", _A), call("look_up", _B)), quirk="call_without_id"),
+    "two-in-one-chunk-without-index-and-id": _called(
+        calls(call("look_up", _A), call("look_up", _B)), quirk="call_without_id"
+    ),
     "two-equal-in-one-chunk-without-index-and-id": _called(
         calls(call("look_up", _A), call("look_up", _A)), found=(("look_up", _A), ("look_up", _A))
     ),
-    "two-in-two-chunks-without-index-and-id": _called(calls(call("look_up", _A)), calls(call("look_up", _B)), quirk="joined_calls"),
+    "two-in-two-chunks-without-index-and-id": _called(
+        calls(call("look_up", _A)), calls(call("look_up", _B)), quirk="joined_calls"
+    ),
     "two-in-one-chunk-with-the-same-index": _called(calls(call("look_up", _A, index=0), call("look_up", _B, index=0))),
     "two-in-two-chunks-with-the-same-index": _called(
         calls(call("look_up", _A, index=0)), calls(call("look_up", _B, index=0)), quirk="joined_calls"
     ),
-    "same-index-and-empty-ids": _called(calls(call("look_up", _A, index=0, id="")), calls(call("look_up", _B, index=0, id=""))),
+    "same-index-and-empty-ids": _called(
+        calls(call("look_up", _A, index=0, id="")), calls(call("look_up", _B, index=0, id=""))
+    ),
     "same-index-and-other-ids": _called(
         calls(call("look_up", _A, index=0, id="a")), calls(call("look_up", _B, index=0, id="b"))
     ),
@@ -56,8 +62,12 @@ TOOLS: dict[str, Behaviour] = {
     "name-with-each-piece": _called(
         calls(call("look_up", _A[:5], index=0, id="a")), calls(call("look_up", _A[5:], index=0, id="a")), found=_ONE
     ),
-    "index-as-text": _called(calls(call("look_up", _A, index="0", id="a")), calls(call("look_up", _B, index="1", id="b"))),
-    "indexes-from-one": _called(calls(call("look_up", _B, index=2, id="b")), calls(call("look_up", _A, index=1, id="a"))),
+    "index-as-text": _called(
+        calls(call("look_up", _A, index="0", id="a")), calls(call("look_up", _B, index="1", id="b"))
+    ),
+    "indexes-from-one": _called(
+        calls(call("look_up", _B, index=2, id="b")), calls(call("look_up", _A, index=1, id="a"))
+    ),
     "id-as-a-number": _called(calls(call("look_up", _A, index=0, id=17)), found=_ONE),
     "arguments-sent-again": _called(
         calls(call("look_up", _A[:9], index=0, id="a")),
@@ -86,7 +96,10 @@ TOOLS: dict[str, Behaviour] = {
     "null-arguments": _called(calls(call("look_up", None, index=0, id="a")), found=(("look_up", "{}"),)),
     "junk-behind-arguments": _called(calls(call("look_up", _A + "}", index=0, id="a")), found=_ONE),
     "nameless-empty-call-at-the-end": _called(
-        calls(call("look_up", _A, index=0, id="a")), calls(call("", "", index=1, id="")), found=_ONE, quirk="nameless_call"
+        calls(call("look_up", _A, index=0, id="a")),
+        calls(call("", "", index=1, id="")),
+        found=_ONE,
+        quirk="nameless_call",
     ),
     "name-in-a-namespace": _called(calls(call("functions.look_up", _A, index=0, id="a")), found=_ONE, quirk="odd_name"),
     "name-with-spaces": _called(calls(call(" look_up\n", _A, index=0, id="a")), found=_ONE),
@@ -100,4 +113,4 @@ TOOLS: dict[str, Behaviour] = {
         finish="tool_calls",
         calls=_ONE,
     ),
-}  # fmt: skip
+}

@@ -20,13 +20,14 @@ class Answer:
     """Text, reasoning, tool calls, usage and finish reason of one model call.
 
     `add` returns the text that may be shown: characters are never cut, so half of a surrogate pair waits for the other.
-    `size` counts characters of text, reasoning and arguments. `started`: a first token, of whatever kind, has come. `id_stem` makes
-    ids for tool calls that come without one. `upstream` names the server, to which alone its companions go back.
+    `size` counts characters of text, reasoning and arguments. `started`: a first token, of whatever kind, has come.
+    `id_stem` makes ids for tool calls that come without one. `upstream` names the server, to which alone its companions
+    go back.
     """
 
     __slots__ = (
-        "_calls", "_companions", "_fresh_reasoning", "_is_known", "_is_plain", "_joiner", "_reason", "_resolved", "_tags", "_usage",
-        "has_reason", "quirks", "size", "started", "text", "upstream",
+        "_calls", "_companions", "_fresh_reasoning", "_is_known", "_is_plain", "_joiner", "_reason", "_resolved",
+        "_tags", "_usage", "has_reason", "quirks", "size", "started", "text", "upstream",
     )  # fmt: skip
 
     def __init__(self, id_stem: str = "", *, upstream: str | None = None, think_tags: bool = False) -> None:
@@ -55,8 +56,8 @@ class Answer:
             choice = chunk["choices"][0]
             delta = choice["delta"]
             content = delta["content"]
-            # The fast path: a chunk of the first choice that brings nothing but text. Encoding it is the quickest proof that no
-            # character is cut.
+            # The fast path: a chunk of the first choice that brings nothing but text. Encoding it is the quickest proof
+            # that no character is cut.
             if (
                 content
                 and self._is_plain
@@ -155,7 +156,7 @@ class Answer:
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
-        """None when the answer was cut off, because their arguments cannot be trusted, nor when nobody knows why it ended."""
+        """None where the answer was cut off or its finish reason is unknown: the arguments cannot be trusted."""
         if self._reason in _CUTTING or not self._is_known:
             return ()
         if self._resolved is None:

@@ -17,7 +17,8 @@ from services.agent_worker.model.quirks import Quirk
 from services.agent_worker.model.sse import MAX_EVENT, EventSplitter, EventTooLong
 from services.agent_worker.model.transport import body_of, is_json
 
-# After the finish reason only the usage and `[DONE]` can follow, and after that only the end of the body, which frees the connection.
+# After the finish reason only the usage and `[DONE]` can follow, and after that only the end of the body, which frees
+# the connection.
 USAGE_TIMEOUT_S: Final = 5.0
 END_TIMEOUT_S: Final = 0.05
 DONE: Final = b"[DONE]"
@@ -27,8 +28,8 @@ DONE: Final = b"[DONE]"
 class Sink:
     """Where an answer goes while it comes.
 
-    `show` gets each piece of text, `reason` each piece of reasoning if anybody wants it. `backpressure` is awaited before each
-    network read: it holds the answer back.
+    `show` gets each piece of text, `reason` each piece of reasoning if anybody wants it. `backpressure` is awaited
+    before each network read: it holds the answer back.
     """
 
     show: Callable[[str], None]

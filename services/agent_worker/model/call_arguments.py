@@ -11,8 +11,9 @@ _TRIED: Final = 64
 def arguments_of(pieces: list[str]) -> list[str]:
     """The arguments of each call that the pieces hold, as JSON text: usually one.
 
-    Nothing means `{}`. `{}` before the real arguments is a placeholder, and the same object again is a repetition; two different
-    objects are two calls. What cannot be read as an object stays as it is: the tool's validation tells the model.
+    Nothing means `{}`. `{}` before the real arguments is a placeholder, and the same object again is a repetition; two
+    different objects are two calls. What cannot be read as an object stays as it is: the tool's validation tells the
+    model.
     """
     joined = "".join(pieces).strip()
     if joined in ("", "null", '""'):
@@ -55,7 +56,7 @@ def _objects(text: str) -> tuple[list[str], str]:
 
 
 def _sent_again(pieces: list[str]) -> str | None:
-    """For servers that send all of the arguments so far with each piece: the last piece, or the pieces from the last start."""
+    """The last piece, or the pieces from the last start: some servers send all arguments so far with each piece."""
     for start in range(len(pieces) - 1, max(-1, len(pieces) - 1 - _TRIED), -1):
         if pieces[start].lstrip().startswith("{"):
             text = "".join(pieces[start:]).strip()

@@ -7,7 +7,10 @@ def whole_characters(text: str) -> str:
 
 
 class CharacterJoiner:
-    """Holds back half of a surrogate pair until its other half arrives. Servers that cut text by UTF-16 units send halves."""
+    """Holds back half of a surrogate pair until its other half arrives.
+
+    Servers that cut text by UTF-16 units send halves.
+    """
 
     __slots__ = ("half",)
 

@@ -11,9 +11,9 @@ class BadChunk(Exception):
 
 
 def load_chunk(payload: bytes) -> dict[str, Any] | None:
-    """The chunk; None for noise: `ping`, an empty event, JSON that is no object. Raises BadChunk on an object that is broken.
+    """The chunk; None for noise: `ping`, an empty event, JSON that is no object.
 
-    A broken object may have been a piece of the answer, so it is not passed over.
+    Raises BadChunk on an object that is broken: it may have been a piece of the answer.
     """
     try:
         value = orjson.loads(payload)
@@ -36,7 +36,7 @@ def _load_leniently(payload: bytes) -> Any:
 
 
 def load_body(body: bytes) -> list[dict[str, Any]]:
-    """The chunks of a body that is JSON instead of an event stream: one completion, or one object a line. Raises BadChunk."""
+    """The chunks of a body that is no event stream: one completion, or one JSON object a line. Raises BadChunk."""
     try:
         whole = load_chunk(body)
         return [] if whole is None else [whole]

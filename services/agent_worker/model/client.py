@@ -25,7 +25,10 @@ Messages = list[dict[str, Any]]
 
 
 class ModelRequest:
-    """What one model call asks. `arrange` makes its messages valid for a prompt mode; `shrink` makes them fewer, or returns None."""
+    """What one model call asks.
+
+    `arrange` makes its messages valid for a prompt mode; `shrink` makes them fewer, or returns None.
+    """
 
     def __init__(
         self,
@@ -78,8 +81,8 @@ class Models:
     ) -> Answer:
         """One model call, by the first of `choices` that does it. Raises ModelFault.
 
-        Until text was shown, a fault or an empty answer costs a retry, then the next model, and nobody sees it. If nothing but empty
-        answers came, the last of them is returned. `room`: where the answer is cut off.
+        Until text was shown, a fault or an empty answer costs a retry, then the next model, and nobody sees it. If
+        nothing but empty answers came, the last of them is returned. `room`: where the answer is cut off.
         """
         fault = ModelFault("no model is configured", retryable=False, kind=FaultKind.CONFIGURATION)
         empty: Answer | None = None

@@ -1,7 +1,8 @@
-"""Pure: opaque members of a model's answer that its server wants back with the next request. They are never shown as text.
+"""Pure: opaque members of a model's answer that its server wants back. They are never shown as text.
 
-Gemini refuses a call that comes back without its thought signature; DeepSeek, Moonshot and Anthropic-like servers refuse tool calls
-whose reasoning is missing. The members are kept as JSON text, because their keys may be such as the stores refuse.
+Gemini refuses a call that comes back without its thought signature; DeepSeek, Moonshot and Anthropic-like servers
+refuse tool calls whose reasoning is missing. The members are kept as JSON text, because their keys may be such as the
+stores refuse.
 """
 
 import json

@@ -64,7 +64,7 @@ def _parts_of_choice(chunk: dict[str, Any], choice: dict[str, Any]) -> ChunkPart
 
 
 def _delta_of(choice: dict[str, Any]) -> tuple[dict[str, Any], tuple[Quirk, ...]]:
-    """`message` stands in place of `delta` in whole completions and in the streams of some servers, `text` in the oldest protocol."""
+    """Whole completions, and some servers' streams, have `message` in place of `delta`; the oldest have `text`."""
     delta, quirks = choice.get("delta"), ()
     if not delta and (message := choice.get("message")):
         return _checked(message), (Quirk.MESSAGE_AS_DELTA,)

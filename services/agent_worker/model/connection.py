@@ -1,4 +1,4 @@
-"""One upstream: its HTTP client, and what has been learned of the members that it takes. The only importer of openai."""
+"""One upstream: its HTTP client, and the members that it has refused. The only importer of openai."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -65,7 +65,8 @@ class UpstreamConnection:
                 self._learn(model, name)
 
     async def _post(self, body: dict[str, Any]) -> AsyncStream[Any]:
-        # `chat.completions.create` compares each member of each message with every type of message there is: 6 ms for 22 messages.
+        # `chat.completions.create` compares each member of each message with every type of message there is: 6 ms for
+        # 22 messages.
         return await self._client.post(
             "/chat/completions",
             content=orjson.dumps(body),

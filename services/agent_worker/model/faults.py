@@ -4,6 +4,17 @@ import re
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
+from services.agent_worker.model.error_codes import (
+    BILLING_CODES,
+    BUSY_CODES,
+    BUSY_STATUSES,
+    CONTEXT_CODES,
+    CONTEXT_SENTENCES,
+    PASSING_STATUSES,
+    PERMANENT_5XX,
+    PERMANENT_CODES,
+    plain,
+)
 from shared.contracts.errors import Code
 
 
@@ -34,7 +45,10 @@ class UpstreamError(NamedTuple):
 
 
 class ModelFault(Exception):
-    """A model call has failed. `retryable`: the same model may do better. `after_text`: the client has seen part of the answer."""
+    """A model call has failed.
+
+    `retryable`: the same model may do better. `after_text`: the client has seen part of the answer.
+    """
 
     def __init__(
         self,
@@ -56,42 +70,6 @@ class ModelFault(Exception):
     @property
     def retry_after_s(self) -> float:
         return self.error.retry_after_s
-
-
-_PASSING_STATUSES: Final = frozenset({408, 409, 425, 429, 499})
-_PERMANENT_5XX: Final = frozenset({501, 505})
-# Codes and types, compared without case and separators.
-_CONTEXT_CODES: Final = frozenset(
-    "contextlengthexceeded contextwindowexceeded contextwindowexceedederror exceedcontextsizeerror modelmaxprompttokensexceeded"
-    " stringabovemaxlength requesttoolarge promptistoolong contexttoolong inputtoolong".split()
-)
-_PERMANENT_CODES: Final = frozenset(
-    "invalidrequesterror invalidrequest badrequest badrequesterror invalidargument invalidparameter invalidparametererror"
-    " invalidvalue validationerror unprocessableentity authenticationerror authentication unauthorized unauthenticated"
-    " invalidapikey incorrectapikey invalidauthentication permissiondenied permissiondeniederror permissionerror forbidden"
-    " notfound notfounderror modelnotfound modelnotfounderror modelnotavailable deploymentnotfound unsupported"
-    " unsupportedparameter unsupportedvalue unknownparameter notimplemented failedprecondition outofrange insufficientquota"
-    " insufficientbalance insufficientcredits billinghardlimitreached billingnotactive billingerror accountdeactivated"
-    " paymentrequired contentfilter contentpolicyviolation contentpolicyviolationerror responsibleaipolicyviolation moderation"
-    " datainspectionfailed jsonvalidatefailed invalidpromptformat".split()
-)
-_BUSY_CODES: Final = frozenset(
-    "ratelimitexceeded ratelimiterror ratelimit ratelimitreached toomanyrequests resourceexhausted throttlingexception throttling"
-    " overloaded overloadederror engineoverloadederror enginoverloaded serviceunavailable unavailable slowdown".split()
-)
-# Also permanent where the status says 429, which alone would be retried.
-_BILLING: Final = frozenset(
-    "insufficientquota insufficientbalance insufficientcredits billinghardlimitreached billingnotactive".split()
-)
-_CONTEXT_WORDS: Final = re.compile(
-    r"maximum context length|context[_ ]length[_ ]exceeded|exceed\w*\s+(?:the\s+)?(?:\w+\s+){0,3}context (?:size|length|window|limit)"
-    r"|context (?:size|length|window|limit)s? (?:has been |was |is )?exceeded|prompt is too long|input is too long"
-    r"|longer than the model'?s? (?:maximum )?context|reduce the length of the (?:messages|input|prompt)"
-    r"|input token count.{0,40}exceeds the maximum|larger than the max\w* context|too many (?:input )?tokens\b.{0,40}context"
-    r"|exceeds? (?:the )?max(?:imum)?[ _](?:model[ _]len|prompt|input|sequence)",
-    re.IGNORECASE,
-)
-_SEPARATORS: Final = re.compile(r"[^a-z0-9]")
 
 
 def error_in(chunk: dict[str, Any]) -> UpstreamError | None:
@@ -156,17 +134,17 @@ def _retry_delay(error: dict[str, Any]) -> float:
 
 def fault_of(error: UpstreamError, reason: str) -> ModelFault:
     """A server's error as a fault. Words about the context's length count first: servers send them with any status."""
-    codes = {_SEPARATORS.sub("", word.lower()) for word in (error.code, error.type)}
-    if codes & _CONTEXT_CODES or _CONTEXT_WORDS.search(error.message):
+    codes = {plain(word) for word in (error.code, error.type)}
+    if codes & CONTEXT_CODES or CONTEXT_SENTENCES.search(error.message):
         return ModelFault(reason, retryable=False, kind=FaultKind.CONTEXT_LENGTH, error=error)
-    if codes & _BILLING:
+    if codes & BILLING_CODES:
         return ModelFault(reason, retryable=False, kind=FaultKind.REFUSED, error=error)
     if error.status is not None:
-        passing = error.status in _PASSING_STATUSES or (error.status >= 500 and error.status not in _PERMANENT_5XX)
-        busy = error.status in (429, 503, 529)
+        passing = error.status in PASSING_STATUSES or (error.status >= 500 and error.status not in PERMANENT_5XX)
+        busy = error.status in BUSY_STATUSES
     else:
-        busy = bool(codes & _BUSY_CODES)
-        passing = busy or not codes & _PERMANENT_CODES
+        busy = bool(codes & BUSY_CODES)
+        passing = busy or not codes & PERMANENT_CODES
     kind = FaultKind.BUSY if busy else FaultKind.SERVER if passing else FaultKind.REFUSED
     return ModelFault(reason, retryable=passing, kind=kind, error=error)
 
@@ -175,7 +153,7 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_.:/\[\]-]{1,64}")
 
 
 def facts_of(fault: ModelFault) -> dict[str, Any]:
-    """What may be logged of a fault: names and numbers, never a sentence, because servers quote prompts in their messages."""
+    """What may be logged: names and numbers, never a sentence, because servers quote prompts in their messages."""
     error = fault.error
     words = {"code": error.code, "type": error.type, "param": error.param}
     facts: dict[str, Any] = {"kind": fault.kind.value, "reason": fault.reason, "after_text": fault.after_text}

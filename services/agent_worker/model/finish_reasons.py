@@ -1,7 +1,7 @@
 """Pure: why an answer ended, in the words of a dozen providers, as one of Parley's reasons or a fault.
 
-Read from the documentation or the issue trackers of OpenAI, Azure, Anthropic, Gemini and Vertex, Mistral, DeepSeek, Groq, OpenRouter,
-Cohere, Zhipu, Bedrock, vLLM, SGLang, TGI, llama.cpp, Ollama and LiteLLM. Compared without case.
+Read from the documentation or the issue trackers of OpenAI, Azure, Anthropic, Gemini and Vertex, Mistral, DeepSeek,
+Groq, OpenRouter, Cohere, Zhipu, Bedrock, vLLM, SGLang, TGI, llama.cpp, Ollama and LiteLLM. Compared without case.
 """
 
 from typing import Any, Final, Literal, NamedTuple
@@ -12,16 +12,27 @@ from shared.contracts.turns import FinishReason
 Meaning = Literal["stop", "length", "tool_calls", "content_filter", "fault", "unknown"]
 
 _WORDS: Final[dict[Meaning, str]] = {
-    "stop": "stop end_turn end eos eos_token stop_sequence stop_token complete completed finish finished done end_of_turn eot"
-    " endoftext normal success pause_turn",
-    "length": "length max_tokens max_token model_length max_output_tokens max_completion_tokens max_length token_limit"
-    " context_length context_window_exceeded model_context_window_exceeded truncated incomplete output_limit",
+    "stop": """
+        stop end_turn end eos eos_token stop_sequence stop_token complete completed finish finished done
+        end_of_turn eot endoftext normal success pause_turn
+    """,
+    "length": """
+        length max_tokens max_token model_length max_output_tokens max_completion_tokens max_length
+        token_limit context_length context_window_exceeded model_context_window_exceeded truncated incomplete
+        output_limit error_limit
+    """,
     "tool_calls": "tool_calls tool_call tool_use function_call function_calls",
-    "content_filter": "content_filter content_filtered content-filter safety recitation blocklist prohibited_content spii"
-    " image_safety language refusal guardrail_intervened guardrail sensitive moderation model_armor error_toxic flagged",
-    "fault": "error abort aborted cancelled canceled failed failure timeout interrupted exception server_error internal_error"
-    " network_error insufficient_system_resource overloaded load_shedding preempted malformed_function_call"
-    " malformed_response unexpected_tool_call too_many_tool_calls missing_thought_signature error_limit",
+    "content_filter": """
+        content_filter content_filtered content-filter safety recitation blocklist prohibited_content spii
+        image_safety language refusal guardrail_intervened guardrail sensitive moderation model_armor
+        error_toxic flagged
+    """,
+    "fault": """
+        error abort aborted cancelled canceled failed failure timeout interrupted exception server_error
+        internal_error network_error insufficient_system_resource overloaded load_shedding preempted
+        malformed_function_call malformed_response unexpected_tool_call too_many_tool_calls
+        missing_thought_signature
+    """,
 }
 _MEANINGS: Final[dict[str, Meaning]] = {word: meaning for meaning, words in _WORDS.items() for word in words.split()}
 _OPENAIS: Final = frozenset({"stop", "length", "tool_calls", "function_call", "content_filter"})

@@ -8,7 +8,7 @@ LOOK_S: Final = 5.0
 
 
 class Patience:
-    """Raises TimeoutError from its block when the time that `until` was given last has come. `until` takes the loop's time.
+    """Raises TimeoutError from its block when the time that `until` was last given has come (the loop's time).
 
     Moving it costs an assignment: only when its timer fires does it look whether it is due.
     """

@@ -15,8 +15,9 @@ COMPANIONS: Final = "parley_companions"
 _ESSENTIAL: Final = frozenset({"model", "messages", "stream", "tools", "tool_choice", "response_format"})
 _RENAMED: Final = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 _UNKNOWN: Final = re.compile(
-    r"unknown|unrecogni[sz]ed|unsupported|unexpected|extra[_ ]|not supported|not permitted|not allowed|not recogni[sz]ed"
-    r"|additional propert|does not support|no such (?:field|parameter)|cannot find field|invalid (?:parameter|argument|field)",
+    r"unknown|unrecogni[sz]ed|unsupported|unexpected|extra[_ ]|not (?:supported|permitted|allowed|recogni[sz]ed)"
+    r"|additional propert|does not support|no such (?:field|parameter)|cannot find field"
+    r"|invalid (?:parameter|argument|field)",
     re.IGNORECASE,
 )
 

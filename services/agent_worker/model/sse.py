@@ -1,4 +1,4 @@
-"""Pure: a server-sent event stream's bytes, cut anywhere, to the data of its events. Names and ids of events are dropped."""
+"""Pure: the data of a server-sent event stream's events, from bytes that are cut anywhere."""
 
 from typing import Final
 
@@ -10,10 +10,11 @@ class EventTooLong(Exception):
 
 
 class EventSplitter:
-    """Feed it what the network gives; it answers the data of the events that are whole by now.
+    """`feed` takes what the network brings and returns the data of the events that are complete by now.
 
-    Lines end with LF, CR or CRLF; comments and other fields are skipped; several `data:` lines of an event are joined by LF
-    (https://html.spec.whatwg.org/multipage/server-sent-events.html). Work per byte is constant, however small the pieces.
+    Lines end with LF, CR or CRLF; comments and other fields are skipped; several `data:` lines of an event are joined
+    by LF (https://html.spec.whatwg.org/multipage/server-sent-events.html). Work per byte is constant, however small the
+    pieces.
     """
 
     __slots__ = ("_data", "_line", "_size", "_skip_lf")

@@ -1,4 +1,4 @@
-"""Pure: tool calls put together from the pieces of a stream, also where ids and indexes are missing, repeated or wrong."""
+"""Pure: tool calls from the pieces of a stream, also where ids and indexes are missing, repeated or wrong."""
 
 import re
 from typing import Any, Final
@@ -34,7 +34,10 @@ class _Slot:
 
 
 class CallAssembler:
-    """`add` takes one chunk's `tool_calls`; `calls` is what they come to. `id_stem` makes ids for calls without a usable one."""
+    """`add` takes one chunk's `tool_calls`; `calls` is what they come to.
+
+    `id_stem` makes ids for calls without a usable one.
+    """
 
     def __init__(self, id_stem: str) -> None:
         self.quirks: set[Quirk] = set()

@@ -1,7 +1,7 @@
 """aiohttp beneath the openai client.
 
-The client's own aiohttp transport passes a stream through six nested generators, at 10 µs a read. With this one `call.py` reads from
-aiohttp itself.
+The client's own aiohttp transport passes a stream through six nested generators, at 10 µs a read. With this one
+`call.py` reads from aiohttp itself.
 """
 
 from collections.abc import AsyncIterator
@@ -14,12 +14,16 @@ from yarl import URL
 
 _BODY: Final = "parley_body"
 KEEPALIVE_S: Final = 15.0
-# aiohttp sets these itself: the body's length, the encodings that it can decompress, and whether the connection is kept.
+# aiohttp sets these itself: the body's length, the encodings that it can decompress, and whether the connection is
+# kept.
 _OF_THE_CONNECTION: Final = ("content-length", "accept-encoding", "connection")
 
 
 def body_of(response: httpx2.Response) -> aiohttp.StreamReader:
-    """The body of a response that came by an `AiohttpTransport`, decompressed. It raises aiohttp's errors, and b"" is its end."""
+    """The body of a response that came by an `AiohttpTransport`, decompressed.
+
+    It raises aiohttp's errors, and b"" is its end.
+    """
     body: aiohttp.StreamReader = response.extensions[_BODY]
     return body
 
@@ -41,7 +45,8 @@ class _Body(httpx2.AsyncByteStream):
             yield piece
 
     async def aclose(self) -> None:
-        # aiohttp closes a connection with an unread rest, which stops the model, and keeps one that was read to its end.
+        # aiohttp closes a connection with an unread rest, which stops the model, and keeps one that was read to its
+        # end.
         self._response.release()
 
 

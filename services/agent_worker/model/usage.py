@@ -46,7 +46,10 @@ def _reports(chunk: dict[str, Any], choice: dict[str, Any] | None) -> Iterator[d
 
 
 def _usage(report: dict[str, Any]) -> Usage | None:
-    """Two of the three numbers are enough. A report of zeros is what servers send in chunks that have nothing to report."""
+    """Two of the three numbers are enough.
+
+    A report of zeros is what servers send in chunks that have nothing to report.
+    """
     prompt, completion, total = _first(report, _PROMPT), _first(report, _COMPLETION), _first(report, _TOTAL)
     if prompt is None and total is not None and completion is not None:
         prompt = total - completion

@@ -32,7 +32,10 @@ WHOLE = (chunk("Hel"), chunk("lo"), chunk(reason="stop"), DONE)
 
 
 class Upstreams:
-    """Answers each request by the next of `script`: a status, or the pieces of a body, in which a float is a pause and None a cut."""
+    """Answers each request by the next of `script`:
+
+    a status, or the pieces of a body, in which a float is a pause and None a cut.
+    """
 
     def __init__(self) -> None:
         self.script: list[int | tuple[Any, ...]] = []
@@ -135,7 +138,7 @@ async def test_connections_are_used_again(models: Models, upstream: Upstreams) -
         (b"data: [1]\n\n",),
         (1.0,),
         (
-            b'data: {"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"x","arguments":"{"}}]}}]}\n\n',
+            b'data: {"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"arguments":"{"}}]}}]}\n\n',
             None,
         ),
     ],
