@@ -9,7 +9,7 @@ import jsonschema
 from services.agent_worker.metrics import TOOL_CALLS
 from services.agent_worker.tools.arguments import BadArguments, checker
 from services.agent_worker.tools.http import ToolFailure
-from services.agent_worker.turns.state import ToolResult
+from services.agent_worker.turns.steps import ToolResult
 from shared.contracts.agents import AgentConfig, HttpTool
 from shared.contracts.sessions import ToolCall
 from shared.log import get_logger

@@ -16,7 +16,8 @@ from services.agent_worker.tools.arguments import CallKeys
 from services.agent_worker.tools.toolbox import CallsTools
 from services.agent_worker.turns.agent_versions import AgentCache, KnownAgent
 from services.agent_worker.turns.conversation import valid
-from services.agent_worker.turns.state import CallModel, Fail, Finish, RunTools, ToolResult, TurnState
+from services.agent_worker.turns.state import TurnState
+from services.agent_worker.turns.steps import CallModel, Fail, Finish, RunTools, ToolResult
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.jobs import RunTurn
 from shared.contracts.sessions import Retrieval, ToolCall

@@ -11,7 +11,7 @@ from services.agent_worker.knowledge.retriever import VersionKey
 from services.agent_worker.metrics import TOKENS, TURN_SECONDS, TURNS
 from services.agent_worker.turns.agent_versions import KnownAgent
 from services.agent_worker.turns.attempt import Attempt, Dependencies
-from services.agent_worker.turns.state import Fail, Finish
+from services.agent_worker.turns.steps import Fail, Finish
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.turns import ClaimedTurn, ClaimTurn, FinishedTurn, StartAttempt, StartedAttempt, Timing
 from shared.ids import new_id

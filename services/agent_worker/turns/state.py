@@ -1,70 +1,23 @@
 """Pure: one attempt at a turn. What has happened so far, and what comes next: call the model, run tools, finish or fail."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from services.agent_worker.model.answer import Answer
 from services.agent_worker.turns import prompt
-from services.agent_worker.turns.conversation import NO_RESULT, PromptMessage, PromptMode, prompt_tokens, shrunk, valid
+from services.agent_worker.turns.conversation import NO_RESULT, PromptMode, prompt_tokens, shrunk
+from services.agent_worker.turns.steps import CallModel, Fail, Finish, RunTools, Step, ToolResult
 from shared.contracts.agents import AgentConfig
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.sessions import Retrieval, ToolCall, TurnMessage
-from shared.contracts.turns import ClaimedTurn, FinishReason, Usage
+from shared.contracts.turns import ClaimedTurn, Usage
 from shared.tokens import estimated_tokens
 
 # What one turn may put into its transcript. A document in MongoDB holds 16 MiB, and UTF-8 takes up to three bytes a character.
 MAX_OUTPUT: Final = 1 << 20
 MAX_RESULTS: Final = 2 << 20
 MAX_TOOL_CALLS: Final = 128
-
-
-@dataclass(frozen=True, slots=True)
-class CallModel:
-    """What the model is sent, but for its name. `messages` are not yet adapted to a chat template, because the upstream that
-    answers decides its mode. `room`: characters that the answer may have.
-    """
-
-    members: dict[str, Any]
-    messages: list[PromptMessage]
-    room: int
-    mode: PromptMode = "strict"
-
-    @property
-    def request(self) -> dict[str, Any]:
-        """As it is sent in the turn's own mode."""
-        return {"messages": valid(self.messages, self.mode), **self.members}
-
-
-@dataclass(frozen=True, slots=True)
-class RunTools:
-    """Calls of the agent's own tools, in the model's order. The names are the model's: there may be no such tool."""
-
-    calls: tuple[ToolCall, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    reason: FinishReason
-
-
-@dataclass(frozen=True, slots=True)
-class Fail:
-    error: ApiError
-
-
-Step = CallModel | RunTools | Finish | Fail
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ToolResult:
-    """What a tool answered, as the model and the transcript get it."""
-
-    call: ToolCall
-    ok: bool
-    text: str
-    duration_ms: int = 0
 
 
 class TurnState:
@@ -145,7 +98,7 @@ class TurnState:
         return request
 
     def shrink(self) -> dict[str, Any] | None:
-        """The request without its oldest turns, after a model said that it is too long; None when there is none to drop."""
+        """The request without its oldest turns, for a model that said it is too long; None when there is none to drop."""
         messages = shrunk(self._messages)
         if messages is None:
             return None
@@ -204,7 +157,7 @@ class TurnState:
                 tool_calls=calls,
                 companions=answer.companions if answer is not None else None,
                 upstream=answer.upstream if answer is not None and answer.has_companions else None,
-                # Later prompts leave such a message out: many servers refuse an assistant message without text and calls.
+                # Later prompts leave such a message out, because many servers refuse it.
                 empty=None if calls or text.strip() else True,
                 knowledge=(self._retrieval,) if first and self._retrieval is not None else None,
                 status="partial" if partial else "complete",

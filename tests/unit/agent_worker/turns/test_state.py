@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from services.agent_worker.turns import state as state_module
-from services.agent_worker.turns.state import CallModel, Fail, Finish, RunTools, ToolResult, TurnState
+from services.agent_worker.turns.state import TurnState
+from services.agent_worker.turns.steps import CallModel, Fail, Finish, RunTools, ToolResult
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.sessions import Retrieval
 from shared.contracts.turns import CompletionRequest

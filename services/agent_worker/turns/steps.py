@@ -1,0 +1,57 @@
+"""Pure: what an attempt at a turn does next, and what came of it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from services.agent_worker.turns.conversation import PromptMessage, PromptMode, valid
+from shared.contracts.errors import ApiError
+from shared.contracts.sessions import ToolCall
+from shared.contracts.turns import FinishReason
+
+
+@dataclass(frozen=True, slots=True)
+class CallModel:
+    """What the model is sent, without its name. `room`: characters that the answer may have.
+
+    `messages` are not adapted to a chat template yet, because the upstream that answers decides the mode.
+    """
+
+    members: dict[str, Any]
+    messages: list[PromptMessage]
+    room: int
+    mode: PromptMode = "strict"
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """As it is sent in the turn's own mode."""
+        return {"messages": valid(self.messages, self.mode), **self.members}
+
+
+@dataclass(frozen=True, slots=True)
+class RunTools:
+    """Calls of the agent's own tools, in the model's order. The model chose the names: there may be no such tool."""
+
+    calls: tuple[ToolCall, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    reason: FinishReason
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    error: ApiError
+
+
+Step = CallModel | RunTools | Finish | Fail
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ToolResult:
+    """What a tool answered, as the model and the transcript get it."""
+
+    call: ToolCall
+    ok: bool
+    text: str
+    duration_ms: int = 0
