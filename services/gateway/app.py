@@ -10,8 +10,9 @@ from aiohttp import web
 from services.gateway.api.routes import BASE, ROUTES
 from services.gateway.completions.agent_rules import AgentRules
 from services.gateway.dependencies import PARTS, Dependencies
-from services.gateway.edge.auth import KeyCache
-from services.gateway.edge.limits import Limits
+from services.gateway.edge.auth import Authenticator
+from services.gateway.edge.key_cache import KeyCache
+from services.gateway.edge.limits import GatewayLimits
 from services.gateway.edge.route import LIMIT_HEADERS, guarded
 from services.gateway.settings import GatewaySettings
 from services.gateway.streaming.disconnects import DisconnectMonitor
@@ -43,8 +44,12 @@ async def open_dependencies(settings: GatewaySettings) -> AsyncIterator[Dependen
             logs=await stack.enter_async_context(RunLogs(settings.stream_urls, keep_s=settings.log_keep_s)),
             hub=await stack.enter_async_context(Hub(settings.stream_urls)),
             turn_status=TurnStatusBatcher(history),
-            keys=KeyCache(history.resolve_key, ttl_s=settings.key_cache_s),
-            limits=Limits(
+            authenticator=Authenticator(
+                KeyCache(history.resolve_key, ttl_s=settings.key_cache_s),
+                failures_per_minute=settings.failed_auth_per_minute,
+                trusted_proxies=settings.proxy_networks,
+            ),
+            limits=GatewayLimits(
                 requests_per_minute=settings.requests_per_minute,
                 streams_per_key=settings.streams_per_key,
                 streams_limit=settings.streams_limit,

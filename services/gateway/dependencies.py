@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from services.gateway.completions.agent_rules import AgentRules
-from services.gateway.edge.auth import KeyCache
-from services.gateway.edge.limits import Limits
+from services.gateway.edge.auth import Authenticator
+from services.gateway.edge.limits import GatewayLimits
 from services.gateway.settings import GatewaySettings
 from services.gateway.streaming.disconnects import DisconnectMonitor
 from services.gateway.streaming.hub import Hub
@@ -25,8 +25,8 @@ class Dependencies:
     logs: RunLogs
     hub: Hub
     turn_status: TurnStatusBatcher
-    keys: KeyCache
-    limits: Limits
+    authenticator: Authenticator
+    limits: GatewayLimits
     agents: AgentRules
     disconnects: DisconnectMonitor
     draining: asyncio.Event

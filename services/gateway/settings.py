@@ -1,21 +1,52 @@
 """What a gateway reads from its environment."""
 
-from pydantic import Field
+import re
+from typing import Final
 
+from pydantic import Field, field_validator
+
+from services.gateway.edge.client_address import Network, parse_networks
 from shared.settings import Settings
+
+_PUBLIC_URL: Final = re.compile(r"https?://[^/\s?#@]+(?:/[^\s?#]*)?")
 
 
 class GatewaySettings(Settings):
-    """The public port may be shared by several gateways of one machine; the private one is each gateway's own."""
+    """The public port may be shared by several gateways of one machine; each gateway has its own private port."""
 
     port: int = Field(8080, description="the gateway's public port")
     private_port: int = Field(8081, description="the gateway's own port: the same API, health and metrics")
     reuse_port: bool = Field(False, description="let several gateways share the public port (SO_REUSEPORT)")
+    public_url: str = Field("", description="the gateway's base URL as clients see it, without /api/v1")
+    trusted_proxies: str = Field(
+        "",
+        description="networks of proxies, comma separated, whose Forwarded and X-Forwarded-For headers are believed",
+    )
     body_limit: int = Field(256 << 10, description="largest request body, bytes", gt=0)
     key_cache_s: float = Field(
         0.9, description="how long a key's record is trusted, seconds; a revocation takes as long", gt=0, le=1
     )
     requests_per_minute: int = Field(6000, description="requests per minute and key, on each gateway", gt=0)
+    failed_auth_per_minute: int = Field(
+        600, description="requests with invalid keys per minute and client address, on each gateway", gt=0
+    )
     streams_per_key: int = Field(2000, description="streams and waiting requests per key, on each gateway", gt=0)
     streams_limit: int = Field(10_000, description="streams and waiting requests per gateway", gt=0)
-    cancel_on_disconnect: bool = Field(True, description="a completion's turn is cancelled when its caller goes away")
+    cancel_on_disconnect: bool = Field(True, description="a completion's turn is cancelled when its caller disconnects")
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_a_base_url(cls, value: str) -> str:
+        if value and _PUBLIC_URL.fullmatch(value) is None:
+            raise ValueError("must be an http or https URL without user, query and fragment")
+        return value.rstrip("/")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        parse_networks(value)
+        return value
+
+    @property
+    def proxy_networks(self) -> tuple[Network, ...]:
+        return parse_networks(self.trusted_proxies)

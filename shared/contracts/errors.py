@@ -1,4 +1,4 @@
-"""Every error a client can see, at one address: code → HTTP status → retryable, and the one body that shows it."""
+"""Every error that a client can see: code → HTTP status → retryable, and the one body that shows it."""
 
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -11,7 +11,6 @@ class Code(StrEnum):
     INVALID_API_KEY = "invalid_api_key"
     EXPIRED_API_KEY = "expired_api_key"
     INSUFFICIENT_SCOPE = "insufficient_scope"
-    ORIGIN_NOT_ALLOWED = "origin_not_allowed"
     NOT_FOUND = "not_found"
     SESSION_NOT_FOUND = "session_not_found"
     TURN_NOT_FOUND = "turn_not_found"
@@ -26,6 +25,7 @@ class Code(StrEnum):
     GONE = "gone"
     PAYLOAD_TOO_LARGE = "payload_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    EXPECTATION_FAILED = "expectation_failed"
     VALIDATION_FAILED = "validation_failed"
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     RATE_LIMITED = "rate_limited"
@@ -46,45 +46,45 @@ class Meaning(NamedTuple):
 
 
 MEANINGS: dict[Code, Meaning] = {
-    Code.INVALID_JSON: Meaning(400, False, "The body is not JSON that we can store"),
+    Code.INVALID_JSON: Meaning(400, False, "The body is not JSON that can be stored"),
     Code.INVALID_REQUEST: Meaning(400, False, "The request is malformed"),
-    Code.MISSING_API_KEY: Meaning(401, False, "No API key was sent", "authentication_error"),
+    Code.MISSING_API_KEY: Meaning(401, False, "The API key is missing", "authentication_error"),
     Code.INVALID_API_KEY: Meaning(401, False, "The API key is not valid", "authentication_error"),
     Code.EXPIRED_API_KEY: Meaning(401, False, "The API key has expired", "authentication_error"),
     Code.INSUFFICIENT_SCOPE: Meaning(403, False, "The key lacks a scope", "permission_error"),
-    Code.ORIGIN_NOT_ALLOWED: Meaning(403, False, "The key may not be used from this origin", "permission_error"),
     Code.NOT_FOUND: Meaning(404, False, "Not found", "not_found_error"),
     Code.SESSION_NOT_FOUND: Meaning(404, False, "No such session", "not_found_error"),
     Code.TURN_NOT_FOUND: Meaning(404, False, "No such turn", "not_found_error"),
     Code.AGENT_NOT_FOUND: Meaning(404, False, "No such agent", "not_found_error"),
     Code.MODEL_NOT_FOUND: Meaning(404, False, "No such model", "not_found_error"),
     Code.METHOD_NOT_ALLOWED: Meaning(405, False, "The method is not allowed here"),
-    Code.REQUEST_TIMEOUT: Meaning(408, True, "The request was not sent in time"),
+    Code.REQUEST_TIMEOUT: Meaning(408, True, "The request took too long to arrive"),
     Code.TURN_IN_PROGRESS: Meaning(409, True, "A turn is running in this session"),
     Code.SESSION_ENDED: Meaning(409, False, "The session has ended"),
     Code.NO_PUBLISHED_VERSION: Meaning(409, False, "The agent has no published version"),
-    Code.VERSION_CONFLICT: Meaning(409, False, "The version has changed meanwhile"),
-    Code.GONE: Meaning(410, False, "The content was erased"),
+    Code.VERSION_CONFLICT: Meaning(409, False, "The version has changed in the meantime"),
+    Code.GONE: Meaning(410, False, "The content has been erased"),
     Code.PAYLOAD_TOO_LARGE: Meaning(413, False, "The body is too large"),
     Code.UNSUPPORTED_MEDIA_TYPE: Meaning(415, False, "The content type is not supported"),
-    Code.VALIDATION_FAILED: Meaning(422, False, "The body does not have the right shape"),
+    Code.EXPECTATION_FAILED: Meaning(417, False, "The Expect header is not supported"),
+    Code.VALIDATION_FAILED: Meaning(422, False, "The body does not match the schema"),
     Code.IDEMPOTENCY_MISMATCH: Meaning(422, False, "The Idempotency-Key was used with another body"),
     Code.RATE_LIMITED: Meaning(429, True, "Too many requests", "rate_limit_error"),
     Code.TURN_FAILED: Meaning(500, False, "The turn failed", "server_error"),
-    Code.INTERNAL_ERROR: Meaning(500, True, "Something went wrong on our side", "server_error"),
+    Code.INTERNAL_ERROR: Meaning(500, True, "An internal error occurred", "server_error"),
     Code.UPSTREAM_ERROR: Meaning(502, True, "The model did not answer", "server_error"),
-    Code.OVERLOADED: Meaning(503, True, "Too much to do", "server_error"),
-    Code.DEPENDENCY_UNAVAILABLE: Meaning(503, True, "A part that is needed is not there", "server_error"),
-    Code.DRAINING: Meaning(503, True, "This process is shutting down", "server_error"),
+    Code.OVERLOADED: Meaning(503, True, "The server is overloaded", "server_error"),
+    Code.DEPENDENCY_UNAVAILABLE: Meaning(503, True, "A required dependency is unavailable", "server_error"),
+    Code.DRAINING: Meaning(503, True, "The server is shutting down", "server_error"),
     Code.TURN_TIMEOUT: Meaning(504, True, "The turn took too long", "server_error"),
 }
 
 
 class ApiError(Exception):
-    """A refusal or failure that a client is told of. `detail` is for people; no exception's text goes into it.
+    """An error that is shown to a client. `detail` is for people and never contains an exception's text.
 
-    `errors` are `{"field", "message"}` pairs; `param` is the OpenAI name of the member at fault; `members` are further
-    members of the problem document (`activeTurnId`, `turnId`); `headers` go on the response.
+    `errors` are `{"field", "message"}` pairs. `param` is OpenAI's name for the member at fault. `members` are further
+    members of the problem document (`activeTurnId`, `turnId`). `headers` are added to the response.
     """
 
     def __init__(
@@ -112,9 +112,9 @@ class ApiError(Exception):
         return MEANINGS[self.code].status
 
     def problem(self, instance: str | None = None) -> dict[str, Any]:
-        """The RFC 9457 document, with OpenAI's `error` member beside it: their SDKs read nothing else.
+        """The RFC 9457 document. OpenAI's `error` member is included because their SDKs read nothing else.
 
-        The same body is an HTTP answer, a stored turn's `error` and the data of an `error` frame.
+        The same body is used in HTTP answers, in a stored turn's `error` and in `error` frames.
         """
         meaning = MEANINGS[self.code]
         body: dict[str, Any] = {
@@ -135,7 +135,7 @@ class ApiError(Exception):
 
     @classmethod
     def from_problem(cls, body: dict[str, Any]) -> "ApiError":
-        """The error that a problem document tells of, as history's answers carry it. An unknown code is `internal_error`."""
+        """Reads the error from a problem document, as history sends it. An unknown code becomes `internal_error`."""
         known = {"type", "title", "status", "detail", "code", "retryable", "error", "errors", "instance"}
         try:
             code = Code(str(body.get("code")))

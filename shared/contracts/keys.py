@@ -1,13 +1,21 @@
-"""API keys: their scopes, how one is spelled, and who calls."""
+"""API keys: their scopes, their format, and the principal that a key stands for."""
 
 import hashlib
+import re
 import secrets
+import zlib
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from shared.contracts.schema import Schema, Time
+
+_DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_RANDOM: Final = 43
+_CHECKSUM: Final = 6
+_CHECKED = re.compile(rf"parley_(?:sk|pk)_(?:live|test)_[0-9A-Za-z]{{{_RANDOM + _CHECKSUM}}}")
+_UNCHECKED = re.compile(r"parley_(?:sk|pk)_(?:live|test)_[A-Za-z0-9_\-]{43}")
 
 
 class Scope(StrEnum):
@@ -39,17 +47,37 @@ class NewKey(Schema):
 
 
 class CreatedKey(Schema):
-    """The only time the secret is seen: history keeps its digest."""
+    """The only time that the secret is shown: history keeps its digest."""
 
     id: str
     secret: str = Field(repr=False)
 
 
 def new_secret(environment: Literal["live", "test"]) -> str:
-    """256 random bits: `parley_sk_live_…`. A digest of such a key needs no slow hash."""
-    return f"parley_sk_{environment}_{secrets.token_urlsafe(32)}"
+    """`parley_sk_live_<43 random characters><6 of checksum>`: 256 random bits, so its digest needs no slow hash."""
+    head = f"parley_sk_{environment}_" + "".join(secrets.choice(_DIGITS) for _ in range(_RANDOM))
+    return head + _checksum(head)
+
+
+def is_secret(text: str) -> bool:
+    """Whether the text can be a key at all. The checksum refuses a guessed or mistyped key without a lookup.
+
+    Keys made before the checksum existed have 43 characters of URL-safe base 64 instead.
+    """
+    if _CHECKED.fullmatch(text) is not None:
+        return _checksum(text[:-_CHECKSUM]) == text[-_CHECKSUM:]
+    return _UNCHECKED.fullmatch(text) is not None
+
+
+def _checksum(text: str) -> str:
+    """CRC-32 in base 62, as scanners for leaked secrets know it."""
+    number, digits = zlib.crc32(text.encode()), ""
+    for _ in range(_CHECKSUM):
+        number, digit = divmod(number, len(_DIGITS))
+        digits = _DIGITS[digit] + digits
+    return digits
 
 
 def digest_of(secret: str) -> str:
-    """SHA-256 in hexadecimal: all that is stored and looked up."""
+    """SHA-256 in hexadecimal: all that is stored of a key, and what it is looked up by."""
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -65,7 +65,7 @@ _TURN_ENDS: Final = (Code.TURN_FAILED, Code.UPSTREAM_ERROR, Code.TURN_TIMEOUT)
 
 
 async def document(call: Call) -> Any:
-    return json_response(openapi.document(ROUTES, BASE))
+    return json_response(openapi.document(ROUTES, BASE, call.dependencies.settings.public_url or "/"))
 
 
 _SESSIONS: Final = (

@@ -1,44 +1,39 @@
-"""From a request to its principal: the bearer key, looked up by digest, its record trusted for less than a second."""
+"""From a request to its principal: the bearer key, its shape and checksum, its record, its scopes."""
 
-import asyncio
 import re
-import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from aiohttp import web
 
+from services.gateway.edge.buckets import TokenBuckets
+from services.gateway.edge.client_address import Network, address_of
+from services.gateway.edge.key_cache import KeyCache
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.keys import Principal, Scope, digest_of
+from shared.contracts.keys import Principal, Scope, digest_of, is_secret
 
-KNOWN_KEYS: Final = 10_000
-_SECRET = re.compile(r"parley_(?:sk|pk)_[A-Za-z0-9_\-]{16,200}")
 _LOOKS_LIKE_A_KEY = re.compile(r"parley_(?:sk|pk)_")
 _KEY_PARAMETERS: Final = frozenset({"api_key", "apikey", "key", "access_token", "token"})
 
-Resolve = Callable[[str], Awaitable[Principal]]
-
 
 def bearer_secret(request: web.Request) -> str:
-    """The key of the `Authorization` header. Raises `missing_api_key`, and `invalid_api_key` for whatever cannot be one."""
+    """The key of the `Authorization` header. Raises `missing_api_key`, and `invalid_api_key` for what cannot be a key."""
     given = request.headers.getall("Authorization", [])
     if not given:
         raise ApiError(Code.MISSING_API_KEY)
     scheme, _, secret = given[0].partition(" ")
     secret = secret.strip()
-    if len(given) > 1 or scheme.lower() != "bearer" or _SECRET.fullmatch(secret) is None:
+    if len(given) > 1 or scheme.lower() != "bearer" or not is_secret(secret):
         raise ApiError(Code.INVALID_API_KEY)
     return secret
 
 
 def refuse_key_in_url(query: Mapping[str, str]) -> None:
-    """URLs end up in histories and logs; a key that came this way is not accepted even beside a good header."""
+    """URLs end up in histories and logs, so a key in the URL is refused even beside a good header."""
     for name, value in query.items():
         if name.lower() in _KEY_PARAMETERS or _LOOKS_LIKE_A_KEY.search(value):
             raise ApiError(
-                Code.INVALID_REQUEST, "An API key belongs into the Authorization header, never into the URL."
+                Code.INVALID_REQUEST, "Send the API key in the Authorization header. Keys in the URL are not accepted."
             )
 
 
@@ -49,55 +44,46 @@ def require_scope(principal: Principal, scope: Scope) -> None:
         )
 
 
-class KeyCache:
-    """Principals by digest. Concurrent requests of one key ask history once; unknown keys are remembered like known ones.
+class Authenticator:
+    """Finds a request's principal. An address with too many failures may only use keys that were good before.
 
-    Fails closed: without history no key is accepted that was not seen within `ttl_s`, and the caller gets `dependency_unavailable`.
+    Keys that were good before are never blocked: without `trusted_proxies`, all clients behind a proxy share its address.
     """
 
-    def __init__(self, resolve: Resolve, *, ttl_s: float, size: int = KNOWN_KEYS) -> None:
-        self._resolve = resolve
-        self._ttl_s = ttl_s
-        self._size = size
-        self._known: OrderedDict[str, tuple[float, Principal | None]] = OrderedDict()
-        self._asking: dict[str, asyncio.Task[Principal | None]] = {}
+    def __init__(self, keys: KeyCache, *, failures_per_minute: int, trusted_proxies: Sequence[Network] = ()) -> None:
+        self._keys = keys
+        self._failures = TokenBuckets(failures_per_minute)
+        self._trusted = tuple(trusted_proxies)
 
-    async def principal(self, secret: str) -> Principal:
-        """Raises `invalid_api_key` (unknown and revoked alike), `expired_api_key`, `dependency_unavailable`."""
-        digest = digest_of(secret)
-        fresh_until, principal = self._known.get(digest, (0.0, None))
-        if fresh_until <= time.monotonic():
-            principal = await self._ask(digest)
-        if principal is None:
-            raise ApiError(Code.INVALID_API_KEY)
-        if principal.expires_at is not None and principal.expires_at <= datetime.now(UTC):
-            raise ApiError(Code.EXPIRED_API_KEY)
-        return principal
-
-    async def _ask(self, digest: str) -> Principal | None:
-        task = self._asking.get(digest)
-        if task is None:
-            task = self._asking[digest] = asyncio.create_task(self._learn(digest))
-            task.add_done_callback(lambda done: self._forget_question(digest, done))
-        # One caller that goes away must not take the answer from the others.
-        return await asyncio.shield(task)
-
-    def _forget_question(self, digest: str, task: asyncio.Task[Principal | None]) -> None:
-        self._asking.pop(digest, None)
-        if not task.cancelled():
-            task.exception()
-
-    async def _learn(self, digest: str) -> Principal | None:
-        # Counted from before the question, so that a revocation is never overlooked for longer than promised.
-        fresh_until = time.monotonic() + self._ttl_s
+    async def principal(self, request: web.Request) -> Principal:
+        """Raises `missing_api_key`, `invalid_api_key`, `expired_api_key`, `rate_limited`, `dependency_unavailable`."""
         try:
-            principal: Principal | None = await self._resolve(digest)
+            digest = digest_of(bearer_secret(request))
+        except ApiError as error:
+            if error.code is Code.INVALID_API_KEY:
+                self._count_failure(address_of(request, self._trusted))
+            raise
+        if self._keys.was_good(digest):
+            return await self._keys.principal(digest)
+        return await self._strangers_principal(digest, address_of(request, self._trusted))
+
+    async def _strangers_principal(self, digest: str, address: str) -> Principal:
+        """Counts a failure before the lookup, so that concurrent guesses are counted too, and takes it back afterwards."""
+        self._count_failure(address)
+        try:
+            principal = await self._keys.principal(digest)
         except ApiError as error:
             if error.code is not Code.INVALID_API_KEY:
-                raise
-            principal = None
-        self._known[digest] = (fresh_until, principal)
-        self._known.move_to_end(digest)
-        if len(self._known) > self._size:
-            self._known.popitem(last=False)
+                self._failures.give_back(address)
+            raise
+        self._failures.give_back(address)
         return principal
+
+    def _count_failure(self, address: str) -> None:
+        allowance = self._failures.take(address)
+        if allowance.retry_s > 0:
+            raise ApiError(
+                Code.RATE_LIMITED,
+                "Too many requests with invalid API keys came from this address.",
+                headers=allowance.retry_after(),
+            )

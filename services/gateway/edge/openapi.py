@@ -32,15 +32,15 @@ _PAGINATION: Final = {
 
 
 @cache
-def document(routes: Sequence[Route], base: str) -> dict[str, Any]:
-    """`routes` must be hashable: the table itself. The result is shared; nobody changes it."""
+def document(routes: Sequence[Route], base: str, server: str = "/") -> dict[str, Any]:
+    """`routes` must be hashable: the table itself. The result is shared and must not be changed."""
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(base + route.path, {})[route.method.lower()] = _operation(route)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Parley", "version": VERSION, "description": "Published conversational agents over HTTP."},
-        "servers": [{"url": "/"}],
+        "servers": [{"url": server}],
         "paths": paths,
         "components": {
             "schemas": _schemas(routes) | {"Problem": PROBLEM},

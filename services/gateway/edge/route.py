@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from services.gateway.dependencies import PARTS, Dependencies
-from services.gateway.edge.auth import bearer_secret, refuse_key_in_url, require_scope
+from services.gateway.edge.auth import refuse_key_in_url, require_scope
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import Principal, Scope
 from shared.ids import is_id
@@ -95,16 +95,15 @@ ANYONE: Final = Principal(key_id="", workspace="", scopes=frozenset())
 async def _principal(request: web.Request, dependencies: Dependencies, route: Route) -> Principal:
     if route.scope is None:
         return ANYONE
-    principal = await dependencies.keys.principal(bearer_secret(request))
+    principal = await dependencies.authenticator.principal(request)
     require_scope(principal, route.scope)
     allowance = dependencies.limits.request(principal.key_id)
     # Put on whatever answers this request, a stream and an error included.
     request[LIMIT_HEADERS] = allowance.headers(openai=route.openai)
     if allowance.retry_s > 0:
-        seconds = max(1, round(allowance.retry_s + 0.5))
         raise ApiError(
             Code.RATE_LIMITED,
-            "This key has used up its requests of this minute.",
-            headers={"Retry-After": str(seconds)},
+            "This key has used up its requests for this minute.",
+            headers=allowance.retry_after(),
         )
     return principal

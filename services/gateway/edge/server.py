@@ -1,5 +1,6 @@
-"""aiohttp's server with one change: what cannot be parsed is answered in our words. Its own words echo the line, key and all."""
+"""aiohttp's server with problem documents for what it refuses by itself: broken requests and unknown expectations."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiohttp import web
@@ -10,34 +11,38 @@ from aiohttp.web_server import Server
 from shared.contracts.errors import ApiError, Code
 from shared.ids import new_id
 from shared.log import get_logger
-from shared.web.problems import problem_response
+from shared.web.problems import api_error_of, problem_response
 
 log = get_logger()
 
-# Also the slow-header timer; aiohttp's default for it is an hour.
+# Also the time limit for a request's headers. aiohttp's default is an hour.
 KEEPALIVE_S: Final = 20.0
 SHUTDOWN_S: Final = 1.0
 
 
+def _refusal(error: ApiError) -> web.Response:
+    """The answer to a request that no middleware sees. It closes the connection."""
+    request_id = new_id("req")
+    log.info("request_refused", request_id=request_id, code=str(error.code), status=error.status)
+    response = problem_response(error, request_id)
+    response.headers["x-request-id"] = request_id
+    # The hook that removes aiohttp's own name does not see these responses.
+    response.headers["Server"] = "parley"
+    response.force_close()
+    return response
+
+
 class QuietHandler(RequestHandler):
-    """A connection that neither answers nor logs what a broken request was made of."""
+    """A connection whose answers and logs never contain parts of a broken request. aiohttp's own echo the line, key and all."""
 
     __slots__ = ()
 
     def handle_error(
         self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        request_id = new_id("req")
-        log.info("request_refused_by_parser", request_id=request_id, status=status, error=type(exc).__name__)
         if request.writer.output_size > 0:
-            raise ConnectionError("a response has begun already")
-        code = Code.INVALID_REQUEST if status < 500 else Code.INTERNAL_ERROR
-        response = problem_response(ApiError(code), request_id)
-        response.headers["x-request-id"] = request_id
-        # Without a request there is no hook that takes aiohttp's own name off.
-        response.headers["Server"] = "parley"
-        response.force_close()
-        return response
+            raise ConnectionError("a response was started already")
+        return _refusal(ApiError(Code.INVALID_REQUEST if status < 500 else Code.INTERNAL_ERROR))
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
         error = kw.get("exc_info")
@@ -47,6 +52,21 @@ class QuietHandler(RequestHandler):
 class QuietServer(Server):
     def __call__(self) -> RequestHandler:
         return QuietHandler(self, loop=self._loop, **self._kwargs)
+
+
+Handle = Callable[[BaseRequest], Awaitable[web.StreamResponse]]
+
+
+def _with_problems(handle: Handle) -> Handle:
+    """aiohttp refuses an unknown `Expect` (417) before it calls the middlewares: that refusal is answered here."""
+
+    async def answered(request: BaseRequest) -> web.StreamResponse:
+        try:
+            return await handle(request)
+        except web.HTTPException as error:
+            return _refusal(api_error_of(error))
+
+    return answered
 
 
 class PublicRunner(web.AppRunner):
@@ -62,7 +82,7 @@ class PublicRunner(web.AppRunner):
     async def _make_server(self) -> Server:
         server = await super()._make_server()
         return QuietServer(
-            server.request_handler,
+            _with_problems(server.request_handler),
             request_factory=server.request_factory,
             handler_cancellation=server.handler_cancellation,
             loop=server._loop,

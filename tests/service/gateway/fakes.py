@@ -14,8 +14,9 @@ from pydantic import SecretStr
 from services.gateway.app import create_app
 from services.gateway.completions.agent_rules import AgentRules
 from services.gateway.dependencies import Dependencies
-from services.gateway.edge.auth import KeyCache
-from services.gateway.edge.limits import Limits
+from services.gateway.edge.auth import Authenticator
+from services.gateway.edge.key_cache import KeyCache
+from services.gateway.edge.limits import GatewayLimits
 from services.gateway.edge.server import PublicRunner
 from services.gateway.settings import GatewaySettings
 from services.gateway.streaming.disconnects import DisconnectMonitor
@@ -334,7 +335,7 @@ async def stage(redis_url: str, *, private: bool = True, **more: Any) -> AsyncIt
     logs = RunLogs(settings.stream_urls, keep_s=60)
     history = FakeHistory(logs)
     queue = TurnQueue.connect(settings.queue_redis_url)
-    limits = Limits(
+    limits = GatewayLimits(
         requests_per_minute=settings.requests_per_minute,
         streams_per_key=settings.streams_per_key,
         streams_limit=settings.streams_limit,
@@ -352,7 +353,11 @@ async def stage(redis_url: str, *, private: bool = True, **more: Any) -> AsyncIt
             logs=logs,
             hub=hub,
             turn_status=TurnStatusBatcher(history),
-            keys=KeyCache(history.resolve_key, ttl_s=settings.key_cache_s),
+            authenticator=Authenticator(
+                KeyCache(history.resolve_key, ttl_s=settings.key_cache_s),
+                failures_per_minute=settings.failed_auth_per_minute,
+                trusted_proxies=settings.proxy_networks,
+            ),
             limits=limits,
             agents=AgentRules(history),
             disconnects=disconnects,

@@ -6,9 +6,7 @@ import aiohttp
 import pytest
 
 from services.gateway.api.routes import ROUTES
-from services.gateway.edge.auth import KeyCache
-from shared.contracts.errors import ApiError, Code
-from shared.contracts.keys import Principal, Scope, digest_of, new_secret
+from shared.contracts.keys import Scope, digest_of, new_secret
 from tests.conftest import eventually
 from tests.service.gateway.fakes import Stage, stage
 
@@ -116,23 +114,6 @@ async def test_a_key_in_the_url_is_refused_even_beside_a_good_header(gateway: St
     async with gateway.client.get(gateway.url("/models"), params={name: gateway.key}) as response:
         assert response.status == 400
         assert gateway.key not in await response.text()
-
-
-async def test_key_cache_forgets_the_oldest_first() -> None:
-    asked: list[str] = []
-
-    async def resolve(digest: str) -> Principal:
-        asked.append(digest)
-        if len(asked) > 3:
-            raise ApiError(Code.INVALID_API_KEY)
-        return Principal(key_id="key", workspace="w", scopes=frozenset())
-
-    cache = KeyCache(resolve, ttl_s=60, size=2)
-    for secret in ("a", "b", "c", "c", "b"):
-        await cache.principal(secret)
-    assert len(asked) == 3
-    with pytest.raises(ApiError):
-        await cache.principal("a")
 
 
 async def test_a_broken_authorization_line_is_neither_echoed_nor_logged(
@@ -319,3 +300,19 @@ async def test_the_document_is_open_to_everyone(gateway: Stage) -> None:
 async def test_members_have_one_spelling(gateway: Stage) -> None:
     async with gateway.client.post(gateway.url("/chat/sessions"), json={"agent_id": gateway.agent_id}) as response:
         assert response.status == 422
+
+
+@pytest.mark.parametrize("path", ["/api/v1/models", "/api/v1/nothing", "/healthz"])
+async def test_an_unknown_expectation_is_refused_with_a_problem_and_a_request_id(gateway: Stage, path: str) -> None:
+    async with gateway.client.get(gateway.base + path, headers={"Expect": "a-miracle"}) as response:
+        assert response.status == 417
+        assert (await refusal(response))["code"] == "expectation_failed"
+        assert "aiohttp" not in response.headers.get("Server", "")
+
+
+async def test_the_document_names_the_public_url(redis_url: str) -> None:
+    async with (
+        stage(redis_url, public_url="https://chat.example.com/parley") as gateway,
+        gateway.client.get(gateway.url("/openapi.json")) as response,
+    ):
+        assert (await response.json())["servers"] == [{"url": "https://chat.example.com/parley"}]

@@ -1,11 +1,12 @@
 import pytest
 
-from services.gateway.edge.limits import Limits, openai_duration
+from services.gateway.edge.buckets import openai_duration
+from services.gateway.edge.limits import GatewayLimits
 from shared.contracts.errors import ApiError, Code
 
 
-def limits(**more: int) -> Limits:
-    return Limits(**{"requests_per_minute": 60, "streams_per_key": 2, "streams_limit": 3, **more})
+def limits(**more: int) -> GatewayLimits:
+    return GatewayLimits(**{"requests_per_minute": 60, "streams_per_key": 2, "streams_limit": 3, **more})
 
 
 def test_a_key_that_used_up_its_minute_learns_when_to_come_back() -> None:

@@ -1,0 +1,63 @@
+import asyncio
+
+import pytest
+
+from services.gateway.edge.key_cache import KeyCache
+from shared.contracts.errors import ApiError, Code
+from shared.contracts.keys import Principal
+
+
+class History:
+    """Counts what it is asked. Knows the digests that begin with `good`."""
+
+    def __init__(self) -> None:
+        self.asked = list[str]()
+
+    async def resolve(self, digest: str) -> Principal:
+        self.asked.append(digest)
+        await asyncio.sleep(0)
+        if not digest.startswith("good"):
+            raise ApiError(Code.INVALID_API_KEY)
+        return Principal(key_id=digest, workspace="w", scopes=frozenset())
+
+
+@pytest.fixture
+def history() -> History:
+    return History()
+
+
+async def refused(cache: KeyCache, digest: str) -> None:
+    with pytest.raises(ApiError) as raised:
+        await cache.principal(digest)
+    assert raised.value.code is Code.INVALID_API_KEY
+
+
+async def test_the_oldest_good_key_is_forgotten_first(history: History) -> None:
+    cache = KeyCache(history.resolve, ttl_s=60, size=2)
+    for digest in ("good a", "good b", "good c", "good c", "good b", "good a"):
+        await cache.principal(digest)
+    assert history.asked == ["good a", "good b", "good c", "good a"]
+
+
+async def test_unknown_keys_cannot_evict_good_ones(history: History) -> None:
+    cache = KeyCache(history.resolve, ttl_s=60, size=2, unknown=2)
+    await cache.principal("good a")
+    for number in range(10):
+        await refused(cache, f"bad {number}")
+    await cache.principal("good a")
+    assert history.asked.count("good a") == 1
+    assert cache.was_good("good a")
+
+
+async def test_an_unknown_key_is_looked_up_once_while_it_is_remembered(history: History) -> None:
+    cache = KeyCache(history.resolve, ttl_s=60)
+    for _ in range(5):
+        await refused(cache, "bad")
+    assert history.asked == ["bad"]
+    assert not cache.was_good("bad")
+
+
+async def test_concurrent_requests_of_one_key_ask_once(history: History) -> None:
+    cache = KeyCache(history.resolve, ttl_s=60)
+    await asyncio.gather(*(cache.principal("good a") for _ in range(20)))
+    assert history.asked == ["good a"]
