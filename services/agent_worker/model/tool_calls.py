@@ -73,7 +73,10 @@ class CallAssembler:
     def _text_of(self, arguments: Any) -> str:
         if isinstance(arguments, dict):
             self.quirks.add(Quirk.ODD_ARGUMENTS)
-            return orjson.dumps(arguments).decode()
+            try:
+                return orjson.dumps(arguments).decode()
+            except TypeError:  # An integer beyond 64 bits.
+                raise BadChunk("arguments") from None
         if not isinstance(arguments, str | None):
             raise BadChunk("arguments")
         return arguments or ""
