@@ -1,4 +1,4 @@
-"""The protocol of every retriever. An operator who runs a vector store writes these four methods for it."""
+"""The protocol of every retriever. An operator who runs a vector store implements these four methods for it."""
 
 from collections.abc import Iterable
 from typing import Final, NamedTuple, Protocol
@@ -10,7 +10,7 @@ MAX_QUERY: Final = 4000
 
 
 class VersionKey(NamedTuple):
-    """An agent version's passages never change; those of number 0, the draft, may at any time and are never kept."""
+    """An agent version's passages never change. Those of number 0, the draft, may change at any time and are never kept."""
 
     workspace: str
     agent_id: str
@@ -24,11 +24,11 @@ class Retriever(Protocol):
     async def search(self, version: VersionKey, query: str, top_k: int) -> list[RetrievedPassage]:
         """The best passages for a text as a person types it, best first; higher scores are better. Raises ApiError.
 
-        No more than the first `MAX_QUERY` characters of the text count.
+        Only the first `MAX_QUERY` characters of the text count.
         """
 
     async def drop(self, version: VersionKey) -> None:
         """The version is not needed any more. May be repeated."""
 
     async def close(self) -> None:
-        """Frees what is held; nothing is called afterwards."""
+        """Frees what is held. No method is called afterwards."""

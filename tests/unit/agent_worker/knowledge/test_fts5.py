@@ -1,13 +1,14 @@
 import asyncio
-import sqlite3
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from services.agent_worker.knowledge import fts5
-from services.agent_worker.knowledge.fts5 import Fts5Retriever, match_expression
+from services.agent_worker.knowledge.fts5 import Fts5Retriever
+from services.agent_worker.knowledge.index_files import IndexFiles
 from services.agent_worker.knowledge.retriever import VersionKey
 from shared.contracts.agents import Passage
 
@@ -112,21 +113,6 @@ async def test_a_query_is_text_and_never_syntax(tmp_path: Path, query: str) -> N
     await retriever.search(KEY, query, 4)
     assert (await found(retriever, "opening hours"))[0] == "src_1"
     await retriever.close()
-
-
-@given(st.text(max_size=300))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
-def test_every_text_is_a_valid_expression(text: str) -> None:
-    with sqlite3.connect(":memory:") as connection:
-        fts5.build(connection, PASSAGES)
-        if expression := match_expression(text):
-            connection.execute("SELECT rowid FROM words WHERE words MATCH ?", (expression,)).fetchall()
-    connection.close()
-
-
-def test_a_long_question_is_cut_to_a_bounded_expression() -> None:
-    assert match_expression(" ".join(f"word{number}" for number in range(10_000))).count(" OR ") == fts5.MAX_TERMS - 1
-    assert match_expression("時" * 100_000).count(" OR ") == 0
 
 
 async def test_one_build_serves_all_that_wait_for_it(tmp_path: Path) -> None:
@@ -240,4 +226,47 @@ async def test_a_dropped_version_leaves_no_file(tmp_path: Path) -> None:
     await retriever.drop(KEY)
     await retriever.drop(KEY)
     assert list(tmp_path.iterdir()) == []
+    await retriever.close()
+
+
+def test_two_threads_at_once_make_one_temporary_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    files, makers = IndexFiles(None, 1 << 30), list[str]()
+    second_maker = threading.Event()
+    real = tempfile.TemporaryDirectory
+
+    def directory(prefix: str) -> tempfile.TemporaryDirectory[str]:
+        makers.append("")
+        if len(makers) > 1:
+            second_maker.set()
+        second_maker.wait(0.3)  # The window in which the other thread sees no directory yet.
+        return real(prefix=prefix)
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", directory)
+    keys = [VersionKey("acme", "agt_1", number) for number in (1, 2)]
+    with ThreadPoolExecutor(2) as threads:
+        indexes = list(threads.map(lambda key: files.create(key, PASSAGES), keys))
+    assert len(makers) == 1
+    for index in indexes:
+        index.close()
+    files.close()
+
+
+async def test_closing_an_index_during_a_search_does_not_hold_the_event_loop(tmp_path: Path) -> None:
+    retriever = Fts5Retriever(Shelf().load, tmp_path)
+    await found(retriever, "hours")
+    stuck, go_on = threading.Event(), threading.Event()
+    index = retriever._open[KEY]
+
+    def hold() -> None:
+        with index._lock:
+            stuck.set()
+            assert go_on.wait(10)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    await asyncio.to_thread(stuck.wait, 10)
+    asyncio.get_running_loop().call_later(0, go_on.set)
+    # On the event loop this would wait for the lock, which only the event loop can free.
+    await asyncio.wait_for(retriever.drop(KEY), 20)
+    await asyncio.to_thread(holder.join)
     await retriever.close()
