@@ -1,6 +1,6 @@
 """A turn on its way: admitted by the gateway, claimed and finished by a worker, kept by history."""
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
@@ -9,6 +9,8 @@ from shared.contracts.schema import Schema, Time
 from shared.contracts.sessions import Message, TurnMessage
 
 TurnStatus = Literal["queued", "running", "completed", "cancelled", "failed"]
+# A turn with one of these never changes again.
+ENDED: Final = frozenset[TurnStatus]({"completed", "cancelled", "failed"})
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "cancelled"]
 
 

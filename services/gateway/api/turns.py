@@ -19,15 +19,19 @@ from services.gateway.edge.validation import (
     no_body,
     wants_async,
 )
-from services.gateway.streaming.admission import Admission, admission
-from services.gateway.streaming.follow import ENDED, outcome, send_events
+from services.gateway.streaming.admission import Admission, admission, queue_position
+from services.gateway.streaming.follow import outcome
+from services.gateway.streaming.hub import Listener
+from services.gateway.streaming.session_renderer import SessionRenderer, queued_frame
 from services.gateway.streaming.sse_response import stream_headers
+from services.gateway.streaming.stream_session import StreamSession
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.frames import FrameId
+from shared.contracts.frames import BEGINNING, FrameId
 from shared.contracts.schema import PublicRequest
 from shared.contracts.sessions import TurnMessage
-from shared.contracts.turns import AdmitTurn, StoredTurn, Turn, terminal_frame
+from shared.contracts.turns import ENDED, AdmitTurn, StoredTurn, Turn, terminal_frame
 from shared.ids import new_id
+from shared.web.middleware import REQUEST_ID
 
 
 class PostMessage(PublicRequest):
@@ -69,19 +73,19 @@ def _order(session: str, key: str | None, body: PostMessage) -> AdmitTurn:
 
 
 async def _stream(call: Call, session: str, accepted: Admission) -> web.StreamResponse:
-    message_id = accepted.answer.user_message_id
     position = await accepted.enqueued
-    return await send_events(
-        call.request,
-        call.dependencies,
-        call.workspace,
-        session,
-        accepted.turn,
-        message_id,
-        accepted.listener,
-        None,
-        position=position,
-    )
+    if position is None:
+        position = await queue_position(call.dependencies, accepted.turn.id)
+    first = queued_frame(session, accepted.turn, accepted.answer.user_message_id, position)
+    return await _send(call, accepted.turn, accepted.listener, first=first)
+
+
+async def _send(
+    call: Call, turn: Turn, listener: Listener, after: FrameId = BEGINNING, *, first: bytes = b""
+) -> web.StreamResponse:
+    renderer = SessionRenderer(turn.id, call.request[REQUEST_ID], first)
+    session = StreamSession(renderer)
+    return await session.follow(call.request, call.dependencies, call.workspace, turn, listener, after)
 
 
 def _accepted(call: Call, session: str, accepted: Admission) -> web.Response:
@@ -131,16 +135,11 @@ async def follow_turn(call: Call) -> web.StreamResponse:
         return stream_headers()
     with call.dependencies.limits.hold(call.principal.key_id):
         async with call.dependencies.hub.listen(call.workspace, turn.id) as listener:
-            return await send_events(
-                call.request,
-                call.dependencies,
-                call.workspace,
-                session_id(call),
-                turn,
-                user_message_id,
-                listener,
-                after,
-            )
+            if after is not None:
+                return await _send(call, turn, listener, after)
+            position = await queue_position(call.dependencies, turn.id)
+            first = queued_frame(session_id(call), turn, user_message_id, position)
+            return await _send(call, turn, listener, first=first)
 
 
 async def cancel(call: Call) -> web.StreamResponse:

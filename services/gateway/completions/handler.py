@@ -1,25 +1,23 @@
 """`POST /chat/completions`: a turn without a session, told in OpenAI's shapes."""
 
 import hashlib
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
 from aiohttp import web
 
-from services.gateway.completions.chunks import ChunkStream, End, Rendered, answer_text, completion_shape, error_chunk
+from services.gateway.completions.chunks import ChunkStream
 from services.gateway.completions.request import ChatCompletion, parse_completion
+from services.gateway.completions.shapes import completion_shape
 from services.gateway.dependencies import Dependencies
 from services.gateway.edge.replies import failed_turn
 from services.gateway.edge.route import Call
 from services.gateway.edge.validation import idempotency_key, refused
 from services.gateway.streaming.admission import Admission, admission
 from services.gateway.streaming.disconnects import CallerGone
-from services.gateway.streaming.follow import Forward, Interrupted, outcome
-from services.gateway.streaming.follow import follow as follow_frames
-from services.gateway.streaming.hub import Listener
-from services.gateway.streaming.sse_response import EventStream
+from services.gateway.streaming.follow import outcome
+from services.gateway.streaming.replay import whole_answer
+from services.gateway.streaming.stream_session import StreamSession
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.frames import StreamFrame
 from shared.contracts.turns import AdmitTurn, Turn, terminal_frame
 from shared.ids import is_id, new_id
 from shared.log import get_logger
@@ -129,99 +127,11 @@ async def _replay(call: Call, body: ChatCompletion, accepted: Admission, headers
         raise failed_turn(data)
     if not body.stream:
         return json_response(completion_shape(accepted.turn, data), headers=headers)
-    chunks = ChunkStream(accepted.turn, include_usage=body.include_usage)
-    stream = await EventStream.start(call.request, headers)
-    try:
-        await stream.end(chunks.role() + chunks.text(answer_text(data["messages"])) + chunks.finish(data, None))
-    except (ConnectionError, TimeoutError) as error:
-        log.debug("caller_gone", error=type(error).__name__)
-        stream.abort()
-    return stream.response
+    session = StreamSession(ChunkStream(accepted.turn, include_usage=body.include_usage), headers=headers)
+    return await session.replay(call.request, whole_answer(accepted.turn, accepted.answer.output))
 
 
 async def _stream(call: Call, body: ChatCompletion, accepted: Admission, headers: dict[str, str]) -> web.StreamResponse:
     chunks = ChunkStream(accepted.turn, include_usage=body.include_usage)
-    start = CatchUp(accepted.listener)
-
-    def frames(forward: Forward) -> AsyncIterator[list[StreamFrame]]:
-        return start.of(
-            follow_frames(
-                call.dependencies, call.workspace, accepted.turn.id, accepted.listener, forward=start.guard(forward)
-            )
-        )
-
-    return await send_chunks(call, chunks, frames, headers, comes_back=not _cancels(call, body))
-
-
-class CatchUp:
-    """For a reader who has nothing yet: what the log holds by now as one batch, however many pages it is.
-
-    An attempt that was given up before the reader came is thus seen together with the restart that voids it, and not told.
-    Nothing is forwarded meanwhile: it would overtake what is held back here.
-    """
-
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-        self._log_so_far: list[StreamFrame] | None = []
-
-    def guard(self, forward: Forward) -> Forward:
-        return lambda frame: self._log_so_far is None and forward(frame)
-
-    async def of(self, frames: AsyncIterator[list[StreamFrame]]) -> AsyncIterator[list[StreamFrame]]:
-        async for batch in frames:
-            if self._log_so_far is not None:
-                self._log_so_far += batch
-                if batch and self._listener.gap:
-                    continue  # Another page follows.
-                batch, self._log_so_far = self._log_so_far, None
-            yield batch
-        if self._log_so_far:
-            yield self._log_so_far  # The last page was full to its last frame, the terminal one.
-
-
-async def send_chunks(
-    call: Call,
-    chunks: ChunkStream,
-    frames: Callable[[Forward], AsyncIterator[list[StreamFrame]]],
-    headers: dict[str, str],
-    *,
-    comes_back: bool,
-) -> web.StreamResponse:
-    """The whole answer of a stream of chunks: the role at once, text as it comes, and an end that says whether it is whole.
-
-    Raises CallerGone when the caller stops reading and nobody will come back for the turn.
-    """
-    stream = await EventStream.start(call.request, headers)
-
-    def forward(frame: bytes) -> bool:
-        chunk = chunks.published(frame)
-        return chunk is not None and stream.send_now(chunk)
-
-    try:
-        await stream.send(chunks.role())
-        if await _send_all(stream, chunks, frames(forward)) is End.BROKEN:
-            stream.break_off()
-    except (ConnectionError, TimeoutError) as error:
-        log.debug("caller_gone", error=type(error).__name__)
-        stream.abort()
-        if not comes_back:
-            raise CallerGone from None
-    return stream.response
-
-
-async def _send_all(stream: EventStream, chunks: ChunkStream, frames: AsyncIterator[list[StreamFrame]]) -> End:
-    try:
-        async for batch in frames:
-            rendered = chunks.render(batch) if batch else Rendered(b"")
-            if rendered.end is End.WHOLE:
-                await stream.end(rendered.data)
-                return rendered.end
-            # A batch of the agent's own tools renders to nothing: the clients' read timers need a sign of life there too.
-            await (stream.send(rendered.data) if rendered.data else stream.ping())
-            if rendered.end is End.BROKEN:
-                return rendered.end
-    except ApiError as error:
-        await stream.send(error_chunk(error.problem()))
-    except Interrupted:
-        await stream.send(error_chunk(ApiError(Code.DRAINING).problem()))
-    return End.BROKEN
+    session = StreamSession(chunks, headers=headers, comes_back=not _cancels(call, body))
+    return await session.follow(call.request, call.dependencies, call.workspace, accepted.turn, accepted.listener)

@@ -1,7 +1,7 @@
 """Completions that were kept: list, get, update, delete, messages, resume and cancel. The last two are ours, not OpenAI's."""
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
@@ -9,16 +9,15 @@ from aiohttp import web
 from multidict import MultiMapping
 from pydantic import BaseModel
 
-from services.gateway.completions.chunks import ChunkStream, completion_shape, message_shape, turn_id_of
-from services.gateway.completions.handler import CatchUp, send_chunks
+from services.gateway.completions.chunks import ChunkStream
+from services.gateway.completions.shapes import completion_shape, message_shape, turn_id_of
 from services.gateway.edge.route import Call
 from services.gateway.edge.validation import Metadata, frame_id, no_body, page_limit, refused, validated_openai
-from services.gateway.streaming.follow import ENDED, Forward, follow
-from services.gateway.streaming.hub import Listener
 from services.gateway.streaming.sse_response import stream_headers
+from services.gateway.streaming.stream_session import StreamSession
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.frames import BEGINNING, FrameId, StreamFrame, stream_frame
-from shared.contracts.turns import StoredTurn, terminal_frame
+from shared.contracts.frames import BEGINNING, FrameId, stream_frame
+from shared.contracts.turns import ENDED, StoredTurn, terminal_frame
 from shared.ids import is_id
 from shared.web.bodies import json_response, read_json
 
@@ -161,38 +160,11 @@ async def _resume(call: Call) -> web.StreamResponse:
             chunks = ChunkStream(
                 turn, include_usage=call.request.query.get("include_usage") == "true", has_text=after != BEGINNING
             )
-            return await send_chunks(
-                call, chunks, lambda forward: _frames_after(call, stored, listener, after, forward), {}, comes_back=True
-            )
-
-
-def _frames_after(
-    call: Call, stored: StoredTurn, listener: Listener, after: FrameId, forward: Forward
-) -> AsyncIterator[list[StreamFrame]]:
-    turn = stored.turn
-    end = FrameId(turn.attempt, stored.last_seq)
-    if turn.status in ENDED and after >= end:
-        return _only(stream_frame(*terminal_frame(turn, stored.output), end))
-    if after != BEGINNING:
-        return follow(
-            call.dependencies, call.workspace, turn.id, listener, after, ended=turn.status in ENDED, forward=forward
-        )
-    start = CatchUp(listener)
-    return start.of(
-        follow(
-            call.dependencies,
-            call.workspace,
-            turn.id,
-            listener,
-            ended=turn.status in ENDED,
-            forward=start.guard(forward),
-        )
-    )
-
-
-async def _only(told: StreamFrame) -> AsyncIterator[list[StreamFrame]]:
-    """Whoever has everything is told the end once more: a stream of chunks without an end is none."""
-    yield [told]
+            session = StreamSession(chunks)
+            if turn.status in ENDED and after >= (end := FrameId(turn.attempt, stored.last_seq)):
+                # A client that has every frame gets the last one again: a stream of chunks without an end is none.
+                return await session.replay(call.request, [stream_frame(*terminal_frame(turn, stored.output), end)])
+            return await session.follow(call.request, call.dependencies, call.workspace, turn, listener, after)
 
 
 async def cancel(call: Call) -> web.StreamResponse:

@@ -8,16 +8,16 @@ from typing import Final, NamedTuple
 from redis.exceptions import RedisError
 
 from services.gateway.dependencies import Dependencies
-from services.gateway.streaming.follow import ENDED
 from services.gateway.streaming.hub import Listener
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.jobs import RunTurn
-from shared.contracts.turns import AdmittedTurn, AdmitTurn, Turn
+from shared.contracts.turns import ENDED, AdmittedTurn, AdmitTurn, Turn
 from shared.log import get_logger
 
 log = get_logger()
 
 QUEUE_TIMEOUT_S: Final = 0.9
+POSITION_TIMEOUT_S: Final = 0.9
 
 
 class Admission(NamedTuple):
@@ -83,3 +83,12 @@ async def _enqueue(dependencies: Dependencies, workspace: str, answer: AdmittedT
     except (RedisError, OSError, TimeoutError) as error:
         log.warning("enqueue_left_to_sweep", turn_id=turn.id, error=type(error).__name__)
         return None
+
+
+async def queue_position(dependencies: Dependencies, turn_id: str) -> int:
+    """How many jobs are before the turn's. 0 when it is no longer queued, or when the queue does not answer."""
+    try:
+        async with asyncio.timeout(POSITION_TIMEOUT_S):
+            return await dependencies.queue.position(turn_id) or 0
+    except (RedisError, OSError):
+        return 0

@@ -2,15 +2,15 @@
 
 import asyncio
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from aiohttp import HttpVersion11, web
 from aiohttp.helpers import must_be_empty_body
 
+from services.gateway.streaming.renderer import PING
 from shared.web.middleware import REQUEST_ID
 
-PING: Final = b": ping\n\n"
 WRITE_TIMEOUT_S: Final = 15.0
 FLUSH_S: Final = 5.0
 SEND_BUFFER: Final = 64 << 10
@@ -108,8 +108,8 @@ class EventStream:
         if waiting:
             await self.send(b"".join(waiting))
 
-    async def ping(self) -> None:
-        await self.send(PING)
+    async def ping(self, data: bytes = PING) -> None:
+        await self.send(data)
 
     async def end(self, data: bytes = b"") -> None:
         """A clean end after the last data. Small data and the end are one write."""
@@ -121,6 +121,14 @@ class EventStream:
         async with asyncio.timeout(WRITE_TIMEOUT_S):
             await self.response.write_eof(data)
         self._is_open = False
+
+    async def end_all(self, parts: Sequence[bytes]) -> None:
+        """A clean end after many parts. Few small parts and the end are one write."""
+        if sum(len(part) for part in parts) <= SLICE:
+            await self.end(b"".join(parts))
+        else:
+            await self.send_all(parts[:-1])
+            await self.end(parts[-1])
 
     def break_off(self) -> None:
         """Closes the connection after what was written, without the end of the transfer coding: the answer is not whole."""

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from services.gateway.completions import chunks
-from services.gateway.streaming import follow
+from services.gateway.streaming.follower import Follower
+from services.gateway.streaming.renderer import End, Rendered
 from services.history.reconcile.outbox import Outbox
 from services.history.turns.finalize import TurnFinalizer
 from shared.broker.script import Script
@@ -47,8 +48,8 @@ def no_fence() -> None:
 
 def no_log_read() -> None:
     """Who resumes subscribes and goes on from whatever comes next."""
-    from_log = follow._Follower._from_log
-    proved = follow._Follower._live
+    from_log = Follower._from_log
+    proved = Follower._live
 
     async def skip_first(self: Any) -> Any:
         if getattr(self, "_subscribed", False):
@@ -66,8 +67,8 @@ def no_log_read() -> None:
                 self._position = max(self._position, FrameId(first.attempt, first.seq - 1))
         return proved(self)
 
-    follow._Follower._from_log = skip_first  # type: ignore[method-assign]
-    follow._Follower._live = trusting  # type: ignore[method-assign]
+    Follower._from_log = skip_first  # type: ignore[method-assign]
+    Follower._live = trusting  # type: ignore[method-assign]
 
 
 def early_ack() -> None:
@@ -91,15 +92,15 @@ def server_ids() -> None:
 
 def clean_end() -> None:
     """A stream of chunks whose worker was lost ends as if the answer were whole."""
-    render = chunks.ChunkStream.render
+    frames_of = chunks.ChunkStream.frames
 
-    def ending(self: Any, frames: Any) -> chunks.Rendered:
-        rendered = render(self, frames)
-        if rendered.end is chunks.End.BROKEN and chunks._after_restart(frames):
-            return chunks.Rendered(self.finish({"finishReason": "stop", "messages": []}, None), chunks.End.WHOLE)
+    def ending(self: Any, frames: Any) -> Rendered:
+        rendered = frames_of(self, frames)
+        if rendered.end is End.BROKEN and chunks._after_restart(frames):
+            return Rendered([self.finish({"finishReason": "stop", "messages": []}, None)], End.CLEAN)
         return rendered
 
-    chunks.ChunkStream.render = ending  # type: ignore[method-assign]
+    chunks.ChunkStream.frames = ending  # type: ignore[method-assign]
 
 
 def early_deletion() -> None:

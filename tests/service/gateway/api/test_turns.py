@@ -275,7 +275,7 @@ async def test_a_queue_that_falls_silent_once_the_turn_is_accepted_holds_up_its_
         await asyncio.Event().wait()
 
     monkeypatch.setattr("services.gateway.streaming.admission.QUEUE_TIMEOUT_S", 0.1)
-    monkeypatch.setattr("services.gateway.streaming.follow.POSITION_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("services.gateway.streaming.admission.POSITION_TIMEOUT_S", 0.1)
     monkeypatch.setattr(gateway.dependencies.queue, "enqueue", never)
     monkeypatch.setattr(gateway.dependencies.queue, "position", never)
     session = await gateway.session()

@@ -9,7 +9,7 @@ import openai
 import orjson
 import pytest
 
-from services.gateway.streaming.follow import LOG_PAGE
+from services.gateway.streaming.follower import LOG_PAGE
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import Scope
 from shared.contracts.sessions import ToolCall
@@ -181,6 +181,23 @@ async def test_who_comes_after_a_restart_gets_the_answer_however_long_the_lost_o
             assert texts == ["", "kept"]
         await gateway.history.finish(turn_id, 3, [said("kept")], attempt=2)
         assert (await blocks(late))[-1] == (await blocks(resumed))[-1] == "data: [DONE]"
+
+
+async def test_who_comes_back_to_a_log_that_fills_its_pages_exactly_gets_its_text_at_once(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.gateway.streaming.hub.HEARTBEAT_S", 600.0)  # No heartbeat makes up for it.
+    async with stage(redis_url) as gateway, streaming(gateway, {"Idempotency-Key": "k"}):
+        turn_id = await gateway.admitted()
+        turn = gateway.turn_writer(turn_id)
+        for number in range(2 * LOG_PAGE):
+            turn.frame("delta", {"text": f"{number} "})
+        await turn.flush()
+        async with asyncio.timeout(10), streaming(gateway, {"Idempotency-Key": "k"}) as late:
+            texts = [
+                chunk_of(await next_block(late))["choices"][0]["delta"]["content"] for _ in range(2 * LOG_PAGE + 1)
+            ]
+        assert texts == ["", *(f"{number} " for number in range(2 * LOG_PAGE))]
 
 
 async def test_draining_breaks_a_stream_off_with_an_error(gateway: Stage) -> None:

@@ -9,12 +9,9 @@ from hypothesis import strategies as st
 from services.gateway.completions.chunks import (
     DONE,
     ChunkStream,
-    End,
-    completion_id,
-    completion_shape,
-    turn_id_of,
-    usage_shape,
 )
+from services.gateway.completions.shapes import completion_id, completion_shape, turn_id_of, usage_shape
+from services.gateway.streaming.renderer import End
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import FrameId, StreamFrame, stream_frame
 from shared.contracts.turns import Turn
@@ -45,7 +42,7 @@ def contents(data: bytes) -> list[str]:
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_text_passes_unchanged_and_on_one_line(text: str) -> None:
-    data = stream().render([delta(1, text)]).data
+    data = stream().frames([delta(1, text)]).data
     assert contents(data) == [text]
     assert len(data.decode().splitlines()) == 2
 
@@ -55,7 +52,7 @@ def test_frames_of_the_agents_own_tools_render_to_nothing() -> None:
         stream_frame(event, {}, FrameId(1, n))
         for n, event in enumerate(("started", "kb_retrieval", "tool_call", "tool_result"), 1)
     ]
-    assert stream().render(frames) == (b"", None)
+    assert stream().frames(frames) == ([], None)
 
 
 def test_a_turn_that_was_stopped_in_its_own_tools_shows_none_of_them() -> None:
@@ -94,7 +91,7 @@ def test_each_call_of_the_callers_is_named_once_and_comes_alone() -> None:
 
 def test_a_restart_voids_what_came_before_it_in_the_same_batch() -> None:
     frames = [delta(1, "lost"), stream_frame("restarted", {"attempt": 2}, FrameId(2, 1)), delta(2, "kept", 2)]
-    rendered = stream().render(frames)
+    rendered = stream().frames(frames)
     assert contents(rendered.data) == ["kept"]
     assert rendered.end is None
 
@@ -103,15 +100,15 @@ def test_a_restart_voids_what_came_before_it_in_the_same_batch() -> None:
 def test_a_restart_after_text_is_broken(resumed: bool) -> None:
     chunks = stream(has_text=resumed)
     if not resumed:
-        chunks.render([delta(1, "x")])
-    rendered = chunks.render([stream_frame("restarted", {"attempt": 2}, FrameId(2, 1)), delta(2, "y", 2)])
+        chunks.frames([delta(1, "x")])
+    rendered = chunks.frames([stream_frame("restarted", {"attempt": 2}, FrameId(2, 1)), delta(2, "y", 2)])
     assert rendered.end is End.BROKEN
     assert set(orjson.loads(rendered.data[6:])) == {"error"}
 
 
 def test_a_text_before_an_error_is_still_sent() -> None:
     problem = ApiError(Code.UPSTREAM_ERROR).problem()
-    rendered = stream().render([delta(1, "x"), stream_frame("error", {"turnId": TURN.id, **problem}, FrameId(1, 2))])
+    rendered = stream().frames([delta(1, "x"), stream_frame("error", {"turnId": TURN.id, **problem}, FrameId(1, 2))])
     text, error, rest = rendered.data.split(b"\n\n")
     assert orjson.loads(text[6:])["choices"][0]["delta"] == {"content": "x"}
     assert orjson.loads(error[6:])["error"] == problem["error"]
@@ -123,10 +120,10 @@ def test_a_text_before_an_error_is_still_sent() -> None:
     [("stop", "stop"), ("length", "length"), ("cancelled", "stop"), ("content_filter", "content_filter")],
 )
 def test_finish_reasons_are_openais(reason: str, shown: str) -> None:
-    rendered = stream().render([stream_frame("done", {**DONE_DATA, "finishReason": reason}, FrameId(1, 1))])
+    rendered = stream().frames([stream_frame("done", {**DONE_DATA, "finishReason": reason}, FrameId(1, 1))])
     assert orjson.loads(rendered.data.split(b"\n\n")[0][6:])["choices"][0]["finish_reason"] == shown
     assert rendered.data.endswith(DONE)
-    assert rendered.end is End.WHOLE
+    assert rendered.end is End.CLEAN
 
 
 def test_usage_is_whole_even_where_nothing_was_reported() -> None:

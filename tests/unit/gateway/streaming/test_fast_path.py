@@ -1,15 +1,15 @@
 """Frames that go out as they come in: only while the stream waits, only in order, never the last one."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
 
 from services.gateway.completions.chunks import ChunkStream
-from services.gateway.completions.handler import CatchUp
-from services.gateway.streaming.follow import _Follower
+from services.gateway.streaming.follower import Follower
 from services.gateway.streaming.hub import Listener
+from services.gateway.streaming.renderer import End
+from services.gateway.streaming.session_renderer import SessionRenderer
 from shared.contracts.frames import FrameId, StreamFrame, encode, stream_frame
 from shared.contracts.turns import Turn
 from tests.service.gateway.fakes import now
@@ -92,8 +92,8 @@ async def test_frames_are_kept_while_the_stream_is_busy(listener: Listener, clie
     assert listener.take() == [b"one"]
 
 
-def follower(listener: Listener, client: Client, after: FrameId) -> _Follower:
-    return _Follower(cast("Any", None), "ws", "trn", listener, after, ended=False, page=128, forward=client.take)
+def follower(listener: Listener, client: Client, after: FrameId) -> Follower:
+    return Follower(cast("Any", None), "ws", "trn", listener, after, fast_path=client.take)
 
 
 @pytest.mark.parametrize(
@@ -122,48 +122,34 @@ async def test_what_was_forwarded_is_not_told_again_and_what_follows_it_is_told(
     assert await step == [StreamFrame(FrameId(1, 6), frame(1, 6, "done"))]
 
 
-async def test_nothing_overtakes_a_log_that_is_held_back_until_it_is_whole(listener: Listener, client: Client) -> None:
-    """A full page asks for another, which may be empty: then a live frame comes before the page has been told."""
-    start = CatchUp(listener)
-    forward = start.guard(client.take)
-    page, live = StreamFrame(FrameId(1, 1), b"page"), StreamFrame(FrameId(1, 2), b"live")
-
-    async def frames() -> AsyncIterator[list[StreamFrame]]:
-        listener.gap = True
-        yield [page]
-        listener.gap = False
-        assert not forward(b"live")
-        yield [live]
-        assert forward(b"later")
-
-    assert [batch async for batch in start.of(frames())] == [[page, live]]
-    assert client.got == [b"later"]
-
-
-async def test_a_log_that_ends_with_a_full_page_is_told(listener: Listener) -> None:
-    async def frames() -> AsyncIterator[list[StreamFrame]]:
-        listener.gap = True
-        yield [StreamFrame(FrameId(1, 1), b"done")]
-
-    assert [batch async for batch in CatchUp(listener).of(frames())] == [[StreamFrame(FrameId(1, 1), b"done")]]
-
-
 def chunk_stream() -> ChunkStream:
     turn = Turn(id="trn_1", status="running", agent_id="agt_1", agent_version=1, created_at=now())
     return ChunkStream(turn, include_usage=True)
 
 
-def test_a_forwarded_piece_of_text_is_the_same_chunk() -> None:
+def test_a_forwarded_piece_of_text_is_the_same_chunk(client: Client) -> None:
     frame = stream_frame("delta", {"text": 'a "quoted" \u2028 word, and \nid: 1-1\n\n'}, FrameId(2, 17))
-    assert chunk_stream().published(frame.data) == chunk_stream().render([frame]).data
+    assert chunk_stream().fast_path(client.take)(frame.data)
+    assert client.got == [chunk_stream().frames([frame]).data]
 
 
-def test_only_text_is_forwarded_as_a_chunk() -> None:
-    published = frame(1, 1, "started", turnId="trn_1")
-    assert chunk_stream().published(published) is None
+def test_only_text_is_forwarded_as_a_chunk(client: Client) -> None:
+    assert not chunk_stream().fast_path(client.take)(frame(1, 1, "started", turnId="trn_1"))
+    assert client.got == []
 
 
-def test_a_restart_after_forwarded_text_breaks_the_stream_off() -> None:
+def test_a_session_gets_published_frames_as_they_are(client: Client) -> None:
+    assert SessionRenderer("trn_1", "req_1").fast_path(client.take) == client.take
+
+
+def test_a_restart_after_forwarded_text_breaks_the_stream_off(client: Client) -> None:
     chunks = chunk_stream()
-    chunks.published(frame(1, 2))
-    assert b'"error"' in chunks.render([stream_frame("restarted", {"attempt": 2}, FrameId(2, 1))]).data
+    chunks.fast_path(client.take)(frame(1, 2))
+    assert chunks.frames([stream_frame("restarted", {"attempt": 2}, FrameId(2, 1))]).end is End.BROKEN
+
+
+def test_text_that_a_slow_client_did_not_take_does_not_count_as_sent(client: Client) -> None:
+    chunks = chunk_stream()
+    client.slow = True
+    assert not chunks.fast_path(client.take)(frame(1, 2))
+    assert chunks.frames([stream_frame("restarted", {"attempt": 2}, FrameId(2, 1))]).end is None

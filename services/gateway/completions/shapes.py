@@ -1,0 +1,98 @@
+"""Pure: a turn's result in OpenAI's shapes: `chat.completion`, its messages, its usage."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from shared.contracts.sessions import TurnMessage
+from shared.contracts.turns import Turn
+
+# OpenAI has no word for a cancelled turn: it ends like one that stopped.
+_FINISH: Final = {"cancelled": "stop", None: "stop"}
+
+
+def completion_id(turn_id: str) -> str:
+    return "chatcmpl-" + turn_id.removeprefix("trn_")
+
+
+def turn_id_of(completion: str) -> str:
+    """The turn of a completion's id; an empty string when `completion` is not such an id."""
+    return "trn_" + completion.removeprefix("chatcmpl-") if completion.startswith("chatcmpl-") else ""
+
+
+def usage_shape(usage: dict[str, Any] | None) -> dict[str, Any]:
+    """Always a whole usage object, because some clients fail on parts of one.
+
+    `estimated` is Parley's own member, where the model reported no usage.
+    """
+    usage = usage or {}
+    shape: dict[str, Any] = {
+        "prompt_tokens": usage.get("promptTokens", 0),
+        "completion_tokens": usage.get("completionTokens", 0),
+        "total_tokens": usage.get("totalTokens", 0),
+        "prompt_tokens_details": {"cached_tokens": usage.get("cachedTokens") or 0},
+        "completion_tokens_details": {"reasoning_tokens": usage.get("reasoningTokens") or 0},
+    }
+    return shape | {"estimated": True} if usage.get("estimated") else shape
+
+
+def finish_reason(reason: str | None) -> str:
+    return _FINISH.get(reason) or str(reason)
+
+
+def answer_text(messages: Sequence[dict[str, Any]]) -> str:
+    """What was streamed: the text of all of the turn's model calls."""
+    return "".join(message.get("content") or "" for message in messages if message["role"] == "assistant")
+
+
+def caller_calls(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """The calls of the caller's tools that a turn ended with.
+
+    The agent's own calls are never shown: clients would try to run them.
+    """
+    if data.get("finishReason") != "tool_calls":
+        return []
+    last: dict[str, Any] = next(
+        (message for message in reversed(data["messages"]) if message["role"] == "assistant"), {}
+    )
+    return [
+        {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": call["arguments"]}}
+        for call in last.get("toolCalls") or ()
+    ]
+
+
+def completion_shape(turn: Turn, data: dict[str, Any]) -> dict[str, Any]:
+    """A `chat.completion` from the data of a `done` frame."""
+    text, calls = answer_text(data["messages"]), caller_calls(data)
+    message: dict[str, Any] = {"role": "assistant", "content": None if calls and not text else text, "refusal": None}
+    if calls:
+        message["tool_calls"] = calls
+    choice = {
+        "index": 0,
+        "message": message,
+        "logprobs": None,
+        "finish_reason": finish_reason(data.get("finishReason")),
+    }
+    return {
+        "id": completion_id(turn.id),
+        "object": "chat.completion",
+        "created": int(turn.created_at.timestamp()),
+        "model": turn.agent_id,
+        "system_fingerprint": f"fp_{turn.agent_version}",
+        "choices": [choice],
+        "usage": usage_shape(data.get("usage")),
+    }
+
+
+def message_shape(completion: str, index: int, message: TurnMessage) -> dict[str, Any]:
+    """One of a stored completion's messages."""
+    shape: dict[str, Any] = {"id": f"{completion}-{index}", "role": message.role, "content": message.content}
+    if message.name is not None:
+        shape["name"] = message.name
+    if message.tool_call_id is not None:
+        shape["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        shape["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    return shape
