@@ -1,18 +1,17 @@
-"""Where an HTTP tool may connect to: public addresses only, judged at the moment of connecting, plus what the operator allows.
+"""Which addresses an outgoing connection may reach: public ones, plus what the operator allows.
 
-Names are resolved by the connector and each address is judged just before its socket is made, so that a literal, a strange
-spelling, a redirect and a name that changes its address between two look-ups all meet the same guard.
+Everything that an agent's author can point somewhere connects through these sockets. An address is judged just before
+its socket is made. A literal, an unusual spelling, a redirect and a name that changes its address between two look-
+ups all meet the same guard.
 """
 
 import ipaddress
-import re
 import socket
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from aiohttp.connector import AddrInfoType
-from yarl import URL
 
 _DENIED: Final = tuple(
     ipaddress.ip_network(network)
@@ -47,36 +46,34 @@ _DENIED: Final = tuple(
         "ff00::/8",
     )
 )
-# Prefixes whose last 32 bits are an IPv4 address that something on the way may deliver to.
+# The last 32 bits of these prefixes are an IPv4 address that a router or a gateway may deliver to.
 _EMBEDDING: Final = tuple(
     ipaddress.IPv6Network(network) for network in ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")
 )
 _6TO4: Final = ipaddress.IPv6Network("2002::/16")
 _TEREDO: Final = ipaddress.IPv6Network("2001::/32")
-_NUMERIC_LABEL: Final = re.compile(r"(0[xX][0-9A-Fa-f]*|[0-9]+)")
 
 
 class AddressRefused(OSError):
-    """The guard does not let a tool connect there."""
-
-
-class UrlRefused(ValueError):
-    """A tool's URL is one that no tool may have."""
+    """The guard does not allow a connection to this address."""
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is a public unicast one, also when it is wrapped into another. Anything unreadable is not."""
+    """Whether an IP address is a public unicast address, also when another address embeds it.
+
+    Unreadable text is not.
+    """
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    wrapped = embedded_addresses(parsed) if isinstance(parsed, IPv6Address) else []
-    return all(_is_plainly_public(each) for each in (parsed, *wrapped))
+    embedded = embedded_addresses(parsed) if isinstance(parsed, IPv6Address) else []
+    return all(_is_plainly_public(each) for each in (parsed, *embedded))
 
 
 def _is_plainly_public(address: IPv4Address | IPv6Address) -> bool:
     if isinstance(address, IPv6Address) and any(address in network for network in _EMBEDDING):
-        return True  # Judged by the IPv4 address within.
+        return True  # The embedded IPv4 address decides.
     return address.is_global and not address.is_multicast and not any(address in network for network in _DENIED)
 
 
@@ -94,42 +91,12 @@ def embedded_addresses(address: IPv6Address) -> list[IPv4Address]:
 
 
 def guarded_sockets(is_allowed: Callable[[str], bool] = is_public) -> Callable[[AddrInfoType], socket.socket]:
-    """A socket factory for aiohttp's TCPConnector. It raises AddressRefused for what is not allowed."""
+    """A socket factory for aiohttp's TCPConnector. It raises AddressRefused for an address that is not allowed."""
 
     def make(info: AddrInfoType) -> socket.socket:
         family, kind, protocol, _, address = info
         if not is_allowed(str(address[0])):
-            raise AddressRefused("a tool may connect to public addresses only")
+            raise AddressRefused("only public addresses may be connected to")
         return socket.socket(family=family, type=kind, proto=protocol)
 
     return make
-
-
-def checked_url(text: str, ports: frozenset[int], allowed_hosts: frozenset[str]) -> tuple[URL, bool]:
-    """The URL, and whether the operator's list allows its host and port although they need not be public. Raises UrlRefused."""
-    try:
-        url = URL(text)
-    except ValueError:
-        raise UrlRefused("the tool's URL is malformed") from None
-    if url.scheme not in ("http", "https") or not url.host or url.port is None:
-        raise UrlRefused("a tool's URL is http or https")
-    if url.user is not None or url.password is not None:
-        raise UrlRefused("a tool's URL holds no user")
-    host = f"[{url.host}]" if ":" in url.host else url.host
-    if f"{host}:{url.port}".lower() in allowed_hosts:
-        return url, True
-    if url.port not in ports:
-        raise UrlRefused("the tool's port is not allowed")
-    if not _is_canonical(url.host):
-        raise UrlRefused("the tool's host is an address in a strange spelling")
-    return url, False
-
-
-def _is_canonical(host: str) -> bool:
-    """Resolvers read `127.1`, `2130706433` and `0x7f000001` as addresses. Names whose last label is a number are none (WHATWG URL)."""
-    if ":" in host or not _NUMERIC_LABEL.fullmatch(host.rstrip(".").rpartition(".")[2]):
-        return True
-    try:
-        return str(IPv4Address(host)) == host
-    except ValueError:
-        return False

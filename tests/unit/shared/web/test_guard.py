@@ -1,18 +1,13 @@
+import re
 import socket
 from ipaddress import IPv6Address
 
 import pytest
 
-from services.agent_worker.tools.guard import (
-    AddressRefused,
-    UrlRefused,
-    checked_url,
-    embedded_addresses,
-    guarded_sockets,
-    is_public,
-)
+from shared.web.guard import AddressRefused, embedded_addresses, guarded_sockets, is_public
+from shared.web.guard_rules import AllowList, OutgoingPolicy, UrlRefused, checked_url
 
-PORTS = frozenset({80, 443})
+POLICY = OutgoingPolicy()
 
 NOT_PUBLIC = """
 127.0.0.1 127.0.0.2 127.255.255.255 0.0.0.0 0.1.2.3 10.0.0.1 10.255.255.255 172.16.0.1 172.31.255.255 192.168.0.1 192.168.255.255
@@ -73,7 +68,7 @@ def test_a_socket_of_the_right_kind_is_made_for_a_public_address() -> None:
 def test_an_address_in_a_strange_spelling_never_becomes_a_name(url: str) -> None:
     """Either refused, or normalised to a literal that the guard judges."""
     try:
-        checked, _ = checked_url(url, PORTS, frozenset())
+        checked, _ = checked_url(url, POLICY)
     except UrlRefused:
         return
     assert not is_public(checked.host or "")
@@ -83,29 +78,48 @@ def test_an_address_in_a_strange_spelling_never_becomes_a_name(url: str) -> None
 @pytest.mark.parametrize("url", REFUSED_URLS)
 def test_a_url_that_no_tool_may_have_is_refused(url: str) -> None:
     with pytest.raises(UrlRefused):
-        checked_url(url, PORTS, frozenset())
+        checked_url(url, POLICY)
 
 
 @pytest.mark.parametrize(
     "url", ["https://example.com/x?y=1", "http://8.8.8.8/", "http://[2606:4700::1111]/", "https://api.v2.example/"]
 )
 def test_an_ordinary_url_is_accepted(url: str) -> None:
-    assert checked_url(url, PORTS, frozenset())[1] is False
+    assert checked_url(url, POLICY)[1] is False
+
+
+ALLOWED = AllowList.parse(["127.0.0.1:9000", "Orders.internal:8080", "[::1]:9000", "mail.internal", "10.1.0.0/16"])
 
 
 @pytest.mark.parametrize(
-    ("url", "is_allowed"),
+    ("url", "is_listed"),
     [
         ("http://127.0.0.1:9000/x", True),
         ("http://Orders.internal:8080/", True),
         ("http://[::1]:9000/", True),
+        ("http://mail.internal:2525/", True),
         ("http://orders.internal/", False),
         ("https://orders.internal.evil.example/", False),
+        ("https://mail.internal.evil.example/", False),
+        ("http://10.1.2.3/", False),
     ],
 )
-def test_the_operators_list_names_host_and_port(url: str, is_allowed: bool) -> None:
-    allowed = frozenset({"127.0.0.1:9000", "orders.internal:8080", "[::1]:9000"})
-    assert checked_url(url, PORTS, allowed)[1] is is_allowed
+def test_the_operators_list_names_hosts_with_or_without_a_port(url: str, is_listed: bool) -> None:
+    assert checked_url(url, OutgoingPolicy(allow=ALLOWED))[1] is is_listed
+
+
+@pytest.mark.parametrize(
+    ("address", "is_held"),
+    [("10.1.2.3", True), ("::ffff:10.1.2.3", True), ("10.2.0.1", False), ("::1", False), ("mail.internal", False)],
+)
+def test_the_operators_list_names_networks(address: str, is_held: bool) -> None:
+    assert ALLOWED.holds(address) is is_held
+
+
+@pytest.mark.parametrize("entry", ["http://host", "10.1.0.1/16", "a:b", "host:", "1.2.3.4/99", "host name"])
+def test_an_entry_that_means_nothing_is_refused_by_name(entry: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(entry.split("/", maxsplit=1)[0].strip(":"))):
+        AllowList.parse([entry])
 
 
 @pytest.mark.parametrize(
