@@ -39,6 +39,11 @@ class Settings(BaseModel):
     drain_s: float = Field(
         30.0, description="how long a worker that is told to stop may finish its turns, seconds", ge=0
     )
+    secrets_keys: SecretStr = Field(
+        SecretStr(""),
+        description="keys for the secrets of agents' tools, comma separated; the first encrypts, all decrypt; "
+        "`openssl rand -base64 32` makes one",
+    )
     uvloop: bool = Field(True, description="run on uvloop")
 
     @classmethod
@@ -67,6 +72,10 @@ class Settings(BaseModel):
         except SettingsError as error:
             sys.stderr.write(f"{error}\n")
             sys.exit(2)
+
+    @property
+    def secret_keys(self) -> tuple[str, ...]:
+        return split_list(self.secrets_keys.get_secret_value())
 
     @property
     def stream_urls(self) -> tuple[str, ...]:

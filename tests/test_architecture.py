@@ -16,6 +16,8 @@ HOMES = {
     "bson": {"services/history/mongo/client.py"},
     "openai": {"services/agent_worker/model/connection.py"},
     "arq": {"shared/turn_queue/queue.py"},
+    "cryptography": {"shared/secrets.py"},
+    "mcp": {"services/agent_worker/tools/mcp_client.py"},
 }
 
 

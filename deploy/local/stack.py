@@ -109,10 +109,10 @@ class Stack:
 
     def worker_commands(self) -> list[tuple[str, Command]]:
         given = self._environment
-        allowed = [given.get("PARLEY_TOOL_ALLOW_HOSTS", ""), self.model_url.removeprefix("http://")]
+        allowed = [given.get("PARLEY_TOOL_ALLOW", ""), self.model_url.removeprefix("http://")]
         own = {
             "PARLEY_MODEL_BASE_URL": given.get("PARLEY_MODEL_BASE_URL") or f"{self.model_url}/v1",
-            "PARLEY_TOOL_ALLOW_HOSTS": ",".join(filter(None, allowed)),
+            "PARLEY_TOOL_ALLOW": ",".join(filter(None, allowed)),
             "PARLEY_KNOWLEDGE_DIR": given.get("PARLEY_KNOWLEDGE_DIR") or str(self.state.data_dir / "knowledge"),
         }
         grace_s = float(given.get("PARLEY_DRAIN_S") or 30.0) + 5.0
@@ -158,6 +158,7 @@ class Stack:
         given = self._environment
         return {
             "PARLEY_INTERNAL_TOKEN": self.internal_token,
+            "PARLEY_SECRETS_KEYS": self._environment.get("PARLEY_SECRETS_KEYS") or self.state.tool_secrets_key,
             "PARLEY_QUEUE_REDIS_URL": self.redis_url,
             "PARLEY_STREAM_REDIS_URLS": given.get("PARLEY_STREAM_REDIS_URLS") or self.redis_url,
             "PARLEY_HISTORY_URL": ",".join(self.history_urls),

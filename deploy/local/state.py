@@ -3,6 +3,7 @@
 import fcntl
 import os
 import secrets
+from base64 import b64encode
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,11 @@ class LocalState:
     @property
     def internal_token(self) -> str:
         return str(self._get("internalToken", lambda: secrets.token_urlsafe(32)))
+
+    @property
+    def tool_secrets_key(self) -> str:
+        """What the secrets of agents' tools are encrypted with."""
+        return str(self._get("toolSecretsKey", lambda: b64encode(secrets.token_bytes(32)).decode()))
 
     @property
     def secret_key(self) -> str | None:

@@ -1,10 +1,11 @@
 """Agents and their frozen versions: what answers, with which model, tools, knowledge and limits."""
 
-from typing import Any, Literal
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from shared.contracts.schema import Schema, Time
+from shared.contracts.tools import BuiltinTool, Tool
 
 
 class ModelChoice(Schema):
@@ -12,24 +13,6 @@ class ModelChoice(Schema):
 
     upstream: str = "default"
     name: str
-
-
-class HttpTool(Schema):
-    """A tool that is one HTTP request to a fixed URL: the model fills parameters, never the host.
-
-    GET sends the arguments as the query, other methods as a JSON body. `retry="never"` is recorded before it is called and
-    not called again by a later attempt. `parameters` is a JSON schema (2020-12) of an object.
-    """
-
-    kind: Literal["http"] = "http"
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    description: str = ""
-    parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
-    url: str
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
-    headers: dict[str, str] = Field(default_factory=dict)
-    timeout_s: float = Field(default=10.0, gt=0, le=60)
-    retry: Literal["safe", "never"] = "safe"
 
 
 class Knowledge(Schema):
@@ -44,7 +27,10 @@ class Limits(Schema):
 
 
 class AgentConfig(Schema):
-    """What a draft holds and publishing freezes. `caller_parameters` are the OpenAI parameters that callers may set (None: all)."""
+    """What a draft holds and publishing freezes.
+
+    `caller_parameters` are the OpenAI parameters that callers may set (None: all).
+    """
 
     name: str = Field(min_length=1, max_length=200)
     instructions: str = Field(default="", max_length=100_000)
@@ -52,9 +38,17 @@ class AgentConfig(Schema):
     fallback_models: tuple[ModelChoice, ...] = ()
     parameters: dict[str, Any] = Field(default_factory=dict)
     caller_parameters: tuple[str, ...] | None = None
-    tools: tuple[HttpTool, ...] = ()
+    tools: tuple[Tool, ...] = ()
     knowledge: Knowledge = Knowledge()
     limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _tools_have_names_of_their_own(self) -> Self:
+        names = [tool.called if isinstance(tool, BuiltinTool) else tool.name for tool in self.tools]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two tools have the name {name}")
+        return self
 
 
 class Passage(Schema):
@@ -75,7 +69,10 @@ class Agent(Schema):
 
 
 class AgentVersion(Schema):
-    """An immutable version: safe to cache by (workspace, agent, number). Number 0 is the draft and must not be cached."""
+    """An immutable version.
+
+    Safe to cache by (workspace, agent, number). Number 0 is the draft and must not be cached.
+    """
 
     agent_id: str
     number: int
