@@ -12,7 +12,7 @@ from services.agent_worker.knowledge.fts5 import Fts5Retriever
 from services.agent_worker.metrics import OLDEST_SECONDS, WAITING
 from services.agent_worker.model.client import Models
 from services.agent_worker.settings import Timeouts, WorkerSettings
-from services.agent_worker.tools.http import HttpTools, ToolPolicy
+from services.agent_worker.tools.kit import ToolKit
 from services.agent_worker.turns.agent_versions import AgentCache
 from services.agent_worker.turns.attempt import Dependencies
 from services.agent_worker.turns.run import TurnRunner
@@ -20,9 +20,11 @@ from shared.history_client import HistoryClient
 from shared.log import get_logger
 from shared.run_log.reader import RunLogs
 from shared.run_log.writer import LogWriter
+from shared.secrets import SecretBox
 from shared.tasks import BackgroundLoops, LoopEnded, loops_ready, supervise
 from shared.turn_queue.queue import TurnQueue
 from shared.turn_queue.worker import LeasedWorker
+from shared.web.guarded_client import GuardedClient
 from shared.web.health import health_routes
 from shared.web.process import app_runner, listening, wait_for_stop
 
@@ -42,18 +44,14 @@ async def worker_dependencies(settings: WorkerSettings) -> AsyncIterator[Depende
         first_token_s=settings.model_first_token_timeout_s,
         token_s=settings.model_token_timeout_s,
     )
-    policy = ToolPolicy(
-        allowed_hosts=settings.allowed_tool_hosts,
-        ports=settings.allowed_tool_ports,
-        result_bytes=settings.tool_result_bytes,
-    )
+    secrets = SecretBox(settings.secret_keys)
     # A log must outlive the turn that is written into it, also one that is silent up to its deadline.
     log_ttl_s = 2 * settings.turn_timeout_s + settings.log_keep_s
     connections = 2 * settings.max_turns
     async with (
         HistoryClient(settings.history_urls, settings.internal_token.get_secret_value()) as history,
         Models(settings.all_upstreams, timeouts, tries=settings.model_tries, connections=connections) as models,
-        HttpTools(policy) as tools,
+        ToolKit(GuardedClient(settings.outgoing_policy), secrets, result_bytes=settings.tool_result_bytes) as tools,
         LogWriter(settings.stream_urls, ttl_s=log_ttl_s) as logs,
     ):
         directory = Path(settings.knowledge_dir) if settings.knowledge_dir else None

@@ -6,6 +6,7 @@ from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, Json, SecretStr, 
 from pydantic.alias_generators import to_camel
 
 from shared.settings import Settings, split_list
+from shared.web.guard_rules import AllowList, OutgoingPolicy
 
 DEFAULT_UPSTREAM = "default"
 
@@ -109,11 +110,14 @@ class WorkerSettings(Settings):
     model_tries: int = Field(
         3, description="tries per model before its first token, before the agent's next model is asked", ge=1
     )
-    tool_allow_hosts: str = Field(
-        "", description="host:port, comma separated, that HTTP tools may reach although it is not public"
+    tool_allow: str = Field(
+        "",
+        description="hosts (name or name:port) and networks, comma separated, that tools may reach although they are "
+        "not public",
     )
     tool_ports: str = Field(
-        "80,443,8080,8443", description="ports of public hosts that HTTP tools may reach, comma separated"
+        "80,443,8080,8443",
+        description="ports that tools may reach, comma separated; a host:port in PARLEY_TOOL_ALLOW needs none",
     )
     tool_result_bytes: int = Field(65_536, description="longest result of a tool, bytes", gt=0)
     knowledge_dir: str = Field(
@@ -130,10 +134,13 @@ class WorkerSettings(Settings):
         )
         return default | self.upstreams
 
-    @property
-    def allowed_tool_hosts(self) -> frozenset[str]:
-        return frozenset(host.lower() for host in split_list(self.tool_allow_hosts))
+    @model_validator(mode="after")
+    def _check_tools(self) -> Self:
+        _ = self.outgoing_policy
+        return self
 
     @property
-    def allowed_tool_ports(self) -> frozenset[int]:
-        return frozenset(int(port) for port in split_list(self.tool_ports))
+    def outgoing_policy(self) -> OutgoingPolicy:
+        """Raises ValueError."""
+        ports = frozenset(int(port) for port in split_list(self.tool_ports))
+        return OutgoingPolicy(allow=AllowList.parse(split_list(self.tool_allow)), ports=ports)

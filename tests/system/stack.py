@@ -16,8 +16,9 @@ from typing import Any
 import aiohttp
 import orjson
 
-from shared.contracts.agents import AgentConfig, HttpTool, ModelChoice
+from shared.contracts.agents import AgentConfig, ModelChoice
 from shared.contracts.frame_types import data_faults
+from shared.contracts.tools import Tool
 from shared.history_client import HistoryClient
 from shared.ids import new_id
 
@@ -80,7 +81,7 @@ class Stack:
         async with HistoryClient(facts["historyUrls"], facts["internalToken"], timeout_s=15) as history:
             yield history
 
-    async def publish(self, model: str, *, tools: tuple[HttpTool, ...] = (), **config: Any) -> str:
+    async def publish(self, model: str, *, tools: tuple[Tool, ...] = (), **config: Any) -> str:
         """A new agent behind one of the scripted models; its id."""
         agent_id = new_id("agt")
         workspace = self.facts["workspace"]

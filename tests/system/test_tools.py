@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from shared.contracts.agents import HttpTool
+from shared.contracts.tools import HttpTool
 from tests.conftest import eventually
 from tests.system.stack import Client, Stack, Transcript, read_to_end
 

@@ -1,1 +1,1 @@
-"""The agent's own tools: HTTP requests, the guard on their addresses, the check of their arguments."""
+"""An agent's tools: HTTP requests, MCP servers, builtin tools, and the check of their arguments."""

@@ -1,58 +1,30 @@
-"""Arguments of tool calls: read from the model's text and checked against the tool's JSON schema."""
+"""Arguments of tool calls: read from the model's text, checked against the tool's JSON schema, and told apart."""
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
-import jsonschema
 import orjson
-import referencing
-from jsonschema.protocols import Validator
 
 from shared.contracts.sessions import ToolCall
+from shared.json_schema import checker as schema_checker
 
 MAX_ARGUMENTS: Final = 64 * 1024
-_COMPLAINT: Final = 500
 
 
 class BadArguments(Exception):
-    """The arguments are not what the tool takes; the text is for the model."""
-
-
-def _accept(*_: Any) -> Iterator[Any]:
-    return iter(())
-
-
-# Agents' authors and models are strangers to each other and to us: a regular expression of the one run over a text of the
-# other can hold a worker for ever. Python's engine has no bound, so these keywords are not checked.
-_Checker: Final = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
-    jsonschema.Draft202012Validator, {"pattern": _accept, "patternProperties": _accept}
-)
+    """The arguments are not what the tool takes. The text is for the model."""
 
 
 def checker(schema: dict[str, Any]) -> Callable[[ToolCall], dict[str, Any]]:
-    """Reads and checks the arguments of one tool's calls; compile once, use often. The result raises BadArguments.
-
-    A schema may refer to its own parts only: without a registry jsonschema would fetch others from wherever they say.
-    """
-    validator: Validator = _Checker(schema, registry=referencing.Registry())
+    """Reads and checks the arguments of one tool's calls; compile once, use often. The result raises BadArguments."""
+    complaint_of = schema_checker(schema)
 
     def check(call: ToolCall) -> dict[str, Any]:
         arguments = _read(call.arguments)
-        try:
-            error = jsonschema.exceptions.best_match(validator.iter_errors(arguments))
-        except (
-            referencing.exceptions.Unresolvable,
-            jsonschema.exceptions.UnknownType,
-            RecursionError,
-            ValueError,
-            TypeError,
-            AttributeError,
-        ):
-            raise BadArguments("The tool's schema is not usable.") from None
-        if error is not None:
-            raise BadArguments(f"Arguments refused at {error.json_path}: {error.message[:_COMPLAINT]}")
+        if (complaint := complaint_of(arguments)) is not None:
+            raise BadArguments(f"The call was not made. Its arguments do not fit the tool. {complaint}")
         return arguments
 
     return check

@@ -1,75 +1,75 @@
-"""An agent version's tools, ready to be called by a model: names, checked arguments, results that are never exceptions."""
+"""The tools of one agent version as far as they never change.
 
-import time
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+Names, definitions for the model, compiled argument checks.
+"""
 
-import jsonschema
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
 
-from services.agent_worker.metrics import TOOL_CALLS
+from services.agent_worker.tools import builtin
 from services.agent_worker.tools.arguments import BadArguments, checker
-from services.agent_worker.tools.http import ToolFailure
-from services.agent_worker.turns.steps import ToolResult
-from shared.contracts.agents import AgentConfig, HttpTool
+from shared.contracts.agents import AgentConfig
 from shared.contracts.sessions import ToolCall
-from shared.log import get_logger
-
-log = get_logger()
+from shared.contracts.tools import BuiltinTool, HttpTool, McpTool
+from shared.json_schema import problem_of
 
 _UNUSABLE: Final = "The tool's schema is not usable."
 
 
-class CallsTools(Protocol):
-    async def call(self, tool: HttpTool, arguments: dict[str, Any], key: str) -> str: ...
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One function that the model may call. `remote` is the name of an MCP server's tool on that server."""
+
+    name: str
+    tool: HttpTool | McpTool | BuiltinTool
+    definition: dict[str, Any]
+    arguments: Callable[[ToolCall], dict[str, Any]]
+    remote: str = ""
+
+    @property
+    def is_never_retried(self) -> bool:
+        return not isinstance(self.tool, BuiltinTool) and self.tool.retry == "never"
 
 
 class Toolbox:
-    """Built once per agent version: compiling schemas costs milliseconds."""
+    """Built once per agent version: compiling schemas costs milliseconds.
+
+    An invalid schema makes its tool unusable and leaves the agent's other tools as they are.
+    """
 
     def __init__(self, agent: AgentConfig) -> None:
-        self._tools = {tool.name: tool for tool in agent.tools}
-        self._checkers = {tool.name: _checker_of(tool) for tool in agent.tools}
+        self.mcp = tuple(tool for tool in agent.tools if isinstance(tool, McpTool))
+        fixed = (tool for tool in agent.tools if not isinstance(tool, McpTool))
+        self.entries = {entry.name: entry for entry in map(_fixed_entry, fixed)}
 
-    def is_never_retried(self, name: str) -> bool:
-        tool = self._tools.get(name)
-        return tool is not None and tool.retry == "never"
-
-    def refusal(self, call: ToolCall) -> str | None:
-        """Why a call cannot be made, for the model; None when it can."""
-        try:
-            self._arguments(call)
-        except BadArguments as error:
-            return str(error)
-        return None
-
-    def _arguments(self, call: ToolCall) -> dict[str, Any]:
-        if call.name not in self._tools:
-            raise BadArguments("There is no such tool.")
-        return self._checkers[call.name](call)
-
-    async def run(self, http: CallsTools, call: ToolCall, key: str) -> ToolResult:
-        """The result, good or bad; only cancellation is raised."""
-        started = time.monotonic()
-        try:
-            ok, text = True, await http.call(self._tools[call.name], self._arguments(call), key)
-        except (BadArguments, ToolFailure) as failure:
-            ok, text = False, str(failure)
-        except KeyError:
-            ok, text = False, "There is no such tool."
-        except Exception:  # A tool's fault is a result for the model and never the turn's end.
-            log.exception("tool_crashed", tool=call.name)
-            ok, text = False, "The tool failed."
-        TOOL_CALLS.labels("ok" if ok else "error").inc()
-        return ToolResult(call=call, ok=ok, text=text, duration_ms=int((time.monotonic() - started) * 1000))
+    def definitions(self, *, in_session: bool) -> list[dict[str, Any]]:
+        return definitions_of(self.entries.values(), in_session=in_session)
 
 
-def _checker_of(tool: HttpTool) -> Callable[[ToolCall], dict[str, Any]]:
-    try:
-        jsonschema.Draft202012Validator.check_schema(tool.parameters)
-        return checker(tool.parameters)
-    except (jsonschema.SchemaError, RecursionError):
+def definitions_of(entries: Iterable[Entry], *, in_session: bool) -> list[dict[str, Any]]:
+    """What is offered to the model. Tools that change a session are left out where there is none."""
+    return [entry.definition for entry in entries if in_session or not builtin.needs_session(entry.tool)]
 
-        def refuse(_: ToolCall) -> dict[str, Any]:
-            raise BadArguments(_UNUSABLE)
 
-        return refuse
+def _fixed_entry(tool: HttpTool | BuiltinTool) -> Entry:
+    if isinstance(tool, BuiltinTool):
+        return entry_of(tool, tool.called, builtin.description_of(tool), builtin.parameters_of(tool))
+    return entry_of(tool, tool.name, tool.description, tool.parameters)
+
+
+def entry_of(
+    tool: HttpTool | McpTool | BuiltinTool, name: str, description: str, parameters: dict[str, Any], remote: str = ""
+) -> Entry:
+    function = {"name": name, "description": description, "parameters": parameters}
+    return Entry(
+        name=name,
+        tool=tool,
+        definition={"type": "function", "function": function},
+        arguments=_unusable if problem_of(parameters) is not None else checker(parameters),
+        remote=remote,
+    )
+
+
+def _unusable(_: ToolCall) -> dict[str, Any]:
+    raise BadArguments(_UNUSABLE)

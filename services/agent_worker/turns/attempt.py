@@ -13,11 +13,14 @@ from services.agent_worker.model.call import Sink
 from services.agent_worker.model.client import ModelRequest, Models
 from services.agent_worker.model.faults import ModelFault
 from services.agent_worker.tools.arguments import CallKeys
-from services.agent_worker.tools.toolbox import CallsTools
+from services.agent_worker.tools.builtin import Search
+from services.agent_worker.tools.kit import ToolKit
+from services.agent_worker.tools.result import ToolResult
+from services.agent_worker.tools.turn_tools import TurnScope, TurnTools
 from services.agent_worker.turns.agent_versions import AgentCache, KnownAgent
 from services.agent_worker.turns.conversation import valid
 from services.agent_worker.turns.state import TurnState
-from services.agent_worker.turns.steps import CallModel, Fail, Finish, RunTools, ToolResult
+from services.agent_worker.turns.steps import CallModel, Fail, Finish, RunTools
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.jobs import RunTurn
 from shared.contracts.sessions import Retrieval, ToolCall
@@ -34,6 +37,7 @@ T = TypeVar("T")
 
 PARALLEL_TOOLS: Final = 16
 PATIENCE_S: Final = 2.0
+DEFAULT_TOP_K: Final = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +46,7 @@ class Dependencies:
 
     history: HistoryClient
     models: Models
-    tools: CallsTools
+    tools: ToolKit
     retriever: Retriever
     logs: LogWriter
     agents: AgentCache
@@ -57,7 +61,6 @@ class Attempt:
     def __init__(
         self, dependencies: Dependencies, job: RunTurn, claimed: ClaimedTurn, agent: KnownAgent, writer: TurnWriter
     ) -> None:
-        self.state = TurnState(agent.version.config, claimed, None)
         self.first_text_s: float | None = None
         self.waited_ms = 0
         self._dependencies = dependencies
@@ -69,6 +72,17 @@ class Attempt:
         self._slots = asyncio.Semaphore(PARALLEL_TOOLS)
         self._started_at = asyncio.get_running_loop().time()
         self._started = asyncio.Event()
+        scope = TurnScope(
+            workspace=job.workspace,
+            in_session=claimed.session_id is not None,
+            record=self._record,
+            search=self._searching(),
+        )
+        self.tools = TurnTools(dependencies.tools, agent.toolbox, scope)
+        self.state = self._new_state(None)
+
+    def _new_state(self, retrieval: Retrieval | None) -> TurnState:
+        return TurnState(self._agent.version.config, self._claimed, retrieval, tools=self.tools.definitions())
 
     def start(self, waited_ms: int) -> None:
         """The attempt counts: from now on it may tell of itself, first that it has begun. A client that saw an earlier attempt drops
@@ -86,8 +100,9 @@ class Attempt:
     async def run(self) -> Finish | Fail:
         """Raises Fenced when another attempt owns the turn."""
         retrieval = await self._retrieve()
-        if retrieval is not None:
-            self.state = TurnState(self._agent.version.config, self._claimed, retrieval)
+        await self.tools.prepare()
+        if retrieval is not None or self._agent.toolbox.mcp:
+            self.state = self._new_state(retrieval)
         while True:
             step = self.state.next()
             match step:
@@ -107,11 +122,20 @@ class Attempt:
         question = next((message.content for message in reversed(self._claimed.input) if message.role == "user"), None)
         if not (version.passage_count and top_k and question):
             return None
-        question = question[:MAX_QUERY]
+        return await self._search(question, top_k)
+
+    def _searching(self) -> Search | None:
+        """The model's own way to the agent's knowledge; None where there is nothing to find."""
+        version = self._agent.version
+        top_k = version.config.knowledge.top_k or DEFAULT_TOP_K
+        return (lambda query: self._search(query, top_k)) if version.passage_count else None
+
+    async def _search(self, query: str, top_k: int) -> Retrieval:
+        version, query = self._agent.version, query[:MAX_QUERY]
         key = VersionKey(self._job.workspace, version.agent_id, version.number)
         # Without its knowledge the agent would make something up: rather wait for history, within the turn's deadline.
-        passages = await patiently(lambda: self._dependencies.retriever.search(key, question, top_k))
-        retrieval = Retrieval(query=question, passages=tuple(passages))
+        passages = await patiently(lambda: self._dependencies.retriever.search(key, query, top_k))
+        retrieval = Retrieval(query=query, passages=tuple(passages))
         await self._started.wait()
         self._writer.frame("kb_retrieval", retrieval.wire())
         return retrieval
@@ -168,16 +192,13 @@ class Attempt:
         self.state.ran(results, [new_id("msg") for _ in results], datetime.now(UTC))
 
     def _has_started(self, call: ToolCall, key: str) -> bool:
-        return self._agent.toolbox.is_never_retried(call.name) and key in self._claimed.started_calls
+        return self.tools.is_never_retried(call.name) and key in self._claimed.started_calls
 
     async def _run_tool(self, call: ToolCall, key: str) -> ToolResult:
-        toolbox = self._agent.toolbox
         async with self._slots:
-            if toolbox.is_never_retried(call.name) and toolbox.refusal(call) is None:
-                await self._start(key)
-            return await toolbox.run(self._dependencies.tools, call, key)
+            return await self.tools.run(call, key)
 
-    async def _start(self, key: str) -> None:
+    async def _record(self, key: str) -> None:
         """Recorded before it is made: an attempt after this one will know. Without the record there is no call."""
         job, attempt = self._job, self._claimed.attempt
         if not await patiently(lambda: self._dependencies.history.start_call(job.workspace, job.turn_id, attempt, key)):

@@ -11,7 +11,7 @@ import orjson
 
 from services.agent_worker.model.request import COMPANIONS
 from services.agent_worker.turns.conversation import PromptMessage
-from shared.contracts.agents import AgentConfig, HttpTool
+from shared.contracts.agents import AgentConfig
 from shared.contracts.sessions import Message, Retrieval, ToolCall, TurnMessage
 from shared.contracts.turns import CompletionRequest
 
@@ -123,11 +123,3 @@ def _within(parameters: dict[str, Any], limit: int | None) -> dict[str, Any]:
         value = parameters.get(name, limit)
         parameters[name] = min(value, limit) if isinstance(value, int) else limit
     return parameters
-
-
-def agents_tool(tool: HttpTool) -> dict[str, Any]:
-    """An agent's tool as it is offered to the model, without its address."""
-    return {
-        "type": "function",
-        "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
-    }

@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from services.agent_worker.model.answer import Answer
+from services.agent_worker.tools.result import ToolResult
 from services.agent_worker.turns import prompt
 from services.agent_worker.turns.conversation import NO_RESULT, PromptMode, prompt_tokens, shrunk
-from services.agent_worker.turns.steps import CallModel, Fail, Finish, RunTools, Step, ToolResult
+from services.agent_worker.turns.steps import CallModel, Fail, Finish, RunTools, Step
 from shared.contracts.agents import AgentConfig
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.sessions import Retrieval, ToolCall, TurnMessage
@@ -34,6 +35,8 @@ class TurnState:
         claimed: ClaimedTurn,
         retrieval: Retrieval | None,
         prompt_mode: PromptMode = "strict",
+        *,
+        tools: Sequence[dict[str, Any]] = (),
     ) -> None:
         self.output: list[TurnMessage] = []
         self.usage = Usage()
@@ -42,7 +45,7 @@ class TurnState:
         self._prompt_mode = prompt_mode
         self._messages = prompt.messages_of(agent, claimed.context, claimed.input, retrieval)
         self._parameters = prompt.parameters_of(agent, claimed.completion)
-        self._read_tools(agent, claimed)
+        self._read_tools(tools, claimed)
         self._calls_made = 0
         self._tools_run = 0
         self._room = MAX_OUTPUT
@@ -52,13 +55,13 @@ class TurnState:
         self._shown: list[str] = []
         self._asking = False
 
-    def _read_tools(self, agent: AgentConfig, claimed: ClaimedTurn) -> None:
+    def _read_tools(self, tools: Sequence[dict[str, Any]], claimed: ClaimedTurn) -> None:
         completion = claimed.completion
         choice = completion.tool_choice if completion is not None else None
         offered = [tool.function for tool in completion.tools] if completion is not None and choice != "none" else []
         self._caller_names = {str(function.get("name")) for function in offered}
         self._caller_tools = [{"type": "function", "function": function} for function in offered]
-        self._own_tools = [prompt.agents_tool(tool) for tool in agent.tools if tool.name not in self._caller_names]
+        self._own_tools = [tool for tool in tools if tool["function"]["name"] not in self._caller_names]
         named = choice.get("function") if isinstance(choice, dict) else None
         insists = bool(offered) and (
             choice == "required" or (isinstance(named, dict) and named.get("name") in self._caller_names)
@@ -125,6 +128,10 @@ class TurnState:
         self._room -= answer.size
         text, calls = "".join(answer.text), answer.tool_calls
         callers = tuple(call for call in calls if call.name in self._caller_names)
+        if len(calls) > MAX_TOOL_CALLS:
+            self._say(message_id, now, text)
+            self._end = Fail(ApiError(Code.TURN_FAILED, f"The model made {len(calls)} tool calls in one answer."))
+            return
         if callers:
             self._say(message_id, now, text, callers, answer)
             self._end = Finish("tool_calls")

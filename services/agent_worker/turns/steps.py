@@ -45,13 +45,3 @@ class Fail:
 
 
 Step = CallModel | RunTools | Finish | Fail
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ToolResult:
-    """What a tool answered, as the model and the transcript get it."""
-
-    call: ToolCall
-    ok: bool
-    text: str
-    duration_ms: int = 0

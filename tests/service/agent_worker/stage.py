@@ -1,6 +1,7 @@
 """The stage of the worker's tests: a fake history with the real signature, servers on loopback, a look at the log and the outbox."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from deploy.local.processes import free_port
 from services.agent_worker.knowledge.fts5 import Fts5Retriever
 from services.agent_worker.model.client import Models
 from services.agent_worker.settings import Timeouts, Upstream
-from services.agent_worker.tools.http import HttpTools, ToolPolicy
+from services.agent_worker.tools.kit import ToolKit
 from services.agent_worker.turns.agent_versions import AgentCache
 from services.agent_worker.turns.attempt import Dependencies
 from services.agent_worker.turns.run import TurnRunner
@@ -29,10 +30,15 @@ from shared.ids import new_id
 from shared.outbox import OUTBOX
 from shared.run_log.reader import RunLogs
 from shared.run_log.writer import LogWriter
+from shared.secrets import SecretBox
 from shared.turn_queue.keys import QUEUE
 from shared.turn_queue.queue import TurnQueue
 from shared.turn_queue.worker import LeasedWorker
+from shared.web.guard_rules import AllowList, OutgoingPolicy
+from shared.web.guarded_client import GuardedClient
 from tests.conftest import eventually
+
+SECRETS = SecretBox([base64.b64encode(b"k" * 32).decode()])
 
 
 @dataclass
@@ -194,15 +200,15 @@ class Stage:
         *,
         lease_s: float = 1.0,
         drain_s: float = 5.0,
-        policy: ToolPolicy | None = None,
+        policy: OutgoingPolicy | None = None,
     ) -> AsyncIterator[asyncio.Event]:
         """The real leased worker and runner, with the upstream `default` at the demo model. Set the event to drain it."""
-        host = self.model_url.removeprefix("http://")
+        allowed = OutgoingPolicy(allow=AllowList.parse([self.model_url.removeprefix("http://")]))
         timeouts = Timeouts(connect_s=1.0, first_token_s=2.0, token_s=1.0)
         queue, stop = TurnQueue.connect(self.redis_url), asyncio.Event()
         async with (
             Models({"default": Upstream(base_url=f"{self.model_url}/v1")}, timeouts) as models,
-            HttpTools(policy or ToolPolicy(allowed_hosts=frozenset({host}))) as tools,
+            ToolKit(GuardedClient(policy or allowed), SECRETS) as tools,
             LogWriter([self.redis_url], ttl_s=600) as logs,
         ):
             retriever = Fts5Retriever(lambda version: self.history.passages(*version))

@@ -41,9 +41,11 @@ def test_a_setting_that_cannot_be_meant_is_refused_by_name(name: str, value: str
         WorkerSettings.load(TOKEN | {f"PARLEY_{name}": value})
 
 
-def test_lists_of_hosts_and_ports_are_read() -> None:
+def test_lists_of_hosts_networks_and_ports_are_read() -> None:
     settings = WorkerSettings.load(
-        TOKEN | {"PARLEY_TOOL_ALLOW_HOSTS": "127.0.0.1:9, Orders.Internal:80", "PARLEY_TOOL_PORTS": "443"}
+        TOKEN | {"PARLEY_TOOL_ALLOW": "127.0.0.1:9, Orders.Internal:80, 10.1.0.0/16", "PARLEY_TOOL_PORTS": "443"}
     )
-    assert settings.allowed_tool_hosts == {"127.0.0.1:9", "orders.internal:80"}
-    assert settings.allowed_tool_ports == {443}
+    policy = settings.outgoing_policy
+    assert policy.allow.hosts == {"127.0.0.1:9", "orders.internal:80"}
+    assert policy.allow.holds("10.1.2.3")
+    assert policy.ports == {443}

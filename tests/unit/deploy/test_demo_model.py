@@ -11,6 +11,7 @@ from deploy.demo.answer import Answer, Call, ChunkRenderer, usage_of, whole_body
 from deploy.demo.extractive import GREETING, NOTHING_FOUND, WHAT_IT_IS, best_sentences, extractive_reply, told_result
 from deploy.demo.scripted import KnobError, Knobs, read_knobs, scripted_answer, scripted_pieces, scripted_reply
 from deploy.demo.tools import ORDERS
+from shared.contracts.tools import HttpTool
 from shared.ids import is_id
 
 ORDER_TOOL = {
@@ -41,7 +42,7 @@ def parsed(chunks: bytes) -> list[dict[str, Any]]:
 
 def test_the_demo_agents_tool_points_at_the_demo_process() -> None:
     config = demo_config("http://127.0.0.1:9999")
-    assert [(tool.name, tool.url) for tool in config.tools] == [
+    assert [(tool.name, tool.url) for tool in config.tools if isinstance(tool, HttpTool)] == [
         ("order_status", "http://127.0.0.1:9999/tools/order_status")
     ]
     assert config.model.name == "demo/extractive"

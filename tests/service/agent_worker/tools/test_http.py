@@ -1,18 +1,25 @@
-"""The HTTP tool against servers on loopback. 127.0.0.2 plays the public address; 127.0.0.1 is what must not be reached."""
+"""The HTTP tool against servers on loopback that the operator's list allows."""
 
 import asyncio
+import base64
 import gzip
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
 import pytest
 from aiohttp import web
+from standardwebhooks.webhooks import Webhook
 from yarl import URL
 
-from services.agent_worker.tools.guard import guarded_sockets
-from services.agent_worker.tools.http import HttpTools, ToolFailure, ToolPolicy, decoded, with_arguments
-from shared.contracts.agents import HttpTool
+from services.agent_worker.tools.http import HttpTools
+from services.agent_worker.tools.request import with_query
+from services.agent_worker.tools.result import ToolFailure
+from shared.contracts.tools import HttpTool, Secret
+from shared.secrets import SecretBox
+from shared.web.guard_rules import AllowList, OutgoingPolicy
+from shared.web.guarded_client import GuardedClient, decoded
 from tests.conftest import eventually
 from tests.service.agent_worker.stage import serving
 
@@ -37,8 +44,6 @@ class Site:
         match request.match_info["what"]:
             case "json":
                 return web.json_response({"ok": True}, headers={"Set-Cookie": "a=b"})
-            case "redirect":
-                raise web.HTTPFound("http://127.0.0.1:1/secret")
             case "error":
                 return web.Response(status=422, text="no such order")
             case "picture":
@@ -70,11 +75,18 @@ async def site() -> AsyncIterator[Site]:
         yield site
 
 
+BOX = SecretBox([base64.b64encode(b"k" * 32).decode()])
+
+
+@asynccontextmanager
+async def tools_for(*allowed: str) -> AsyncIterator[HttpTools]:
+    async with GuardedClient(OutgoingPolicy(allow=AllowList.parse(allowed))) as client:
+        yield HttpTools(client, BOX, result_bytes=10_000)
+
+
 @pytest.fixture
 async def tools(site: Site) -> AsyncIterator[HttpTools]:
-    async with HttpTools(
-        ToolPolicy(allowed_hosts=frozenset({str(URL(site.url).authority)}), result_bytes=10_000)
-    ) as tools:
+    async with tools_for(str(URL(site.url).authority)) as tools:
         yield tools
 
 
@@ -84,13 +96,13 @@ def tool(url: str, **given: Any) -> HttpTool:
 
 async def failure(tools: HttpTools, given: HttpTool, arguments: dict[str, Any] | None = None) -> str:
     with pytest.raises(ToolFailure) as caught:
-        await tools.call(given, arguments or {}, "key")
+        await tools.call(given, arguments or {}, "key", "acme")
     return str(caught.value)
 
 
 async def test_arguments_go_as_a_json_body_with_the_key(tools: HttpTools, site: Site) -> None:
     given = tool(f"{site.url}/json", headers={"X-Shop": "mia", "Host": "evil", "idempotency-key": "mine"})
-    assert await tools.call(given, {"order_id": "1042"}, "trn_1:abc:1") == '{"ok": true}'
+    assert await tools.call(given, {"order_id": "1042"}, "trn_1:abc:1", "acme") == '{"ok": true}'
     method, path, headers, body = site.requests[0]
     assert (method, path, orjson.loads(body)) == ("POST", "/json", {"order_id": "1042"})
     assert headers["Idempotency-Key"] == "trn_1:abc:1"
@@ -102,7 +114,7 @@ async def test_arguments_go_as_a_json_body_with_the_key(tools: HttpTools, site: 
 async def test_a_get_tool_sends_its_arguments_as_the_query(tools: HttpTools, site: Site) -> None:
     given = tool(f"{site.url}/json?shop=1", method="GET")
     await tools.call(
-        given, {"q": "a&b=c d/é", "n": 2, "on": True, "tags": ["x", "y"], "none": None, "o": {"a": 1}}, "key"
+        given, {"q": "a&b=c d/é", "n": 2, "on": True, "tags": ["x", "y"], "none": None, "o": {"a": 1}}, "key", "acme"
     )
     query = URL(site.requests[0][1]).query
     assert list(query.items()) == [
@@ -118,18 +130,14 @@ async def test_a_get_tool_sends_its_arguments_as_the_query(tools: HttpTools, sit
 
 
 def test_arguments_never_change_where_a_request_goes() -> None:
-    url = with_arguments(URL("https://tools.example/x"), {"a": "@evil/../..//#?", "host": "evil"})
+    url = with_query(URL("https://tools.example/x"), {"a": "@evil/../..//#?", "host": "evil"})
     assert (url.host, url.path) == ("tools.example", "/x")
 
 
 async def test_cookies_of_one_call_are_not_sent_with_the_next(tools: HttpTools, site: Site) -> None:
     for _ in range(2):
-        await tools.call(tool(f"{site.url}/json"), {}, "key")
+        await tools.call(tool(f"{site.url}/json"), {}, "key", "acme")
     assert "Cookie" not in site.requests[1][2]
-
-
-async def test_a_redirect_is_not_followed(tools: HttpTools, site: Site) -> None:
-    assert "redirect (HTTP 302)" in await failure(tools, tool(f"{site.url}/redirect"))
 
 
 async def test_an_error_status_is_an_error_result_with_its_text(tools: HttpTools, site: Site) -> None:
@@ -142,7 +150,7 @@ async def test_what_is_not_text_is_refused(tools: HttpTools, site: Site) -> None
 
 @pytest.mark.parametrize(("what", "text"), [("latin", "crème"), ("odd", "text")])
 async def test_text_is_decoded_as_it_says(tools: HttpTools, site: Site, what: str, text: str) -> None:
-    assert await tools.call(tool(f"{site.url}/{what}"), {}, "key") == text
+    assert await tools.call(tool(f"{site.url}/{what}"), {}, "key", "acme") == text
 
 
 @pytest.mark.parametrize(
@@ -164,54 +172,41 @@ async def test_a_slow_tool_times_out_and_its_connection_is_closed(tools: HttpToo
     await eventually(lambda: site.cancelled == 1)
 
 
-async def test_a_tool_that_is_not_there_is_an_error_result(tools: HttpTools) -> None:
-    async with HttpTools(ToolPolicy(allowed_hosts=frozenset({"127.0.0.1:9"}))) as tools:
+async def test_a_tool_that_is_not_there_is_an_error_result() -> None:
+    async with tools_for("127.0.0.1:9") as tools:
         assert "cannot be reached" in await failure(tools, tool("http://127.0.0.1:9/x"))
 
 
-async def test_a_header_that_breaks_the_request_is_an_error_result(tools: HttpTools, site: Site) -> None:
-    assert "cannot be reached" in await failure(tools, tool(f"{site.url}/json", headers={"X-A": "a\r\nX-B: b"}))
+# --- secrets and signatures
+
+
+def sealed(value: str, workspace: str = "acme") -> Secret:
+    return Secret(sealed=BOX.seal(workspace, value))
+
+
+async def test_secret_headers_are_sent_and_never_shown(tools: HttpTools, site: Site) -> None:
+    given = tool(f"{site.url}/json", secretHeaders={"Authorization": sealed("Bearer canary")})
+    assert "canary" not in await tools.call(given, {}, "key", "acme")
+    assert site.requests[0][2]["Authorization"] == "Bearer canary"
+
+
+async def test_a_secret_of_another_workspace_is_not_sent(tools: HttpTools, site: Site) -> None:
+    given = tool(f"{site.url}/json", secretHeaders={"Authorization": sealed("Bearer canary", "other")})
+    assert "secrets cannot be read" in await failure(tools, given)
     assert site.requests == []
 
 
-# --- the guard, in place
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_request_is_signed_as_standard_webhooks_says(tools: HttpTools, site: Site, method: str) -> None:
+    secret = "whsec_" + base64.b64encode(b"s" * 24).decode()
+    await tools.call(
+        tool(f"{site.url}/json", method=method, signingSecret=sealed(secret)), {"a": 1}, "trn_1:b:1", "acme"
+    )
+    _, _, headers, body = site.requests[0]
+    Webhook(secret).verify(body, headers, json_parse=False)
+    assert headers["webhook-id"] == "trn_1:b:1"
 
 
-async def guarded_tools(site: Site, is_allowed: Any = None) -> HttpTools:
-    port = URL(site.url).port or 0
-    guard = guarded_sockets(is_allowed) if is_allowed is not None else None
-    return HttpTools(ToolPolicy(ports=frozenset({80, port})), guard=guard)
-
-
-@pytest.mark.parametrize(
-    "host",
-    ["127.0.0.1", "localhost", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]", "127.0.0.2", "127。0。0。1", "①②⑦.0.0.1"],
-)
-async def test_a_private_address_is_not_reached_by_whatever_name(site: Site, host: str) -> None:
-    async with await guarded_tools(site) as tools:
-        told = await failure(tools, tool(f"http://{host}:{URL(site.url).port}/json"))
-    assert "not allowed" in told or "cannot be reached" in told
-    assert site.requests == []
-
-
-async def test_the_guard_lets_a_public_address_through_and_judges_what_is_connected_to(site: Site) -> None:
-    seen: list[str] = []
-
-    def is_allowed(address: str) -> bool:
-        seen.append(address)
-        return address == "127.0.0.1"
-
-    async with await guarded_tools(site, is_allowed) as tools:
-        assert await tools.call(tool(f"http://localhost:{URL(site.url).port}/json"), {}, "key") == '{"ok": true}'
-        # No connection is kept, so the address is judged anew: a name that moves is caught.
-        await tools.call(tool(f"http://localhost:{URL(site.url).port}/json"), {}, "key")
-    assert seen.count("127.0.0.1") == 2
-
-
-async def test_an_allowed_host_is_only_that_host_and_port(site: Site) -> None:
-    port = URL(site.url).port
-    async with HttpTools(
-        ToolPolicy(allowed_hosts=frozenset({f"127.0.0.1:{port}"}), ports=frozenset({port or 0}))
-    ) as tools:
-        assert await tools.call(tool(f"{site.url}/json"), {}, "key")
-        assert "not allowed" in await failure(tools, tool(f"http://localhost:{port}/json"))
+async def test_a_tool_may_have_a_lower_limit_than_the_operator_sets(tools: HttpTools, site: Site) -> None:
+    assert "longer than 5 bytes" in await failure(tools, tool(f"{site.url}/json", responseLimit=5))
+    assert "longer than 10000 bytes" in await failure(tools, tool(f"{site.url}/endless", responseLimit=1_000_000))

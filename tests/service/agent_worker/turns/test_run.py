@@ -11,7 +11,6 @@ import pytest
 
 from deploy.demo.scripted import scripted_answer
 from services.agent_worker.model.client import Models
-from services.agent_worker.tools.http import ToolPolicy
 from shared.contracts.agents import Passage
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import BEGINNING, FrameId
@@ -19,6 +18,7 @@ from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import CompletionRequest, StartAttempt, StartedAttempt
 from shared.ids import is_id, new_id
 from shared.turn_queue.keys import QUEUE
+from shared.web.guard_rules import OutgoingPolicy
 from tests.conftest import eventually
 from tests.service.agent_worker.stage import Stage
 
@@ -151,10 +151,10 @@ async def test_a_model_that_calls_tools_for_ever_is_stopped(stage: Stage) -> Non
 
 async def test_a_tool_at_a_private_address_is_refused(stage: Stage) -> None:
     agent = stage.agent("scripted/tokens=4,tool=count:{}", tools=[stage.tool()])
-    policy = ToolPolicy(ports=frozenset({int(stage.model_url.rpartition(":")[2])}))
+    policy = OutgoingPolicy(ports=frozenset({int(stage.model_url.rpartition(":")[2])}))
     async with stage.worker(policy=policy):
         ended = await stage.ended(await stage.post(agent))
-    assert ended.data("tool_result")[0]["result"] == "The tool's address is not allowed."
+    assert ended.data("tool_result")[0]["result"] == "The tool failed. The address is not allowed: it is not public."
     assert await counted(stage) == []
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import NewKey, Scope, digest_of
+from shared.contracts.tools import HttpTool
 from tests.service.history.running import WORKSPACE, History, config, passage
 
 
@@ -54,7 +55,9 @@ async def test_schemas_with_dollar_signs_and_dots_survive(history: History) -> N
     tool = {"name": "look_up", "url": "http://127.0.0.1/x", "parameters": schema}
     await history.client.put_agent(WORKSPACE, "agt_demo", config(tools=(tool,)))
     version = await history.client.publish_agent(WORKSPACE, "agt_demo", [])
-    assert version.config.tools[0].parameters == schema
+    (kept,) = version.config.tools
+    assert isinstance(kept, HttpTool)
+    assert kept.parameters == schema
 
 
 async def test_only_published_agents_of_the_workspace_are_listed(history: History) -> None:

@@ -6,11 +6,8 @@ from typing import Any
 import pytest
 
 from services.agent_worker.tools.arguments import MAX_ARGUMENTS, BadArguments, CallKeys, checker
-from services.agent_worker.tools.toolbox import Toolbox
-from shared.contracts.agents import HttpTool
 from shared.contracts.sessions import ToolCall
 
-Make = Any
 SCHEMA = {
     "type": "object",
     "properties": {"order_id": {"type": "string"}, "count": {"type": "integer", "minimum": 1}},
@@ -86,26 +83,6 @@ def test_a_schema_may_refer_to_its_own_parts() -> None:
     assert checker(schema)(call('{"x":"a"}')) == {"x": "a"}
     with pytest.raises(BadArguments):
         checker(schema)(call('{"x":1}'))
-
-
-@pytest.mark.parametrize("parameters", [{"type": 7}, {"properties": []}, {"minimum": "one"}, {"type": "nonsense"}])
-def test_an_invalid_schema_costs_its_tool_and_not_the_agent(make: Make, parameters: dict[str, Any]) -> None:
-    toolbox = Toolbox(make.agent(tools=[make.tool(parameters=parameters), make.tool("good")]))
-    assert toolbox.refusal(call("{}")) == "The tool's schema is not usable."
-    assert toolbox.refusal(call("{}", "good")) is None
-
-
-def test_a_tool_that_the_agent_has_not_is_refused(make: Make) -> None:
-    assert Toolbox(make.agent()).refusal(call("{}", "delete_everything")) == "There is no such tool."
-
-
-async def test_a_tool_that_crashes_gives_an_error_result(make: Make) -> None:
-    class Broken:
-        async def call(self, tool: HttpTool, arguments: dict[str, Any], key: str) -> str:
-            raise RuntimeError("secret detail")
-
-    result = await Toolbox(make.agent(tools=[make.tool()])).run(Broken(), call("{}"), "key")
-    assert (result.ok, result.text) == (False, "The tool failed.")
 
 
 def test_equal_calls_of_two_attempts_have_equal_keys() -> None:

@@ -2,15 +2,26 @@ from typing import Any
 
 import pytest
 
+from services.agent_worker.tools.result import ToolResult
+from services.agent_worker.tools.toolbox import Toolbox
 from services.agent_worker.turns import state as state_module
+from services.agent_worker.turns.conversation import PromptMode
 from services.agent_worker.turns.state import TurnState
-from services.agent_worker.turns.steps import CallModel, Fail, Finish, RunTools, ToolResult
+from services.agent_worker.turns.steps import CallModel, Fail, Finish, RunTools
+from shared.contracts.agents import AgentConfig
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.sessions import Retrieval
-from shared.contracts.turns import CompletionRequest
+from shared.contracts.turns import ClaimedTurn, CompletionRequest
 
 Make = Any
 CALLERS = {"tools": [{"function": {"name": "book", "parameters": {}}}]}
+
+
+def state_of(
+    agent: AgentConfig, claimed: ClaimedTurn, retrieval: Retrieval | None, mode: PromptMode = "strict"
+) -> TurnState:
+    tools = Toolbox(agent).definitions(in_session=claimed.session_id is not None)
+    return TurnState(agent, claimed, retrieval, mode, tools=tools)
 
 
 def run_tools(state: TurnState, make: Make, text: str = "fine") -> None:
@@ -27,7 +38,7 @@ def request_of(state: TurnState) -> dict[str, Any]:
 
 
 def test_a_plain_answer_finishes_the_turn(make: Make) -> None:
-    state = TurnState(make.agent(), make.claimed(), Retrieval(query="q"))
+    state = state_of(make.agent(), make.claimed(), Retrieval(query="q"))
     assert request_of(state) == {
         "messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello?"}]
     }
@@ -39,7 +50,7 @@ def test_a_plain_answer_finishes_the_turn(make: Make) -> None:
 
 
 def test_tools_run_and_their_results_go_back_to_the_model(make: Make) -> None:
-    state = TurnState(make.agent(tools=[make.tool()]), make.claimed(), None)
+    state = state_of(make.agent(tools=[make.tool()]), make.claimed(), None)
     assert request_of(state)["tools"][0]["function"]["name"] == "look_up"
     state.answered(make.answer("Let me see.", {"look_up": '{"n":1}'}, "tool_calls", usage=(10, 2)), "msg_a", make.now)
     run_tools(state, make)
@@ -52,7 +63,7 @@ def test_tools_run_and_their_results_go_back_to_the_model(make: Make) -> None:
 
 
 def test_the_model_that_never_stops_calling_gets_one_last_call_without_tools(make: Make) -> None:
-    state = TurnState(make.agent(tools=[make.tool()], limits={"max_model_calls": 2}), make.claimed(), None)
+    state = state_of(make.agent(tools=[make.tool()], limits={"max_model_calls": 2}), make.claimed(), None)
     for _ in range(2):
         assert "tool_choice" not in request_of(state)
         state.answered(make.answer("", {"look_up": "{}"}), "msg_a", make.now)
@@ -64,7 +75,7 @@ def test_the_model_that_never_stops_calling_gets_one_last_call_without_tools(mak
 
 
 def test_a_last_call_that_only_calls_tools_fails_the_turn(make: Make) -> None:
-    state = TurnState(make.agent(tools=[make.tool()], limits={"max_model_calls": 1}), make.claimed(), None)
+    state = state_of(make.agent(tools=[make.tool()], limits={"max_model_calls": 1}), make.claimed(), None)
     state.answered(make.answer("", {"look_up": "{}"}), "msg_a", make.now)
     run_tools(state, make)
     state.answered(make.answer("", {"look_up": "{}"}), "msg_b", make.now)
@@ -75,7 +86,7 @@ def test_a_last_call_that_only_calls_tools_fails_the_turn(make: Make) -> None:
 
 def test_the_number_of_tool_calls_is_bounded(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state_module, "MAX_TOOL_CALLS", 3)
-    state = TurnState(make.agent(tools=[make.tool()], limits={"max_model_calls": 50}), make.claimed(), None)
+    state = state_of(make.agent(tools=[make.tool()], limits={"max_model_calls": 50}), make.claimed(), None)
     for _ in range(2):
         state.answered(make.answer("", {"look_up": "{}", "other": "{}"}), "msg_a", make.now)
         run_tools(state, make)
@@ -84,7 +95,7 @@ def test_the_number_of_tool_calls_is_bounded(make: Make, monkeypatch: pytest.Mon
 
 def test_results_beyond_the_turns_room_are_left_out(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state_module, "MAX_RESULTS", 10)
-    state = TurnState(make.agent(tools=[make.tool()]), make.claimed(), None)
+    state = state_of(make.agent(tools=[make.tool()]), make.claimed(), None)
     state.answered(make.answer("", {"look_up": "{}"}), "msg_a", make.now)
     run_tools(state, make, "x" * 11)
     assert state.output[-1].content == "The result does not fit into this turn any more."
@@ -92,7 +103,7 @@ def test_results_beyond_the_turns_room_are_left_out(make: Make, monkeypatch: pyt
 
 def test_a_callers_tool_ends_the_turn_and_the_agents_calls_beside_it_are_dropped(make: Make) -> None:
     claimed = make.claimed(completion=CompletionRequest.model_validate(CALLERS))
-    state = TurnState(make.agent(tools=[make.tool()]), claimed, None)
+    state = state_of(make.agent(tools=[make.tool()]), claimed, None)
     assert [tool["function"]["name"] for tool in request_of(state)["tools"]] == ["look_up", "book"]
     state.answered(make.answer("", {"look_up": "{}", "book": '{"at":9}'}, "tool_calls"), "msg_a", make.now)
     assert state.next() == Finish("tool_calls")
@@ -102,22 +113,22 @@ def test_a_callers_tool_ends_the_turn_and_the_agents_calls_beside_it_are_dropped
 
 def test_a_callers_tool_hides_the_agents_of_the_same_name(make: Make) -> None:
     claimed = make.claimed(completion=CompletionRequest.model_validate(CALLERS))
-    state = TurnState(make.agent(tools=[make.tool("book", description="ours")]), claimed, None)
+    state = state_of(make.agent(tools=[make.tool("book", description="ours")]), claimed, None)
     assert request_of(state)["tools"] == [{"type": "function", "function": {"name": "book", "parameters": {}}}]
 
 
 def test_tool_choice_none_leaves_out_the_callers_tools_only(make: Make) -> None:
     claimed = make.claimed(completion=CompletionRequest.model_validate(CALLERS | {"toolChoice": "none"}))
-    request = request_of(TurnState(make.agent(tools=[make.tool()]), claimed, None))
+    request = request_of(state_of(make.agent(tools=[make.tool()]), claimed, None))
     assert [tool["function"]["name"] for tool in request["tools"]] == ["look_up"]
     assert "tool_choice" not in request
-    assert "tools" not in request_of(TurnState(make.agent(), claimed, None))
+    assert "tools" not in request_of(state_of(make.agent(), claimed, None))
 
 
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "book"}}])
 def test_a_caller_that_insists_gets_a_call_of_its_own(make: Make, choice: Any) -> None:
     claimed = make.claimed(completion=CompletionRequest.model_validate(CALLERS | {"toolChoice": choice}))
-    state = TurnState(make.agent(tools=[make.tool()], limits={"max_model_calls": 1}), claimed, None)
+    state = state_of(make.agent(tools=[make.tool()], limits={"max_model_calls": 1}), claimed, None)
     assert request_of(state)["tool_choice"] == choice
     state.answered(make.answer("", {"look_up": "{}"}), "msg_a", make.now)
     run_tools(state, make)
@@ -129,13 +140,13 @@ def test_a_caller_that_insists_gets_a_call_of_its_own(make: Make, choice: Any) -
 
 def test_parallel_tool_calls_goes_with_tools_only(make: Make) -> None:
     agent = make.agent(parameters={"parallel_tool_calls": False})
-    assert "parallel_tool_calls" not in request_of(TurnState(agent, make.claimed(), None))
+    assert "parallel_tool_calls" not in request_of(state_of(agent, make.claimed(), None))
     with_tools = make.agent(parameters={"parallel_tool_calls": False}, tools=[make.tool()])
-    assert request_of(TurnState(with_tools, make.claimed(), None))["parallel_tool_calls"] is False
+    assert request_of(state_of(with_tools, make.claimed(), None))["parallel_tool_calls"] is False
 
 
 def test_what_was_shown_before_a_stop_is_kept_as_partial(make: Make) -> None:
-    state = TurnState(make.agent(), make.claimed(), None)
+    state = state_of(make.agent(), make.claimed(), None)
     state.asked()
     state.shown("Once upon ")
     state.shown("a ti")
@@ -145,7 +156,7 @@ def test_what_was_shown_before_a_stop_is_kept_as_partial(make: Make) -> None:
 
 
 def test_a_model_that_was_stopped_before_its_first_text_has_still_read_the_prompt(make: Make) -> None:
-    state = TurnState(make.agent(), make.claimed(), None)
+    state = state_of(make.agent(), make.claimed(), None)
     state.asked()
     state.stopped(["msg_p"], make.now)
     assert state.output == []
@@ -154,7 +165,7 @@ def test_a_model_that_was_stopped_before_its_first_text_has_still_read_the_promp
 
 
 def test_a_model_that_never_answered_has_used_nothing(make: Make) -> None:
-    state = TurnState(make.agent(), make.claimed(), None)
+    state = state_of(make.agent(), make.claimed(), None)
     state.asked()
     state.failed(ApiError(Code.UPSTREAM_ERROR))
     state.stopped(["msg_p"], make.now)
@@ -162,13 +173,13 @@ def test_a_model_that_never_answered_has_used_nothing(make: Make) -> None:
 
 
 def test_nothing_shown_leaves_no_message(make: Make) -> None:
-    state = TurnState(make.agent(), make.claimed(), None)
+    state = state_of(make.agent(), make.claimed(), None)
     state.stopped(["msg_p"], make.now)
     assert state.output == []
 
 
 def test_a_finished_turn_that_is_stopped_stays_as_it_is(make: Make) -> None:
-    state = TurnState(make.agent(), make.claimed(), None)
+    state = state_of(make.agent(), make.claimed(), None)
     state.shown("Hi.")
     state.answered(make.answer("Hi."), "msg_a", make.now)
     state.stopped(["msg_p"], make.now)
@@ -176,7 +187,7 @@ def test_a_finished_turn_that_is_stopped_stays_as_it_is(make: Make) -> None:
 
 
 def test_calls_without_a_result_get_one_when_the_turn_stops(make: Make) -> None:
-    state = TurnState(make.agent(tools=[make.tool()]), make.claimed(), None)
+    state = state_of(make.agent(tools=[make.tool()]), make.claimed(), None)
     state.answered(make.answer("", {"look_up": "{}", "other": "{}"}), "msg_a", make.now)
     assert state.ids_to_stop == 3
     state.stopped(["msg_1", "msg_2", "msg_3"], make.now)
@@ -187,14 +198,14 @@ def test_calls_without_a_result_get_one_when_the_turn_stops(make: Make) -> None:
 
 
 def test_a_failure_stands_whatever_was_pending(make: Make) -> None:
-    state = TurnState(make.agent(tools=[make.tool()]), make.claimed(), None)
+    state = state_of(make.agent(tools=[make.tool()]), make.claimed(), None)
     state.answered(make.answer("", {"look_up": "{}"}), "msg_a", make.now)
     state.failed(ApiError(Code.TURN_FAILED))
     assert isinstance(state.next(), Fail)
 
 
 def test_usage_is_estimated_and_marked_when_one_model_call_reports_none(make: Make) -> None:
-    state = TurnState(make.agent(tools=[make.tool()]), make.claimed(), None)
+    state = state_of(make.agent(tools=[make.tool()]), make.claimed(), None)
     state.answered(make.answer("", {"look_up": "{}"}, usage=(100, 10)), "msg_a", make.now)
     run_tools(state, make)
     state.answered(make.answer("x" * 40), "msg_b", make.now)
@@ -205,7 +216,7 @@ def test_usage_is_estimated_and_marked_when_one_model_call_reports_none(make: Ma
 
 
 def test_an_answer_uses_up_the_turns_room(make: Make) -> None:
-    state = TurnState(make.agent(tools=[make.tool()]), make.claimed(), None)
+    state = state_of(make.agent(tools=[make.tool()]), make.claimed(), None)
     state.answered(make.answer("12345", {"look_up": "{}"}), "msg_a", make.now)
     run_tools(state, make)
     step = state.next()
@@ -215,7 +226,7 @@ def test_an_answer_uses_up_the_turns_room(make: Make) -> None:
 
 @pytest.mark.parametrize("reason", ["length", "content_filter"])
 def test_the_models_finish_reason_is_the_turns(make: Make, reason: str) -> None:
-    state = TurnState(make.agent(), make.claimed(), None)
+    state = state_of(make.agent(), make.claimed(), None)
     state.answered(make.answer("Hi", reason=reason), "msg_a", make.now)
     assert state.next() == Finish(reason)  # type: ignore[arg-type]
 
@@ -223,7 +234,7 @@ def test_the_models_finish_reason_is_the_turns(make: Make, reason: str) -> None:
 def test_a_session_whose_turn_was_cancelled_before_its_first_text_stays_valid_for_strict_templates(make: Make) -> None:
     context = [make.message(content="one"), make.message("assistant", "")]
     claimed = make.claimed(make.message(content="two"), context=context)
-    sent = request_of(TurnState(make.agent(instructions=""), claimed, None))["messages"]
+    sent = request_of(state_of(make.agent(instructions=""), claimed, None))["messages"]
     assert sent == [{"role": "user", "content": "one\n\ntwo"}]
-    as_is = request_of(TurnState(make.agent(instructions=""), claimed, None, "as_is"))["messages"]
+    as_is = request_of(state_of(make.agent(instructions=""), claimed, None, "as_is"))["messages"]
     assert [message["content"] for message in as_is] == ["one", "two"]

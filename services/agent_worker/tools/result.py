@@ -1,0 +1,19 @@
+"""What a tool call comes to: a result for the model and the transcript, good or bad."""
+
+from dataclasses import dataclass
+
+from shared.contracts.sessions import ToolCall
+
+
+class ToolFailure(Exception):
+    """The call has no good result. The text is for the model."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ToolResult:
+    """A tool's answer, as the model and the transcript get it."""
+
+    call: ToolCall
+    ok: bool
+    text: str
+    duration_ms: int = 0

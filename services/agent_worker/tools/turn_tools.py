@@ -1,0 +1,104 @@
+"""The tools of one attempt at a turn: what is offered to the model, the calls, their limits and their effects."""
+
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from services.agent_worker.metrics import TOOL_CALLS
+from services.agent_worker.tools.arguments import BadArguments
+from services.agent_worker.tools.builtin import Effects, Search, call_builtin
+from services.agent_worker.tools.kit import ToolKit
+from services.agent_worker.tools.result import ToolFailure, ToolResult
+from services.agent_worker.tools.toolbox import Entry, Toolbox, definitions_of
+from shared.contracts.sessions import ToolCall
+from shared.contracts.tools import BuiltinTool, HttpTool
+from shared.log import get_logger
+
+log = get_logger()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TurnScope:
+    """Whose turn it is.
+
+    `record` writes a never-retry call down before it is made, and raises where the call must not be made. `search`
+    looks into the agent's knowledge; None: it has none.
+    """
+
+    workspace: str
+    in_session: bool
+    record: Callable[[str], Awaitable[None]]
+    search: Search | None = None
+
+
+class TurnTools:
+    """A failed call is a result for the model and never the turn's end."""
+
+    def __init__(self, kit: ToolKit, toolbox: Toolbox, scope: TurnScope) -> None:
+        self.effects = Effects()
+        self._kit = kit
+        self._toolbox = toolbox
+        self._scope = scope
+        self._entries = toolbox.entries
+        self._calls: Counter[str] = Counter()
+
+    async def prepare(self) -> None:
+        """Asks the agent's MCP servers for their tools, where that is not known.
+
+        Without such servers it waits for nothing.
+        """
+        if self._toolbox.mcp:
+            found = await self._kit.mcp.entries(self._scope.workspace, self._toolbox.mcp)
+            # The agent's own tools win over a server's tool of the same name.
+            self._entries = {entry.name: entry for entry in found} | self._toolbox.entries
+
+    def definitions(self) -> list[dict[str, Any]]:
+        return definitions_of(self._entries.values(), in_session=self._scope.in_session)
+
+    def is_never_retried(self, name: str) -> bool:
+        entry = self._entries.get(name)
+        return entry is not None and entry.is_never_retried
+
+    async def run(self, call: ToolCall, key: str) -> ToolResult:
+        """The result, good or bad. Raises what `record` raises."""
+        started = time.monotonic()
+        try:
+            entry, arguments = self._checked(call)
+        except BadArguments as complaint:
+            return self._result(call, started, ok=False, text=str(complaint))
+        # Counted at once: calls that run side by side share the limit.
+        self._calls[call.name] += 1
+        if entry.is_never_retried:
+            await self._scope.record(key)
+        try:
+            return self._result(call, started, ok=True, text=await self._call(entry, arguments, key))
+        except ToolFailure as failure:
+            return self._result(call, started, ok=False, text=str(failure))
+        except Exception:
+            log.exception("tool_crashed", tool=call.name)
+            return self._result(call, started, ok=False, text="The tool failed.")
+
+    def _checked(self, call: ToolCall) -> tuple[Entry, dict[str, Any]]:
+        """Raises BadArguments."""
+        entry = self._entries.get(call.name)
+        if entry is None:
+            raise BadArguments("There is no such tool.")
+        if self._calls[call.name] >= entry.tool.max_calls_per_turn:
+            raise BadArguments("This tool cannot be called any more in this turn.")
+        return entry, entry.arguments(call)
+
+    @staticmethod
+    def _result(call: ToolCall, started: float, *, ok: bool, text: str) -> ToolResult:
+        TOOL_CALLS.labels("ok" if ok else "error").inc()
+        return ToolResult(call=call, ok=ok, text=text, duration_ms=int((time.monotonic() - started) * 1000))
+
+    async def _call(self, entry: Entry, arguments: dict[str, Any], key: str) -> str:
+        workspace, tool = self._scope.workspace, entry.tool
+        if isinstance(tool, HttpTool):
+            return await self._kit.http.call(tool, arguments, key, workspace)
+        if isinstance(tool, BuiltinTool):
+            return await call_builtin(tool, arguments, self.effects, self._scope.search, lambda: datetime.now(UTC))
+        return await self._kit.mcp.call(workspace, entry, arguments)
