@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import aiohttp
 import orjson
 
 from shared.contracts.agents import Agent, AgentConfig, AgentVersion, Passage
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.keys import CreatedKey, NewKey, Principal
+from shared.contracts.keys import CreatedKey, NewKey, Principal, StoreKey, digest_of, new_secret
 from shared.contracts.sessions import Session
 from shared.contracts.turns import (
     AdmittedTurn,
@@ -22,7 +22,9 @@ from shared.contracts.turns import (
     StoredTurn,
     Turn,
 )
+from shared.ids import new_id
 
+AGENTS_PAGE: Final = 1000
 Query = dict[str, str] | Sequence[tuple[str, str]]
 
 
@@ -58,7 +60,11 @@ class HistoryClient:
         return Principal.model_validate(await self._post("/keys/resolve", {"digest": digest}))
 
     async def create_key(self, key: NewKey) -> CreatedKey:
-        return CreatedKey.model_validate(await self._post("/keys", key.wire()))
+        """Id and secret are made here, so that a repeat stores the same key, and the secret never leaves this process."""
+        created = CreatedKey(id=new_id("key"), secret=new_secret(key.environment))
+        order = StoreKey(**key.model_dump(), id=created.id, digest=digest_of(created.secret))
+        await self._post("/keys", order.wire())
+        return created
 
     async def revoke_key(self, workspace: str, key_id: str) -> None:
         await self._call("DELETE", f"/workspaces/{workspace}/keys/{key_id}")
@@ -77,7 +83,15 @@ class HistoryClient:
         return AgentVersion.model_validate(await self._post(f"/workspaces/{workspace}/agents/{agent_id}/publish", body))
 
     async def published_agents(self, workspace: str) -> list[Agent]:
-        return [Agent.model_validate(agent) for agent in await self._get(f"/workspaces/{workspace}/agents")]
+        """All of them, read in pages, in the order of their ids."""
+        agents: list[Agent] = []
+        query = {"limit": str(AGENTS_PAGE)}
+        while True:
+            page = await self._page(f"/workspaces/{workspace}/agents", query)
+            agents += [Agent.model_validate(agent) for agent in page["items"]]
+            if page["nextCursor"] is None:
+                return agents
+            query["cursor"] = page["nextCursor"]
 
     async def published_agent(self, workspace: str, agent_id: str) -> Agent:
         """Raises `agent_not_found`, also for one that was never published."""

@@ -4,8 +4,12 @@ import re
 import secrets
 import time
 
+from shared.contracts.schema import NAME_PATTERN
+
 # Crockford's base 32 in lower case: no i, l, o, u, and its order is the order of the numbers.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_TIME_DIGITS = 10
+_NAME = re.compile(NAME_PATTERN)
 _SHAPE = re.compile(r"(agt|ses|trn|msg|key|src|whk|req)_[0-9a-hjkmnp-tv-z]{26}")
 
 
@@ -18,3 +22,21 @@ def new_id(prefix: str) -> str:
 def is_id(prefix: str, text: str) -> bool:
     """Whether `text` has the shape of an id of this kind. Only such texts may reach a header, a key or a query."""
     return text.startswith(prefix + "_") and _SHAPE.fullmatch(text) is not None
+
+
+def is_name(text: str) -> bool:
+    """Whether `text` may name a workspace, or stand in a path of the internal API."""
+    return _NAME.fullmatch(text) is not None
+
+
+def time_of(some_id: str) -> int:
+    """The milliseconds at which an id was made: its first ten digits in base 32."""
+    number = 0
+    for digit in some_id.partition("_")[2][:_TIME_DIGITS]:
+        number = number << 5 | _ALPHABET.index(digit)
+    return number
+
+
+def id_at(prefix: str, time_ms: int) -> str:
+    """The smallest id of that millisecond."""
+    return f"{prefix}_" + "".join(_ALPHABET[time_ms >> shift & 31] for shift in range(45, -1, -5)) + "0" * 16

@@ -1,1 +1,1 @@
-"""The system of record: the only door to MongoDB. Calls no model."""
+"""The history service: turns, sessions, agents and keys in MongoDB, behind an internal API."""

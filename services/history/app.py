@@ -1,8 +1,8 @@
-"""A history process: its parts, built in one place, and the internal API over them."""
+"""A history process: its dependencies, built in one place, and the internal API over them."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -10,21 +10,29 @@ from typing import Final
 from aiohttp import web
 from redis.exceptions import RedisError
 
-from services.history.agents.versions import Agents
-from services.history.keys.records import Keys
-from services.history.knowledge.passages import Knowledge
+from services.history.agents.agents import Agents
+from services.history.agents.versions import Versions
+from services.history.api.nouns import NOUNS, Nouns
+from services.history.api.routes import ROUTES
+from services.history.keys.api_keys import ApiKeys
+from services.history.knowledge.passages import Passages
 from services.history.metrics import MONGODB_SECONDS, REQUEST_SECONDS
-from services.history.mongo.client import Store, Unstorable, counted_waits
+from services.history.mongo.client import Database
+from services.history.mongo.errors import Unstorable
+from services.history.mongo.waits import counted_waits
 from services.history.reconcile.outbox import Outbox
 from services.history.reconcile.reconciler import Reconciler
-from services.history.sessions.records import Sessions
+from services.history.sessions.sessions import Sessions
 from services.history.sessions.transcript import Transcript
 from services.history.settings import HistorySettings
-from services.history.turns.admission import Turns
+from services.history.turns.admission import Admission
+from services.history.turns.attempts import Attempts
 from services.history.turns.claims import Claims
 from services.history.turns.completions import Completions
 from services.history.turns.context import Contexts
+from services.history.turns.erasure import Erasure
 from services.history.turns.finalize import TurnFinalizer
+from services.history.turns.turns import Turns
 from shared.contracts.errors import ApiError, Code
 from shared.log import get_logger
 from shared.run_log.reader import RunLogs
@@ -41,64 +49,68 @@ BODY_LIMIT: Final = 64 * 1024 * 1024
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dependencies:
     settings: HistorySettings
-    store: Store
+    database: Database
     queue: TurnQueue
     logs: RunLogs
     outbox: Outbox
     reconciler: Reconciler
     finalizer: TurnFinalizer
-    routes: Sequence[web.RouteDef]
+    nouns: Nouns
 
 
 @asynccontextmanager
 async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependencies]:
-    """Nothing needs to be reachable: each part waits for its store by itself. On leaving, writes under way are finished."""
+    """No store needs to be reachable: each part waits for its own. On leaving, writes under way are finished."""
     queue = TurnQueue.connect(settings.queue_redis_url)
     try:
         async with (
-            Store(settings.mongodb_uri, settings.mongodb_database) as store,
+            Database(settings.mongodb_uri, settings.mongodb_database) as database,
             RunLogs(settings.stream_urls, keep_s=settings.log_keep_s) as logs,
         ):
-            contexts = Contexts(store)
-            finalizer = TurnFinalizer(store, queue, logs, contexts, settings)
+            finalizer = TurnFinalizer(database, queue, logs, Contexts(database))
+            erasure = Erasure(database, queue, logs, finalizer, settings)
             async with (
                 Outbox(queue, finalizer) as outbox,
-                Reconciler(store, queue, outbox, finalizer, settings) as reconciler,
+                Reconciler(database, queue, outbox, finalizer, erasure, settings) as reconciler,
             ):
                 yield Dependencies(
                     settings=settings,
-                    store=store,
+                    database=database,
                     queue=queue,
                     logs=logs,
                     outbox=outbox,
                     reconciler=reconciler,
                     finalizer=finalizer,
-                    routes=_routes(store, queue, logs, contexts, finalizer, settings),
+                    nouns=_nouns(database, queue, logs, finalizer, erasure, settings),
                 )
     finally:
         await queue.aclose()
 
 
-def _routes(
-    store: Store,
+def _nouns(
+    database: Database,
     queue: TurnQueue,
     logs: RunLogs,
-    contexts: Contexts,
     finalizer: TurnFinalizer,
+    erasure: Erasure,
     settings: HistorySettings,
-) -> list[web.RouteDef]:
-    agents = Agents(store, Knowledge(store))
-    sessions = Sessions(store, agents, finalizer)
-    nouns = (
-        Keys(store),
-        agents,
-        sessions,
-        Transcript(store, sessions),
-        Turns(store, agents, contexts, finalizer),
-        Completions(store, logs, settings),
-        Claims(store, queue, agents, contexts, finalizer, settings),
+) -> Nouns:
+    agents = Agents(database)
+    versions = Versions(database, agents, Passages(database))
+    sessions = Sessions(database, agents, finalizer, erasure)
+    contexts = finalizer.contexts
+    return Nouns(
+        keys=ApiKeys(database),
+        agents=agents,
+        versions=versions,
+        sessions=sessions,
+        transcript=Transcript(database, sessions),
+        admission=Admission(database, agents, versions, contexts),
+        turns=Turns(database, finalizer),
+        claims=Claims(database, queue, versions, contexts, finalizer, settings),
+        attempts=Attempts(database, queue, finalizer, erasure, settings),
+        completions=Completions(database, logs, settings),
     )
-    return [route for noun in nouns for route in noun.routes()]
 
 
 def create_app(dependencies: Dependencies) -> web.Application:
@@ -107,20 +119,23 @@ def create_app(dependencies: Dependencies) -> web.Application:
         await dependencies.logs.ping()
 
     token = dependencies.settings.internal_token.get_secret_value()
-    app = web.Application(
-        middlewares=[request_middleware, require_token(token), timed, failures], client_max_size=BODY_LIMIT
-    )
-    app.add_routes([*dependencies.routes, *health_routes({"mongodb": dependencies.store.ping, "redis": redis_answers})])
+    middlewares = [request_middleware, require_token(token), timed, failures]
+    app = web.Application(middlewares=middlewares, client_max_size=BODY_LIMIT)
+    app[NOUNS] = dependencies.nouns
+    app.add_routes([*ROUTES, *health_routes({"mongodb": dependencies.database.ping, "redis": redis_answers})])
     return app
 
 
 @web.middleware
 async def failures(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """What the stores raise, as clients are told it. MongoDB's outages are ApiErrors already."""
+    """Translates what the stores raise into API errors. MongoDB's outages are ApiErrors already."""
     try:
         return await handler(request)
     except Unstorable:
-        raise ApiError(Code.PAYLOAD_TOO_LARGE, "The document is too large to be stored.") from None
+        raise ApiError(
+            Code.PAYLOAD_TOO_LARGE,
+            "The document cannot be stored: it is too large, or has a form that the database refuses.",
+        ) from None
     except ConnectionResetError:
         raise
     except (RedisError, OSError) as error:
@@ -130,14 +145,14 @@ async def failures(request: web.Request, handler: Handler) -> web.StreamResponse
 
 @web.middleware
 async def timed(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Counts what a call takes, and how much of that it waits for MongoDB, whatever comes of it."""
+    """Measures how long a call takes, and how long of that it waits for MongoDB. Failed calls count too."""
     started = time.monotonic()
     with counted_waits() as waits:
         try:
             return await handler(request)
         finally:
             took_s = time.monotonic() - started
-            # Once the answer is out.
+            # After the answer has been sent.
             asyncio.get_running_loop().call_soon(_observe, route_name(request), took_s, waits.total_s)
 
 

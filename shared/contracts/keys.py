@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from shared.contracts.schema import Schema, Time
+from shared.contracts.schema import NAME_PATTERN, Schema, Time
 
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _RANDOM: Final = 43
@@ -38,7 +38,7 @@ class Principal(Schema):
 
 
 class NewKey(Schema):
-    workspace: str
+    workspace: str = Field(pattern=f"^{NAME_PATTERN}$")
     name: str = ""
     scopes: frozenset[Scope]
     environment: Literal["live", "test"] = "live"
@@ -46,8 +46,15 @@ class NewKey(Schema):
     retry_guard: bool = False
 
 
+class StoreKey(NewKey):
+    """A new key as history stores it. The caller makes the id and the secret, so that a repeated order stores one key."""
+
+    id: str = Field(pattern=f"^{NAME_PATTERN}$")
+    digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
 class CreatedKey(Schema):
-    """The only time that the secret is shown: history keeps its digest."""
+    """The only time that the secret is shown: history stores its digest and never receives the secret."""
 
     id: str
     secret: str = Field(repr=False)

@@ -6,6 +6,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 from pydantic.alias_generators import to_camel
 
+# Names of workspaces, and every id that a path of the internal API accepts.
+NAME_PATTERN = r"[A-Za-z0-9_-]{1,64}"
+
 
 def rfc3339(moment: datetime) -> str:
     """RFC 3339 in UTC with milliseconds, as `2026-01-31T09:00:00.000Z`."""

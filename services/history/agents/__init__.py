@@ -1,0 +1,1 @@
+"""Agents: drafts that can be replaced, and numbered versions that never change."""

@@ -1,0 +1,1 @@
+"""The passages that an agent version knows."""

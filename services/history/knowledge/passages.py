@@ -3,17 +3,18 @@
 from collections.abc import Sequence
 from typing import Final
 
-from services.history.mongo.client import Store, between
+from services.history.mongo.client import Database
+from services.history.mongo.filters import between
 from shared.contracts.agents import Passage
 
 PAGE: Final = 500
 
 
-class Knowledge:
-    """The passages of versions, each under the version's document id and its position."""
+class Passages:
+    """The passages of versions. Each document names its version's document and its position."""
 
-    def __init__(self, store: Store) -> None:
-        self._passages = store.passages
+    def __init__(self, database: Database) -> None:
+        self._passages = database.passages
 
     async def freeze(self, version_id: str, passages: Sequence[Passage]) -> None:
         """May be repeated with the same passages."""

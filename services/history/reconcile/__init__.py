@@ -1,0 +1,1 @@
+"""Background work: the outbox consumer, and the reconciler that repairs what was lost."""

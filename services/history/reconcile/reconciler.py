@@ -14,11 +14,14 @@ from typing import Final, Self
 from redis.exceptions import RedisError
 
 from services.history.metrics import TURNS_SWEPT
-from services.history.mongo.client import Store, above, one_of, up_to
+from services.history.mongo.client import Database
+from services.history.mongo.filters import above, one_of, up_to
 from services.history.reconcile.outbox import Outbox
 from services.history.settings import HistorySettings
-from services.history.turns.finalize import NEVER_STARTED, OUT_OF_TRIES, TOO_LATE, TurnFinalizer, Verdict
+from services.history.turns.erasure import Erasure
+from services.history.turns.finalize import TurnFinalizer
 from services.history.turns.record import WITHOUT_TEXT, TurnRecord
+from services.history.turns.verdicts import NEVER_STARTED, OUT_OF_TRIES, TOO_LATE, Verdict
 from shared.contracts.errors import ApiError
 from shared.contracts.jobs import RunTurn
 from shared.log import get_logger
@@ -39,13 +42,20 @@ class Reconciler:
     """Runs at jittered intervals while it is open. It judges nothing while the queue Redis is away, nor just after an outage."""
 
     def __init__(
-        self, store: Store, queue: TurnQueue, outbox: Outbox, finalizer: TurnFinalizer, settings: HistorySettings
+        self,
+        database: Database,
+        queue: TurnQueue,
+        outbox: Outbox,
+        finalizer: TurnFinalizer,
+        erasure: Erasure,
+        settings: HistorySettings,
     ) -> None:
-        self._turns = store.turns
-        self._sessions = store.sessions
+        self._turns = database.turns
+        self._sessions = database.sessions
         self._queue = queue
         self._outbox = outbox
         self._finalizer = finalizer
+        self._erasure = erasure
         self._settings = settings
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -174,7 +184,7 @@ class Reconciler:
         """Deletions that were cut off."""
         for row in await self._sessions.many({"erasing": True}, fields={"workspace": 1}, limit=PAGE):
             try:
-                await self._finalizer.erase_session(row["workspace"], row["_id"])
+                await self._erasure.erase_session(row["workspace"], row["_id"])
             except (ApiError, RedisError, OSError) as error:
                 # One session whose logs cannot be reached must not hold up the others.
                 log.warning("erasure_postponed", session_id=row["_id"], error=type(error).__name__)

@@ -1,0 +1,1 @@
+"""Turns: how one is admitted, claimed, attempted, ended and erased."""

@@ -1,4 +1,4 @@
-"""What a model is shown of a session's earlier turns. An ended turn never changes, so those of sessions in use are kept at hand."""
+"""The context of a turn: the messages of its session's earlier turns. An ended turn never changes, so they are cached."""
 
 import time
 from collections import OrderedDict
@@ -7,14 +7,15 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from services.history.mongo.client import Document, Store, between
+from services.history.mongo.client import Database
+from services.history.mongo.filters import Document, between
 from shared.contracts.agents import Limits
 from shared.contracts.sessions import Message
 from shared.tokens import message_tokens
 
 KEPT_BYTES: Final = 64 << 20
 KEPT_S: Final = 600.0
-# What a kept turn and a kept session take beside their text.
+# Bytes that a cached turn and a cached session take beside their text.
 OVERHEAD: Final = 300
 _FIELDS: Final = {"n": 1, "active": 1, "status": 1, "input": 1, "output": 1}
 
@@ -23,7 +24,7 @@ _SHOWN: Final = frozenset(field.alias or name for name, field in Message.model_f
 
 
 class EarlierTurn(NamedTuple):
-    """A turn as a model is shown it: its messages as JSON, joined by commas, and how many tokens they are (estimated).
+    """A turn as a model gets it: its messages as JSON, joined by commas, and an estimate of their tokens.
 
     Empty for a turn that failed: its question has no answer, and is usually asked again by the next turn.
     """
@@ -33,7 +34,7 @@ class EarlierTurn(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    """The last `width` turns of a session, as many as the last claim asked for, so far as this history has met them."""
+    """The last turns of a session that this process has read. `width`: how many of them the last claim asked for."""
 
     turns: dict[int, EarlierTurn]
     width: int
@@ -42,17 +43,17 @@ class _Kept(NamedTuple):
 
 
 class Contexts:
-    """Reads what it does not have. Bounded in bytes; a session that is not used for some minutes is let go. `clock` tells seconds."""
+    """Reads turns that are not cached. The cache is bounded in bytes, and drops unused sessions after minutes. `clock`: seconds."""
 
     def __init__(
         self,
-        store: Store,
+        database: Database,
         *,
         kept_bytes: int = KEPT_BYTES,
         kept_s: float = KEPT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._turns = store.turns
+        self._turns = database.turns
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()  # The least recently used first.
         self._size = 0
         self._kept_bytes = kept_bytes
@@ -60,10 +61,10 @@ class Contexts:
         self._clock = clock
 
     async def before(self, workspace: str, session_id: str | None, number: int, limits: Limits) -> bytes:
-        """A JSON list of the messages of the turns before this one, oldest first: whole turns, as many of the last `context_turns`
-        as fit into `context_tokens`. Without a session there are none.
+        """A JSON list of the messages of the turns before this one, oldest first. A turn without a session has no context.
 
-        All of these must have ended; that holds for what lies before a session's active turn.
+        It contains whole turns: as many of the last `context_turns` as fit into `context_tokens`. All of them must have ended,
+        which holds for the turns before a session's active turn.
         """
         if session_id is None:
             return b"[]"
@@ -86,7 +87,7 @@ class Contexts:
         return b"[" + b",".join(_fitting(turns, limits.context_tokens)) + b"]"
 
     def add(self, workspace: str, session_id: str, number: int, status: str, messages: Sequence[Wire]) -> None:
-        """A turn whose end was just stored. Of no interest where no claim of its session has come: the next one may go elsewhere too."""
+        """Caches a turn whose end was just stored, if a claim of its session came to this process: the next one may come here too."""
         if (kept := self._kept.get((workspace, session_id))) is None:
             return
         turns = {**kept.turns, number: _earlier_turn(status, messages)}
@@ -100,7 +101,7 @@ class Contexts:
     def _keep(self, workspace: str, session_id: str, turns: dict[int, EarlierTurn], width: int) -> None:
         self.forget(workspace, session_id)
         now = self._clock()
-        size = OVERHEAD + sum(OVERHEAD + len(said.messages) for said in turns.values())
+        size = OVERHEAD + sum(OVERHEAD + len(turn.messages) for turn in turns.values())
         self._kept[workspace, session_id] = _Kept(turns, width, size, now)
         self._size += size
         while self._kept:
@@ -113,7 +114,7 @@ class Contexts:
 def _earlier_turn(status: str, messages: Iterable[Wire]) -> EarlierTurn:
     if status == "failed":
         return EarlierTurn(b"", 0)
-    # What was retrieved for an earlier turn is not for this one.
+    # Passages that were retrieved for an earlier turn are not shown again.
     shown = [{name: value for name, value in message.items() if name in _SHOWN} for message in messages]
     return EarlierTurn(orjson.dumps(shown)[1:-1], sum(map(_tokens, shown)))
 

@@ -1,17 +1,25 @@
 """How turns end: with a worker's result, by history itself, or with their session. Nothing else writes a terminal status."""
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from redis.exceptions import RedisError
 
 from services.history.metrics import TURNS_FINISHED
-from services.history.mongo.client import Document, Fields, Store, Unstorable, one_of
-from services.history.settings import HistorySettings
+from services.history.mongo.client import Database
+from services.history.mongo.dialect import Fields
+from services.history.mongo.errors import Unstorable
+from services.history.mongo.filters import Document, one_of
 from services.history.turns.context import Contexts
-from services.history.turns.record import WITHOUT_ANSWER, WITHOUT_TEXT, TurnRecord, milliseconds, releases_key
-from shared.contracts.errors import ApiError, Code
+from services.history.turns.record import (
+    WITHOUT_ANSWER,
+    WITHOUT_TEXT,
+    TurnRecord,
+    milliseconds,
+    record_of,
+    releases_key,
+)
+from services.history.turns.verdicts import CANCELLED, UNSTORABLE, Verdict
 from shared.contracts.frames import BEGINNING, FrameId, StreamFrame
 from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import FinishedTurn, Timing, Turn, terminal_frame
@@ -25,21 +33,6 @@ log = get_logger()
 LOG_PAGE = 256
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
-    """Why history ends a turn that no worker ended."""
-
-    status: Literal["cancelled", "failed"]
-    error: ApiError | None = None
-
-
-CANCELLED = Verdict(status="cancelled")
-OUT_OF_TRIES = Verdict(status="failed", error=ApiError(Code.TURN_FAILED, "The turn's workers were lost too often."))
-TOO_LATE = Verdict(status="failed", error=ApiError(Code.TURN_TIMEOUT))
-NEVER_STARTED = Verdict(status="failed", error=ApiError(Code.TURN_TIMEOUT, "No worker had time for the turn."))
-UNSTORABLE = Verdict(status="failed", error=ApiError(Code.TURN_FAILED, "The answer could not be stored."))
-
-
 # What a worker's result says of its turn.
 _RESULT: Final = ("status", "finish_reason", "usage", "timing", "error")
 
@@ -47,16 +40,12 @@ _RESULT: Final = ("status", "finish_reason", "usage", "timing", "error")
 class TurnFinalizer:
     """Every write names the attempt that it ends; a turn that has ended is never written again."""
 
-    def __init__(
-        self, store: Store, queue: TurnQueue, logs: RunLogs, contexts: Contexts, settings: HistorySettings
-    ) -> None:
-        self._sessions = store.sessions
-        self._turns = store.turns
+    def __init__(self, database: Database, queue: TurnQueue, logs: RunLogs, contexts: Contexts) -> None:
+        self._sessions = database.sessions
+        self._turns = database.turns
         self._queue = queue
         self._logs = logs
         self.contexts = contexts
-        # A log that nobody ended lives on by the writer's expiry, which exceeds twice the deadline.
-        self._log_life = timedelta(seconds=settings.log_keep_s + 4 * settings.turn_timeout_s)
 
     # --- a worker's result
 
@@ -166,46 +155,19 @@ class TurnFinalizer:
     # --- with their session
 
     async def stop_session(self, workspace: str, session_id: str) -> None:
-        record = await self._active_of(workspace, session_id)
+        record = await self.active_of(workspace, session_id)
         if record is not None:
             await self.stop(record)
 
-    async def erase_session(self, workspace: str, session_id: str) -> None:
-        """Ends the active turn, whoever runs it, then removes the turns and their logs. May be repeated.
-
-        Raises ApiError, RedisError or OSError while a store is away: then the deletion is not acknowledged, because its turns can
-        still be read. It stays marked as undone, so that the sweep completes it if the caller does not.
-        """
-        while (record := await self._active_of(workspace, session_id)) is not None:
-            await self._queue.signal_cancel(record.id)
-            await self.end(record, CANCELLED)
-        await self._erase_logs(workspace, session_id)
-        await self._turns.delete_all({"workspace": workspace, "sessionId": session_id})
-        self.contexts.forget(workspace, session_id)
-        await self._sessions.update({"_id": session_id}, {"$unset": {"erasing": ""}})
-
-    async def erase_turn(self, record: TurnRecord) -> None:
-        """A turn that slipped into a deleted session."""
-        await self._turns.delete({"_id": record.id, "workspace": record.workspace})
-        await self._logs.erase(record.workspace, record.id)
-        await self._queue.forget(record.id)
-
-    async def _erase_logs(self, workspace: str, session_id: str) -> None:
-        """Those that can still be there: older ones have expired."""
-        alive_from = datetime.now(UTC) - self._log_life
-        for row in await self._turns.many({"workspace": workspace, "sessionId": session_id}, fields={"endedAt": 1}):
-            if row.get("endedAt", alive_from) >= alive_from:
-                await self._logs.erase(workspace, row["_id"])
-
-    async def _active_of(self, workspace: str, session_id: str) -> TurnRecord | None:
+    async def active_of(self, workspace: str, session_id: str) -> TurnRecord | None:
         row = await self._turns.one({"workspace": workspace, "sessionId": session_id, "active": True}, WITHOUT_TEXT)
-        return TurnRecord.model_validate(row) if row is not None else None
+        return record_of(row)
 
     # --- what they have in common
 
     async def _record(self, workspace: str, turn_id: str, fields: Fields = WITHOUT_TEXT) -> TurnRecord | None:
         row = await self._turns.one({"_id": turn_id, "workspace": workspace}, fields)
-        return TurnRecord.model_validate(row) if row is not None else None
+        return record_of(row)
 
     async def _count(self, record: TurnRecord | None) -> None:
         """Counts the turn in its session, before its end is told. Until then whoever reads the session looks for its active turn.

@@ -6,9 +6,8 @@ from typing import Any, Final
 import orjson
 from pydantic import Field
 
-from services.history.mongo.client import Document
+from services.history.mongo.filters import Document
 from shared.contracts.agents import AgentVersion
-from shared.contracts.errors import ApiError
 from shared.contracts.schema import Schema, rfc3339
 from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import (
@@ -22,22 +21,23 @@ from shared.contracts.turns import (
     Usage,
 )
 
-# Everything but what was said: states, fences and times.
+# All but the texts: status, fences and times.
 WITHOUT_TEXT: Final = {"input": 0, "output": 0, "completion": 0, "metadata": 0}
-# The same, and what the turn answers.
+# The same, with the messages that the turn answers.
 WITHOUT_ANSWER: Final = {"output": 0, "completion": 0, "metadata": 0}
-# WITHOUT_TEXT, and whose message the turn answers.
+# WITHOUT_TEXT, with the ids and roles of the messages that the turn answers.
 OUTLINE: Final = {"input.content": 0, "output": 0, "completion": 0, "metadata": 0}
 # The scope of a completion's idempotency key; a session's is its id.
 COMPLETIONS: Final = "completions"
 
 
 class TurnRecord(Schema):
-    """A document of the collection `turns`; its members bear the same names there, in camelCase.
+    """A document of the collection `turns`; its members have the same names there, in camelCase.
 
-    `attempt` is the fence: it only grows, and each write of a worker names its own. `tries` counts real attempts. `claim_id`
-    is the claim that raised the attempt last. `completion` is JSON, because what strangers name may not be a field's name.
-    `labels` are a stored completion's metadata as it stands now, each pair as JSON, so that it can be looked for.
+    `attempt` is the fence: it only grows, and each write of a worker names its own attempt. `tries` counts the attempts that
+    count towards the limit. `claim_id` is the claim that raised the attempt last. `completion` is JSON text, because it has
+    member names that MongoDB does not accept. `labels` are a stored completion's current metadata, each pair as JSON text, so
+    that an index finds it. `joined`, `orphan`, `replaces` and `withdrawing` belong to the retry guard.
     """
 
     id: str = Field(alias="_id")
@@ -55,6 +55,7 @@ class TurnRecord(Schema):
     retry_key: str | None = None
     orphan: str | None = None
     replaces: str | None = None
+    withdrawing: bool = False
     body_digest: str = ""
     cancel_requested: bool = False
     started_calls: tuple[str, ...] = ()
@@ -74,7 +75,7 @@ class TurnRecord(Schema):
     ended_at: datetime | None = None
 
     def turn(self) -> Turn:
-        """As the public API shows it."""
+        """The turn as the public API shows it."""
         return Turn(
             id=self.id,
             session_id=self.session_id,
@@ -99,7 +100,7 @@ class TurnRecord(Schema):
         return request.model_copy(update={"metadata": dict(orjson.loads(label) for label in self.labels)})
 
     def snapshot(self, context: bytes) -> Document:
-        """What the turn's first claim is to be told. `context` is a JSON list."""
+        """The answer to the turn's first claim. `context` is a JSON list."""
         return {**self.claimed(1, context), "admittedAt": rfc3339(self.created_at)}
 
     def claimed(self, attempt: int, context: bytes, agent: AgentVersion | None = None) -> Document:
@@ -141,7 +142,7 @@ def labels_of(metadata: dict[str, str]) -> list[str]:
 
 
 def releases_key(error: dict[str, Any] | None) -> bool:
-    """A turn that failed for a passing reason may be tried again under its key."""
+    """Whether a failed turn may be repeated under the same idempotency key: its error is retryable."""
     return error is not None and bool(error.get("retryable"))
 
 
@@ -150,7 +151,5 @@ def milliseconds(span: timedelta) -> int:
     return max(0, int(span.total_seconds() * 1000))
 
 
-def unless_there(record: TurnRecord | None, error: ApiError) -> TurnRecord:
-    if record is None:
-        raise error
-    return record
+def record_of(row: Document | None) -> TurnRecord | None:
+    return TurnRecord.model_validate(row) if row is not None else None

@@ -15,10 +15,11 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from services.history.mongo.client import Document, Store, above
-from services.history.mongo.id_pages import id_at
+from services.history.mongo.client import Database
+from services.history.mongo.filters import Document, above
 from services.history.turns.record import WITHOUT_TEXT, TurnRecord
 from shared.contracts.turns import AdmitTurn
+from shared.ids import id_at
 from shared.log import get_logger
 
 log = get_logger()
@@ -34,19 +35,19 @@ LOOKS: Final = 100
 NEWEST: Final = 20
 
 
+def guard_marks(order: AdmitTurn) -> Document:
+    """What the guard needs in a new turn's document."""
+    if order.retry_key is None:
+        return {}
+    orphan = {"orphan": order.retry_key} if order.is_retry else {}
+    return {"retryKey": order.retry_key, "joined": False, **orphan}
+
+
 class RetryGuard:
     """Each question costs nothing for an order without a retry key."""
 
-    def __init__(self, store: Store) -> None:
-        self._turns = store.turns
-
-    @staticmethod
-    def marks(order: AdmitTurn) -> Document:
-        """What the guard needs in a new turn's document."""
-        if order.retry_key is None:
-            return {}
-        orphan = {"orphan": order.retry_key} if order.is_retry else {}
-        return {"retryKey": order.retry_key, "joined": False, **orphan}
+    def __init__(self, database: Database) -> None:
+        self._turns = database.turns
 
     async def repeated(self, workspace: str, order: AdmitTurn) -> TurnRecord | None:
         """The turn that a blind repeat repeats, if it runs or has just ended and still has its text. It will not be withdrawn."""

@@ -12,6 +12,7 @@ from services.gateway.completions import chunks
 from services.gateway.streaming.follower import Follower
 from services.gateway.streaming.renderer import End, Rendered
 from services.history.reconcile.outbox import Outbox
+from services.history.turns.erasure import Erasure
 from services.history.turns.finalize import TurnFinalizer
 from shared.broker.script import Script
 from shared.contracts.frames import FrameId, head_of
@@ -106,10 +107,10 @@ def clean_end() -> None:
 def early_deletion() -> None:
     """A deletion is acknowledged with its tombstone; the turns are left to a sweep that never comes."""
 
-    async def later(self: TurnFinalizer, workspace: str, session_id: str) -> None:
+    async def later(self: Erasure, workspace: str, session_id: str) -> None:
         return None
 
-    TurnFinalizer.erase_session = later  # type: ignore[method-assign]
+    Erasure.erase_session = later  # type: ignore[method-assign]
 
 
 MUTANTS: Final[dict[str, Callable[[], None]]] = {

@@ -112,10 +112,13 @@ async def test_what_is_refused_during_an_outage_is_not_done_after_it(own_mongodb
     async with running(settings_for(own_mongodb.url, redis_url)) as history:
         await eventually(lambda: is_ready(history), what="a ready history")
         own_mongodb.kill()
-        calls = [asyncio.create_task(history.dependencies.store.call(operation)) for _ in range(3)]
+        calls = [asyncio.create_task(history.dependencies.database.availability.run(operation)) for _ in range(3)]
         assert {type(outcome) for outcome in await asyncio.gather(*calls, return_exceptions=True)} == {ApiError}
         started.clear()
-        assert await refused(history.dependencies.store.call(operation), within_s=0.5) is Code.DEPENDENCY_UNAVAILABLE
+        assert (
+            await refused(history.dependencies.database.availability.run(operation), within_s=0.5)
+            is Code.DEPENDENCY_UNAVAILABLE
+        )
         assert not started
 
 

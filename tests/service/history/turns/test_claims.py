@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.history.mongo.client import Documents
+from services.history.mongo.collection import Collection
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.turns import ClaimTurn, StartAttempt, StartedAttempt, Turn
 from shared.history_client import HistoryClient
@@ -107,9 +107,9 @@ async def test_a_turn_that_is_as_its_brief_says_is_begun_by_one_write(
     turn = (await history.admit(await history.session())).turn
     job = await history.lease(turn.id)
     operations = list[str]()
-    plain = Documents.update
+    plain = Collection.update
 
-    async def update(self: Documents, where: Any, change: Any) -> bool:
+    async def update(self: Collection, where: Any, change: Any) -> bool:
         operations.append("update")
         return await plain(self, where, change)
 
@@ -117,8 +117,8 @@ async def test_a_turn_that_is_as_its_brief_says_is_begun_by_one_write(
         operations.append("one")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Documents, "update", update)
-        patched.setattr(Documents, "one", one)
+        patched.setattr(Collection, "update", update)
+        patched.setattr(Collection, "one", one)
         started = await start_from_snapshot(history, turn, job.claim_id)
     assert (started.started, started.cancel_requested, started.remaining_s, operations) == (
         True,

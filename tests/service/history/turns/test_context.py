@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from services.history.mongo.client import Documents
+from services.history.mongo.collection import Collection
 from services.history.turns.context import KEPT_S, Contexts
 from shared.contracts.agents import Limits
 from shared.contracts.sessions import Retrieval, RetrievedPassage
@@ -18,14 +18,14 @@ from tests.service.history.running import WORKSPACE, History, finished, message,
 def ranges(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """The turn numbers that were looked up, as [from, to)."""
     seen: list[tuple[int, int]] = []
-    plain = Documents.many
+    plain = Collection.many
 
-    async def many(self: Documents, where: Any, **options: Any) -> Any:
+    async def many(self: Collection, where: Any, **options: Any) -> Any:
         if hasattr(where.get("n"), "terms") and "$lt" in where["n"].terms:
             seen.append((where["n"].terms["$gte"], where["n"].terms["$lt"]))
         return await plain(self, where, **options)
 
-    monkeypatch.setattr(Documents, "many", many)
+    monkeypatch.setattr(Collection, "many", many)
     return seen
 
 
@@ -92,7 +92,7 @@ async def test_what_was_retrieved_for_an_earlier_turn_is_left_out(history: Histo
     await lease.job.finish(finished(turn.id, 1, output=(answer,)))
     await history.wait_for_end(turn.id)
     assert (await history.document(turn.id))["output"][0]["knowledge"]
-    read_anew = Contexts(history.dependencies.store)
+    read_anew = Contexts(history.dependencies.database)
     for contexts in (history.dependencies.finalizer.contexts, read_anew):
         said = orjson.loads(await contexts.before(WORKSPACE, session_id, 2, Limits()))
         assert said == [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]
@@ -115,7 +115,7 @@ async def test_what_is_kept_is_bounded_and_let_go(history: History, ranges: list
     sessions = [await history.session() for _ in range(4)]
     for session_id in sessions:
         await history.answer(session_id, "question", "x" * 3000)
-    contexts = Contexts(history.dependencies.store, kept_bytes=9_000)
+    contexts = Contexts(history.dependencies.database, kept_bytes=9_000)
     for session_id in sessions:
         await contexts.before(WORKSPACE, session_id, 2, Limits())
     assert len(ranges) == 4
@@ -131,7 +131,7 @@ async def test_a_session_that_is_not_used_is_let_go(history: History, ranges: li
     session_id = await history.session()
     await history.answer(session_id)
     now = 1000.0
-    contexts = Contexts(history.dependencies.store, clock=lambda: now)
+    contexts = Contexts(history.dependencies.database, clock=lambda: now)
     for _ in range(2):
         await contexts.before(WORKSPACE, session_id, 2, Limits())
         assert len(ranges) == 1
@@ -146,7 +146,10 @@ async def test_a_session_whose_claims_go_elsewhere_is_not_gathered(
     history: History, ranges: list[tuple[int, int]]
 ) -> None:
     """No more of it than a claim asked for, and nothing before the first one did."""
-    contexts, said = Contexts(history.dependencies.store, kept_bytes=20_000), [{"role": "user", "content": "x" * 900}]
+    contexts, said = (
+        Contexts(history.dependencies.database, kept_bytes=20_000),
+        [{"role": "user", "content": "x" * 900}],
+    )
     limits = Limits(context_turns=3)
     contexts.add(WORKSPACE, "ses_elsewhere", 1, "completed", said)
     await contexts.before(WORKSPACE, "ses_elsewhere", 2, limits)

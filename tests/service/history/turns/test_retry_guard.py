@@ -53,7 +53,7 @@ def around_inserts(
     history: History, monkeypatch: pytest.MonkeyPatch, wrap: Callable[[Insert, dict[str, Any]], Awaitable[None]]
 ) -> None:
     """Puts `wrap` in the place of the insert of each turn."""
-    turns = history.dependencies.store.turns
+    turns = history.dependencies.database.turns
     insert = turns.insert
     monkeypatch.setattr(turns, "insert", lambda document: wrap(insert, document))
 
@@ -233,7 +233,7 @@ async def test_a_further_retry_is_answered_with_the_one_that_stays(
 ) -> None:
     await history.publish()
     first, late = await admit(history, retry()), original()
-    turns, taken_over, released = history.dependencies.store.turns, asyncio.Event(), asyncio.Event()
+    turns, taken_over, released = history.dependencies.database.turns, asyncio.Event(), asyncio.Event()
     delete = turns.delete
 
     async def pause(where: Any) -> bool:
@@ -306,7 +306,7 @@ async def test_an_orphan_that_a_retry_was_answered_with_is_not_withdrawn(
 
 async def test_keys_without_the_guard_pay_nothing(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
     await history.publish()
-    turns, calls = history.dependencies.store.turns, list[str]()
+    turns, calls = history.dependencies.database.turns, list[str]()
     await history.dependencies.reconciler.__aexit__(None, None, None)  # It reads turns too.
 
     def noting(name: str, call: Any) -> Any:

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from services.history.mongo.client import Waits
+from services.history.mongo.waits import Waits
 
 
 def test_what_is_waited_for_at_once_counts_once_and_pauses_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr("services.history.mongo.client.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("services.history.mongo.waits.time", SimpleNamespace(monotonic=lambda: now))
     waits = Waits()
     with waits.wait():
         now = 1.0

@@ -1,0 +1,75 @@
+"""Agents and their versions over HTTP."""
+
+from typing import Final
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from services.history.api.bodies import read_schema
+from services.history.api.nouns import nouns
+from services.history.api.paging import bad_cursor, cursor_of, cursor_values, limit_of, page_of
+from services.history.api.paths import AGENT, WORKSPACE, path_id, workspace_of
+from shared.contracts.agents import AgentConfig, AgentVersion, Passage
+from shared.ids import is_name
+from shared.web.bodies import json_response
+
+# The gateway lists all published agents of a workspace; most workspaces then need one call.
+MAX_AGENTS: Final = 1000
+
+
+class Publication(BaseModel):
+    passages: tuple[Passage, ...] = ()
+
+
+async def get_published_agents(request: web.Request) -> web.Response:
+    values = cursor_values(request, str)
+    after = values[0] if values else None
+    if after is not None and not is_name(after):
+        raise bad_cursor()
+    agents, following = await nouns(request).agents.published(
+        workspace_of(request), after, limit_of(request, MAX_AGENTS)
+    )
+    cursor = cursor_of([following]) if following else None
+    return json_response(page_of([agent.wire() for agent in agents], cursor))
+
+
+async def put_agent(request: web.Request) -> web.Response:
+    config = await read_schema(request, AgentConfig)
+    agent = await nouns(request).agents.put(workspace_of(request), path_id(request, "agent_id"), config)
+    return json_response(agent.wire())
+
+
+async def get_published_agent(request: web.Request) -> web.Response:
+    agent = await nouns(request).agents.published_one(workspace_of(request), path_id(request, "agent_id"))
+    return json_response(agent.wire())
+
+
+async def post_publish(request: web.Request) -> web.Response:
+    body = await read_schema(request, Publication)
+    version = await nouns(request).versions.publish(workspace_of(request), path_id(request, "agent_id"), body.passages)
+    return json_response(version.wire())
+
+
+async def get_version(request: web.Request) -> web.Response:
+    return json_response((await _version(request)).wire())
+
+
+async def get_passages(request: web.Request) -> web.Response:
+    passages = await nouns(request).versions.passages(workspace_of(request), await _version(request))
+    return json_response([passage.wire() for passage in passages])
+
+
+async def _version(request: web.Request) -> AgentVersion:
+    number = int(path_id(request, "number"))
+    return await nouns(request).versions.read(workspace_of(request), path_id(request, "agent_id"), number)
+
+
+_VERSION: Final = AGENT + r"/versions/{number:\d{1,9}}"
+ROUTES: Final = (
+    web.get(WORKSPACE + "/agents", get_published_agents),
+    web.put(AGENT, put_agent),
+    web.get(AGENT, get_published_agent),
+    web.post(AGENT + "/publish", post_publish),
+    web.get(_VERSION, get_version),
+    web.get(_VERSION + "/passages", get_passages),
+)

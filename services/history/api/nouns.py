@@ -1,0 +1,38 @@
+"""What the handlers call: the rules of each noun, built once per process."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from services.history.agents.agents import Agents
+from services.history.agents.versions import Versions
+from services.history.keys.api_keys import ApiKeys
+from services.history.sessions.sessions import Sessions
+from services.history.sessions.transcript import Transcript
+from services.history.turns.admission import Admission
+from services.history.turns.attempts import Attempts
+from services.history.turns.claims import Claims
+from services.history.turns.completions import Completions
+from services.history.turns.turns import Turns
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Nouns:
+    keys: ApiKeys
+    agents: Agents
+    versions: Versions
+    sessions: Sessions
+    transcript: Transcript
+    admission: Admission
+    turns: Turns
+    claims: Claims
+    attempts: Attempts
+    completions: Completions
+
+
+NOUNS: Final = web.AppKey("nouns", Nouns)
+
+
+def nouns(request: web.Request) -> Nouns:
+    return request.app[NOUNS]

@@ -1,0 +1,17 @@
+"""All routes of the internal API, but health and metrics."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from aiohttp import web
+
+from services.history.api import agents, claims, completions, keys, sessions, turns
+
+ROUTES: Final[Sequence[web.RouteDef]] = (
+    *keys.ROUTES,
+    *agents.ROUTES,
+    *sessions.ROUTES,
+    *turns.ROUTES,
+    *claims.ROUTES,
+    *completions.ROUTES,
+)

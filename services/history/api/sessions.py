@@ -1,0 +1,78 @@
+"""Sessions and their messages over HTTP."""
+
+from typing import Final
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from services.history.api.bodies import read_schema
+from services.history.api.nouns import nouns
+from services.history.api.paging import bad_cursor, cursor_of, cursor_values, direction_of, limit_of, page_of
+from services.history.api.paths import SESSION, WORKSPACE, path_id, workspace_of
+from services.history.sessions.sessions import VISIBLE, NewSession
+from services.history.sessions.transcript import Position
+from shared.contracts.errors import ApiError, Code
+from shared.contracts.sessions import EndedReason
+from shared.ids import is_id
+from shared.web.bodies import json_response
+
+
+class Ending(BaseModel):
+    reason: EndedReason = "api"
+
+
+async def post_session(request: web.Request) -> web.Response:
+    new = await read_schema(request, NewSession)
+    session = await nouns(request).sessions.create(workspace_of(request), new)
+    return json_response(session.wire(), status=201)
+
+
+async def get_session(request: web.Request) -> web.Response:
+    session = await nouns(request).sessions.read(workspace_of(request), path_id(request, "session_id"))
+    return json_response(session.wire())
+
+
+async def get_sessions(request: web.Request) -> web.Response:
+    filters = {name: value for name in ("agentId", "status") if (value := request.query.get(name)) is not None}
+    if filters.get("status", "active") not in VISIBLE:
+        raise ApiError(Code.INVALID_REQUEST, "status must be active or ended.", param="status")
+    values = cursor_values(request, str)
+    before = values[0] if values else None
+    if before is not None and not is_id("ses", before):
+        raise bad_cursor()
+    sessions, following = await nouns(request).sessions.page(workspace_of(request), filters, before, limit_of(request))
+    cursor = cursor_of([following]) if following else None
+    return json_response(page_of([session.wire() for session in sessions], cursor))
+
+
+async def post_end(request: web.Request) -> web.Response:
+    reason = (await read_schema(request, Ending)).reason
+    session = await nouns(request).sessions.end(workspace_of(request), path_id(request, "session_id"), reason)
+    return json_response(session.wire())
+
+
+async def delete_session(request: web.Request) -> web.Response:
+    await nouns(request).sessions.delete(workspace_of(request), path_id(request, "session_id"))
+    return web.Response(status=204)
+
+
+async def get_messages(request: web.Request) -> web.Response:
+    direction = direction_of(request)
+    values = cursor_values(request, str, int, int)
+    if values is not None and (values[0] != direction or not (0 < values[1] < 2**31 and 0 <= values[2] < 2**31)):
+        raise bad_cursor()
+    after = Position(values[1], values[2]) if values is not None else None
+    messages, last = await nouns(request).transcript.page(
+        workspace_of(request), path_id(request, "session_id"), direction, after, limit_of(request)
+    )
+    return json_response(page_of(messages, cursor_of([direction, *last]) if last else None))
+
+
+ROUTES: Final = (
+    web.post(WORKSPACE + "/sessions", post_session),
+    web.get(WORKSPACE + "/sessions", get_sessions),
+    web.get(SESSION, get_session),
+    web.post(SESSION + "/end", post_end),
+    web.delete(SESSION, delete_session),
+    web.get(SESSION + "/messages", get_messages),
+)

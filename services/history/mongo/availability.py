@@ -1,0 +1,83 @@
+"""Whether MongoDB can be used, and the way in which every operation is run: none outlasts an outage."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar, cast
+
+from bson.errors import BSONError
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo.errors import PyMongoError
+from pymongo.topology_description import TopologyDescription
+
+from services.history.mongo.errors import Unstorable, translated, unavailable
+from services.history.mongo.filters import Document
+from services.history.mongo.waits import waiting
+from shared.log import get_logger
+
+log = get_logger()
+
+T = TypeVar("T")
+SELECTION_TIMEOUT_S: Final = 0.6
+WATCH_S: Final = 0.1
+
+
+class Availability:
+    """Knows whether there is a server that takes writes, and whether the collections are prepared.
+
+    The driver's listeners report a loss up to a second late, so the driver's own state is polled. `lost` is done once there
+    has been no server for as long as a caller may wait for one; it is replaced by a new future when a server is back.
+    """
+
+    def __init__(self, client: "AsyncIOMotorClient[Document]") -> None:
+        self._client = client
+        self.prepared = False
+        self.lost: asyncio.Future[None]
+
+    def open(self) -> None:
+        self.lost = asyncio.get_running_loop().create_future()
+
+    async def watch(self) -> None:
+        """Runs until it is cancelled."""
+        loop = asyncio.get_running_loop()
+        seen = loop.time()
+        while True:
+            # Motor's stubs declare this property as a method.
+            if cast("TopologyDescription", self._client.topology_description).has_writable_server():
+                seen = loop.time()
+                if self.lost.done():
+                    log.info("mongodb_back")
+                    self.lost = loop.create_future()
+            elif loop.time() - seen > SELECTION_TIMEOUT_S and not self.lost.done():
+                log.warning("mongodb_lost")
+                self.lost.set_result(None)
+            await asyncio.sleep(WATCH_S)
+
+    async def run(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Runs one operation. Raises ApiError(`dependency_unavailable`), Duplicate or Unstorable.
+
+        The driver has few threads, and each of them may wait for a lost server. The caller therefore waits for its operation
+        or for the news that the server is lost, whichever comes first. The outcome of a write is then unknown.
+        """
+        if not self.prepared or self.lost.done():
+            # It is not started: the driver would run it after the outage, long after its caller was refused.
+            raise unavailable()
+        task = asyncio.ensure_future(operation())
+        task.add_done_callback(_retrieve_error)
+        either: set[asyncio.Future[Any]] = {task, self.lost}
+        with waiting():
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()  # If it still waits for a thread, it never runs.
+            raise unavailable()
+        try:
+            return task.result()
+        except PyMongoError as error:
+            raise translated(error) from error
+        except (BSONError, OverflowError, UnicodeEncodeError) as error:
+            raise Unstorable from error
+
+
+def _retrieve_error(task: "asyncio.Future[Any]") -> None:
+    """asyncio reports errors that nobody retrieves; nobody waits for an abandoned operation."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,91 @@
+"""One collection of MongoDB: reads, pages, and writes that may be repeated."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from motor.motor_asyncio import AsyncIOMotorCollection
+
+from services.history.mongo.availability import Availability
+from services.history.mongo.dialect import Dialect, Direction, Fields, IdField, Order, PageQuery
+from services.history.mongo.errors import Duplicate
+from services.history.mongo.filters import Document, Where
+from services.history.mongo.migrations import migrated, stamped, with_version
+
+
+class Collection:
+    """Every call raises ApiError(`dependency_unavailable`) while MongoDB is away, within a second of its loss."""
+
+    def __init__(self, availability: Availability, collection: "AsyncIOMotorCollection[Document]") -> None:
+        self.name = collection.name
+        # Replaced before the first call, when the server has said what it is.
+        self.dialect = Dialect()
+        self._run = availability.run
+        self._collection = collection
+
+    async def insert(self, document: Document) -> None:
+        """Durable when it returns. Raises Duplicate, Unstorable. The caller makes the id, so a repeat meets its own document."""
+        await self._run(lambda: self._collection.insert_one(stamped(self.name, document)))
+
+    async def insert_all(self, documents: Sequence[Document]) -> None:
+        """Documents that exist already are left as they are. Raises Unstorable."""
+        if documents:
+            rows = [stamped(self.name, document) for document in documents]
+            with suppress(Duplicate):
+                await self._run(lambda: self._collection.insert_many(rows, ordered=False))
+
+    async def one(self, where: Where, fields: Fields | None = None) -> Document | None:
+        row = await self.dialect.one(self._find, where, with_version(self.name, fields))
+        return migrated(self.name, row) if row is not None else None
+
+    async def many(
+        self, where: Where, *, fields: Fields | None = None, order: Order | None = None, limit: int = 0
+    ) -> list[Document]:
+        """The caller bounds the result, by a range or by `limit`."""
+        rows = await self._find(self.dialect.query(where), with_version(self.name, fields), order, limit)
+        return [migrated(self.name, row) for row in rows]
+
+    async def page(
+        self,
+        where: Where,
+        by: IdField,
+        direction: Direction,
+        after: str | None,
+        limit: int,
+        fields: Fields | None = None,
+    ) -> tuple[list[Document], str | None]:
+        """Up to `limit` documents beyond the id `after`, in the order of their ids, and the id after which the next page starts.
+
+        `by` must be the last member of an index whose other members are compared in `where`.
+        """
+        query = PageQuery(where, by, direction, after, limit, with_version(self.name, fields))
+        rows = [migrated(self.name, row) for row in await self.dialect.page(self._find, query)]
+        return rows[:limit], rows[limit - 1][by.name] if len(rows) > limit else None
+
+    async def update(self, where: Where, change: Document) -> bool:
+        """Whether a document matched. Raises Duplicate, Unstorable."""
+        query = self.dialect.query(where)
+        result = await self._run(lambda: self._collection.update_one(query, change))
+        return bool(result.matched_count)
+
+    async def update_all(self, where: Where, change: Document) -> int:
+        query = self.dialect.query(where)
+        result = await self._run(lambda: self._collection.update_many(query, change))
+        return int(result.matched_count)
+
+    async def delete(self, where: Where) -> bool:
+        query = self.dialect.query(where)
+        result = await self._run(lambda: self._collection.delete_one(query))
+        return bool(result.deleted_count)
+
+    async def delete_all(self, where: Where) -> None:
+        query = self.dialect.query(where)
+        await self._run(lambda: self._collection.delete_many(query))
+
+    async def _find(self, query: Document, fields: Fields | None, order: Order | None, limit: int) -> list[Document]:
+        if limit == 1:
+            row = await self._run(lambda: self._collection.find_one(query, fields, sort=order))
+            return [row] if row is not None else []
+        cursor = self._collection.find(query, fields, limit=limit)
+        if order is not None:
+            cursor = cursor.sort(list(order))
+        return await self._run(lambda: cursor.to_list(None))

@@ -1,0 +1,52 @@
+"""Filters: plain values are compared as values, and only the functions of this file bring an operator into a query."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+Document = dict[str, Any]
+Where = Mapping[str, Any]
+
+
+class Comparison(NamedTuple):
+    """The operators that one field of a document must satisfy."""
+
+    terms: dict[str, Any]
+
+
+def above(value: Any) -> Comparison:
+    return Comparison({"$gt": value})
+
+
+def below(value: Any) -> Comparison:
+    return Comparison({"$lt": value})
+
+
+def up_to(value: Any) -> Comparison:
+    return Comparison({"$lte": value})
+
+
+def between(low: Any, high: Any) -> Comparison:
+    """From `low` (included) to `high` (excluded)."""
+    return Comparison({"$gte": low, "$lt": high})
+
+
+def one_of(values: Sequence[str]) -> Comparison:
+    return Comparison({"$in": list(values)})
+
+
+def all_of(values: Sequence[str]) -> Comparison:
+    """The field is a list that contains each of these values."""
+    return Comparison({"$all": list(values)})
+
+
+def present() -> Comparison:
+    return Comparison({"$exists": True})
+
+
+def checked(where: Where) -> Where:
+    """Raises TypeError for a plain value that MongoDB could read as something else than a value."""
+    for name, value in where.items():
+        if not (value is None or isinstance(value, (Comparison, str, int, float, bool, datetime))):
+            raise TypeError(f"{name}: a filter compares scalars, not {type(value).__name__}")
+    return where

@@ -1,0 +1,79 @@
+"""Every index, by collection. Each query of the product has one here; each unique index states a rule of the data."""
+
+from typing import Final, NamedTuple
+
+import pymongo
+from pymongo import IndexModel
+
+from services.history.mongo.filters import Document
+
+
+class Index(NamedTuple):
+    """`partial`: only documents that match it are indexed. `expires`: MongoDB deletes a document at the time of its first key."""
+
+    keys: tuple[str, ...]
+    unique: bool = False
+    partial: Document | None = None
+    name: str | None = None
+    expires: bool = False
+
+
+_PRESENT: Final = {"$exists": True}
+
+INDEXES: Final[dict[str, tuple[Index, ...]]] = {
+    "sessions": (
+        Index(("workspace", "_id")),
+        Index(("workspace", "agentId", "_id")),
+        Index(("erasing",), partial={"erasing": True}),
+    ),
+    "turns": (
+        Index(
+            ("workspace", "sessionId"),
+            unique=True,
+            partial={"active": True, "sessionId": _PRESENT},
+            name="one_active_turn_per_session",
+        ),
+        Index(("workspace", "sessionId", "n"), unique=True, partial={"sessionId": _PRESENT}, name="turn_number"),
+        Index(
+            ("workspace", "scope", "idempotencyKey"),
+            unique=True,
+            partial={"idempotencyKey": _PRESENT},
+            name="idempotency_key",
+        ),
+        Index(("workspace", "retryKey", "_id"), partial={"retryKey": _PRESENT}, name="retry_key"),
+        Index(("workspace", "orphan"), unique=True, partial={"orphan": _PRESENT}, name="one_orphan_per_retry_key"),
+        Index(("workspace", "storedId"), partial={"storedId": _PRESENT}, name="stored_completions"),
+        Index(("active", "_id"), partial={"active": True}),
+        Index(("erasable", "endedAt"), partial={"erasable": True}),
+        Index(("expiresAt",), expires=True),
+    ),
+    "agents": (Index(("workspace", "agentId")),),
+    "agent_versions": (Index(("agent", "number"), unique=True),),
+    "passages": (Index(("version", "position"), unique=True),),
+    "keys": (Index(("digest",), unique=True), Index(("workspace",))),
+}
+
+# Indexes of earlier code. They are dropped once those above stand.
+RETIRED: Final[dict[str, tuple[str, ...]]] = {
+    "sessions": ("workspace_1_id_1", "workspace_1_agentId_1_id_1"),
+    "turns": (
+        "one_active_per_session",
+        "workspace_1_sessionId_1_n_1",
+        "workspace_1_scope_1_idempotencyKey_1",
+        "workspace_1_retryKey_1__id_1",
+        "workspace_1_orphan_1",
+        "workspace_1_storedId_1",
+    ),
+    "agents": ("workspace_1",),
+}
+
+
+def index_model(index: Index) -> IndexModel:
+    options: Document = {"unique": True} if index.unique else {}
+    if index.partial is not None:
+        options["partialFilterExpression"] = index.partial
+    if index.name is not None:
+        options["name"] = index.name
+    if index.expires:
+        options["expireAfterSeconds"] = 0
+    return IndexModel([(key, pymongo.ASCENDING) for key in index.keys], **options)

@@ -1,0 +1,80 @@
+"""Schema versions of documents: old ones are migrated when they are read, indexes when history starts.
+
+A document carries `schemaVersion`; one without it was written before versions existed and counts as 0. To change the form of
+a collection's documents: append a step to STEPS. A step is pure and takes a document of the version before. It must accept a
+projection, in which members are missing. A document with a newer version than this process knows is used as it is: members
+that this process does not know are ignored, so that two releases can run side by side during an upgrade.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import pymongo
+from motor.motor_asyncio import AsyncIOMotorCollection, AsyncIOMotorDatabase
+from pymongo.errors import OperationFailure
+
+from services.history.mongo.dialect import Dialect, Fields
+from services.history.mongo.filters import Document
+from services.history.mongo.indexes import INDEXES, RETIRED
+
+Step = Callable[[Document], Document]
+VERSION: Final = "schemaVersion"
+_INDEX_NOT_FOUND: Final = 27
+
+
+def unchanged(document: Document) -> Document:
+    """The step from unversioned documents to version 1, which have the same members."""
+    return document
+
+
+STEPS: Final[dict[str, tuple[Step, ...]]] = {
+    "turns": (unchanged,),
+    "sessions": (unchanged,),
+    "agents": (unchanged,),
+    "agent_versions": (unchanged,),
+    "keys": (unchanged,),
+}
+
+
+def stamped(collection: str, document: Document) -> Document:
+    """A new document with the version that this process writes."""
+    steps = STEPS.get(collection)
+    return {VERSION: len(steps), **document} if steps is not None else document
+
+
+def migrated(collection: str, document: Document) -> Document:
+    """A stored document in the form of the newest version."""
+    steps = STEPS.get(collection, ())
+    version = document.get(VERSION, 0)
+    if version >= len(steps):
+        return document
+    for step in steps[version:]:
+        document = step(document)
+    return {**document, VERSION: len(steps)}
+
+
+def with_version(collection: str, fields: Fields | None) -> Fields | None:
+    """A projection that keeps the version: without it, a step would run twice on a document."""
+    if collection in STEPS and fields is not None and 1 in fields.values():
+        return {**fields, VERSION: 1}
+    return fields
+
+
+async def prepare(database: "AsyncIOMotorDatabase[Document]", dialect: Dialect) -> None:
+    """Builds every index, then drops those of earlier code. May be repeated, and run by several processes at once."""
+    with pymongo.timeout(None):  # An index on a large collection takes as long as it takes.
+        for name, indexes in INDEXES.items():
+            await database.get_collection(name).create_indexes([dialect.index(index) for index in indexes])
+        for name, retired in RETIRED.items():
+            await _drop(database.get_collection(name), retired)
+
+
+async def _drop(collection: "AsyncIOMotorCollection[Document]", names: Sequence[str]) -> None:
+    standing = await collection.index_information()
+    for name in names:
+        if name in standing:
+            try:
+                await collection.drop_index(name)
+            except OperationFailure as error:
+                if error.code != _INDEX_NOT_FOUND:  # Another history was faster.
+                    raise

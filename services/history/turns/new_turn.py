@@ -1,0 +1,56 @@
+"""The document of a new turn, as a pure function of its order."""
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import orjson
+
+from services.history.mongo.filters import Document
+from services.history.turns.record import COMPLETIONS, labels_of
+from services.history.turns.retry_guard import guard_marks
+from shared.contracts.turns import AdmitTurn
+
+
+class Target(NamedTuple):
+    """What answers the turn, and for a session the number that the turn gets if nobody else takes it."""
+
+    agent_id: str
+    agent_version: int
+    n: int = 0
+
+
+def new_turn(workspace: str, order: AdmitTurn, target: Target, n: int) -> Document:
+    """Absent values are left out: partial indexes depend on the presence of `sessionId` and `idempotencyKey`."""
+    document: Document = {
+        "_id": order.turn_id,
+        "workspace": workspace,
+        "status": "queued",
+        "active": True,
+        "attempt": 0,
+        "tries": 0,
+        "agentId": target.agent_id,
+        "agentVersion": target.agent_version,
+        "scope": order.session_id or COMPLETIONS,
+        "bodyDigest": order.body_digest,
+        "input": [message.wire() for message in order.messages],
+        "createdAt": datetime.now(UTC),
+    }
+    if order.session_id is not None:
+        document |= {"sessionId": order.session_id, "n": n}
+    if order.idempotency_key is not None:
+        document["idempotencyKey"] = order.idempotency_key
+    if order.metadata:
+        document["metadata"] = orjson.dumps(order.metadata).decode()
+    if order.completion is not None:
+        document["completion"] = orjson.dumps(order.completion.wire()).decode()
+    document |= guard_marks(order)
+    if order.session_id is None:
+        document |= _retention(order)
+    return document
+
+
+def _retention(order: AdmitTurn) -> Document:
+    """Whether the completion is stored, or its text is erased after a while."""
+    if order.completion is None or not order.completion.store:
+        return {"store": False, "erasable": True}
+    return {"store": True, "erasable": False, "storedId": order.turn_id, "labels": labels_of(order.completion.metadata)}
