@@ -40,7 +40,7 @@ class LeasedJob:
         self._queue = queue
 
     async def finish(self, turn: FinishedTurn) -> bool:
-        """Puts the result into the outbox and removes the job, in one step. False: another worker has the turn, or it was ended.
+        """Puts the result into the outbox and removes the job, in one step. False: another worker has the turn.
 
         Waits for as long as Redis is away: the result exists nowhere else.
         """
