@@ -1,6 +1,7 @@
-"""The operator's first steps in a new deployment, over history's internal API: mint a workspace's first key, publish an agent.
+"""An operator's first steps in a new deployment: create a workspace's first key, publish an agent.
 
-Run it where PARLEY_HISTORY_URL and PARLEY_INTERNAL_TOKEN are set, for instance in the history container.
+The commands call history's internal API. They read PARLEY_HISTORY_URL and PARLEY_INTERNAL_TOKEN, or with --local the
+address and the token of the stack that `make up` runs.
 """
 
 import argparse
@@ -22,6 +23,9 @@ from shared.settings import Settings
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m deploy.cli.admin", description=__doc__)
+    parser.add_argument(
+        "--local", type=Path, metavar="DIR", help="data directory of a running `make up`, usually .parley"
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     key = commands.add_parser("create-key", help="print a new secret key with all scopes of a workspace")
     key.add_argument("workspace")
@@ -35,7 +39,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     agent.add_argument(
         "--documents", type=Path, help="folder of Markdown files; each second-level section becomes a passage"
     )
-    agent.add_argument("--agent", help="an agent's id; without it, a new agent is made")
+    agent.add_argument("--agent", help="id of an existing agent; without it, a new agent is created")
     return parser.parse_args(arguments)
 
 
@@ -55,17 +59,24 @@ async def publish(history: HistoryClient, options: argparse.Namespace) -> str:
     return f"{agent_id} version {version.number}"
 
 
-async def main(options: argparse.Namespace) -> int:
+def address(local: Path | None) -> tuple[Sequence[str], str]:
+    """History's base URLs and the internal token."""
+    if local is not None:
+        state = orjson.loads((local / "state.json").read_bytes())
+        return [f"http://127.0.0.1:{state['ports']['history-1']}"], state["internalToken"]
     settings = Settings.load_or_exit()
-    async with HistoryClient(
-        settings.history_urls, settings.internal_token.get_secret_value(), timeout_s=15.0
-    ) as history:
+    return settings.history_urls, settings.internal_token.get_secret_value()
+
+
+async def main(options: argparse.Namespace) -> int:
+    urls, token = address(options.local)
+    async with HistoryClient(urls, token, timeout_s=15.0) as history:
         try:
-            told = await (create_key if options.command == "create-key" else publish)(history, options)
+            result = await (create_key if options.command == "create-key" else publish)(history, options)
         except ApiError as error:
             sys.stderr.write(f"refused: {error.code}\n")
             return 1
-    sys.stdout.write(told + "\n")
+    sys.stdout.write(result + "\n")
     return 0
 
 

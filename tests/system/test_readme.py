@@ -1,36 +1,64 @@
-"""What the README says to paste is pasted."""
+"""The commands that the README tells its readers to paste are run as they stand there."""
 
 import asyncio
+import os
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.system.stack import ROOT, Stack
 
-EXPECTED = {"bash": ["event: done", "80202", "data: [DONE]", "1042"], "python": ["11:00"]}
+SECTIONS = {"try": "## Try it", "own": "## Run your own agent"}
 
 
-def example(language: str) -> str:
-    section = (ROOT / "README.md").read_text().split("## Try it")[1].split("\n## ")[0]
-    (code,) = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+def example(section: str, language: str) -> str:
+    text = (ROOT / "README.md").read_text().split(SECTIONS[section])[1].split("\n## ")[0]
+    (code,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
     return str(code)
 
 
-@pytest.mark.parametrize("language", ["bash", "python"])
-async def test_the_examples_work_as_pasted(stack: Stack, language: str) -> None:
-    facts = stack.facts
+async def run(stack: Stack, section: str, language: str, directory: Path) -> str:
+    """Its output. Only the address, the interpreter and the data directory are replaced."""
     code = (
-        example(language)
-        .replace("http://127.0.0.1:8080", facts["baseUrl"])
-        .replace(".parley/key", str(stack.data_dir / "key"))
+        example(section, language)
+        .replace("http://127.0.0.1:8080", stack.facts["baseUrl"])
+        .replace(".parley", str(stack.data_dir))
+        .replace(".venv/bin/python", sys.executable)
     )
     program = ["bash", "-euo", "pipefail", "-c"] if language == "bash" else [sys.executable, "-c"]
     process = await asyncio.create_subprocess_exec(
-        *program, code, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *program,
+        code,
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     output, _ = await process.communicate()
-    told = output.decode()
-    assert process.returncode == 0, told
-    for fragment in EXPECTED[language]:
-        assert fragment in told
+    assert process.returncode == 0, output.decode()
+    return output.decode()
+
+
+@pytest.mark.parametrize(
+    ("language", "expected"),
+    [("bash", ["event: done", "80202", "data: [DONE]", "1042"]), ("python", ["11:00"])],
+)
+async def test_the_examples_work_as_pasted(stack: Stack, language: str, expected: list[str], tmp_path: Path) -> None:
+    output = await run(stack, "try", language, tmp_path)
+    assert [fragment for fragment in expected if fragment not in output] == []
+
+
+async def test_an_own_agent_is_published_as_pasted_and_answers(stack: Stack, tmp_path: Path) -> None:
+    output = await run(stack, "own", "bash", tmp_path)
+    published = re.fullmatch(r"(agt_[0-9a-z]+) version 1\n", output)
+    assert published is not None, output
+    question = (
+        f'{{"model": "{published[1]}", "messages": [{{"role": "user", "content": "Which number has support?"}}]}}'
+    )
+    ask = ["curl", "-s", f"{stack.facts['baseUrl']}/api/v1/chat/completions", "-d", question]
+    ask += ["-H", f"Authorization: Bearer {stack.facts['secretKey']}", "-H", "Content-Type: application/json"]
+    process = await asyncio.create_subprocess_exec(*ask, stdout=asyncio.subprocess.PIPE)
+    answer, _ = await process.communicate()
+    assert b"303-555-0199" in answer, answer
