@@ -51,6 +51,22 @@ REFUSALS: dict[str, Behaviour] = {
         text="Hello",
         requests=2,
     ),
+    "unknown-reasoning_content": behaviour(
+        lambda asked: (
+            refused(400, _error("messages.1.reasoning_content: Extra inputs are not permitted"))
+            if any("reasoning_content" in message for message in asked["messages"])
+            else _HELLO
+        ),
+        text="Hello",
+    ),
+    "too-long-once": behaviour(
+        lambda asked: (
+            refused(400, _error("This model's maximum context length is 8 tokens.", code="context_length_exceeded"))
+            if len(asked["messages"]) > 1
+            else _HELLO
+        ),
+        text="Hello",
+    ),
     "two-unknown-members": behaviour(
         lambda asked: (
             refused(400, _error("unknown field: stream_options"))

@@ -3,12 +3,13 @@
 from typing import Any, Final
 
 from services.agent_worker.model.characters import CharacterJoiner
-from services.agent_worker.model.companions import CompanionCollector, as_text
+from services.agent_worker.model.companions import CompanionCollector
 from services.agent_worker.model.conformance import ChunkParts, parts_of
 from services.agent_worker.model.quirks import Quirk
 from services.agent_worker.model.reasoning import ThinkTags
 from services.agent_worker.model.tool_calls import CallAssembler
 from services.agent_worker.model.usage import report_of
+from shared.contracts.companions import companions_text
 from shared.contracts.sessions import ToolCall
 from shared.contracts.turns import FinishReason, Usage
 
@@ -184,7 +185,7 @@ class Answer:
     @property
     def companions(self) -> str | None:
         """The message's opaque members. They are kept beside tool calls, without which no server asks for them."""
-        return as_text(self._companions.members) if self._calls else None
+        return companions_text(self._companions.members) if self._calls else None
 
     @property
     def has_companions(self) -> bool:

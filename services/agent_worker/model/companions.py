@@ -1,31 +1,15 @@
-"""Pure: opaque members of a model's answer that its server wants back. They are never shown as text.
+"""Pure: the opaque members of a model's message, collected over the chunks of its stream."""
 
-Gemini refuses a call that comes back without its thought signature; DeepSeek, Moonshot and Anthropic-like servers
-refuse tool calls whose reasoning is missing. The members are kept as JSON text, because their keys may be such as the
-stores refuse.
-"""
-
-import json
 from typing import Any, Final
 
-import orjson
+from shared.contracts.companions import MESSAGE_MEMBERS, PARTS
 
-from services.agent_worker.model.characters import whole_characters
-
-# Members of a tool call.
-CALL_MEMBERS: Final = ("extra_content", "provider_specific_fields", "thought_signature", "signature")
-# Members of a message. Strings are joined over the chunks, lists are continued, other values replaced.
-MESSAGE_MEMBERS: Final = (
-    "reasoning_content", "reasoning", "reasoning_details", "reasoning_opaque", "thinking_blocks", "extra_content",
-    "provider_specific_fields",
-)  # fmt: skip
-# The parts of `content` that are not text (Mistral's `thinking`).
-PARTS: Final = "content"
+# Text that a stream cuts, inside the items of a list.
 _GROWING: Final = ("text", "summary", "thinking")
 
 
 class CompanionCollector:
-    """Collects a message's members over its chunks."""
+    """Strings are joined over the chunks, lists are continued, other values are replaced."""
 
     __slots__ = ("members",)
 
@@ -81,19 +65,3 @@ def _continues(last: dict[str, Any], item: dict[str, Any]) -> bool:
     if last.get("closed") or (last.get("signature") and item.get("index") is None):
         return False
     return same and any(name in last and name in item for name in _GROWING)
-
-
-def as_text(members: dict[str, Any]) -> str | None:
-    """JSON text for the stores; None for nothing."""
-    return json.dumps(members) if members else None
-
-
-def from_text(text: str | None) -> dict[str, Any]:
-    if not text:
-        return {}
-    try:
-        members = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        # Text with halves of surrogate pairs, which JSON's escapes can hold and a request cannot.
-        members = json.loads(whole_characters(json.dumps(json.loads(text), ensure_ascii=False)))
-    return members if isinstance(members, dict) else {}

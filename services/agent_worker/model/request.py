@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import orjson
 
-from services.agent_worker.model.companions import PARTS, from_text
 from services.agent_worker.model.faults import UpstreamError
+from shared.contracts.companions import PARTS, companions_of, is_from
 
 # Where a message holds `{"upstream", "members"}`, and each of its calls its own members, until the upstream is known.
 COMPANIONS: Final = "parley_companions"
@@ -45,8 +45,8 @@ def with_companions(messages: list[dict[str, Any]], upstream: str, omitted: Coll
 def _completed(message: dict[str, Any], upstream: str, omitted: Collection[str]) -> dict[str, Any]:
     plain = {name: value for name, value in message.items() if name != COMPANIONS}
     kept = message[COMPANIONS]
-    is_ours = kept.get("upstream") in (None, upstream)
-    members = _without(from_text(kept.get("members")), omitted) if is_ours else {}
+    is_ours = is_from(kept["upstream"], upstream)
+    members = _without(companions_of(kept.get("members")), omitted) if is_ours else {}
     if (parts := members.pop(PARTS, None)) and isinstance(parts, list):
         text = plain.get("content")
         plain["content"] = [*parts, {"type": "text", "text": text}] if text else parts
@@ -56,7 +56,7 @@ def _completed(message: dict[str, Any], upstream: str, omitted: Collection[str])
 
 def _completed_call(call: dict[str, Any], omitted: Collection[str], *, is_ours: bool) -> dict[str, Any]:
     plain = {name: value for name, value in call.items() if name != COMPANIONS}
-    return _without(from_text(call.get(COMPANIONS)), omitted) | plain if is_ours else plain
+    return _without(companions_of(call.get(COMPANIONS)), omitted) | plain if is_ours else plain
 
 
 def _without(members: dict[str, Any], omitted: Collection[str]) -> dict[str, Any]:

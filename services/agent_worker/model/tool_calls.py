@@ -8,8 +8,8 @@ import orjson
 from services.agent_worker.model.call_arguments import arguments_of
 from services.agent_worker.model.characters import whole_characters
 from services.agent_worker.model.chunks import BadChunk
-from services.agent_worker.model.companions import CALL_MEMBERS, as_text
 from services.agent_worker.model.quirks import Quirk
+from shared.contracts.companions import CALL_MEMBERS, companions_text
 from shared.contracts.sessions import ToolCall
 
 MAX_CALLS: Final = 64
@@ -156,7 +156,7 @@ class CallAssembler:
             id=call_id,
             name=whole_characters(slot.name),
             arguments=whole_characters(arguments),
-            companions=as_text(slot.companions),
+            companions=companions_text(slot.companions),
         )
 
 

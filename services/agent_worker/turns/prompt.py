@@ -46,7 +46,12 @@ def messages_of(
         parts.append(_passages(retrieval))
     system = "\n\n".join(part for part in parts if part.strip())
     head = [{"role": "system", "content": system}] if system else []
-    return [*head, *map(message_of, context), *map(message_of, messages[opening:])]
+    sent = [*map(message_of, context), *map(message_of, messages[opening:])]
+    for message in sent:
+        if COMPANIONS in message and message[COMPANIONS]["upstream"] is None:
+            # A caller has sent it back without saying whose it is.
+            message[COMPANIONS]["upstream"] = agent.model.upstream
+    return head + sent
 
 
 def _passages(retrieval: Retrieval) -> str:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
+from services.gateway.completions.companions import sent_companions
 from services.gateway.completions.fields import CallId, Content, Name
+from shared.contracts.companions import CALL_MEMBERS, MESSAGE_MEMBERS
 from shared.contracts.sessions import ToolCall, TurnMessage
 from shared.ids import new_id
 
@@ -26,6 +28,16 @@ class SentToolCall(Lenient):
     id: CallId
     type: Literal["function"] = "function"
     function: CalledFunction
+    extra_content: Any = Field(default=None, description="sent back as the answer had it, as the members below")
+    provider_specific_fields: Any = None
+    thought_signature: Any = None
+    signature: Any = None
+
+
+class Origin(Lenient):
+    """Which of the operator's model servers wrote a message, as the answer said."""
+
+    upstream: Annotated[str, StringConstraints(max_length=64)] | None = None
 
 
 _NOT_NULL: Final[JsonValue] = {"not": {"type": "null"}}
@@ -57,6 +69,15 @@ class SentMessage(Lenient):
     tool_calls: list[SentToolCall] | None = None
     tool_call_id: CallId | None = None
     refusal: str | None = None
+    reasoning_content: Any = Field(default=None, description="sent back as the answer had it, as the members below")
+    reasoning: Any = None
+    reasoning_details: Any = None
+    reasoning_opaque: Any = None
+    thinking_blocks: Any = None
+    content_parts: Any = None
+    extra_content: Any = None
+    provider_specific_fields: Any = None
+    parley: Origin | None = None
 
     @model_validator(mode="after")
     def _has_what_its_role_needs(self) -> Self:
@@ -77,7 +98,12 @@ class SentMessage(Lenient):
 
     def stored(self, now: datetime) -> TurnMessage:
         calls = [
-            ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
+            ToolCall(
+                id=call.id,
+                name=call.function.name,
+                arguments=call.function.arguments,
+                companions=sent_companions(call, CALL_MEMBERS),
+            )
             for call in self.tool_calls or ()
         ]
         return TurnMessage(
@@ -87,6 +113,8 @@ class SentMessage(Lenient):
             name=self.name,
             tool_calls=tuple(calls) or None,
             tool_call_id=self.tool_call_id,
+            companions=sent_companions(self, MESSAGE_MEMBERS) if calls else None,
+            upstream=self.parley.upstream if self.parley is not None and calls else None,
             created_at=now,
         )
 

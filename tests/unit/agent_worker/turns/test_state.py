@@ -238,3 +238,27 @@ def test_a_session_whose_turn_was_cancelled_before_its_first_text_stays_valid_fo
     assert sent == [{"role": "user", "content": "one\n\ntwo"}]
     as_is = request_of(state_of(make.agent(instructions=""), claimed, None, "as_is"))["messages"]
     assert [message["content"] for message in as_is] == ["one", "two"]
+
+
+@pytest.mark.parametrize("reason", ["stop", "length", "content_filter"])
+def test_an_answer_without_text_is_flagged_and_left_out_of_later_prompts(make: Make, reason: str) -> None:
+    state = TurnState(make.agent(), make.claimed(), None)
+    state.answered(make.answer("", reason=reason), "msg_1", make.now)
+    assert state.next() == Finish(reason)  # type: ignore[arg-type]
+    (message,) = state.output
+    assert (message.content, message.empty) == ("", True)
+    context = (make.message(), message)
+    step = TurnState(make.agent(), make.claimed(make.message("user", "And now?"), context=context), None).next()
+    assert isinstance(step, CallModel)
+    assert all(sent["role"] != "assistant" for sent in step.request["messages"])
+
+
+def test_a_request_that_was_too_long_loses_its_oldest_turns(make: Make) -> None:
+    context = tuple(make.message(role, "word " * 500) for _ in range(5) for role in ("user", "assistant"))
+    state = TurnState(make.agent(), make.claimed(context=context), None)
+    request = state.shrink()
+    assert request is not None
+    step = state.next()
+    assert isinstance(step, CallModel)
+    assert request["messages"] == step.messages
+    assert 1 < len(step.messages) < len(context)
