@@ -8,7 +8,13 @@ from typing import Any, Final
 
 import orjson
 
-from services.gateway.completions.shapes import caller_calls, completion_id, finish_reason, usage_shape
+from services.gateway.completions.shapes import (
+    caller_calls,
+    caller_companions,
+    completion_id,
+    finish_reason,
+    usage_shape,
+)
 from services.gateway.streaming.renderer import PING, End, Rendered, Send
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import FrameId, StreamFrame, data_of, delta_text, id_text, json_line
@@ -97,7 +103,9 @@ class ChunkStream:
     def finish(self, data: dict[str, Any], cursor: FrameId | None) -> bytes:
         """What follows the text: the caller's calls, the finish reason, and the usage if it was asked for."""
         calls = caller_calls(data)
-        parts = [chunk for index, call in enumerate(calls) for chunk in self._call(index, call)]
+        companions = caller_companions(data)
+        parts = [self._chunk(companions)] if companions else []
+        parts += [chunk for index, call in enumerate(calls) for chunk in self._call(index, call)]
         parts.append(self._chunk({}, finish_reason(data.get("finishReason")), cursor))
         if self._include_usage:
             parts.append(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+from services.gateway.completions.companions import call_companions, message_companions
 from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import Turn
 
@@ -45,19 +46,31 @@ def answer_text(messages: Sequence[dict[str, Any]]) -> str:
 
 
 def caller_calls(data: dict[str, Any]) -> list[dict[str, Any]]:
-    """The calls of the caller's tools that a turn ended with.
+    """The calls of the caller's tools that a turn ended with, each with the companions that its model wants back.
 
     The agent's own calls are never shown: clients would try to run them.
     """
-    if data.get("finishReason") != "tool_calls":
-        return []
-    last: dict[str, Any] = next(
-        (message for message in reversed(data["messages"]) if message["role"] == "assistant"), {}
-    )
     return [
-        {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": call["arguments"]}}
-        for call in last.get("toolCalls") or ()
+        {
+            **call_companions(call),
+            "id": call["id"],
+            "type": "function",
+            "function": {"name": call["name"], "arguments": call["arguments"]},
+        }
+        for call in _calling_message(data).get("toolCalls") or ()
     ]
+
+
+def caller_companions(data: dict[str, Any]) -> dict[str, Any]:
+    """The opaque members of the message with those calls."""
+    return message_companions(_calling_message(data))
+
+
+def _calling_message(data: dict[str, Any]) -> dict[str, Any]:
+    """The message that calls the caller's tools; empty where there is none."""
+    if data.get("finishReason") != "tool_calls":
+        return {}
+    return next((message for message in reversed(data["messages"]) if message["role"] == "assistant"), {})
 
 
 def completion_shape(turn: Turn, data: dict[str, Any]) -> dict[str, Any]:
@@ -65,7 +78,7 @@ def completion_shape(turn: Turn, data: dict[str, Any]) -> dict[str, Any]:
     text, calls = answer_text(data["messages"]), caller_calls(data)
     message: dict[str, Any] = {"role": "assistant", "content": None if calls and not text else text, "refusal": None}
     if calls:
-        message["tool_calls"] = calls
+        message |= caller_companions(data) | {"tool_calls": calls}
     choice = {
         "index": 0,
         "message": message,

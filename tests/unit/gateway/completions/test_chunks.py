@@ -10,8 +10,10 @@ from services.gateway.completions.chunks import (
     DONE,
     ChunkStream,
 )
+from services.gateway.completions.request import parse_completion
 from services.gateway.completions.shapes import completion_id, completion_shape, turn_id_of, usage_shape
 from services.gateway.streaming.renderer import End
+from shared.contracts.companions import companions_of, upstream_tag
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import FrameId, StreamFrame, stream_frame
 from shared.contracts.turns import Turn
@@ -137,3 +139,42 @@ def test_usage_is_whole_even_where_nothing_was_reported() -> None:
 def test_a_completions_id_names_its_turn() -> None:
     assert turn_id_of(completion_id(TURN.id)) == TURN.id
     assert turn_id_of(TURN.id) == ""
+
+
+CALLING: dict[str, Any] = {
+    "role": "assistant",
+    "content": None,
+    "companions": '{"reasoning_content":"Hm."}',
+    "upstream": "default",
+    "toolCalls": [{"id": "a", "name": "look_up", "arguments": "{}", "companions": '{"extra_content":{"google":1}}'}],
+}
+
+
+def test_companions_of_a_callers_calls_are_handed_out_in_chunks() -> None:
+    data = stream().finish(DONE_DATA | {"finishReason": "tool_calls", "messages": [CALLING]}, None)
+    deltas = [
+        orjson.loads(block[6:])["choices"][0]["delta"] for block in data.split(b"\n\n") if block and block != DONE[:-2]
+    ]
+    assert deltas[0] == {"reasoning_content": "Hm.", "parley": {"upstream": upstream_tag("default")}}
+    assert deltas[1]["tool_calls"][0]["extra_content"] == {"google": 1}
+    assert "default" not in data.decode().replace('"service_tier":"default"', "")
+
+
+def test_companions_of_a_callers_calls_come_back_from_a_whole_completion() -> None:
+    shape = completion_shape(TURN, DONE_DATA | {"finishReason": "tool_calls", "messages": [CALLING]})
+    message = shape["choices"][0]["message"]
+    assert message["reasoning_content"] == "Hm."
+    body = {"model": TURN.agent_id, "messages": [{"role": "user", "content": "Hi"}, message]}
+    request, ignored = parse_completion(body)
+    (stored,) = (one for one in request.stored_messages(datetime.now(UTC)) if one.role == "assistant")
+    assert ignored == []
+    assert stored.upstream == upstream_tag("default")
+    assert companions_of(stored.companions) == {"reasoning_content": "Hm."}
+    assert stored.tool_calls is not None
+    assert companions_of(stored.tool_calls[0].companions) == {"extra_content": {"google": 1}}
+
+
+def test_companions_of_the_agents_own_calls_are_not_shown() -> None:
+    answer = {"role": "assistant", "content": "Hello"}
+    shape = completion_shape(TURN, DONE_DATA | {"messages": [CALLING, answer]})
+    assert set(shape["choices"][0]["message"]) == {"role", "content", "refusal"}
