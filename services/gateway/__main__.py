@@ -10,6 +10,7 @@ from services.gateway.dependencies import Dependencies
 from services.gateway.edge.server import PublicRunner
 from services.gateway.settings import GatewaySettings
 from shared.log import configure, get_logger
+from shared.tasks import supervise
 from shared.web.process import listening, run, wait_for_stop
 
 log = get_logger()
@@ -31,8 +32,10 @@ async def serve(settings: GatewaySettings) -> None:
             listening(public, settings.host, settings.port, reuse_port=settings.reuse_port),
         ):
             log.info("gateway_started", port=settings.port, private_port=settings.private_port)
-            await wait_for_stop()
-            await drain(dependencies, public)
+            try:
+                await supervise(wait_for_stop(), dependencies.hub.loops)
+            finally:
+                await drain(dependencies, public)
     log.info("gateway_stopped")
 
 

@@ -15,8 +15,8 @@ from shared.contracts.frames import BEGINNING, FrameId, StreamFrame, data_of, en
 from shared.run_log.keys import VERSION, frame_of, log_key
 
 _HERE: Final = Path(__file__).parent
-_APPEND_TERMINAL = Script.of((_HERE / "append_terminal.lua").read_text())
-_ERASE = Script.of((_HERE / "erase.lua").read_text())
+_APPEND_TERMINAL = Script.read(_HERE / "append_terminal.lua")
+_ERASE = Script.read(_HERE / "erase.lua")
 ERASED_MS: Final = 3_600_000
 
 _Query = tuple[str, str, FrameId, int]

@@ -20,7 +20,7 @@ from shared.tasks import end_tasks
 
 log = get_logger()
 
-_APPEND = Script.of((Path(__file__).parent / "append.lua").read_text())
+_APPEND = Script.read(Path(__file__).with_name("append.lua"))
 
 RECONNECT_PAUSE_S = 0.1
 # What one worker may hold unsent before its turns wait.

@@ -21,7 +21,7 @@ from services.gateway.edge.validation import (
 )
 from services.gateway.streaming.admission import Admission, admission, queue_position
 from services.gateway.streaming.follow import outcome
-from services.gateway.streaming.hub import Listener
+from services.gateway.streaming.listener import Listener
 from services.gateway.streaming.session_renderer import SessionRenderer, queued_frame
 from services.gateway.streaming.sse_response import stream_headers
 from services.gateway.streaming.stream_session import StreamSession

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from redis.exceptions import RedisError
 
 from services.gateway.dependencies import Dependencies
-from services.gateway.streaming.hub import Listener
+from services.gateway.streaming.listener import Listener
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.jobs import RunTurn
 from shared.contracts.turns import ENDED, AdmittedTurn, AdmitTurn, Turn

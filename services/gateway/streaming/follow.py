@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from services.gateway.dependencies import Dependencies
-from services.gateway.streaming.follower import FastPath, Follower
-from services.gateway.streaming.hub import Listener
+from services.gateway.streaming.follower import Follower
+from services.gateway.streaming.listener import FastPath, Listener
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import BEGINNING, FrameId, StreamFrame, data_of
 

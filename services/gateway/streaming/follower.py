@@ -1,14 +1,13 @@
 """One stream's position in its turn: what it may send next, and where it has to look for it."""
 
 import asyncio
-from collections.abc import Callable
 from enum import Enum, auto
 from typing import Final
 
 from redis.exceptions import RedisError
 
 from services.gateway.dependencies import Dependencies
-from services.gateway.streaming.hub import Listener
+from services.gateway.streaming.listener import FastPath, Listener
 from services.gateway.streaming.replay import replayed_from_stored
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import FrameId, StreamFrame, continues, decode
@@ -19,8 +18,6 @@ LOG_PAGE: Final = 128
 FIRST_PAGE: Final = 8
 PAGE_BYTES: Final = 16 << 10
 LOG_RETRY_S: Final = 0.2
-
-FastPath = Callable[[bytes], bool]
 
 
 class _Doubt(Enum):

@@ -35,7 +35,7 @@ class Renderer(Protocol):
     """Turns the frames of one turn into the bytes of one client's protocol. It does no I/O, and one stream owns it.
 
     `StreamSession` does the rest: it subscribes, resumes, reads the log, asks history, pings, writes within limits, and
-    ends or aborts the connection. A renderer is asked in this order: `start` once; then `frames`, and `ping` in between;
+    ends or aborts the connection. A renderer is asked in this order: `start` once; then `frames`, and `ping` at any time;
     then, unless `frames` has returned an end, `failed` or `interrupted`.
     It may keep what its protocol needs (an open message, a counter), because each frame is given to it exactly once and
     in order: either to `frames` or to the function that `fast_path` returns.
@@ -68,7 +68,7 @@ class Renderer(Protocol):
         ...
 
     def ping(self) -> bytes:
-        """Bytes that keep a silent connection alive and mean nothing."""
+        """Bytes that keep a silent connection alive and mean nothing. They may be sent between any two frames."""
         ...
 
     def interrupted(self) -> Rendered:

@@ -44,6 +44,8 @@ class EventStream:
         self.response = response
         self._request = request
         self._protocol = request.protocol
+        self._is_sending = False
+        self._has_pinged = False
         self._is_open = not must_be_empty_body(request.method, response.status)
 
     @classmethod
@@ -89,11 +91,13 @@ class EventStream:
         if len(data) + transport.get_write_buffer_size() < WRITE_BUFFER:
             await self.response.write(data)
             return
+        self._is_sending = True
         # Only a write that may have to wait pays for a timer.
         for start in range(0, len(data), SLICE):
             async with asyncio.timeout(WRITE_TIMEOUT_S):
                 await self._request.writer.drain()
                 await self.response.write(data[start : start + SLICE])
+        self._is_sending = False
 
     async def send_all(self, parts: Iterable[bytes]) -> None:
         """Sends many small parts in as few writes as there are slices."""
@@ -108,8 +112,20 @@ class EventStream:
         if waiting:
             await self.send(b"".join(waiting))
 
+    def ping_now(self, data: bytes = PING) -> None:
+        """A sign of life from outside the stream's own task, which may wait for a store that does not answer.
+
+        Nothing is written into the middle of a frame, or where the client does not read.
+        """
+        self._has_pinged = not self._is_sending and self.send_now(data)
+
     async def ping(self, data: bytes = PING) -> None:
-        await self.send(data)
+        """A sign of life. Raises as `send` does, also where `ping_now` has just sent one and nothing is to be written."""
+        if not self._has_pinged:
+            await self.send(data)
+        elif self._transport() is None:
+            raise ConnectionResetError("the client is gone")
+        self._has_pinged = False
 
     async def end(self, data: bytes = b"") -> None:
         """A clean end after the last data. Small data and the end are one write."""
@@ -118,6 +134,7 @@ class EventStream:
             data = b""
         if self._transport() is None:
             raise ConnectionResetError("the client is gone")
+        self._is_sending = True
         async with asyncio.timeout(WRITE_TIMEOUT_S):
             await self.response.write_eof(data)
         self._is_open = False

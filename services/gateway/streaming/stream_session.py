@@ -1,13 +1,14 @@
 """The stream driver: it sends one turn to one client, in the protocol of a renderer."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 
 from aiohttp import web
 
 from services.gateway.dependencies import Dependencies
 from services.gateway.streaming.disconnects import CallerGone
 from services.gateway.streaming.follow import Interrupted, follow
-from services.gateway.streaming.hub import Listener
+from services.gateway.streaming.listener import Listener
 from services.gateway.streaming.renderer import End, Rendered, Renderer, Send
 from services.gateway.streaming.sse_response import EventStream
 from shared.contracts.errors import ApiError
@@ -63,7 +64,10 @@ class StreamSession:
                 fast_path=fast_path,
             )
 
-        return await self._run(request, frames)
+        try:
+            return await self._run(request, frames, listener)
+        finally:
+            listener.keep_alive = None
 
     async def replay(self, request: web.Request, frames: Sequence[StreamFrame]) -> web.StreamResponse:
         """The whole answer from frames that are known already. The last one is terminal."""
@@ -73,8 +77,10 @@ class StreamSession:
 
         return await self._run(request, known)
 
-    async def _run(self, request: web.Request, frames: _Frames) -> web.StreamResponse:
+    async def _run(self, request: web.Request, frames: _Frames, listener: Listener | None = None) -> web.StreamResponse:
         stream = await EventStream.start(request, self._headers)
+        if listener is not None:
+            listener.keep_alive = partial(stream.ping_now, self._renderer.ping())
         try:
             if first := self._renderer.start():
                 await stream.send(first)
@@ -96,8 +102,10 @@ class StreamSession:
                     return rendered
                 if rendered.parts:
                     await stream.send_all(rendered.parts)
+                elif batch:
+                    # A batch that renders to nothing postpones the heartbeat: the client needs a sign of life instead.
+                    await stream.send(self._renderer.ping())
                 else:
-                    # Also for a batch that renders to nothing: the clients' read timers need a sign of life.
                     await stream.ping(self._renderer.ping())
         except ApiError as error:
             return self._renderer.failed(error)

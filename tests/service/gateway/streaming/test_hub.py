@@ -3,16 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from urllib.parse import urlsplit
 
 import pytest
 from redis.asyncio import Connection, Redis
 
-from services.gateway.streaming.hub import LISTENER_LIMIT, Hub
+from services.gateway.streaming.hub import Hub
+from services.gateway.streaming.listener import LISTENER_LIMIT
 from shared.contracts.errors import ApiError, Code
+from shared.contracts.frames import FrameId, encode
 from shared.ids import new_id
 from shared.run_log.keys import log_key
 from tests.conftest import eventually
+from tests.service.gateway.streaming.redis_line import RedisLine
 
 WS = "ws"
 
@@ -60,10 +62,10 @@ async def test_a_listener_that_comes_while_another_goes_is_not_deaf(hub: Hub, cl
         async with hub.listen(WS, turn_id) as listener:
             assert await subscribers(client, turn_id) == 1
             listener.gap = False
-            await client.publish(log_key(WS, turn_id), b"id: 1-1\nevent: x\n\n")
+            await client.publish(log_key(WS, turn_id), encode("x", {}, FrameId(1, 1)))
             async with asyncio.timeout(5):
                 await listener.wait()
-            assert listener.take() == [b"id: 1-1\nevent: x\n\n"]
+            assert listener.take() == [encode("x", {}, FrameId(1, 1))]
 
 
 async def test_a_cut_connection_makes_every_listener_read_its_log(hub: Hub, client: Redis) -> None:
@@ -78,59 +80,26 @@ async def _subscribed(client: Redis, turn_id: str) -> bool:
     return await subscribers(client, turn_id) == 1
 
 
-class DeafLine:
-    """A way to a Redis. Once `deaf`, the connections there are pass nothing on, in neither direction; new ones do."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._deaf: set[int] = set()
-        self.connections = 0
-
-    def fall_deaf(self) -> None:
-        self._deaf = set(range(1, self.connections + 1))
-
-    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        number = self.connections
-        redis_reader, redis_writer = await asyncio.open_connection("127.0.0.1", self._port)
-        try:
-            await asyncio.gather(self._pass(number, reader, redis_writer), self._pass(number, redis_reader, writer))
-        finally:
-            writer.close()
-            redis_writer.close()
-
-    async def _pass(self, number: int, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        while number not in self._deaf and (data := await source.read(1 << 16)):
-            if number not in self._deaf:
-                sink.write(data)
-        while number in self._deaf and await source.read(1 << 16):
-            pass
-        sink.close()
-
-
 @asynccontextmanager
-async def behind_a_line(redis_url: str) -> AsyncIterator[tuple[DeafLine, Hub]]:
-    """A hub that reaches its Redis by a line that can fall deaf."""
-    line = DeafLine(urlsplit(redis_url).port or 6379)
-    server = await asyncio.start_server(line.carry, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server, Hub([f"redis://127.0.0.1:{port}{urlsplit(redis_url).path}"]) as hub:
+async def behind_a_line(redis_url: str) -> AsyncIterator[tuple[RedisLine, Hub]]:
+    """A hub that reaches its Redis by a line that can fail."""
+    async with RedisLine(redis_url) as line, Hub([line.url]) as hub:
         yield line, hub
 
 
 async def test_a_line_that_falls_silent_is_left_and_every_listener_reads_its_log(
     client: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.gateway.streaming.hub.SILENCE_LIMIT_S", 0.4)
-    monkeypatch.setattr("services.gateway.streaming.hub.PULSE_S", 0.1)
+    monkeypatch.setattr("shared.broker.pubsub.SILENCE_LIMIT_S", 0.4)
+    monkeypatch.setattr("shared.broker.pubsub.PROBE_S", 0.1)
     async with behind_a_line(redis_url) as (line, hub):
         async with hub.listen(WS, turn_id := new_id("trn")) as listener:
             listener.gap = False
-            line.fall_deaf()
-            await client.publish(log_key(WS, turn_id), b"id: 1-1\nevent: lost\n\n")
+            line.mute()
+            await client.publish(log_key(WS, turn_id), encode("lost", {}, FrameId(1, 1)))
             await eventually(lambda: listener.gap, within_s=5.0)
             listener.gap = False
-            await client.publish(log_key(WS, turn_id), b"id: 1-2\nevent: heard\n\n")
+            await client.publish(log_key(WS, turn_id), encode("received", {}, FrameId(1, 2)))
             await eventually(lambda: bool(listener.frames))
         assert line.connections >= 2
 
@@ -139,8 +108,8 @@ async def test_a_line_that_takes_nothing_is_left_too(
     client: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is sent then waits for ever, also the question whether anyone is there."""
-    monkeypatch.setattr("services.gateway.streaming.hub.SILENCE_LIMIT_S", 0.4)
-    monkeypatch.setattr("services.gateway.streaming.hub.PULSE_S", 0.1)
+    monkeypatch.setattr("shared.broker.pubsub.SILENCE_LIMIT_S", 0.4)
+    monkeypatch.setattr("shared.broker.pubsub.PROBE_S", 0.1)
     plain, full = Connection.send_command, list[Connection]()
 
     async def send_command(self: Connection, *command: object, **options: object) -> None:
@@ -204,10 +173,10 @@ async def test_what_is_published_before_a_new_turns_stream_waits_is_heard(hub: H
     await eventually(lambda: is_ready(hub))
     async with hub.expect(WS, turn_id := new_id("trn")) as (listener, stands):
         await stands()
-        await client.publish(log_key(WS, turn_id), b"id: 1-1\nevent: x\n\n")
+        await client.publish(log_key(WS, turn_id), encode("x", {}, FrameId(1, 1)))
         await eventually(lambda: bool(listener.frames))
         assert not listener.gap
-        assert listener.take() == [b"id: 1-1\nevent: x\n\n"]
+        assert listener.take() == [encode("x", {}, FrameId(1, 1))]
         await client.client_kill_filter(_type="pubsub")
         await eventually(lambda: listener.gap)
 
@@ -237,11 +206,11 @@ async def test_a_store_that_falls_silent_under_an_admission_costs_it_a_read_of_t
     client: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The turn is accepted by then, and must not be refused."""
-    monkeypatch.setattr("services.gateway.streaming.hub.SILENCE_LIMIT_S", 2.0)
+    monkeypatch.setattr("shared.broker.pubsub.SILENCE_LIMIT_S", 2.0)
     monkeypatch.setattr("services.gateway.streaming.hub.SUBSCRIBE_TIMEOUT_S", 0.3)
     async with behind_a_line(redis_url) as (line, hub):
         await eventually(lambda: is_ready(hub))
-        line.fall_deaf()
+        line.mute()
         async with hub.expect(WS, turn_id := new_id("trn")) as (listener, stands):
             await stands()
             assert listener.gap
@@ -251,14 +220,14 @@ async def test_a_store_that_falls_silent_under_an_admission_costs_it_a_read_of_t
 async def test_a_store_that_was_not_heard_of_lately_must_confirm_first(
     client: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.gateway.streaming.hub.SILENCE_LIMIT_S", 20.0)
+    monkeypatch.setattr("shared.broker.pubsub.SILENCE_LIMIT_S", 20.0)
     monkeypatch.setattr("services.gateway.streaming.hub.SUBSCRIBE_TIMEOUT_S", 0.3)
-    monkeypatch.setattr("services.gateway.streaming.hub.FRESH_S", 0.2)
-    monkeypatch.setattr("services.gateway.streaming.hub.PULSE_S", 0.1)
+    monkeypatch.setattr("shared.broker.pubsub.FRESH_S", 0.2)
+    monkeypatch.setattr("shared.broker.pubsub.PROBE_S", 0.1)
     async with behind_a_line(redis_url) as (line, hub):
         await eventually(lambda: is_ready(hub))
-        line.fall_deaf()
-        await eventually(lambda: not hub._channels[0].is_fresh)
+        line.mute()
+        await eventually(lambda: not hub._shards[0].is_fresh)
         with pytest.raises(ApiError) as refused:
             async with hub.expect(WS, new_id("trn")):
                 raise AssertionError("a turn would be admitted")
@@ -268,9 +237,9 @@ async def test_a_store_that_was_not_heard_of_lately_must_confirm_first(
 async def test_a_store_whose_connection_ended_a_moment_ago_is_not_taken_for_there(hub: Hub) -> None:
     """A request that comes with the end of the connection must not be accepted on the word of the store that has just died."""
     await eventually(lambda: is_ready(hub))
-    channel = hub._channels[0]
-    assert channel.is_fresh
-    assert channel._connection is not None
-    assert channel._connection._reader is not None
-    channel._connection._reader.feed_eof()
-    assert not channel.is_fresh
+    shard = hub._shards[0]
+    assert shard.is_fresh
+    assert shard._connection is not None
+    assert shard._connection._reader is not None
+    shard._connection._reader.feed_eof()
+    assert not shard.is_fresh

@@ -7,7 +7,7 @@ import pytest
 
 from services.gateway.completions.chunks import ChunkStream
 from services.gateway.streaming.follower import Follower
-from services.gateway.streaming.hub import Listener
+from services.gateway.streaming.listener import Listener
 from services.gateway.streaming.renderer import End
 from services.gateway.streaming.session_renderer import SessionRenderer
 from shared.contracts.frames import FrameId, StreamFrame, encode, stream_frame
@@ -52,8 +52,8 @@ async def waiting(listener: Listener, client: Client) -> "asyncio.Task[None]":
 
 async def test_a_frame_goes_out_without_waking_the_stream_that_waits(listener: Listener, client: Client) -> None:
     task = await waiting(listener, client)
-    listener.offer(b"one")
-    listener.offer(b"two")
+    listener.deliver(b"one")
+    listener.deliver(b"two")
     await asyncio.sleep(0)
     assert client.got == [b"one", b"two"]
     assert not task.done()
@@ -64,9 +64,9 @@ async def test_a_frame_goes_out_without_waking_the_stream_that_waits(listener: L
 async def test_nothing_overtakes_a_frame_that_was_not_taken(listener: Listener, client: Client) -> None:
     task = await waiting(listener, client)
     client.slow = True
-    listener.offer(b"one")
+    listener.deliver(b"one")
     client.slow = False
-    listener.offer(b"two")
+    listener.deliver(b"two")
     await task
     assert client.got == []
     assert listener.take() == [b"one", b"two"]
@@ -78,16 +78,16 @@ async def test_a_stream_that_fails_harms_no_other(listener: Listener) -> None:
 
     task = asyncio.create_task(listener.wait(fail))
     await asyncio.sleep(0)
-    listener.offer(b"one")
+    listener.deliver(b"one")
     await task
     assert listener.take() == [b"one"]
 
 
 async def test_frames_are_kept_while_the_stream_is_busy(listener: Listener, client: Client) -> None:
     task = await waiting(listener, client)
-    listener.nudge()
+    listener.heartbeat()
     await task
-    listener.offer(b"one")
+    listener.deliver(b"one")
     assert client.got == []
     assert listener.take() == [b"one"]
 
@@ -105,7 +105,7 @@ async def test_only_the_next_frame_is_forwarded(listener: Listener, client: Clie
     stream = follower(listener, client, FrameId(1, 3))
     step = asyncio.create_task(stream.step())
     await asyncio.sleep(0)
-    listener.offer(not_next)
+    listener.deliver(not_next)
     await step
     assert client.got == []
 
@@ -117,7 +117,7 @@ async def test_what_was_forwarded_is_not_told_again_and_what_follows_it_is_told(
     step = asyncio.create_task(stream.step())
     await asyncio.sleep(0)
     for published in (frame(1, 4), frame(1, 5), frame(1, 5), frame(1, 6, "done")):
-        listener.offer(published)
+        listener.deliver(published)
     assert client.got == [frame(1, 4), frame(1, 5)]
     assert await step == [StreamFrame(FrameId(1, 6), frame(1, 6, "done"))]
 

@@ -8,7 +8,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from services.gateway.streaming.follower import FIRST_PAGE, LOG_PAGE, PAGE_BYTES, Follower, next_page
-from services.gateway.streaming.hub import Listener
+from services.gateway.streaming.listener import Listener
 from shared.contracts.frames import BEGINNING, FrameId, StreamFrame, stream_frame
 
 
@@ -74,11 +74,11 @@ async def test_nothing_is_forwarded_before_the_whole_log_was_sent() -> None:
     stream = follower(Log(), listener, whole_log_first=True, fast_path=fast_path)
     step = asyncio.create_task(stream.step())
     await asyncio.sleep(0)
-    listener.offer(delta(1).data)
+    listener.deliver(delta(1).data)
     assert await step == [delta(1)]
     step = asyncio.create_task(stream.step())
     await asyncio.sleep(0)
-    listener.offer(delta(2).data)
+    listener.deliver(delta(2).data)
     assert forwarded == [delta(2).data]
     listener.close()
     await step
@@ -90,7 +90,7 @@ async def test_a_heartbeat_passes_while_the_whole_log_cannot_be_read(monkeypatch
     stream = follower(log, listener, whole_log_first=True)
     assert await stream.step() is None
     log.is_away = True
-    listener.nudge()
+    listener.heartbeat()
     assert await stream.step() == []
     log.is_away = False
     assert await first_batch(stream) == log.frames
@@ -99,7 +99,7 @@ async def test_a_heartbeat_passes_while_the_whole_log_cannot_be_read(monkeypatch
 async def test_a_published_frame_of_another_version_sends_the_stream_to_the_log() -> None:
     listener = Listener(gap=False)
     log = Log(delta(1))
-    listener.offer(b'id: 1-1\nevent: delta\ndata: {"text":"1 "}\n\n')
+    listener.deliver(b'id: 1-1\nevent: delta\ndata: {"text":"1 "}\n\n')
     assert await first_batch(follower(log, listener)) == [delta(1)]
 
 
