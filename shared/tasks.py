@@ -1,6 +1,7 @@
 """Background tasks: loops that are supervised for as long as their process lives, and how tasks are ended."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Coroutine, Iterable
 from typing import Any, Final
@@ -46,13 +47,17 @@ class BackgroundLoops:
         if stale_after_s is not None:
             self._limits[name] = stale_after_s
             self.succeeded(name)
-            LOOP_AGE.labels(name).set_function(lambda: time.monotonic() - self._succeeded_at[name])
+            LOOP_AGE.labels(name).set_function(lambda: max(0.0, time.monotonic() - self._succeeded_at[name]))
         task.add_done_callback(lambda done: self._ended(name, done))
         return task
 
     def succeeded(self, name: str) -> None:
         """The loop has done its work once more."""
         self._succeeded_at[name] = time.monotonic()
+
+    def idle(self, name: str) -> None:
+        """The loop has nothing to do, so it cannot become stale. Call `succeeded` when it has work again."""
+        self._succeeded_at[name] = math.inf
 
     def _ended(self, name: str, task: "asyncio.Task[Any]") -> None:
         error = None if task.cancelled() else task.exception()

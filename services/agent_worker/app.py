@@ -84,18 +84,20 @@ async def serve(settings: WorkerSettings) -> None:
         )
         loops = BackgroundLoops()
         app = web.Application()
-        app.add_routes(_health(dependencies, queue, logs, stop, loops, worker.loops))
+        app.add_routes(_health(dependencies, queue, logs, stop, loops, worker.loops, dependencies.logs.loops))
         async with listening(app_runner(app), settings.host, settings.port):
             log.info("worker_started", max_turns=settings.max_turns)
             try:
-                await _work(worker, queue, loops, stop)
+                await _work(worker, queue, loops, dependencies.logs.loops, stop)
             finally:
                 await loops.end()
                 await queue.aclose()
     log.info("worker_stopped")
 
 
-async def _work(worker: LeasedWorker, queue: TurnQueue, loops: BackgroundLoops, stop: asyncio.Event) -> None:
+async def _work(
+    worker: LeasedWorker, queue: TurnQueue, loops: BackgroundLoops, logs: BackgroundLoops, stop: asyncio.Event
+) -> None:
     """Runs turns until a signal, then drains. A loop that ends by itself makes the worker requeue its turns at once.
 
     Raises LoopEnded.
@@ -103,7 +105,7 @@ async def _work(worker: LeasedWorker, queue: TurnQueue, loops: BackgroundLoops, 
     serving = loops.start("worker", worker.serve(stop))
     loops.start("backlog", _watch_backlog(queue, loops), stale_after_s=STALE_S)
     try:
-        await supervise(wait_for_stop(), loops, worker.loops)
+        await supervise(wait_for_stop(), loops, worker.loops, logs)
     except LoopEnded:
         worker.drain_s = 0.0
         raise

@@ -3,19 +3,23 @@
 from services.history.app import create_app, open_dependencies
 from services.history.settings import HistorySettings
 from shared.log import configure, get_logger
+from shared.tasks import supervise
 from shared.web.process import app_runner, listening, run, wait_for_stop
 
 log = get_logger()
 
 
 async def serve(settings: HistorySettings) -> None:
-    """Until it is told to stop: then it listens no more, finishes its writes and leaves the consumer group."""
+    """Serves until a signal. Then it stops listening, finishes its writes and leaves the consumer group.
+
+    Raises LoopEnded when a background loop ends by itself.
+    """
     async with (
         open_dependencies(settings) as dependencies,
         listening(app_runner(create_app(dependencies)), settings.host, settings.port),
     ):
         log.info("history_started", port=settings.port)
-        await wait_for_stop()
+        await supervise(wait_for_stop(), *dependencies.loops)
         log.info("history_stopping")
     log.info("history_stopped")
 

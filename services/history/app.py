@@ -36,6 +36,7 @@ from services.history.turns.turns import Turns
 from shared.contracts.errors import ApiError, Code
 from shared.log import get_logger
 from shared.run_log.reader import RunLogs
+from shared.tasks import BackgroundLoops, loops_ready
 from shared.turn_queue.queue import TurnQueue
 from shared.web.health import health_routes
 from shared.web.middleware import Handler, request_middleware, require_token, route_name
@@ -56,6 +57,10 @@ class Dependencies:
     reconciler: Reconciler
     finalizer: TurnFinalizer
     nouns: Nouns
+
+    @property
+    def loops(self) -> tuple[BackgroundLoops, ...]:
+        return self.outbox.loops, self.reconciler.loops
 
 
 @asynccontextmanager
@@ -118,11 +123,15 @@ def create_app(dependencies: Dependencies) -> web.Application:
         await dependencies.queue.ping()
         await dependencies.logs.ping()
 
+    async def loops_run() -> None:
+        await loops_ready(*dependencies.loops)
+
     token = dependencies.settings.internal_token.get_secret_value()
     middlewares = [request_middleware, require_token(token), timed, failures]
     app = web.Application(middlewares=middlewares, client_max_size=BODY_LIMIT)
     app[NOUNS] = dependencies.nouns
-    app.add_routes([*ROUTES, *health_routes({"mongodb": dependencies.database.ping, "redis": redis_answers})])
+    checks = {"mongodb": dependencies.database.ping, "redis": redis_answers, "loops": loops_run}
+    app.add_routes([*ROUTES, *health_routes(checks)])
     return app
 
 

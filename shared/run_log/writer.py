@@ -16,12 +16,13 @@ from shared.contracts.frames import FrameId, encode
 from shared.log import get_logger
 from shared.metrics import FENCED_WRITES
 from shared.run_log.keys import VERSION, log_key
-from shared.tasks import end_tasks
+from shared.tasks import BackgroundLoops
 
 log = get_logger()
 
 _APPEND = Script.read(Path(__file__).with_name("append.lua"))
 
+STALE_S = 15.0
 RECONNECT_PAUSE_S = 0.1
 # What one worker may hold unsent before its turns wait.
 MAX_UNSENT = 4 << 20
@@ -141,9 +142,11 @@ class _ShardWriter:
         if self._unsent < MAX_UNSENT:
             self.room.set()
 
-    async def run(self) -> None:
+    async def run(self, loops: BackgroundLoops, name: str) -> None:
         while True:
+            loops.idle(name)
             await self._wake.wait()
+            loops.succeeded(name)
             self._wake.clear()
             batch, self._dirty = self._dirty, {}
             for turn in batch:
@@ -220,16 +223,17 @@ class LogWriter:
 
     def __init__(self, urls: Sequence[str], *, ttl_s: float) -> None:
         self._shards = [_ShardWriter(url, int(ttl_s * 1000)) for url in urls]
-        self._tasks: list[asyncio.Task[None]] = []
+        self.loops = BackgroundLoops()
 
     async def __aenter__(self) -> Self:
-        self._tasks = [asyncio.create_task(shard.run()) for shard in self._shards]
+        for number, shard in enumerate(self._shards):
+            self.loops.start(name := f"run_log_{number}", shard.run(self.loops, name), stale_after_s=STALE_S)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await end_tasks(self._tasks)
+        await self.loops.end()
         for shard in self._shards:
             await shard.close()
 

@@ -91,11 +91,17 @@ def a_result_is_not_run_again(before: State, _: Sequence[Frame], after: State) -
     )
 
 
+def an_ended_turn_is_not_restored(before: State, _: Sequence[Frame], after: State) -> bool:
+    """Or a worker would run on a turn whose end is published. Only restoring a lease makes a leased job out of none."""
+    restored = before.queue.job == "no job" and after.queue.job == "leased"
+    return not (restored and before.queue.ended)
+
+
 # Under the part of the state that each is about: a step that leaves the part as it is cannot break them.
 INVARIANTS: Final[dict[str, tuple[Invariant, ...]]] = {
     "document": (a_terminal_document_never_changes, a_claim_makes_one_attempt),
     "log": (the_log_is_in_order_and_whole, the_end_is_told_only_once_it_is_stored),
-    "queue": (a_result_is_not_run_again,),
+    "queue": (a_result_is_not_run_again, an_ended_turn_is_not_restored),
     "workers": (an_attempt_belongs_to_one_worker,),
     "requests": (only_the_holder_may_make_an_attempt,),
     "verdict": (no_verdict_overrules_a_result,),

@@ -60,8 +60,9 @@ def fresh_claim(s: State) -> int:
 
 
 def turn_is_enqueued(s: State, _: Rules) -> Steps:
-    """By the gateway after admit, with a brief, or by a sweep that finds an active turn with neither a job nor an outbox entry. Either
-    may come late.
+    """By the gateway after admission, with a claim snapshot, or by the reconciler, which enqueues active turns without job and result.
+
+    Either may come late.
     """
     if s.queue.job == NO_JOB and not s.queue.marker:
         for snapshot in (True, False):
@@ -70,8 +71,9 @@ def turn_is_enqueued(s: State, _: Rules) -> Steps:
 
 
 def worker_takes_job(s: State, rules: Rules) -> Steps:
-    """A waiting job, or one whose lease has lapsed. The lease's value is the claim id, new for each claim. Then it asks history, unless
-    there is a brief, which it takes away: then it begins the attempt at once.
+    """A waiting job, or one whose lease has lapsed. The lease's value is the claim id, new for each claim.
+
+    Then the worker asks history. With a claim snapshot, which the claim removes, it starts the attempt at once.
     """
     if s.queue.job in (WAITING, LAPSED) and IDLE in s.workers:
         claim = fresh_claim(s)
@@ -80,14 +82,17 @@ def worker_takes_job(s: State, rules: Rules) -> Steps:
         yield with_worker(s, IDLE, Worker(claim))._replace(queue=queue, requests=ordered(*s.requests, request)), SILENT
 
 
-def worker_renews(s: State, _: Rules) -> Steps:
-    """Its own lease, even a lapsed one that nobody took. Where a flush left no holder it puts the job back; else it has lost the turn."""
+def worker_renews(s: State, rules: Rules) -> Steps:
+    """Its own lease, even a lapsed one that nobody took. Where a flush left no holder it puts the job back; else it has lost the turn.
+
+    It has also lost a turn that history has ended: that leaves no holder either, but a mark.
+    """
     for worker in working(s):
         queue = s.queue
         if queue.holder == worker.claim:
             if queue.job == LAPSED:
                 yield s._replace(queue=queue._replace(job=LEASED)), SILENT
-        elif queue.holder == NOBODY and not queue.marker:
+        elif queue.holder == NOBODY and not queue.marker and not (queue.ended and rules.ended_mark):
             yield s._replace(queue=queue._replace(job=LEASED, holder=worker.claim)), SILENT
         else:
             yield with_worker(s, worker, IDLE), SILENT
@@ -223,7 +228,7 @@ def worker_finishes(s: State, _: Rules) -> Steps:
         else:
             status = COMPLETED if worker.made == WORDS else CANCELLED
             entry = Entry(worker.attempt, worker.claim, status, worker.made)
-            queue = Queue(outbox=(*queue.outbox, entry), marker=worker.attempt)
+            queue = Queue(outbox=(*queue.outbox, entry), marker=worker.attempt, ended=queue.ended)
             yield over._replace(queue=queue), SILENT
             waits = with_worker(s, worker, worker._replace(finishing=True))
             yield from spent(waits._replace(queue=queue))  # Redis' answer is lost: the worker repeats it.
@@ -322,9 +327,9 @@ def verdict_falls(s: State, _: Rules) -> Steps:
 
 
 def verdict_tells(s: State, _: Rules) -> Steps:
-    """The terminal frame, the new attempt's first; the job goes."""
+    """The terminal frame, the new attempt's first; the job is removed, and the turn marked as ended."""
     if s.verdict is not None and s.verdict.step == "written":
-        yield end_told(s._replace(verdict=None, queue=without_job(s.queue))), SILENT
+        yield end_told(s._replace(verdict=None, queue=without_job(s.queue)._replace(ended=True))), SILENT
 
 
 def written_text(log: Sequence[Frame]) -> Text:

@@ -69,8 +69,8 @@ class Entry(NamedTuple):
 
 
 class Queue(NamedTuple):
-    """The queue Redis. `marker` is the attempt of the newest outbox entry, 0 when there is none. `snapshot`: the job brings what a claim
-    would be told that saw the turn as it was admitted.
+    """The queue Redis. `marker` is the attempt of the newest outbox entry, 0 when there is none. `snapshot`: the job carries what a
+    claim of the turn as it was admitted would answer. `ended`: history has ended the turn and marked it as ended here.
     """
 
     job: str = NO_JOB
@@ -78,6 +78,7 @@ class Queue(NamedTuple):
     snapshot: bool = False
     outbox: tuple[Entry, ...] = ()
     marker: int = 0
+    ended: bool = False
 
 
 class Worker(NamedTuple):
@@ -96,7 +97,7 @@ class Worker(NamedTuple):
 class Request(NamedTuple):
     """A claim on its way through history, and then the word that its attempt begins.
 
-    `read`: the attempt that the claim saw in the document, 0 with a brief, -1 before it has looked. `holds`: history has seen that the
+    `read`: the attempt that the claim saw in the document, 0 with a claim snapshot, -1 before it has looked. `holds`: history has seen that the
     lease is its own.
     """
 
@@ -163,11 +164,11 @@ class Rules(NamedTuple):
     drain: bool = True  # No verdict while the outbox holds a result of the turn.
     drain_after_read: bool = True  # And that is looked up after the document was read, together with the lease.
     claim_once: bool = True  # An attempt is begun by its number: the same word again begins no other.
-    snapshot_once: bool = (
-        True  # A brief is for a job's first claim: the attempt that it speaks of may have been made by then.
-    )
+    # A claim snapshot is for a job's first claim: at a later one, the attempt that it names may have been made.
+    snapshot_once: bool = True
     claim_needs_lease: bool = True  # A claim that no longer holds the lease begins no attempt.
     prove_each: bool = True  # Each frame read from the log must follow the one before, not only the first.
+    ended_mark: bool = True  # A lease of a turn that history has ended is not restored.
     retell: bool = True  # A `done` that does not follow the reader's last frame in its own attempt is told afresh.
 
 

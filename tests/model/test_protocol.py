@@ -35,9 +35,10 @@ def test_the_runs_reach_everything_that_the_table_allows(whole: Found) -> None:
         ("drain", "no_verdict_overrules_a_result"),
         ("drain_after_read", "no_verdict_overrules_a_result"),
         ("claim_once", "a_claim_makes_one_attempt"),
-        ("brief_once", "every_accepted_turn_can_still_end"),
+        ("snapshot_once", "every_accepted_turn_can_still_end"),
         ("claim_needs_lease", "only_the_holder_may_make_an_attempt"),
         ("prove_each", "the_text_at_done_is_the_stored_text"),
+        ("ended_mark", "an_ended_turn_is_not_restored"),
         ("retell", "the_text_at_done_is_the_stored_text"),
     ],
 )

@@ -84,7 +84,7 @@ def queue_is_flushed(s: State, _: Rules) -> Steps:
 
 
 def queue_forgets_finish(s: State, _: Rules) -> Steps:
-    """A restart from an older file: the job is back, with its brief or without, the result is not."""
+    """A restart from an older file: the job is back, with its claim snapshot or without, the result is not."""
     if s.queue.outbox:
         *older, last = s.queue.outbox
         marker = older[-1].attempt if older else 0

@@ -10,17 +10,15 @@ from types import TracebackType
 from typing import Final, Self
 from uuid import uuid4
 
-import orjson
-from pydantic import ValidationError
 from redis.exceptions import RedisError, ResponseError
 
 from services.history.metrics import OUTBOX_LAG
 from services.history.turns.finalize import TurnFinalizer
 from shared.broker.script import Script
 from shared.contracts.errors import ApiError
-from shared.contracts.turns import FinishedTurn
 from shared.log import get_logger
-from shared.outbox import GROUP, OUTBOX
+from shared.outbox import GROUP, OUTBOX, OutboxEntry, UnreadableEntry
+from shared.tasks import BackgroundLoops
 from shared.turn_queue.queue import TurnQueue
 
 log = get_logger()
@@ -39,6 +37,7 @@ LAST_RETRY_S: Final = 2.0
 SUSPICIOUS_S: Final = 1.0
 DRAIN_COUNT: Final = 1_000
 DEAD_CONSUMER_S: Final = 3_600.0
+STALE_S: Final = 15.0
 
 # A consumer that goes takes its pending entries with it: so it goes only without any.
 _LEAVE: Final = Script.of("""
@@ -58,18 +57,20 @@ class Outbox:
         self._under_way: dict[bytes, asyncio.Task[None]] = {}
         self._slot_free = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
+        self.loops = BackgroundLoops()
 
     async def __aenter__(self) -> Self:
-        self._reader = asyncio.create_task(self._read_on())
+        self._reader = self.loops.start("outbox", self._read_on(), stale_after_s=STALE_S)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """The reader ends by itself: a read that is cut off would leave its entries pending."""
+        self.loops.expect_end()
         self._stopping.set()
         if self._reader is not None:
-            await self._reader
+            await asyncio.wait([self._reader])
         await asyncio.gather(*self._under_way.values(), return_exceptions=True)
         with suppress(RedisError, OSError):
             await self._remove(self.name)
@@ -84,6 +85,7 @@ class Outbox:
                     self._start(await self._reclaim())
                     reclaimed = time.monotonic()
                 self._start(await self._read(await self._room()))
+                self.loops.succeeded("outbox")
             except ResponseError as error:
                 await self._answer_refusal(error)
             except (RedisError, OSError) as error:
@@ -152,14 +154,14 @@ class Outbox:
 
         Raises ApiError, RedisError or OSError while a store is away.
         """
-        turn_id = _text(fields, b"turn")
+        entry = OutboxEntry.of(fields)
         try:
-            finished = FinishedTurn.model_validate(orjson.loads(fields.get(b"body", b"")))
-        except (ValidationError, ValueError):
-            await self._finalizer.park(_text(fields, b"workspace"), turn_id)
+            finished = entry.finished_turn()
+        except UnreadableEntry:
+            await self._finalizer.park(entry.workspace, entry.turn_id)
         else:
             await self._finalizer.finish(finished)
-        await self._queue.acknowledge(entry_id, turn_id)
+        await self._queue.acknowledge(entry_id, entry.turn_id)
         OUTBOX_LAG.observe(_age_s(entry_id))
 
     # --- for the sweep

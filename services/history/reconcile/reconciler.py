@@ -25,6 +25,7 @@ from services.history.turns.verdicts import NEVER_STARTED, OUT_OF_TRIES, TOO_LAT
 from shared.contracts.errors import ApiError
 from shared.contracts.jobs import RunTurn
 from shared.log import get_logger
+from shared.tasks import BackgroundLoops
 from shared.turn_queue.queue import TurnQueue
 
 log = get_logger()
@@ -36,6 +37,9 @@ YOUNG_S: Final = 1.0
 # A worker ends an overdue turn itself, and knows more about it.
 DEADLINE_GRACE_S: Final = 5.0
 HOUSEKEEPING_EVERY_S: Final = 600.0
+# A round may be long where there is much to erase: only several missed ones make the process unready.
+STALE_ROUNDS: Final = 4
+STALE_S: Final = 15.0
 
 
 class Reconciler:
@@ -59,26 +63,30 @@ class Reconciler:
         self._settings = settings
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self.loops = BackgroundLoops()
         self._calm_from = 0.0
         self._housekeeping_from = time.monotonic() + HOUSEKEEPING_EVERY_S
         # Since when a turn was seen without a holder. A flush takes leases away for a moment; that alone proves nothing.
         self._unheld: dict[str, float] = {}
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._reconcile_forever())
+        stale_after_s = STALE_ROUNDS * (self._settings.reconcile_interval_s + STALE_S)
+        self._task = self.loops.start("reconciler", self._reconcile_forever(), stale_after_s=stale_after_s)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.loops.expect_end()
         self._stopping.set()
         if self._task is not None:
-            await self._task
+            await asyncio.wait([self._task])
 
     async def _reconcile_forever(self) -> None:
         while not self._stopping.is_set():
             try:
                 await self.round()
+                self.loops.succeeded("reconciler")
             except (RedisError, OSError) as error:
                 self._calm_from = time.monotonic() + self._patience_s
                 log.warning("reconcile_postponed", error=type(error).__name__)

@@ -166,8 +166,9 @@ class TurnFinalizer:
     # --- what they have in common
 
     async def _record(self, workspace: str, turn_id: str, fields: Fields = WITHOUT_TEXT) -> TurnRecord | None:
-        row = await self._turns.one({"_id": turn_id, "workspace": workspace}, fields)
-        return record_of(row)
+        # The workspace is empty for a job that could not be decoded. The turn's id alone names it.
+        where = {"_id": turn_id, "workspace": workspace} if workspace else {"_id": turn_id}
+        return record_of(await self._turns.one(where, fields))
 
     async def _count(self, record: TurnRecord | None) -> None:
         """Counts the turn in its session, before its end is told. Until then whoever reads the session looks for its active turn.

@@ -13,9 +13,12 @@ from shared.contracts.errors import ApiError, Code
 from shared.contracts.turns import FinishedTurn
 from shared.ids import new_id
 from shared.outbox import GROUP, OUTBOX
+from shared.turn_queue.job import LeasedJob
+from shared.turn_queue.keys import QUEUE
 from tests.conftest import eventually
 from tests.service.history.conftest import is_ready
 from tests.service.history.running import WORKSPACE, History, finished, message, running, settings_for
+from tests.service.shared.turn_queue.test_queue import running_worker
 
 
 def fenced() -> float:
@@ -122,6 +125,27 @@ async def test_a_result_that_cannot_be_read_ends_the_turn_as_failed(history: His
     await history.wait_for_end(turn.id)
     assert (await history.client.turn(WORKSPACE, turn.id)).turn.status == "failed"
     await eventually(acknowledged(history), what="the settled outbox")
+
+
+async def test_a_turn_whose_job_cannot_be_decoded_ends_as_failed(history: History, redis_url: str) -> None:
+    """A worker moves the job to the dead letters. All that history gets to know is the turn's id."""
+    await history.publish()
+    session_id = await history.session()
+    turn = (await history.admit(session_id)).turn
+    job = {"t": None, "f": "run_turn", "a": [WORKSPACE, turn.id, "agt", 1, "fifth"], "k": {}, "et": 1}
+    await history.queue.set(f"arq:job:{turn.id}", orjson.dumps(job))
+    await history.queue.zadd(QUEUE, {turn.id: 1})
+
+    async def run(_: LeasedJob) -> None: ...
+
+    async with running_worker(redis_url, run):
+        await history.wait_for_end(turn.id)
+    stored = (await history.client.turn(WORKSPACE, turn.id)).turn
+    assert stored.error is not None
+    assert (stored.status, stored.error["code"]) == ("failed", "turn_failed")
+    assert (await history.frames(turn.id))[-1][1] == "error"
+    await eventually(acknowledged(history), what="the acknowledged entry")
+    assert (await history.admit(session_id)).created, "the session takes its next turn"
 
 
 async def test_a_failed_turn_keeps_what_was_said(history: History) -> None:

@@ -1,0 +1,39 @@
+"""Runs a service in which one background loop fails: `python -m tests.system.loop_ender <loop> services.<name>`."""
+
+import runpy
+import sys
+from typing import Any, Final
+
+from services.agent_worker import app as agent_worker
+from services.history.reconcile.outbox import Outbox
+from services.history.reconcile.reconciler import Reconciler
+from shared.run_log.writer import _ShardWriter
+from shared.turn_queue.worker import LeasedWorker
+
+# The coroutine function of each loop. The outermost one: some loops catch what happens within.
+LOOPS: Final[dict[str, tuple[Any, str]]] = {
+    "poll": (LeasedWorker, "_poll"),
+    "renew": (LeasedWorker, "_renew"),
+    "control": (LeasedWorker, "_listen_for_signals"),
+    "backlog": (agent_worker, "_watch_backlog"),
+    "run_log_0": (_ShardWriter, "run"),
+    "outbox": (Outbox, "_read_on"),
+    "reconciler": (Reconciler, "_reconcile_forever"),
+}
+
+
+async def fail(*_: object) -> None:
+    raise RuntimeError("a bug")
+
+
+def main() -> None:
+    loop, module = sys.argv[1:]
+    owner, name = LOOPS[loop]
+    if not callable(getattr(owner, name)):
+        raise TypeError(name)
+    setattr(owner, name, fail)
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
