@@ -132,7 +132,7 @@ async def test_a_turn_whose_job_cannot_be_decoded_ends_as_failed(history: Histor
     await history.publish()
     session_id = await history.session()
     turn = (await history.admit(session_id)).turn
-    job = {"t": None, "f": "run_turn", "a": [WORKSPACE, turn.id, "agt", 1, "fifth"], "k": {}, "et": 1}
+    job: dict[str, Any] = {"t": None, "f": "run_turn", "a": [WORKSPACE, turn.id, "agt", 1, "fifth"], "k": {}, "et": 1}
     await history.queue.set(f"arq:job:{turn.id}", orjson.dumps(job))
     await history.queue.zadd(QUEUE, {turn.id: 1})
 
