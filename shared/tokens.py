@@ -1,7 +1,7 @@
 """Pure: the one estimate of how many tokens a text is. It needs no tokenizer; it counts characters by their script.
 
-Tokenizers differ by tens of percent from each other, so the estimate is good to that. Its figures lie between the vocabularies
-of 100,000 and of 200,000 tokens that are in use.
+Tokenizers differ by tens of percent from each other, so the estimate is good to that. Its figures lie between the
+vocabularies of 100,000 and of 200,000 tokens that are in use.
 """
 
 import math
@@ -36,7 +36,8 @@ _NOT_FIRST: Final = bytes(range(0x80, 0xC0))
 
 
 def estimated_tokens(text: str, factor: float = 1.0) -> int:
-    """About how many tokens a text is. `factor` corrects the estimate for one model, where its reports show another rate.
+    """About how many tokens a text is. `factor` corrects the estimate for one model, where its reports show another
+    rate.
 
     No Python runs per character: 100,000 characters of ASCII take 1 µs, of another script 2 ms or less (measured).
     """

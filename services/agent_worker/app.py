@@ -14,7 +14,7 @@ from services.agent_worker.model.client import Models
 from services.agent_worker.settings import Timeouts, WorkerSettings
 from services.agent_worker.tools.kit import ToolKit
 from services.agent_worker.turns.agent_versions import AgentCache
-from services.agent_worker.turns.attempt import Dependencies
+from services.agent_worker.turns.dependencies import Dependencies
 from services.agent_worker.turns.run import TurnRunner
 from shared.history_client import HistoryClient
 from shared.log import get_logger

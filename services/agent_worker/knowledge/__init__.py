@@ -1,1 +1,1 @@
-"""Retrieval of the passages that an agent version may answer from: the protocol of every retriever and the default one."""
+"""Retrieval of the passages that an agent version may answer from: the retrievers' protocol and the default one."""

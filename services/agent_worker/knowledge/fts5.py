@@ -1,6 +1,7 @@
 """The default retriever: BM25 over a version's passages by SQLite FTS5, one index per version, built on first use.
 
-It is good for about 20,000 passages a version. SQLite, locks and the disk are touched in threads only, never on the event loop.
+It is good for about 20,000 passages a version. SQLite, locks and the disk are touched in threads only, never on the
+event loop.
 """
 
 import asyncio

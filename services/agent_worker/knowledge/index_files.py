@@ -18,10 +18,11 @@ log = get_logger()
 
 
 class IndexFiles:
-    """Its methods read and write the disk and belong into threads. Several threads may call them, and several workers may share
-    the directory.
+    """Its methods read and write the disk and belong into threads. Several threads may call them, and several workers
+    may share the directory.
 
-    `directory` None: a temporary one, made on first use, because most workers of an installation without knowledge need none.
+    `directory` None: a temporary one, made on first use, because most workers of an installation without knowledge
+    need none.
     """
 
     def __init__(self, directory: Path | None, max_bytes: int) -> None:

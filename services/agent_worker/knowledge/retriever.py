@@ -10,7 +10,10 @@ MAX_QUERY: Final = 4000
 
 
 class VersionKey(NamedTuple):
-    """An agent version's passages never change. Those of number 0, the draft, may change at any time and are never kept."""
+    """An agent version's passages never change.
+
+    Those of number 0, the draft, may change at any time and are never kept.
+    """
 
     workspace: str
     agent_id: str

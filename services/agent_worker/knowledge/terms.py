@@ -1,7 +1,8 @@
 """Pure: the words of texts and of questions, as the FTS5 index knows them.
 
-Scripts that write no spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese) are indexed as overlapping pairs of characters, each
-pair one word. A question's pairs are then looked up like words; pairs as phrases of single characters took 24 ms a question.
+Scripts that write no spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese) are indexed as overlapping pairs of
+characters, each pair one word. A question's pairs are then looked up like words; pairs as phrases of single characters
+took 24 ms a question.
 """
 
 import re
@@ -12,7 +13,8 @@ from typing import Final
 from services.agent_worker.knowledge.retriever import MAX_QUERY
 
 MAX_TERMS: Final = 64
-# Combining marks are parts of words (vowel signs of Hindi, Thai, Arabic and others), for the tokenizer and for the expressions here.
+# Combining marks are parts of words (vowel signs of Hindi, Thai, Arabic and others), for the tokenizer and for the
+# expressions here.
 TOKENIZER: Final = "porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'"
 
 # Points and signs that Hebrew and Arabic write in some texts and leave out in most.
@@ -51,7 +53,10 @@ def _pairs(text: str) -> list[str]:
 
 
 def match_expression(query: str) -> str:
-    """A person's text as an FTS5 expression: quoted terms joined by OR, so nothing in it is an operator. Empty: no terms."""
+    """A person's text as an FTS5 expression: quoted terms joined by OR, so nothing in it is an operator.
+
+    Empty: no terms.
+    """
     terms: dict[str, None] = {}
     for piece in _PIECE.findall(_OPTIONAL_MARKS.sub("", query[:MAX_QUERY].replace("\0", " "))):
         if not _UNSPACED_RUN.match(piece):

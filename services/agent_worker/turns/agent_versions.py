@@ -1,4 +1,4 @@
-"""Agent versions that this worker has met, each with its compiled tools. They never change, so they are never asked for again."""
+"""Agent versions that this worker has met, each with its compiled tools. They never change, so each is fetched once."""
 
 from collections import OrderedDict
 from typing import Final, NamedTuple

@@ -1,18 +1,15 @@
 """Pure: makes any history one that the chat templates of models accept. Messages are dictionaries in OpenAI's shape.
 
-The rules come from the templates of Mistral, Qwen and Gemma and from the Messages API of Anthropic. They are written down
-a second time, as a checker, in `tests/unit/agent_worker/turns/template_rules.py`.
+The rules come from the templates of Mistral, Qwen and Gemma and from the Messages API of Anthropic. They are written
+down a second time, as a checker, in `tests/unit/agent_worker/turns/template_rules.py`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
+from services.agent_worker.settings import PromptMode
 from shared.tokens import message_tokens
 
-# What an upstream demands. `as_is`: only what every server demands, that each tool call has one result right behind it and that
-# no assistant message is empty. `alternate`: also one leading system message, and user and assistant in turn, the user first.
-# `strict`: also a user message or a tool result at the end, and tool call ids that occur once.
-PromptMode = Literal["strict", "alternate", "as_is"]
 PromptMessage = dict[str, Any]
 
 NO_RESULT: Final = "The call was not completed."
@@ -21,16 +18,24 @@ OPENING: Final = "(The conversation starts.)"
 INTERRUPTED: Final = "(The answer was interrupted.)"
 CONTINUE: Final = "Continue."
 _JOINT: Final = "\n\n"
-# The share of the tokens that stays when a prompt was too long. The upstream's limit is unknown and one retry must be enough.
+# The share of the tokens that stays when a prompt was too long. The upstream's limit is unknown and one retry must be
+# enough.
 KEPT_SHARE: Final = 0.5
 
 
 def valid(messages: Iterable[PromptMessage], mode: PromptMode = "strict") -> list[PromptMessage]:
-    """The conversation as the mode demands it. The given messages are not changed; a valid conversation comes back as it is."""
+    """The conversation as an upstream demands it. The given messages are not changed; a valid conversation comes back
+    as it is.
+
+    `as_is`: what every server demands, that each tool call has one result right behind it and that no assistant
+    message is empty. `alternate`: also one leading system message, and user and assistant in turn, the user first.
+    `strict`: also a user message or a tool result at the end, and tool call ids that occur once.
+    """
     spoken = [message for message in messages if not _is_empty(message)]
     if mode == "as_is":
         return _paired(spoken, unique=False)
-    # A late system message moves to the head before the calls are paired, so it cannot stand between a call and its result.
+    # A late system message moves to the head before the calls are paired, so it cannot stand between a call and its
+    # result.
     head = [message for message in spoken if message["role"] == "system"]
     body = [message for message in spoken if message["role"] != "system" and not _is_blank_question(message)]
     alternating = _alternating(_paired(body, unique=mode == "strict"))
@@ -44,7 +49,9 @@ def _is_blank(content: Any) -> bool:
 
 
 def _is_empty(message: PromptMessage) -> bool:
-    """An assistant message without text and calls is refused by many servers; it comes from a model that answered nothing."""
+    """An assistant message without text and calls is refused by many servers; it comes from a model that answered
+    nothing.
+    """
     return (
         message["role"] in ("assistant", "system")
         and not message.get("tool_calls")
@@ -62,7 +69,8 @@ def _is_blank_question(message: PromptMessage) -> bool:
 def _paired(messages: Iterable[PromptMessage], *, unique: bool) -> list[PromptMessage]:
     """Every call is followed by its one result, in the order of the calls.
 
-    A late result moves behind its call. A second result and a result without a call are dropped. A missing result is filled in.
+    A late result moves behind its call. A second result and a result without a call are dropped. A missing result is
+    filled in.
     """
     blocks: list[list[PromptMessage]] = []
     open_results: dict[str, list[PromptMessage]] = {}
@@ -125,7 +133,8 @@ def _alternating(messages: Iterable[PromptMessage]) -> list[PromptMessage]:
         if role == "assistant" and last is None:
             told.append(_user(OPENING))
         elif role == "user" and last == "tool":
-            # The templates of Mistral refuse a user message behind a tool result: an assistant's text must stand between.
+            # The templates of Mistral refuse a user message behind a tool result: an assistant's text must stand
+            # between.
             told.append({"role": "assistant", "content": INTERRUPTED})
         elif role == last and role != "tool":
             message = _merged(told.pop(), message)
@@ -179,8 +188,8 @@ def _strict(messages: list[PromptMessage]) -> list[PromptMessage]:
 def shrunk(messages: Sequence[PromptMessage], kept_share: float = KEPT_SHARE) -> list[PromptMessage] | None:
     """The conversation without its oldest turns, for another try after an upstream said that the prompt is too long.
 
-    The system messages at the head and the last user message with all that follows stay. Of the other turns stay the newest
-    that fit into `kept_share` of the tokens. None when there is no turn to drop.
+    The system messages at the head and the last user message with all that follows stay. Of the other turns stay the
+    newest that fit into `kept_share` of the tokens. None when there is no turn to drop.
     """
     first = next((at for at, message in enumerate(messages) if message["role"] != "system"), len(messages))
     turns = _turns(messages[first:])

@@ -8,12 +8,13 @@ from typing import Final
 import structlog
 
 from services.agent_worker.knowledge.retriever import VersionKey
-from services.agent_worker.metrics import TOKENS, TURN_SECONDS, TURNS
 from services.agent_worker.turns.agent_versions import KnownAgent
-from services.agent_worker.turns.attempt import Attempt, Dependencies
+from services.agent_worker.turns.attempt import Attempt
+from services.agent_worker.turns.dependencies import Dependencies
+from services.agent_worker.turns.ending import count, finished_turn
 from services.agent_worker.turns.steps import Fail, Finish
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.turns import ClaimedTurn, ClaimTurn, FinishedTurn, StartAttempt, StartedAttempt, Timing
+from shared.contracts.turns import ClaimedTurn, ClaimTurn, StartAttempt, StartedAttempt
 from shared.ids import new_id
 from shared.log import get_logger
 from shared.metrics import FENCED_WRITES
@@ -24,7 +25,8 @@ from shared.turn_queue.job import LeasedJob
 log = get_logger()
 
 RELEASE_TIMEOUT_S: Final = 2.0
-# The model first: one step of the loop makes its request, and a second one writes it, as a task of aiohttp's.
+# The model's request goes out first: one step of the event loop makes it, and a second one, a task of aiohttp's,
+# writes it.
 STEPS_TO_MODEL: Final = 2
 
 
@@ -35,15 +37,17 @@ class TurnRunner:
         self._dependencies = dependencies
 
     async def __call__(self, leased: LeasedJob) -> None:
-        """Settles the job. A lost lease cancels this: then another worker has the turn, and nothing more is written."""
-        structlog.contextvars.bind_contextvars(
-            turn_id=leased.job.turn_id
-        )  # The job has a task of its own, and so a context.
+        """Acknowledges or requeues the job.
+
+        A lost lease cancels this: another worker has the turn, and nothing more is written.
+        """
+        # Each job has its own task and so its own logging context.
+        structlog.contextvars.bind_contextvars(turn_id=leased.job.turn_id)
         try:
             if (claim := await self._claim(leased)) is not None:
                 await self._run(leased, *claim)
         except Fenced:
-            # History tells at the next claim whether there is anything left to do.
+            # The next claim asks history whether there is anything left to do.
             log.warning("turn_fenced")
             await leased.requeue(1.0)
         except Exception:
@@ -53,7 +57,7 @@ class TurnRunner:
     # --- claim
 
     async def _claim(self, leased: LeasedJob) -> tuple[ClaimedTurn, KnownAgent] | None:
-        """What to ask: from the job's brief, or else from history. None: the job is settled already."""
+        """The turn, from the job's claim snapshot or else from history. None: the job was dropped or requeued."""
         job = leased.job
         key = VersionKey(job.workspace, job.agent_id, job.agent_version)
         known = self._dependencies.agents.get(key)
@@ -87,7 +91,7 @@ class TurnRunner:
         structlog.contextvars.bind_contextvars(session_id=claimed.session_id, attempt=claimed.attempt)
         started_at = asyncio.get_running_loop().time()
         attempt = Attempt(self._dependencies, job, claimed, known, writer)
-        # The model is asked while the attempt is written down; until that is done, nobody is told anything.
+        # The model is asked while history records the attempt. Until it has, the attempt writes nothing.
         work = asyncio.create_task(attempt.run())
         try:
             for _ in range(STEPS_TO_MODEL):
@@ -98,16 +102,16 @@ class TurnRunner:
             attempt.start(started.waited_ms)
             end = await self._end_of(leased, started, work)
             if end is None:
-                await self._give_back(leased, claimed)
+                await self._requeue(leased, claimed)
             else:
                 await self._finish(leased, claimed, attempt, end, started_at, writer)
         finally:
-            # Cancelling closes the model's connection and those of tools. What they still raise is of no interest.
+            # Cancelling closes the connections to the model and to tools. Whatever they still raise is ignored.
             await end_tasks([work])
             writer.close()
 
     async def _start(self, leased: LeasedJob, claimed: ClaimedTurn) -> StartedAttempt | None:
-        """None: the attempt cannot be made, and the job is settled."""
+        """None: the attempt cannot start, and the job was requeued."""
         job = leased.job
         try:
             order = StartAttempt(
@@ -118,11 +122,12 @@ class TurnRunner:
             )
             started = await self._dependencies.history.start_attempt(job.workspace, job.turn_id, order)
         except ApiError as error:
-            log.warning("attempt_not_begun", code=error.code)
+            log.warning("attempt_not_started", code=error.code)
             await leased.requeue(random.uniform(1.0, 2.0))
             return None
         if not started.started:
-            # Its lease is gone, or the turn has moved on meanwhile. The next claim has no brief: history tells it what there is to do.
+            # The lease is lost, or the turn has moved on. The next claim has no snapshot and asks history what there
+            # is to do.
             log.warning("attempt_refused")
             await leased.requeue()
             return None
@@ -133,15 +138,13 @@ class TurnRunner:
     ) -> Finish | Fail | None:
         """How the attempt ends: by itself, by cancellation, by the deadline, or (None) because this worker shuts down.
 
-        The work has ended when this returns, so that nothing is told behind the end.
+        The work has ended when this returns, so it writes nothing behind the terminal frame.
         """
         if started.cancel_requested:
             await end_tasks([work])
             return Finish("cancelled")
-        cancelled, must_stop = (
-            asyncio.create_task(leased.cancelled.wait()),
-            asyncio.create_task(leased.must_stop.wait()),
-        )
+        cancelled = asyncio.create_task(leased.cancelled.wait())
+        must_stop = asyncio.create_task(leased.must_stop.wait())
         tasks = (work, cancelled, must_stop)
         try:
             await asyncio.wait(tasks, timeout=max(0.0, started.remaining_s), return_when=asyncio.FIRST_COMPLETED)
@@ -153,8 +156,8 @@ class TurnRunner:
         finally:
             await end_tasks(tasks)
 
-    async def _give_back(self, leased: LeasedJob, claimed: ClaimedTurn) -> None:
-        """Without using up a try, if history can be told in time."""
+    async def _requeue(self, leased: LeasedJob, claimed: ClaimedTurn) -> None:
+        """Requeues the job. The try is not counted, if history answers in time."""
         job = leased.job
         try:
             async with asyncio.timeout(RELEASE_TIMEOUT_S):
@@ -177,19 +180,19 @@ class TurnRunner:
     ) -> None:
         state = attempt.state
         state.stopped([new_id("msg") for _ in range(state.ids_to_stop)], datetime.now(UTC))
-        # The terminal frame follows the attempt's last one, so that one must be in the log.
+        # The terminal frame's number follows that of the attempt's last frame, so that frame must be in the log.
         await writer.flush()
         duration_s = asyncio.get_running_loop().time() - started
-        finished = _finished(leased, claimed, attempt, end, duration_s, writer.last_seq)
+        finished = finished_turn(leased.job, claimed.attempt, attempt, end, duration_s, writer.last_seq)
         if not await leased.finish(finished):
             FENCED_WRITES.labels("finish").inc()
             log.warning("finish_fenced")
             return
-        _count(finished, duration_s)
+        count(finished, duration_s)
 
 
 def _result(work: "asyncio.Task[Finish | Fail]") -> Finish | Fail:
-    """Raises Fenced. Anything else unforeseen fails the turn, for good: the next attempt would meet it too."""
+    """Raises Fenced. Any other exception fails the turn for good, because the next attempt would raise it too."""
     try:
         return work.result()
     except Fenced:
@@ -197,48 +200,3 @@ def _result(work: "asyncio.Task[Finish | Fail]") -> Finish | Fail:
     except Exception:
         log.exception("turn_crashed")
         return Fail(ApiError(Code.TURN_FAILED))
-
-
-def _finished(
-    leased: LeasedJob, claimed: ClaimedTurn, attempt: Attempt, end: Finish | Fail, duration_s: float, last_seq: int
-) -> FinishedTurn:
-    """All times count from the turn's admission."""
-    first_text_s = attempt.first_text_s
-    timing = Timing(
-        queued_ms=attempt.waited_ms,
-        first_token_ms=None if first_text_s is None else attempt.waited_ms + round(first_text_s * 1000),
-        total_ms=attempt.waited_ms + round(duration_s * 1000),
-    )
-    failed, reason = (True, None) if isinstance(end, Fail) else (False, end.reason)
-    return FinishedTurn(
-        workspace=leased.job.workspace,
-        turn_id=leased.job.turn_id,
-        attempt=claimed.attempt,
-        status="failed" if failed else "cancelled" if reason == "cancelled" else "completed",
-        finish_reason=reason,
-        output=tuple(attempt.state.output),
-        usage=attempt.state.usage,
-        timing=timing,
-        error=end.error.problem() if isinstance(end, Fail) else None,
-        last_seq=last_seq,
-        ended_at=datetime.now(UTC),
-    )
-
-
-def _count(finished: FinishedTurn, duration_s: float) -> None:
-    """The turn's metrics and its one summary line."""
-    TURNS.labels(finished.status).inc()
-    TURN_SECONDS.observe(duration_s)
-    usage = finished.usage
-    prompt_tokens, completion_tokens = (usage.prompt_tokens, usage.completion_tokens) if usage is not None else (0, 0)
-    TOKENS.labels("prompt").inc(prompt_tokens)
-    TOKENS.labels("completion").inc(completion_tokens)
-    log.info(
-        "turn_finished",
-        status=finished.status,
-        finish_reason=finished.finish_reason,
-        code=finished.error and finished.error["code"],
-        duration_s=round(duration_s, 4),
-        prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens,
-    )

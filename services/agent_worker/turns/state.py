@@ -1,4 +1,7 @@
-"""Pure: one attempt at a turn. What has happened so far, and what comes next: call the model, run tools, finish or fail."""
+"""Pure: one attempt at a turn.
+
+What has happened so far, and what comes next: call the model, run tools, finish or fail.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,26 +10,28 @@ from typing import Any, Final
 from services.agent_worker.model.answer import Answer
 from services.agent_worker.tools.result import ToolResult
 from services.agent_worker.turns import prompt
-from services.agent_worker.turns.conversation import NO_RESULT, PromptMode, prompt_tokens, shrunk
+from services.agent_worker.turns.conversation import NO_RESULT, shrunk
+from services.agent_worker.turns.offered_tools import OfferedTools
 from services.agent_worker.turns.steps import CallModel, Fail, Finish, RunTools, Step
+from services.agent_worker.turns.usage import estimated_usage, sum_of
 from shared.contracts.agents import AgentConfig
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.sessions import Retrieval, ToolCall, TurnMessage
 from shared.contracts.turns import ClaimedTurn, Usage
-from shared.tokens import estimated_tokens
 
-# What one turn may put into its transcript. A document in MongoDB holds 16 MiB, and UTF-8 takes up to three bytes a character.
+# What one turn may put into its transcript, in characters. A document in MongoDB holds 16 MiB, and UTF-8 takes up to
+# three bytes a character here.
 MAX_OUTPUT: Final = 1 << 20
 MAX_RESULTS: Final = 2 << 20
 MAX_TOOL_CALLS: Final = 128
 
 
 class TurnState:
-    """`next` says what to do; `answered`, `ran` and `stopped` tell it what came of that. `output` is the transcript's part.
+    """`next` says what to do; `answered`, `ran` and `stopped` take what came of it. `output` is the turn's part of the
+    transcript.
 
-    Callers' tools stand beside the agent's and hide an agent's tool of the same name. An answer that calls any of them ends
-    the turn with just those calls: the caller can only be asked once its results are all that is missing. `tool_choice` is
-    the caller's word about its own tools: `none` leaves them out, `required` and a named one hold until they are called.
+    An answer that calls any tool of the caller ends the turn with just those calls: the caller can only be asked when
+    its results are all that is missing.
     """
 
     def __init__(
@@ -34,7 +39,6 @@ class TurnState:
         agent: AgentConfig,
         claimed: ClaimedTurn,
         retrieval: Retrieval | None,
-        prompt_mode: PromptMode = "strict",
         *,
         tools: Sequence[dict[str, Any]] = (),
     ) -> None:
@@ -42,10 +46,9 @@ class TurnState:
         self.usage = Usage()
         self._agent = agent
         self._retrieval = retrieval
-        self._prompt_mode = prompt_mode
         self._messages = prompt.messages_of(agent, claimed.context, claimed.input, retrieval)
         self._parameters = prompt.parameters_of(agent, claimed.completion)
-        self._read_tools(tools, claimed)
+        self._tools = OfferedTools(tools, claimed.completion)
         self._calls_made = 0
         self._tools_run = 0
         self._room = MAX_OUTPUT
@@ -55,19 +58,6 @@ class TurnState:
         self._shown: list[str] = []
         self._asking = False
 
-    def _read_tools(self, tools: Sequence[dict[str, Any]], claimed: ClaimedTurn) -> None:
-        completion = claimed.completion
-        choice = completion.tool_choice if completion is not None else None
-        offered = [tool.function for tool in completion.tools] if completion is not None and choice != "none" else []
-        self._caller_names = {str(function.get("name")) for function in offered}
-        self._caller_tools = [{"type": "function", "function": function} for function in offered]
-        self._own_tools = [tool for tool in tools if tool["function"]["name"] not in self._caller_names]
-        named = choice.get("function") if isinstance(choice, dict) else None
-        insists = bool(offered) and (
-            choice == "required" or (isinstance(named, dict) and named.get("name") in self._caller_names)
-        )
-        self._insisted_choice = choice if insists else None
-
     # --- what next
 
     def next(self) -> Step:
@@ -75,33 +65,20 @@ class TurnState:
             return self._end
         if self._pending:
             return RunTools(self._pending)
-        return CallModel(self._members(), list(self._messages), self._room, self._prompt_mode)
+        return CallModel(self._members(), list(self._messages), self._room)
 
     @property
     def _is_last_call(self) -> bool:
-        """After `max_model_calls` the model gets one more, without tools, to say what it has."""
+        """After `max_model_calls` the model gets one more call without tools, to answer with what it has."""
         return self._calls_made >= self._agent.limits.max_model_calls or self._tools_run >= MAX_TOOL_CALLS
 
     def _members(self) -> dict[str, Any]:
         request: dict[str, Any] = dict(self._parameters)
-        tools = self._own_tools + self._caller_tools
-        choice: Any = None
-        if self._is_last_call:
-            choice = "none"
-        if self._insisted_choice is not None:
-            choice = self._insisted_choice
-            tools = self._caller_tools if self._is_last_call else tools
-        if not tools:
-            # OpenAI refuses these beside an empty list of tools.
-            request.pop("parallel_tool_calls", None)
-            return request
-        request["tools"] = tools
-        if choice is not None:
-            request["tool_choice"] = choice
+        self._tools.add_to(request, is_last_call=self._is_last_call)
         return request
 
     def shrink(self) -> dict[str, Any] | None:
-        """The request without its oldest turns, for a model that said it is too long; None when there is none to drop."""
+        """The request without its oldest turns, after a model found it too long. None: there is no turn to drop."""
         messages = shrunk(self._messages)
         if messages is None:
             return None
@@ -127,7 +104,7 @@ class TurnState:
         self._shown.clear()
         self._room -= answer.size
         text, calls = "".join(answer.text), answer.tool_calls
-        callers = tuple(call for call in calls if call.name in self._caller_names)
+        callers = tuple(call for call in calls if call.name in self._tools.callers_names)
         if len(calls) > MAX_TOOL_CALLS:
             self._say(message_id, now, text)
             self._end = Fail(ApiError(Code.TURN_FAILED, f"The model made {len(calls)} tool calls in one answer."))
@@ -199,16 +176,17 @@ class TurnState:
             )
 
     def failed(self, error: ApiError) -> None:
-        # A model that never said anything has charged nothing.
+        # A model that sent no text has charged nothing.
         self._asking = self._asking and bool(self._shown)
         self._end = Fail(error)
 
-    def stopped(self, new_message_id: Sequence[str], now: datetime) -> None:
-        """The attempt ends early: what was shown becomes a partial message, and calls without a result get one that says so.
+    def stopped(self, new_message_ids: Sequence[str], now: datetime) -> None:
+        """The attempt ends early: the shown text becomes a partial message, and a call without a result gets one that
+        says so.
 
-        `new_message_id` holds as many ids as may be needed: see `ids_to_stop`.
+        `new_message_ids`: at least `ids_to_stop` of them.
         """
-        ids = iter(new_message_id)
+        ids = iter(new_message_ids)
         for call in self._pending:
             text = NO_RESULT
             message = TurnMessage(
@@ -235,24 +213,7 @@ class TurnState:
         return len(self._pending) + 1
 
     def _count(self, reported: Usage | None, text: str, arguments: list[str]) -> None:
-        """Adds a model call's tokens; estimates them where the model does not tell."""
+        """Adds a model call's tokens, estimated where the upstream reported none."""
         if reported is None:
-            sent = sum(map(prompt_tokens, self._messages))
-            said = sum(map(estimated_tokens, (text, *arguments)))
-            reported = Usage(prompt_tokens=sent, completion_tokens=said, total_tokens=sent + said, estimated=True)
-        self.usage = _sum(self.usage, reported)
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    return Usage(
-        prompt_tokens=one.prompt_tokens + other.prompt_tokens,
-        completion_tokens=one.completion_tokens + other.completion_tokens,
-        total_tokens=one.total_tokens + other.total_tokens,
-        cached_tokens=_sum_known(one.cached_tokens, other.cached_tokens),
-        reasoning_tokens=_sum_known(one.reasoning_tokens, other.reasoning_tokens),
-        estimated=one.estimated or other.estimated,
-    )
-
-
-def _sum_known(one: int | None, other: int | None) -> int | None:
-    return None if one is None and other is None else (one or 0) + (other or 0)
+            reported = estimated_usage(self._messages, [text, *arguments])
+        self.usage = sum_of(self.usage, reported)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from services.agent_worker.turns.conversation import PromptMessage, PromptMode, valid
+from services.agent_worker.turns.conversation import PromptMessage
 from shared.contracts.errors import ApiError
 from shared.contracts.sessions import ToolCall
 from shared.contracts.turns import FinishReason
@@ -19,12 +19,6 @@ class CallModel:
     members: dict[str, Any]
     messages: list[PromptMessage]
     room: int
-    mode: PromptMode = "strict"
-
-    @property
-    def request(self) -> dict[str, Any]:
-        """As it is sent in the turn's own mode."""
-        return {"messages": valid(self.messages, self.mode), **self.members}
 
 
 @dataclass(frozen=True, slots=True)

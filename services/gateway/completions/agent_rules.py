@@ -1,4 +1,7 @@
-"""What the gateway must know of an agent version to judge a chat completion. Versions are immutable, so an answer is kept."""
+"""What the gateway must know of an agent version to judge a chat completion.
+
+Versions are immutable, so an answer is kept.
+"""
 
 import asyncio
 from collections import OrderedDict
@@ -26,7 +29,8 @@ class AgentRules:
     async def refused(self, workspace: str, agent_id: str, number: int, parameters: set[str]) -> list[str]:
         """The parameters that this version does not take from callers, sorted.
 
-        The worker enforces the rule; this only informs the caller. If history does not answer in time, the list is empty.
+        The worker enforces the rule; this only informs the caller. If history does not answer in time, the list is
+        empty.
         """
         if not parameters:
             return []

@@ -1,4 +1,6 @@
-"""The stage of the worker's tests: a fake history with the real signature, servers on loopback, a look at the log and the outbox."""
+"""The stage of the worker's tests: a fake history with the real signature, servers on loopback, a look at the log and
+the outbox.
+"""
 
 import asyncio
 import base64
@@ -17,7 +19,7 @@ from services.agent_worker.model.client import Models
 from services.agent_worker.settings import Timeouts, Upstream
 from services.agent_worker.tools.kit import ToolKit
 from services.agent_worker.turns.agent_versions import AgentCache
-from services.agent_worker.turns.attempt import Dependencies
+from services.agent_worker.turns.dependencies import Dependencies
 from services.agent_worker.turns.run import TurnRunner
 from shared.contracts.agents import AgentConfig, AgentVersion, Passage
 from shared.contracts.errors import ApiError, Code
@@ -60,7 +62,10 @@ class FakeTurn:
 
 
 class FakeHistory(HistoryClient):
-    """`away` makes every call fail as an unreachable history does. `undecided` holds the word on attempts back, `refuses` is that word."""
+    """`away` makes every call fail as an unreachable history does.
+
+    `undecided` holds the word on attempts back, `refuses` is that word.
+    """
 
     def __init__(self) -> None:
         super().__init__(["http://127.0.0.1:9"], "token")
@@ -202,7 +207,10 @@ class Stage:
         drain_s: float = 5.0,
         policy: OutgoingPolicy | None = None,
     ) -> AsyncIterator[asyncio.Event]:
-        """The real leased worker and runner, with the upstream `default` at the demo model. Set the event to drain it."""
+        """The real leased worker and runner, with the upstream `default` at the demo model.
+
+        Set the event to drain it.
+        """
         allowed = OutgoingPolicy(allow=AllowList.parse([self.model_url.removeprefix("http://")]))
         timeouts = Timeouts(connect_s=1.0, first_token_s=2.0, token_s=1.0)
         queue, stop = TurnQueue.connect(self.redis_url), asyncio.Event()
@@ -228,7 +236,10 @@ class Stage:
                 await queue.aclose()
 
     async def lose(self, job: RunTurn) -> None:
-        """As after a kill -9 of its worker: the lease is nobody's here, and it has lapsed. Another claim will run the turn."""
+        """As after a kill -9 of its worker: the lease is nobody's here, and it has lapsed.
+
+        Another claim will run the turn.
+        """
         await cast("Awaitable[int]", self.queue.hset(f"{QUEUE}:leases", job.turn_id, "dead"))
         await self.queue.zadd(f"{QUEUE}:running", {job.turn_id: 0})
 

@@ -2,8 +2,8 @@ import pytest
 
 from shared.tokens import MESSAGE_TOKENS, estimated_tokens, message_tokens
 
-# How many tokens the vocabularies in use make of texts like these: from the fewest of one of 200,000 entries to the most of one
-# of 100,000.
+# How many tokens the vocabularies in use make of texts like these: from the fewest of one of 200,000 entries to the
+# most of one of 100,000.
 SAMPLES = {
     "English": ("The parcel left our warehouse on Monday and should arrive tomorrow. " * 10, 120, 200),
     "French": ("Où est mon colis ? Il a été expédié il y a déjà trois jours, à Besançon. " * 10, 180, 320),

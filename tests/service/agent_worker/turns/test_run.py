@@ -1,4 +1,6 @@
-"""Turns from the queue to the outbox: the real leased worker, runner, log and Redis, the demo process's models, a fake history."""
+"""Turns from the queue to the outbox: the real leased worker, runner, log and Redis, the demo process's models, a fake
+history.
+"""
 
 import asyncio
 import time

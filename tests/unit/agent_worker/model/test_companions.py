@@ -5,6 +5,7 @@ from typing import Any
 from services.agent_worker.model.answer import Answer
 from services.agent_worker.model.request import body_of
 from services.agent_worker.tools.result import ToolResult
+from services.agent_worker.turns.conversation import valid
 from services.agent_worker.turns.state import TurnState
 from services.agent_worker.turns.steps import CallModel
 from shared.contracts.companions import companions_of, upstream_tag
@@ -29,7 +30,7 @@ def sent_after(make: Make, answer: Answer, upstream: str = "default", omitted: f
     state.ran([ToolResult(call=call, ok=True, text="7") for call in answer.tool_calls], ["msg_2"], make.now)
     step = state.next()
     assert isinstance(step, CallModel)
-    return body_of("m", step.request, upstream, omitted)["messages"][2]
+    return body_of("m", {"messages": valid(step.messages)}, upstream, omitted)["messages"][2]
 
 
 def test_a_thought_signature_goes_back_with_its_call(make: Make) -> None:
@@ -143,6 +144,6 @@ def test_what_a_caller_sends_back_goes_to_the_upstream_that_it_names(make: Make)
         got = {
             upstream
             for upstream in ("default", "other")
-            if "extra_content" in str(body_of("m", step.request, upstream, ())["messages"])
+            if "extra_content" in str(body_of("m", {"messages": valid(step.messages)}, upstream, ())["messages"])
         }
         assert got == sent_to

@@ -1,7 +1,8 @@
 """The rules of chat templates, as their authors wrote them: an independent check of `turns/conversation.py`.
 
-Each function gives back the first complaint, or None. The sources are the templates and validators that refuse prompts in
-practice: Mistral's chat templates and request validation, Anthropic's Messages API, the templates of Qwen 3.5 and Gemma 3.
+Each function gives back the first complaint, or None. The sources are the templates and validators that refuse prompts
+in practice: Mistral's chat templates and request validation, Anthropic's Messages API, the templates of Qwen 3.5 and
+Gemma 3.
 """
 
 import itertools

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.agent_worker.settings import PromptMode
 from services.agent_worker.turns.conversation import (
     CONTINUE,
     INTERRUPTED,
     NO_RESULT,
     OPENING,
-    PromptMode,
     shrunk,
     valid,
 )

@@ -2,10 +2,11 @@ from typing import Any
 
 import pytest
 
+from services.agent_worker.settings import PromptMode
 from services.agent_worker.tools.result import ToolResult
 from services.agent_worker.tools.toolbox import Toolbox
 from services.agent_worker.turns import state as state_module
-from services.agent_worker.turns.conversation import PromptMode
+from services.agent_worker.turns.conversation import valid
 from services.agent_worker.turns.state import TurnState
 from services.agent_worker.turns.steps import CallModel, Fail, Finish, RunTools
 from shared.contracts.agents import AgentConfig
@@ -17,11 +18,9 @@ Make = Any
 CALLERS = {"tools": [{"function": {"name": "book", "parameters": {}}}]}
 
 
-def state_of(
-    agent: AgentConfig, claimed: ClaimedTurn, retrieval: Retrieval | None, mode: PromptMode = "strict"
-) -> TurnState:
+def state_of(agent: AgentConfig, claimed: ClaimedTurn, retrieval: Retrieval | None) -> TurnState:
     tools = Toolbox(agent).definitions(in_session=claimed.session_id is not None)
-    return TurnState(agent, claimed, retrieval, mode, tools=tools)
+    return TurnState(agent, claimed, retrieval, tools=tools)
 
 
 def run_tools(state: TurnState, make: Make, text: str = "fine") -> None:
@@ -31,10 +30,10 @@ def run_tools(state: TurnState, make: Make, text: str = "fine") -> None:
     state.ran(results, [f"msg_r{number}" for number in range(len(results))], make.now)
 
 
-def request_of(state: TurnState) -> dict[str, Any]:
+def request_of(state: TurnState, mode: PromptMode = "strict") -> dict[str, Any]:
     step = state.next()
     assert isinstance(step, CallModel)
-    return step.request
+    return {"messages": valid(step.messages, mode), **step.members}
 
 
 def test_a_plain_answer_finishes_the_turn(make: Make) -> None:
@@ -234,9 +233,10 @@ def test_the_models_finish_reason_is_the_turns(make: Make, reason: str) -> None:
 def test_a_session_whose_turn_was_cancelled_before_its_first_text_stays_valid_for_strict_templates(make: Make) -> None:
     context = [make.message(content="one"), make.message("assistant", "")]
     claimed = make.claimed(make.message(content="two"), context=context)
-    sent = request_of(state_of(make.agent(instructions=""), claimed, None))["messages"]
+    state = state_of(make.agent(instructions=""), claimed, None)
+    sent = request_of(state)["messages"]
     assert sent == [{"role": "user", "content": "one\n\ntwo"}]
-    as_is = request_of(state_of(make.agent(instructions=""), claimed, None, "as_is"))["messages"]
+    as_is = request_of(state, "as_is")["messages"]
     assert [message["content"] for message in as_is] == ["one", "two"]
 
 
@@ -248,9 +248,8 @@ def test_an_answer_without_text_is_flagged_and_left_out_of_later_prompts(make: M
     (message,) = state.output
     assert (message.content, message.empty) == ("", True)
     context = (make.message(), message)
-    step = TurnState(make.agent(), make.claimed(make.message("user", "And now?"), context=context), None).next()
-    assert isinstance(step, CallModel)
-    assert all(sent["role"] != "assistant" for sent in step.request["messages"])
+    later = TurnState(make.agent(), make.claimed(make.message("user", "And now?"), context=context), None)
+    assert all(sent["role"] != "assistant" for sent in request_of(later)["messages"])
 
 
 def test_a_request_that_was_too_long_loses_its_oldest_turns(make: Make) -> None:

@@ -1,4 +1,6 @@
-"""The body of a chat completion: every member that OpenAI documents has its rule, and only what is asked counts as the same request."""
+"""The body of a chat completion: every member that OpenAI documents has its rule, and only what is asked counts as the
+same request.
+"""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -17,8 +19,9 @@ DOCUMENTED = sorted(
 )
 TOOL: dict[str, Any] = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 SENT: dict[str, Any] = {
-    "temperature": 0, "top_p": 1, "max_tokens": 5, "max_completion_tokens": 6, "stop": ["a", "b"], "seed": -1, "frequency_penalty": -2,
-    "presence_penalty": 2, "response_format": {"type": "json_object"}, "reasoning_effort": "high", "verbosity": "low",
+    "temperature": 0, "top_p": 1, "max_tokens": 5, "max_completion_tokens": 6, "stop": ["a", "b"], "seed": -1,
+    "frequency_penalty": -2, "presence_penalty": 2,
+    "response_format": {"type": "json_object"}, "reasoning_effort": "high", "verbosity": "low",
     "logit_bias": {"50256": -100}, "parallel_tool_calls": True,
 }  # fmt: skip
 UNHEEDED: dict[str, Any] = {
@@ -177,7 +180,8 @@ def test_how_an_answer_is_delivered_does_not_make_another_request() -> None:
     "more",
     [
         {"messages": [{"role": "user", "content": "hi!"}]}, {"model": "agt_y"}, {"temperature": 0.5}, {"tools": [TOOL]},
-        {"tools": [TOOL], "tool_choice": "required"}, {"store": True}, {"metadata": {"k": "v"}}, {"response_format": {"type": "text"}},
+        {"tools": [TOOL], "tool_choice": "required"}, {"store": True}, {"metadata": {"k": "v"}},
+        {"response_format": {"type": "text"}},
     ],
 )  # fmt: skip
 def test_what_is_asked_makes_another_request(more: dict[str, Any]) -> None:

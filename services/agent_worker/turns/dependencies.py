@@ -1,0 +1,22 @@
+"""The parts of a worker process that running turns needs. They are built in `app.py`."""
+
+from dataclasses import dataclass
+
+from services.agent_worker.knowledge.retriever import Retriever
+from services.agent_worker.model.client import Models
+from services.agent_worker.tools.kit import ToolKit
+from services.agent_worker.turns.agent_versions import AgentCache
+from shared.history_client import HistoryClient
+from shared.run_log.writer import LogWriter
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dependencies:
+    """One of each per process."""
+
+    history: HistoryClient
+    models: Models
+    tools: ToolKit
+    retriever: Retriever
+    logs: LogWriter
+    agents: AgentCache

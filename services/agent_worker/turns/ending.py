@@ -1,0 +1,60 @@
+"""The end of an attempt: the fact that goes to history, the metrics, and the one log line of a turn."""
+
+from datetime import UTC, datetime
+
+from services.agent_worker.metrics import TOKENS, TURN_SECONDS, TURNS
+from services.agent_worker.turns.attempt import Attempt
+from services.agent_worker.turns.steps import Fail, Finish
+from shared.contracts.jobs import RunTurn
+from shared.contracts.turns import FinishedTurn, Timing
+from shared.log import get_logger
+
+log = get_logger()
+
+
+def finished_turn(
+    job: RunTurn, number: int, attempt: Attempt, end: Finish | Fail, duration_s: float, last_seq: int
+) -> FinishedTurn:
+    """`number` is the attempt's. All times count from the turn's admission."""
+    failed, reason = (True, None) if isinstance(end, Fail) else (False, end.reason)
+    return FinishedTurn(
+        workspace=job.workspace,
+        turn_id=job.turn_id,
+        attempt=number,
+        status="failed" if failed else "cancelled" if reason == "cancelled" else "completed",
+        finish_reason=reason,
+        output=tuple(attempt.state.output),
+        usage=attempt.state.usage,
+        timing=_timing(attempt, duration_s),
+        error=end.error.problem() if isinstance(end, Fail) else None,
+        last_seq=last_seq,
+        ended_at=datetime.now(UTC),
+    )
+
+
+def _timing(attempt: Attempt, duration_s: float) -> Timing:
+    waited_ms, first_text_s = attempt.waited_ms, attempt.first_text_s
+    return Timing(
+        queued_ms=waited_ms,
+        first_token_ms=None if first_text_s is None else waited_ms + round(first_text_s * 1000),
+        total_ms=waited_ms + round(duration_s * 1000),
+    )
+
+
+def count(finished: FinishedTurn, duration_s: float) -> None:
+    """Updates the turn's metrics and writes its summary line."""
+    TURNS.labels(finished.status).inc()
+    TURN_SECONDS.observe(duration_s)
+    usage = finished.usage
+    prompt_tokens, completion_tokens = (usage.prompt_tokens, usage.completion_tokens) if usage is not None else (0, 0)
+    TOKENS.labels("prompt").inc(prompt_tokens)
+    TOKENS.labels("completion").inc(completion_tokens)
+    log.info(
+        "turn_finished",
+        status=finished.status,
+        finish_reason=finished.finish_reason,
+        code=finished.error and finished.error["code"],
+        duration_s=round(duration_s, 4),
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+    )

@@ -1,0 +1,28 @@
+"""Pure: the tokens of a turn, summed over its model calls."""
+
+from collections.abc import Iterable, Sequence
+
+from services.agent_worker.turns.conversation import PromptMessage, prompt_tokens
+from shared.contracts.turns import Usage
+from shared.tokens import estimated_tokens
+
+
+def estimated_usage(prompt: Iterable[PromptMessage], answer: Sequence[str]) -> Usage:
+    """For a model call whose upstream reported none. `answer`: its text and the arguments of its calls."""
+    sent, received = sum(map(prompt_tokens, prompt)), sum(map(estimated_tokens, answer))
+    return Usage(prompt_tokens=sent, completion_tokens=received, total_tokens=sent + received, estimated=True)
+
+
+def sum_of(one: Usage, other: Usage) -> Usage:
+    return Usage(
+        prompt_tokens=one.prompt_tokens + other.prompt_tokens,
+        completion_tokens=one.completion_tokens + other.completion_tokens,
+        total_tokens=one.total_tokens + other.total_tokens,
+        cached_tokens=_sum_of_known(one.cached_tokens, other.cached_tokens),
+        reasoning_tokens=_sum_of_known(one.reasoning_tokens, other.reasoning_tokens),
+        estimated=one.estimated or other.estimated,
+    )
+
+
+def _sum_of_known(one: int | None, other: int | None) -> int | None:
+    return None if one is None and other is None else (one or 0) + (other or 0)
