@@ -20,7 +20,9 @@ from services.history.metrics import MONGODB_SECONDS, REQUEST_SECONDS
 from services.history.mongo.client import Database
 from services.history.mongo.errors import Unstorable
 from services.history.mongo.waits import counted_waits
+from services.history.reconcile.housekeeping import Housekeeping
 from services.history.reconcile.outbox import Outbox
+from services.history.reconcile.parking import Parking
 from services.history.reconcile.reconciler import Reconciler
 from services.history.sessions.sessions import Sessions
 from services.history.sessions.transcript import Transcript
@@ -75,8 +77,10 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
             finalizer = TurnFinalizer(database, queue, logs, Contexts(database))
             erasure = Erasure(database, queue, logs, finalizer, settings)
             async with (
-                Outbox(queue, finalizer) as outbox,
-                Reconciler(database, queue, outbox, finalizer, erasure, settings) as reconciler,
+                Outbox(queue, finalizer, Parking(database, queue, finalizer)) as outbox,
+                Reconciler(
+                    database, queue, outbox, finalizer, Housekeeping(database, outbox, erasure, settings), settings
+                ) as reconciler,
             ):
                 yield Dependencies(
                     settings=settings,

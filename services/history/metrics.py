@@ -1,24 +1,27 @@
-"""What history counts."""
+"""The metrics of history."""
 
 from typing import Final
 
 from prometheus_client import Counter, Histogram
 
-TURNS_FINISHED: Final = Counter("parley_turns_finished_total", "Turns that ended, as stored", ["status"])
+TURNS_FINISHED: Final = Counter("parley_turns_finished_total", "Turns that ended, by stored status", ["status"])
 OUTBOX_LAG: Final = Histogram(
     "parley_outbox_lag_seconds",
-    "From a worker's finish until the turn was stored and its end told",
+    "Time from a worker's finish until the turn is stored and its end is published",
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
 )
-TURNS_SWEPT: Final = Counter("parley_turns_swept_total", "Turns that the sweep did something about", ["action"])
+OUTBOX_PARKED: Final = Counter(
+    "parley_outbox_parked_total", "Outbox entries that can never be stored; their turns ended as failed", ["reason"]
+)
+TURNS_RECONCILED: Final = Counter("parley_turns_reconciled_total", "Turns that the reconciler repaired", ["action"])
 TURNS_ADMITTED: Final = Counter("parley_turns_admitted_total", "Turns that were accepted")
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 REQUEST_SECONDS: Final = Histogram(
     "parley_history_request_seconds",
-    "From a call of a gateway or worker to history's answer",
+    "Time that history takes to answer a call of a gateway or worker",
     ["route"],
     buckets=_BUCKETS,
 )
 MONGODB_SECONDS: Final = Histogram(
-    "parley_history_mongodb_seconds", "What of a call was spent waiting for MongoDB", ["route"], buckets=_BUCKETS
+    "parley_history_mongodb_seconds", "Time that a call waits for MongoDB", ["route"], buckets=_BUCKETS
 )

@@ -11,6 +11,7 @@ from shared.contracts.jobs import UndecodableJob
 from shared.log import get_logger
 from shared.outbox import SCHEMA_VERSION
 from shared.turn_queue import scripts
+from shared.turn_queue.keys import DEAD_LETTERS
 from shared.turn_queue.queue import TurnQueue
 
 log = get_logger()
@@ -28,6 +29,14 @@ async def bury(queue: TurnQueue, turn_id: str, claim_id: str, payload: bytes, er
     if await queue.run_script(scripts.DEAD_LETTER, turn_id, claim_id, orjson.dumps(letter), KEPT, SCHEMA_VERSION):
         UNDECODABLE_JOBS.inc()
         log.error("job_undecodable", turn_id=turn_id, reason=str(error))
+
+
+async def keep_letter(queue: TurnQueue, letter: bytes) -> None:
+    """Adds a letter about something else than a job. Raises RedisError or OSError."""
+    async with queue.pipeline(transaction=True) as pipeline:
+        pipeline.lpush(DEAD_LETTERS, letter)
+        pipeline.ltrim(DEAD_LETTERS, 0, KEPT - 1)
+        await pipeline.execute()
 
 
 def _shown(payload: bytes) -> str:

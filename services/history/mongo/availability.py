@@ -73,7 +73,7 @@ class Availability:
             return task.result()
         except PyMongoError as error:
             raise translated(error) from error
-        except (BSONError, OverflowError, UnicodeEncodeError) as error:
+        except (BSONError, OverflowError, UnicodeEncodeError, RecursionError) as error:
             raise Unstorable from error
 
 

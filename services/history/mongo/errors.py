@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from pymongo.errors import BulkWriteError, DocumentTooLarge, DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
 
 from shared.contracts.errors import ApiError, Code
 from shared.log import get_logger
@@ -10,8 +10,9 @@ from shared.log import get_logger
 log = get_logger()
 
 _DUPLICATE_KEY: Final = 11000
-# BSONObjectTooLarge and related codes: the same document would be refused again.
-_TOO_LARGE: Final = frozenset({10334, 17419, 17420})
+# MongoDB would refuse the same document again: it is too large (10334, 17419, 17420), nested too deeply (15), has a member
+# name or a value that cannot be stored (2, 9, 14, 28, 52, 56, 57), or fails the collection's validation (121).
+_UNSTORABLE: Final = frozenset({2, 9, 14, 15, 28, 52, 56, 57, 121, 10334, 17419, 17420})
 
 
 class Duplicate(Exception):
@@ -33,7 +34,7 @@ def translated(error: PyMongoError) -> Exception:
         codes = {failure["code"] for failure in error.details.get("writeErrors", ())}
     if isinstance(error, DuplicateKeyError) or codes == {_DUPLICATE_KEY}:
         return Duplicate()
-    if isinstance(error, DocumentTooLarge) or codes & _TOO_LARGE:
+    if codes & _UNSTORABLE:
         return Unstorable()
     known = sorted(code for code in codes if code is not None)
     log.warning("mongodb_failed", error=type(error).__name__, codes=known)

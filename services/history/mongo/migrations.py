@@ -53,6 +53,11 @@ def migrated(collection: str, document: Document) -> Document:
     return {**document, VERSION: len(steps)}
 
 
+def is_newer(collection: str, document: Document) -> bool:
+    """Whether a newer release wrote the document."""
+    return bool(document.get(VERSION, 0) > len(STEPS.get(collection, ())))
+
+
 def with_version(collection: str, fields: Fields | None) -> Fields | None:
     """A projection that keeps the version: without it, a step would run twice on a document."""
     if collection in STEPS and fields is not None and 1 in fields.values():

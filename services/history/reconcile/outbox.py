@@ -1,8 +1,7 @@
-"""The outbox: what workers have finished, read as a consumer group and settled once it is stored and told."""
+"""The outbox consumer: reads finished turns as a consumer group, and acknowledges each one after it is stored and published."""
 
 import asyncio
 import os
-import random
 import socket
 import time
 from contextlib import suppress
@@ -13,9 +12,12 @@ from uuid import uuid4
 from redis.exceptions import RedisError, ResponseError
 
 from services.history.metrics import OUTBOX_LAG
+from services.history.mongo.errors import Unstorable
+from services.history.reconcile.faults import is_outage
+from services.history.reconcile.parking import Parking
 from services.history.turns.finalize import TurnFinalizer
+from shared.backoff import backoff
 from shared.broker.script import Script
-from shared.contracts.errors import ApiError
 from shared.log import get_logger
 from shared.outbox import GROUP, OUTBOX, OutboxEntry, UnreadableEntry
 from shared.tasks import BackgroundLoops
@@ -25,7 +27,7 @@ log = get_logger()
 
 Entry = tuple[bytes, dict[bytes, bytes]]
 
-# A journaled write costs milliseconds: so many at once keep the store busy and this process's memory bounded.
+# A journaled write takes milliseconds. This many at once keep MongoDB busy and the memory of this process bounded.
 CONCURRENCY: Final = 32
 BLOCK_MS: Final = 250
 IDLE_MS: Final = 5_000
@@ -33,13 +35,16 @@ RECLAIM_EVERY_S: Final = 2.0
 OUTAGE_PAUSE_S: Final = 0.2
 FIRST_RETRY_S: Final = 0.05
 LAST_RETRY_S: Final = 2.0
-# An entry that is older than this is not on its usual way: the sweep deals with it, whoever has it.
+# With the pauses between them about 1.5 s: enough for a connection that breaks in an unusual way.
+POISON_TRIES: Final = 6
+_REASONS: Final[dict[type[Exception], str]] = {UnreadableEntry: "unreadable", Unstorable: "unstorable"}
+# An older entry is not on its usual way, so the reconciler processes it, whoever has it.
 SUSPICIOUS_S: Final = 1.0
 DRAIN_COUNT: Final = 1_000
 DEAD_CONSUMER_S: Final = 3_600.0
 STALE_S: Final = 15.0
 
-# A consumer that goes takes its pending entries with it: so it goes only without any.
+# Deleting a consumer drops its pending entries, so it is deleted only without any.
 _LEAVE: Final = Script.of("""
 if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) > 0 then return 0 end
 return redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
@@ -47,12 +52,13 @@ return redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
 
 
 class Outbox:
-    """Reads while it is open; on leaving, finishes what it has begun. Entries that it could not settle stay pending for others."""
+    """Reads while it is open, and finishes on leaving what it has started. Other entries stay pending for other processes."""
 
-    def __init__(self, queue: TurnQueue, finalizer: TurnFinalizer) -> None:
+    def __init__(self, queue: TurnQueue, finalizer: TurnFinalizer, parking: Parking) -> None:
         self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._queue = queue
         self._finalizer = finalizer
+        self._parking = parking
         self._stopping = asyncio.Event()
         self._under_way: dict[bytes, asyncio.Task[None]] = {}
         self._slot_free = asyncio.Event()
@@ -66,7 +72,7 @@ class Outbox:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """The reader ends by itself: a read that is cut off would leave its entries pending."""
+        """The reader ends by itself: a cancelled read would leave its entries pending."""
         self.loops.expect_end()
         self._stopping.set()
         if self._reader is not None:
@@ -103,7 +109,7 @@ class Outbox:
         return list(answer[0][1]) if answer else []
 
     async def _reclaim(self) -> list[Entry]:
-        """Entries of consumers that have died, or have been stuck with them."""
+        """Takes over the entries of consumers that have died or are stuck."""
         room = CONCURRENCY - len(self._under_way)
         if room <= 0:
             return []
@@ -114,16 +120,16 @@ class Outbox:
         if "NOGROUP" not in str(error) and "UNBLOCKED" not in str(error):
             log.warning("outbox_refused", error=type(error).__name__)
             await asyncio.sleep(OUTAGE_PAUSE_S)
-        # The first start, or a flush. From 0: what workers have put there before the group was there counts.
+        # The first start, or a flush. The group starts at 0, so that it gets what workers have added before.
         with suppress(RedisError, OSError):
             await self._queue.xgroup_create(OUTBOX, GROUP, id="0", mkstream=True)
 
-    # --- dealing with entries
+    # --- processing entries
 
     def _start(self, entries: list[Entry]) -> None:
         for entry_id, fields in entries:
             if entry_id not in self._under_way:
-                task = asyncio.create_task(self._deal_with(entry_id, fields))
+                task = asyncio.create_task(self._process(entry_id, fields))
                 self._under_way[entry_id] = task
                 task.add_done_callback(lambda _, entry_id=entry_id: self._ended(entry_id))  # type: ignore[misc]
 
@@ -131,45 +137,57 @@ class Outbox:
         del self._under_way[entry_id]
         self._slot_free.set()
 
-    async def _deal_with(self, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
-        """Until it is settled. An outage is waited out; what is wrong otherwise stays pending and comes back."""
-        pause_s = FIRST_RETRY_S
-        while True:
+    async def _process(self, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
+        """Until the entry is acknowledged or parked. An outage is waited out; any other failure has a limited number of tries."""
+        failures = 0
+        for pause_s in backoff(FIRST_RETRY_S, LAST_RETRY_S):
             try:
                 return await self.acknowledge(entry_id, fields)
-            except (ApiError, RedisError, OSError) as error:
-                log.warning("finish_delayed", turn_id=_text(fields, b"turn"), error=type(error).__name__)
-            except Exception:
-                log.exception("finish_failed", turn_id=_text(fields, b"turn"))
+            except (UnreadableEntry, Unstorable) as error:
+                failures, reason = POISON_TRIES, _REASONS[type(error)]
+            except Exception as error:
+                reason = "failing"
+                if is_outage(error):
+                    log.warning("finish_delayed", turn_id=_text(fields, b"turn"), error=type(error).__name__)
+                else:
+                    failures += 1
+                    log.exception("finish_failed", turn_id=_text(fields, b"turn"), failures=failures)
+            if failures >= POISON_TRIES and await self._parked(entry_id, fields, reason):
                 return None
             if self._stopping.is_set():
                 return None
             with suppress(TimeoutError):
-                async with asyncio.timeout(pause_s * random.uniform(0.5, 1.0)):
+                async with asyncio.timeout(pause_s):
                     await self._stopping.wait()
-            pause_s = min(LAST_RETRY_S, pause_s * 2)
+        return None
 
     async def acknowledge(self, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
-        """Stores, tells, and only then removes the entry. Safe for several processes at once: each step may be repeated.
+        """Stores the result, publishes the turn's end, and only then removes the entry.
 
-        Raises ApiError, RedisError or OSError while a store is away.
+        Safe in several processes at once: each step may be repeated. Raises UnreadableEntry and Unstorable for an entry that
+        can never be stored, and ApiError, RedisError or OSError while a store is away.
         """
-        entry = OutboxEntry.of(fields)
-        try:
-            finished = entry.finished_turn()
-        except UnreadableEntry:
-            await self._finalizer.park(entry.workspace, entry.turn_id)
-        else:
-            await self._finalizer.finish(finished)
-        await self._queue.acknowledge(entry_id, entry.turn_id)
+        await self._finalizer.finish(OutboxEntry.of(fields).finished_turn())
+        await self._queue.acknowledge(entry_id, _text(fields, b"turn"))
         OUTBOX_LAG.observe(_age_s(entry_id))
 
-    # --- for the sweep
+    async def _parked(self, entry_id: bytes, fields: dict[bytes, bytes], reason: str) -> bool:
+        """Whether the entry is out of the way. If parking it fails too, the entry stays and is tried again."""
+        entry = OutboxEntry.of(fields)
+        try:
+            await self._parking.park(entry_id, entry, _attempt_of(entry), reason)
+            await self._queue.acknowledge(entry_id, entry.turn_id)
+        except Exception as error:
+            log.warning("parking_delayed", turn_id=entry.turn_id, error=type(error).__name__)
+            return False
+        return True
+
+    # --- for the reconciler
 
     async def drain(self) -> set[str] | None:
-        """Deals with every entry that is not on its usual way, whoever has it; the turns that the outbox still holds.
+        """Processes every entry that is late, whoever has it. Returns the turns whose results the outbox still holds.
 
-        None: there are too many to tell, so nobody can be judged. Raises RedisError or OSError while Redis is away.
+        None: there are too many entries to list, so no turn may be judged. Raises RedisError or OSError while Redis is away.
         """
         if not await self._queue.xlen(OUTBOX):
             return set()
@@ -178,7 +196,7 @@ class Outbox:
         return {_text(fields, b"turn") for _, fields in entries} if len(entries) < DRAIN_COUNT else None
 
     async def remove_dead(self) -> None:
-        """Consumers whose process has long ended."""
+        """Removes consumers whose process has ended long ago."""
         for consumer in await self._queue.xinfo_consumers(OUTBOX, GROUP):
             if consumer["idle"] > DEAD_CONSUMER_S * 1000 and not consumer["pending"]:
                 await self._remove(consumer["name"])
@@ -192,5 +210,12 @@ def _text(fields: dict[bytes, bytes], name: bytes) -> str:
 
 
 def _age_s(entry_id: bytes) -> float:
-    """By Redis' clock against ours: good enough for a threshold and a histogram."""
+    """The difference between Redis' clock and ours, which is exact enough for a threshold and a histogram."""
     return max(0.0, time.time() - int(entry_id.partition(b"-")[0]) / 1000)
+
+
+def _attempt_of(entry: OutboxEntry) -> int | None:
+    try:
+        return entry.finished_turn().attempt
+    except UnreadableEntry:
+        return None

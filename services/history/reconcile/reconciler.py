@@ -1,27 +1,29 @@
-"""The sweep: finds turns that were lost between the stores and puts them right.
+"""The reconciler: finds active turns that were lost between the stores, and repairs them.
 
-Every history does it; that its writes are conditional makes that safe.
+Every history process runs it. That is safe, because all its writes are conditional.
 """
 
 import asyncio
-import random
 import time
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final, Self
 
 from redis.exceptions import RedisError
 
-from services.history.metrics import TURNS_SWEPT
+from services.history.metrics import TURNS_RECONCILED
 from services.history.mongo.client import Database
-from services.history.mongo.filters import above, one_of, up_to
+from services.history.mongo.filters import Document, above
+from services.history.mongo.migrations import is_newer
+from services.history.reconcile.faults import is_outage
+from services.history.reconcile.housekeeping import Housekeeping
 from services.history.reconcile.outbox import Outbox
 from services.history.settings import HistorySettings
-from services.history.turns.erasure import Erasure
 from services.history.turns.finalize import TurnFinalizer
 from services.history.turns.record import WITHOUT_TEXT, TurnRecord
-from services.history.turns.verdicts import NEVER_STARTED, OUT_OF_TRIES, TOO_LATE, Verdict
+from services.history.turns.verdicts import NEVER_STARTED, OUT_OF_TRIES, TOO_LATE, UNREADABLE, Verdict
+from shared.backoff import jittered
 from shared.contracts.errors import ApiError
 from shared.contracts.jobs import RunTurn
 from shared.log import get_logger
@@ -31,19 +33,17 @@ from shared.turn_queue.queue import TurnQueue
 log = get_logger()
 
 PAGE: Final = 500
-ERASE_PAGE: Final = 200
-# A younger turn is still on its way from its admission to the queue.
+# A younger turn may still be on its way from its admission to the queue.
 YOUNG_S: Final = 1.0
-# A worker ends an overdue turn itself, and knows more about it.
+# A worker ends an overdue turn itself, and has more of its answer.
 DEADLINE_GRACE_S: Final = 5.0
-HOUSEKEEPING_EVERY_S: Final = 600.0
-# A round may be long where there is much to erase: only several missed ones make the process unready.
+# A round takes long where there is much to erase, so only several missed rounds make the process unready.
 STALE_ROUNDS: Final = 4
 STALE_S: Final = 15.0
 
 
 class Reconciler:
-    """Runs at jittered intervals while it is open. It judges nothing while the queue Redis is away, nor just after an outage."""
+    """Runs at jittered intervals while it is open. It ends no turn while the queue's Redis is away, nor shortly after an outage."""
 
     def __init__(
         self,
@@ -51,22 +51,20 @@ class Reconciler:
         queue: TurnQueue,
         outbox: Outbox,
         finalizer: TurnFinalizer,
-        erasure: Erasure,
+        housekeeping: Housekeeping,
         settings: HistorySettings,
     ) -> None:
         self._turns = database.turns
-        self._sessions = database.sessions
         self._queue = queue
         self._outbox = outbox
         self._finalizer = finalizer
-        self._erasure = erasure
+        self._housekeeping = housekeeping
         self._settings = settings
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.loops = BackgroundLoops()
         self._calm_from = 0.0
-        self._housekeeping_from = time.monotonic() + HOUSEKEEPING_EVERY_S
-        # Since when a turn was seen without a holder. A flush takes leases away for a moment; that alone proves nothing.
+        # Since when a turn has had no holder. A flush removes leases for a moment, so a single look proves nothing.
         self._unheld: dict[str, float] = {}
 
     async def __aenter__(self) -> Self:
@@ -93,14 +91,14 @@ class Reconciler:
             except ApiError as error:
                 log.warning("reconcile_postponed", error=str(error.code))
             except Exception:
-                log.exception("sweep_failed")
+                log.exception("reconcile_failed")
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.reconcile_interval_s * random.uniform(0.7, 1.3)):
+                async with asyncio.timeout(jittered(self._settings.reconcile_interval_s)):
                     await self._stopping.wait()
 
     @property
     def _patience_s(self) -> float:
-        """How long a worker may need to be seen with its lease again."""
+        """How long a worker may need to restore its lease after an outage."""
         return self._settings.lease_s + 1.0
 
     async def round(self) -> None:
@@ -109,44 +107,63 @@ class Reconciler:
         seen: set[str] = set()
         after = ""
         while not self._stopping.is_set():
-            rows = await self._turns.many(
-                {"active": True, "_id": above(after)}, fields=WITHOUT_TEXT, order=[("_id", 1)], limit=PAGE
-            )
-            await self._look_at([TurnRecord.model_validate(row) for row in rows], finished)
+            where = {"active": True, "_id": above(after)}
+            rows = await self._turns.many(where, fields=WITHOUT_TEXT, order=[("_id", 1)], limit=PAGE)
+            await self._check(await self._readable(rows), finished)
             seen.update(row["_id"] for row in rows)
             if len(rows) < PAGE:
                 break
             after = rows[-1]["_id"]
         self._unheld = {turn_id: since for turn_id, since in self._unheld.items() if turn_id in seen}
-        await self._erase_completions()
-        await self._erase_sessions()
-        await self._keep_house()
+        await self._housekeeping.round(self._stopping.is_set)
 
-    async def _look_at(self, records: list[TurnRecord], finished: set[str] | None) -> None:
+    async def _readable(self, rows: list[Document]) -> list[TurnRecord]:
+        """A turn whose document cannot be read ends as failed: nobody can run it, and its session would stay busy."""
+        records: list[TurnRecord] = []
+        for row in rows:
+            try:
+                records.append(TurnRecord.model_validate(row))
+            except ValueError:
+                # A newer release may have written it, and can read it.
+                if not is_newer("turns", row):
+                    log.exception("turn_unreadable", turn_id=row["_id"])
+                    await self._finalizer.end_unreadable(row, UNREADABLE)
+                    TURNS_RECONCILED.labels("failed").inc()
+        return records
+
+    async def _check(self, records: list[TurnRecord], finished: set[str] | None) -> None:
         now = datetime.now(UTC)
         old = [record for record in records if (now - record.created_at).total_seconds() > YOUNG_S]
         missing = set(await self._queue.missing([record.id for record in old]))
+        if finished is None:
+            return
         for record in old:
-            if finished is None or record.id in finished:
+            if record.id in finished:
                 continue
-            await self._put_right(record, now, missing=record.id in missing)
+            try:
+                await self._repair(record, now, missing=record.id in missing)
+            except Exception as error:
+                if is_outage(error):
+                    raise
+                # One turn that cannot be repaired must not hold up the others.
+                log.exception("repair_failed", turn_id=record.id)
 
-    async def _put_right(self, record: TurnRecord, now: datetime, *, missing: bool) -> None:
+    async def _repair(self, record: TurnRecord, now: datetime, *, missing: bool) -> None:
         verdict = await self._verdict(record, now)
         if verdict is not None:
-            # Looked at after the document was read: a worker's result that came in between stands before any verdict of ours.
+            # The status is read after the document: a worker's result that arrived in between has priority over our verdict.
             if await self._queue.job_status(record.id) != "finished" and await self._finalizer.end(record, verdict):
-                TURNS_SWEPT.labels("failed").inc()
+                TURNS_RECONCILED.labels("failed").inc()
         elif record.cancel_requested:
             await self._finalizer.stop(record)
-            TURNS_SWEPT.labels("cancelled").inc()
+            TURNS_RECONCILED.labels("cancelled").inc()
         elif missing:
             await self._queue.enqueue(RunTurn(record.workspace, record.id, record.agent_id, record.agent_version))
-            TURNS_SWEPT.labels("enqueued").inc()
+            TURNS_RECONCILED.labels("enqueued").inc()
             log.info("turn_enqueued_by_reconciler", turn_id=record.id, attempt=record.attempt)
 
     async def _verdict(self, record: TurnRecord, now: datetime) -> Verdict | None:
-        """Whether the turn's time or its tries are over."""
+        """Why the turn has to end: it has no time or no tries left. None: it may go on."""
         if time.monotonic() < self._calm_from:
             return None
         if record.first_claim_at is None:
@@ -160,44 +177,8 @@ class Reconciler:
         return None
 
     async def _is_abandoned(self, turn_id: str) -> bool:
-        """Whether nobody has held the turn for longer than a worker needs to be back."""
+        """Whether nobody has held the turn for longer than a worker needs to restore its lease."""
         if await self._queue.holder(turn_id) is not None:
             self._unheld.pop(turn_id, None)
             return False
         return time.monotonic() - self._unheld.setdefault(turn_id, time.monotonic()) > self._patience_s
-
-    # --- what has to go
-
-    async def _erase_completions(self) -> None:
-        """Completions that nobody asked to store: their text goes, digest and usage stay for a while."""
-        now = datetime.now(UTC)
-        due = up_to(now - timedelta(seconds=self._settings.log_keep_s))
-        change = {
-            "$set": {
-                "erased": True,
-                "input": [],
-                "output": [],
-                "expiresAt": now + timedelta(seconds=self._settings.completion_keep_s),
-            },
-            "$unset": {"completion": "", "metadata": "", "erasable": ""},
-        }
-        count = ERASE_PAGE
-        while count == ERASE_PAGE and not self._stopping.is_set():
-            rows = await self._turns.many({"erasable": True, "endedAt": due}, fields={"_id": 1}, limit=ERASE_PAGE)
-            count = len(rows)
-            if rows:
-                await self._turns.update_all({"_id": one_of([row["_id"] for row in rows]), "erasable": True}, change)
-
-    async def _erase_sessions(self) -> None:
-        """Deletions that were cut off."""
-        for row in await self._sessions.many({"erasing": True}, fields={"workspace": 1}, limit=PAGE):
-            try:
-                await self._erasure.erase_session(row["workspace"], row["_id"])
-            except (ApiError, RedisError, OSError) as error:
-                # One session whose logs cannot be reached must not hold up the others.
-                log.warning("erasure_postponed", session_id=row["_id"], error=type(error).__name__)
-
-    async def _keep_house(self) -> None:
-        if time.monotonic() > self._housekeeping_from:
-            self._housekeeping_from = time.monotonic() + HOUSEKEEPING_EVERY_S
-            await self._outbox.remove_dead()

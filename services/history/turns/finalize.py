@@ -1,9 +1,9 @@
-"""How turns end: with a worker's result, by history itself, or with their session. Nothing else writes a terminal status."""
+"""The finalizer writes the end of a turn: a worker's result, or an end by history itself. Nothing else writes a terminal status."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from services.history.metrics import TURNS_FINISHED
 from services.history.mongo.client import Database
@@ -19,7 +19,7 @@ from services.history.turns.record import (
     record_of,
     releases_key,
 )
-from services.history.turns.verdicts import CANCELLED, UNSTORABLE, Verdict
+from services.history.turns.verdicts import CANCELLED, Verdict
 from shared.contracts.frames import BEGINNING, FrameId, StreamFrame
 from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import FinishedTurn, Timing, Turn, terminal_frame
@@ -30,10 +30,8 @@ from shared.run_log.reader import RunLogs, written_text
 from shared.turn_queue.queue import TurnQueue
 
 log = get_logger()
-LOG_PAGE = 256
-
-
-# What a worker's result says of its turn.
+LOG_PAGE: Final = 256
+# The members of a turn that a worker's result sets.
 _RESULT: Final = ("status", "finish_reason", "usage", "timing", "error")
 
 
@@ -50,35 +48,30 @@ class TurnFinalizer:
     # --- a worker's result
 
     async def finish(self, finished: FinishedTurn) -> None:
-        """Stores a result and then tells the turn's end. A repeat tells it again, which the log refuses if it has it.
+        """Stores a result and then publishes the turn's end. A repeat publishes it again, and the log drops the second one.
 
-        Raises ApiError, RedisError or OSError while a store is away; the caller repeats it.
+        Raises Unstorable for a result that can never be stored, and ApiError, RedisError or OSError while a store is away.
         """
         workspace, turn_id = finished.workspace, finished.turn_id
-        # With its question: together with the answer it is context of the session's next turn.
+        # With the question: together with the answer it is context of the session's next turn.
         record = await self._record(workspace, turn_id, WITHOUT_ANSWER)
-        try:
-            await self._count(
-                record
-            )  # First, so that nobody who reads the session finds the turn neither active nor counted.
-            stored = await self._store_result(finished)
-        except Unstorable:
-            await self.park(workspace, turn_id, finished.attempt)
-            return
+        # The session counts the turn first: nobody who reads the session may find the turn neither active nor counted.
+        await self._count(record)
+        stored = await self._store_result(finished)
         if not stored:
             record = await self._record(workspace, turn_id)
             if record is not None and (record.active or record.attempt != finished.attempt):
                 FENCED_WRITES.labels("turn").inc()
                 return
         if record is None:
-            # The session was deleted meanwhile; the worker may have written the log anew since.
+            # The session was deleted meanwhile; the worker may have written the log again since.
             await self._logs.erase(workspace, turn_id)
             return
         if stored and record.session_id is not None:
             messages = [message.wire() for message in (*record.input, *finished.output)]
             self.contexts.add(workspace, record.session_id, record.n, finished.status, messages)
         turn = record.turn().model_copy(update={name: getattr(finished, name) for name in _RESULT})
-        await self._tell(workspace, turn, finished.output, FrameId(finished.attempt, finished.last_seq + 1))
+        await self._publish(workspace, turn, finished.output, FrameId(finished.attempt, finished.last_seq + 1))
 
     async def _store_result(self, finished: FinishedTurn) -> bool:
         """Raises Unstorable."""
@@ -94,58 +87,70 @@ class TurnFinalizer:
         }
         return await self._write_end(finished.workspace, finished.turn_id, finished.attempt, fields)
 
-    async def park(self, workspace: str, turn_id: str, attempt: int | None = None) -> None:
-        """A result that can never be stored, or not even be read: its turn ends as failed, if it is still this attempt's."""
-        log.error("result_unstorable", turn_id=turn_id, attempt=attempt)
-        record = await self._record(workspace, turn_id)
-        if record is not None and record.active and attempt in (None, record.attempt):
-            await self.end(record, UNSTORABLE)
-
     # --- by history itself
 
     async def end(self, record: TurnRecord, verdict: Verdict) -> bool:
-        """Raises the attempt, so that no worker can write any more, and ends the turn with the text that its log holds.
+        """Raises the attempt, so that no worker can write any more, and ends the turn with the text that its log has.
 
-        False: the turn has moved on since `record` was read. Raises ApiError, RedisError or OSError while a store is away.
+        False: the turn has changed since `record` was read. Raises ApiError, RedisError or OSError while a store is away.
         """
         now = datetime.now(UTC)
         text = await self._text_of(record)
         output = (_partial_answer(text, now),) if text else ()
         timing = _timing(record, now)
-        error = verdict.error.problem() if verdict.error else None
         fields = {
-            "attempt": record.attempt + 1,
-            "status": verdict.status,
-            "finishReason": "cancelled" if verdict.status == "cancelled" else None,
+            **_ending(verdict, record.attempt, now),
             "output": [message.wire() for message in output],
             "timing": timing.wire(),
-            "error": error,
-            "lastSeq": 1,
-            "endedAt": now,
         }
-        await self._count(record)  # First here too: nobody repeats what this leaves undone once the turn has ended.
-        if not await self._write_end(record.workspace, record.id, record.attempt, fields):
-            return False
-        log.info(
-            "turn_ended_by_history",
-            turn_id=record.id,
-            status=verdict.status,
-            code=str(verdict.error.code) if verdict.error else None,
-        )
-        turn = record.turn().model_copy(
-            update={"status": verdict.status, "finish_reason": fields["finishReason"], "timing": timing, "error": error}
-        )
+        # First here too: once the turn has ended, nobody repeats what an interruption leaves undone.
+        await self._count(record)
         try:
-            await self._tell(record.workspace, turn, output, FrameId(record.attempt + 1, 1))
-            await self._queue.forget(record.id)
-        except (RedisError, OSError) as fault:
-            # The end is stored: readers learn it at their next heartbeat, and a job that is left finds nothing to do.
-            log.warning("end_not_told", turn_id=record.id, error=type(fault).__name__)
+            ended = await self._write_end(record.workspace, record.id, record.attempt, fields)
+        except Unstorable:
+            output = ()  # The text in the log is too large to be stored with its question.
+            ended = await self._write_end(record.workspace, record.id, record.attempt, {**fields, "output": []})
+        if not ended:
+            return False
+        log.info("turn_ended_by_history", turn_id=record.id, status=verdict.status, code=verdict.code)
+        update = {
+            "status": verdict.status,
+            "finish_reason": fields["finishReason"],
+            "timing": timing,
+            "error": fields["error"],
+        }
+        await self._publish_own_end(
+            record.workspace, record.turn().model_copy(update=update), output, record.attempt + 1
+        )
         return True
 
+    async def end_unreadable(self, row: Document, verdict: Verdict) -> None:
+        """Ends an active turn whose document cannot be read as a TurnRecord. It has no answer.
+
+        Raises ApiError, RedisError or OSError while a store is away.
+        """
+        now, workspace, turn_id = datetime.now(UTC), str(row.get("workspace", "")), str(row["_id"])
+        attempt = row["attempt"] if isinstance(row.get("attempt"), int) else 0
+        fields = {**_ending(verdict, attempt, now), "output": []}
+        n, session_id = row.get("n"), row.get("sessionId")
+        if isinstance(n, int) and isinstance(session_id, str):
+            session = {"_id": session_id, "workspace": workspace, "status": one_of(("active", "ended"))}
+            await self._sessions.update(session, {"$max": {"turnCount": n}})
+        where = {"_id": turn_id, "workspace": workspace, "active": True}
+        if not await self._turns.update(where, {"$set": {**fields, "active": False}}):
+            return
+        TURNS_FINISHED.labels(verdict.status).inc()
+        log.error("unreadable_turn_ended", turn_id=turn_id, code=verdict.code)
+        turn = Turn(
+            id=turn_id, status=verdict.status, agent_id="", agent_version=0, error=fields["error"], created_at=now
+        )
+        await self._publish_own_end(workspace, turn, (), attempt + 1)
+
     async def stop(self, record: TurnRecord) -> None:
-        """Cancels an active turn: its worker is told; without one the turn ends here. What fails is repeated by the sweep."""
-        await self._turns.update({"_id": record.id, "active": True}, {"$set": {"cancelRequested": True}})
+        """Cancels an active turn: its worker gets a signal; without a worker the turn ends here. The reconciler repeats what fails."""
+        await self._turns.update(
+            {"_id": record.id, "workspace": record.workspace, "active": True}, {"$set": {"cancelRequested": True}}
+        )
         try:
             if not (await self._queue.job_status(record.id) == "alone" and await self.end(record, CANCELLED)):
                 await self._queue.signal_cancel(record.id)
@@ -163,17 +168,15 @@ class TurnFinalizer:
         row = await self._turns.one({"workspace": workspace, "sessionId": session_id, "active": True}, WITHOUT_TEXT)
         return record_of(row)
 
-    # --- what they have in common
+    # --- shared steps
 
     async def _record(self, workspace: str, turn_id: str, fields: Fields = WITHOUT_TEXT) -> TurnRecord | None:
-        # The workspace is empty for a job that could not be decoded. The turn's id alone names it.
-        where = {"_id": turn_id, "workspace": workspace} if workspace else {"_id": turn_id}
-        return record_of(await self._turns.one(where, fields))
+        return record_of(await self._turns.one({"_id": turn_id, "workspace": workspace}, fields))
 
     async def _count(self, record: TurnRecord | None) -> None:
-        """Counts the turn in its session, before its end is told. Until then whoever reads the session looks for its active turn.
+        """Counts the turn in its session. Before that, a reader of the session finds its active turn instead.
 
-        So a turn's admission, for which a user waits, needs no second write. A repeat changes nothing.
+        A turn's admission, for which a user waits, therefore needs no second write. A repeat changes nothing.
         """
         if record is not None and record.session_id is not None:
             where = {"_id": record.session_id, "workspace": record.workspace, "status": one_of(("active", "ended"))}
@@ -189,18 +192,33 @@ class TurnFinalizer:
         TURNS_FINISHED.labels(fields["status"]).inc()
         return True
 
-    async def _tell(self, workspace: str, turn: Turn, output: tuple[TurnMessage, ...], frame_id: FrameId) -> None:
-        """The frame that ends the stream, only ever after the document was written: it is the client's receipt."""
+    async def _publish(self, workspace: str, turn: Turn, output: tuple[TurnMessage, ...], frame_id: FrameId) -> None:
+        """Appends the terminal frame to the log. It is the client's receipt, so the document is always written first."""
         event, data = terminal_frame(turn, output)
         await self._logs.append_terminal(workspace, turn.id, frame_id, event, data)
 
+    async def _publish_own_end(self, workspace: str, turn: Turn, output: tuple[TurnMessage, ...], attempt: int) -> None:
+        """The end is stored already: if Redis is away, readers learn it at their next heartbeat, and a job that is left does nothing."""
+        try:
+            await self._publish(workspace, turn, output, FrameId(attempt, 1))
+            await self._queue.forget(turn.id)
+        except (RedisError, OSError) as error:
+            log.warning("end_not_published", turn_id=turn.id, error=type(error).__name__)
+
     async def _text_of(self, record: TurnRecord) -> str:
+        """The text of the turn's log. A log that has another type in Redis, or is not there, has none."""
         if record.first_claim_at is None:
             return ""
         frames: list[StreamFrame] = []
         page, after = LOG_PAGE, BEGINNING
         while page == LOG_PAGE:
-            rows = await self._logs.read(record.workspace, record.id, after, LOG_PAGE)
+            try:
+                rows = await self._logs.read(record.workspace, record.id, after, LOG_PAGE)
+            except ResponseError as error:
+                if not str(error).startswith("WRONGTYPE"):
+                    raise
+                log.exception("log_unreadable", turn_id=record.id)
+                return ""
             frames += rows
             page, after = len(rows), (rows[-1].id or after) if rows else after
         return written_text(frames)
@@ -208,6 +226,18 @@ class TurnFinalizer:
 
 def _partial_answer(text: str, now: datetime) -> TurnMessage:
     return TurnMessage(id=new_id("msg"), role="assistant", content=text, status="partial", created_at=now)
+
+
+def _ending(verdict: Verdict, attempt: int, now: datetime) -> Document:
+    """The members that every end by history has. `attempt`: the last one before it."""
+    return {
+        "attempt": attempt + 1,
+        "status": verdict.status,
+        "finishReason": "cancelled" if verdict.status == "cancelled" else None,
+        "error": verdict.error.problem() if verdict.error else None,
+        "lastSeq": 1,
+        "endedAt": now,
+    }
 
 
 def _timing(record: TurnRecord, now: datetime) -> Timing:

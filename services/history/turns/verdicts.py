@@ -27,3 +27,9 @@ NEVER_STARTED: Final = Verdict(
 UNSTORABLE: Final = Verdict(
     status="failed", error=ApiError(Code.TURN_FAILED, "The answer of this turn could not be stored.")
 )
+UNDECODABLE_JOB: Final = Verdict(
+    status="failed", error=ApiError(Code.TURN_FAILED, "The job of this turn could not be decoded.")
+)
+UNREADABLE: Final = Verdict(
+    status="failed", error=ApiError(Code.TURN_FAILED, "The stored form of this turn cannot be read.")
+)
