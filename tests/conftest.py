@@ -4,18 +4,23 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Final
 
 import pytest
 from redis.asyncio import Redis
 
 from deploy.local.stores import Server, start_mongodb, start_redis
 
+# A deadline in a test is what a quiet host needs at most. Hosts may be slower, and may run other things beside: a test
+# fails only when this many times the deadline has passed. What waits for ever still fails; figures are for `make bench`.
+PATIENCE: Final = 5.0
+
 Condition = Callable[[], Awaitable[object] | object]
 
 
 async def eventually(condition: Condition, *, within_s: float = 10.0, what: str = "the condition") -> None:
-    """Waits for a condition with a deadline: no test sleeps and hopes."""
-    deadline = time.monotonic() + within_s
+    """Waits for a condition, for `within_s` on a quiet host (see PATIENCE)."""
+    deadline = time.monotonic() + within_s * PATIENCE
     while True:
         found = condition()
         if isinstance(found, Awaitable):
@@ -23,7 +28,7 @@ async def eventually(condition: Condition, *, within_s: float = 10.0, what: str 
         if found:
             return
         if time.monotonic() > deadline:
-            raise AssertionError(f"{what} did not hold within {within_s} s")
+            raise AssertionError(f"{what} did not hold within {within_s * PATIENCE} s")
         await asyncio.sleep(0.02)
 
 

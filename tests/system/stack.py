@@ -35,7 +35,7 @@ class Stack:
 
     @classmethod
     def start(
-        cls, directory: Path, *arguments: str, within_s: float = 90.0, environment: Mapping[str, str] | None = None
+        cls, directory: Path, *arguments: str, within_s: float = 280.0, environment: Mapping[str, str] | None = None
     ) -> "Stack":
         ready_file = directory / "ready.json"
         ready_file.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -40,7 +39,7 @@ async def test_a_drained_worker_hands_its_turns_on_without_using_up_tries(stack:
             for pid in stack.facts["pids"]["worker"]:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(200):
             await reading
     assert told.end is not None, told.events()
     assert told.end.event == "done", told.end.data
@@ -48,7 +47,7 @@ async def test_a_drained_worker_hands_its_turns_on_without_using_up_tries(stack:
     assert told.text == scripted_answer(question, 150)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(900)
 async def test_a_gateway_ends_a_thousand_streams_in_time_and_they_resume_elsewhere(
     stack: Stack, clients: list[Client]
 ) -> None:
@@ -74,10 +73,9 @@ async def test_a_gateway_ends_a_thousand_streams_in_time_and_they_resume_elsewhe
     readers = [asyncio.create_task(follow(number)) for number in range(STREAMS)]
     await eventually(lambda: all(one.text for one in told), within_s=90, what="text on every stream")
     pid = stack.facts["pids"]["gateway"][0]
-    started = time.monotonic()
     os.kill(pid, signal.SIGTERM)
-    await eventually(lambda: not _runs(pid), within_s=10, what="the gateway's exit")
-    assert time.monotonic() - started < 7  # The promise is 5 s; here the clients share its two cores.
+    # The promise is 5 s. Without it the exit would wait for the streams, which last for 300 s.
+    await eventually(lambda: not _runs(pid), within_s=7, what="the gateway's exit")
     await asyncio.gather(*readers)
     assert all(one.end is None for one in told), "no stream was told an end"
 

@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 
 from deploy.demo.scripted import scripted_answer
 from deploy.local.stores import Server, start_mongodb, start_redis
-from tests.conftest import eventually
+from tests.conftest import PATIENCE, eventually
 from tests.system.stack import Client, Stack, Transcript, read_to_end
 
 SLOW = "scripted/tokens=150,delay=30,text=echo"
@@ -103,7 +103,7 @@ async def post(client: Client, session_id: str) -> tuple[int, Any, float, str | 
 async def assert_refused_at_once(client: Client, session_id: str) -> None:
     status, body, took_s, retry_after = await post(client, session_id)
     assert (status, body["code"], retry_after is not None) == (503, "dependency_unavailable", True), body
-    assert took_s < 2.5  # The promise is 1 s; the machine may be busy.
+    assert took_s < 1.0 * PATIENCE
 
 
 async def assert_answers_again(client: Client, session_id: str, within_s: float) -> None:
@@ -202,7 +202,7 @@ async def test_a_full_redis_makes_turns_wait_and_loses_none(
             began = time.monotonic()
             status, accepted = await clients[0].call("POST", path, {"content": "full"}, Prefer="respond-async")
             assert status in (202, 503), accepted
-            assert time.monotonic() - began < 2.5  # The promise is 1 s.
+            assert time.monotonic() - began < 1.0 * PATIENCE
             await asyncio.sleep(1.0)  # So that the turn that runs meets it many times.
         await assert_told_and_stored(asked, 60)
     if status == 202:

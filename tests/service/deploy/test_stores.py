@@ -122,10 +122,10 @@ def test_a_leftover_is_ended_before_its_successor_starts(tmp_path: Path) -> None
     pid_file, log = tmp_path / "it.pid", tmp_path / "it.log"
     first = spawn(SLEEPER, log=log, pid_file=pid_file)
     second = spawn(SLEEPER, log=log, pid_file=pid_file)
-    assert first.wait(5) == -signal.SIGKILL
+    assert first.wait(30) == -signal.SIGKILL
     assert second.poll() is None
     end_leftover(pid_file)
-    assert second.wait(5) == -signal.SIGKILL
+    assert second.wait(30) == -signal.SIGKILL
     assert not pid_file.exists()
 
 

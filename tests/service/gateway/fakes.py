@@ -301,7 +301,7 @@ class Stage:
 
     async def admitted(self, count: int = 1) -> str:
         """The id of the last turn, once there are so many."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(self.history.turns) < count:
                 await asyncio.sleep(0.005)
         return list(self.history.turns)[-1]

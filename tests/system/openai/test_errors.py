@@ -93,7 +93,6 @@ async def refusals(
         await client.call("POST", f"/chat/sessions/{busy}/end")
 
 
-@pytest.mark.timeout(90)
 async def test_both_sdks_show_each_refusal_and_repeat_only_what_can_succeed(
     stack: Stack, http: Any, connect: Connect, relay: Relay, node: Node, mint_key: MintKey, spare_gateway: SpareGateway
 ) -> None:

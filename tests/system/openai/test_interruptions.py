@@ -6,7 +6,6 @@ import signal
 from typing import Any
 
 import openai
-import pytest
 
 from deploy.demo.scripted import scripted_answer
 from tests.conftest import eventually
@@ -45,7 +44,6 @@ async def _node(node: Node, model: str, question: str, started: asyncio.Event) -
         return last
 
 
-@pytest.mark.timeout(120)
 async def test_a_worker_killed_in_mid_answer_makes_both_sdks_raise(
     stack: Stack, sdk: openai.AsyncOpenAI, node: Node
 ) -> None:
@@ -63,7 +61,6 @@ async def test_a_worker_killed_in_mid_answer_makes_both_sdks_raise(
     assert (told["event"], "begun anew" in told["message"]) == ("raised", True), told
 
 
-@pytest.mark.timeout(120)
 async def test_a_worker_killed_before_the_first_text_goes_unnoticed(
     stack: Stack, sdk: openai.AsyncOpenAI, node: Node, received: Received
 ) -> None:

@@ -1,7 +1,5 @@
 """openai-node, LangChain.js and the Vercel AI SDK, each by a script that prints what it saw."""
 
-import pytest
-
 from deploy.demo.scripted import scripted_answer
 from tests.conftest import eventually
 from tests.system.openai.node_client import Node
@@ -12,7 +10,6 @@ WEATHER = 'scripted/tool=weather:{"city":"Rome"},tokens=9,text=echo'
 JSON = "scripted/tokens=9,delay=1,text=json"
 
 
-@pytest.mark.timeout(90)
 async def test_openai_node(stack: Stack, node: Node) -> None:
     slow = await stack.publish("scripted/tokens=2,first=60000")
     agents = {
@@ -48,7 +45,6 @@ async def test_openai_node(stack: Stack, node: Node) -> None:
         await eventually(cancelled, within_s=5, what="the cancellation of the stream that was left")
 
 
-@pytest.mark.timeout(90)
 async def test_vercel_ai_sdk(stack: Stack, node: Node) -> None:
     seen = await node.run(
         "vercel.mjs",
@@ -71,7 +67,6 @@ async def test_vercel_ai_sdk(stack: Stack, node: Node) -> None:
     assert seen["refused"] == {"message": "No such model.", "status": 404, "retryable": False}
 
 
-@pytest.mark.timeout(90)
 async def test_langchain_js(stack: Stack, node: Node) -> None:
     agents = {
         "echo": await stack.publish(ECHO),

@@ -182,7 +182,7 @@ async def test_a_server_that_never_closes_costs_little_after_done(models: Models
     upstream.script = [(*WHOLE, 30.0)]
     started = time.monotonic()
     await ask(models)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])

@@ -33,7 +33,7 @@ async def head_then_get(gateway: Stage, path: str, *, key: str | None = None) ->
     try:
         credentials = f"Host: x\r\nAuthorization: Bearer {key or gateway.key}\r\n\r\n"
         writer.write(f"HEAD {BASE}{path} HTTP/1.1\r\n{credentials}".encode() + NEXT)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             head = await reader.readuntil(b"\r\n\r\n")
             rest = await reader.readuntil(b'{"status":"ok"}')
         return Answers(head, rest)

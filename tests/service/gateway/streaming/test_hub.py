@@ -13,7 +13,7 @@ from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import FrameId, encode
 from shared.ids import new_id
 from shared.run_log.keys import log_key
-from tests.conftest import eventually
+from tests.conftest import PATIENCE, eventually
 from tests.service.gateway.streaming.redis_line import RedisLine
 
 WS = "ws"
@@ -63,7 +63,7 @@ async def test_a_listener_that_comes_while_another_goes_is_not_deaf(hub: Hub, cl
             assert await subscribers(client, turn_id) == 1
             listener.gap = False
             await client.publish(log_key(WS, turn_id), encode("x", {}, FrameId(1, 1)))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await listener.wait()
             assert listener.take() == [encode("x", {}, FrameId(1, 1))]
 
@@ -149,7 +149,7 @@ async def test_a_hub_without_its_redis_refuses_within_a_second() -> None:
             async with hub.listen(WS, new_id("trn")):
                 pass
         assert refused.value.code is Code.DEPENDENCY_UNAVAILABLE
-        assert asyncio.get_running_loop().time() - started < 2
+        assert asyncio.get_running_loop().time() - started < 1.0 * PATIENCE
 
 
 async def test_a_hub_that_has_long_been_without_its_redis_lets_nobody_wait() -> None:
@@ -194,7 +194,7 @@ async def test_a_turn_to_come_is_admitted_while_its_subscription_is_confirmed(
         await plain(self, *command, **options)
 
     monkeypatch.setattr(Connection, "send_command", send_command)
-    async with asyncio.timeout(5), hub.expect(WS, turn_id := new_id("trn")) as (listener, stands):
+    async with asyncio.timeout(30), hub.expect(WS, turn_id := new_id("trn")) as (listener, stands):
         assert await subscribers(client, turn_id) == 0
         go_on.set()
         await stands()

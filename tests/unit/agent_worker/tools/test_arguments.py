@@ -50,7 +50,7 @@ def test_a_regular_expression_cannot_hold_the_worker() -> None:
     schema = {"properties": {"x": {"pattern": "^(a+)+$"}}, "patternProperties": {"^(a+)+$": {}}}
     started = time.monotonic()
     checker(schema)(call('{"x":"' + "a" * 40 + '!"}'))
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10  # Backtracking would take hours.
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def follower(log: Log, listener: Listener, **more: Any) -> Follower:
 
 async def first_batch(stream: Follower) -> list[StreamFrame]:
     """Fails instead of waiting, where the stream waits for what is published."""
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         while (batch := await stream.step()) is None:
             pass
     return batch
