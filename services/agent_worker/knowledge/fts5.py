@@ -6,11 +6,12 @@ event loop.
 
 import asyncio
 import sqlite3
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
+
+from cachetools import LRUCache
 
 from services.agent_worker.knowledge.index import Index, in_memory
 from services.agent_worker.knowledge.index_files import IndexFiles
@@ -19,6 +20,7 @@ from services.agent_worker.knowledge.terms import match_expression
 from shared.contracts.agents import Passage
 from shared.contracts.sessions import RetrievedPassage
 from shared.log import get_logger
+from shared.single_flight import SingleFlight
 
 log = get_logger()
 T = TypeVar("T")
@@ -42,8 +44,8 @@ class Fts5Retriever:
         self._load = load
         self._files = IndexFiles(directory, max_bytes)
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="fts5")
-        self._open: OrderedDict[VersionKey, Index] = OrderedDict()
-        self._building: dict[VersionKey, asyncio.Task[Index]] = {}
+        self._open = _OpenIndexes(OPEN_INDEXES, self._close_later)
+        self._builds = SingleFlight[VersionKey, Index]()
 
     async def publish(self, version: VersionKey, passages: Iterable[Passage]) -> None:
         rows = list(passages)
@@ -70,9 +72,7 @@ class Fts5Retriever:
         await self._in_thread(self._files.remove, version)
 
     async def close(self) -> None:
-        for task in list(self._building.values()):
-            task.cancel()
-        await asyncio.gather(*self._building.values(), return_exceptions=True)
+        await self._builds.end()
         for index in self._open.values():
             self._close_later(index)
         self._open.clear()
@@ -83,19 +83,9 @@ class Fts5Retriever:
 
     async def _index(self, version: VersionKey) -> Index:
         if (index := self._open.get(version)) is not None:
-            self._open.move_to_end(version)
             return index
         # All turns that need the version wait for one build. If one of them is cancelled, the build goes on.
-        task = self._building.get(version)
-        if task is None:
-            task = self._building[version] = asyncio.create_task(self._prepare(version))
-            task.add_done_callback(lambda done: self._prepared(version, done))
-        return await asyncio.shield(task)
-
-    def _prepared(self, version: VersionKey, task: "asyncio.Task[Index]") -> None:
-        del self._building[version]
-        if not task.cancelled() and task.exception() is not None:
-            log.debug("index_not_built", agent_id=version.agent_id, version=version.number)
+        return await self._builds.run(version, lambda: self._prepare(version))
 
     async def _prepare(self, version: VersionKey) -> Index:
         index = await self._in_thread(self._files.open, version)
@@ -108,9 +98,6 @@ class Fts5Retriever:
         if (old := self._open.pop(version, None)) is not None:
             self._close_later(old)
         self._open[version] = index
-        while len(self._open) > OPEN_INDEXES:
-            _, oldest = self._open.popitem(last=False)
-            self._close_later(oldest)
         return index
 
     def _close_later(self, index: Index) -> None:
@@ -119,6 +106,19 @@ class Fts5Retriever:
 
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+
+class _OpenIndexes(LRUCache[VersionKey, Index]):
+    """Closes what it evicts."""
+
+    def __init__(self, size: int, close: Callable[[Index], object]) -> None:
+        super().__init__(size)
+        self._close = close
+
+    def popitem(self) -> tuple[VersionKey, Index]:
+        version, index = super().popitem()
+        self._close(index)
+        return version, index
 
 
 def _search_once(passages: list[Passage], expression: str, top_k: int) -> list[RetrievedPassage]:

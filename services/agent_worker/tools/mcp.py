@@ -2,13 +2,13 @@
 
 import asyncio
 import re
-from collections import OrderedDict
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from types import ModuleType, TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import orjson
+from cachetools import LRUCache
 
 from services.agent_worker.tools.http import RESULT_BYTES, headers_with_secrets
 from services.agent_worker.tools.result import ToolFailure
@@ -16,6 +16,7 @@ from services.agent_worker.tools.toolbox import Entry, entry_of
 from shared.contracts.tools import McpTool
 from shared.log import get_logger
 from shared.secrets import SecretBox
+from shared.single_flight import SingleFlight
 from shared.tasks import end_tasks
 from shared.web.guarded_client import GuardedClient
 
@@ -51,8 +52,8 @@ class McpServers:
         self._client = client
         self._secrets = secrets
         self._result_bytes = result_bytes
-        self._known: OrderedDict[bytes, _Known] = OrderedDict()
-        self._asking: dict[bytes, asyncio.Task[_Known]] = {}
+        self._known = LRUCache[bytes, _Known](KEPT_SERVERS)
+        self._questions = SingleFlight[bytes, _Known]()
         self._tasks = set[asyncio.Task[Any]]()
         self._library: ModuleType | None = None
 
@@ -62,6 +63,7 @@ class McpServers:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._questions.end()
         await end_tasks(self._tasks)
 
     # --- what there is
@@ -75,12 +77,9 @@ class McpServers:
         key = _key(workspace, tool)
         known = self._known.get(key)
         if known is not None and known.until > asyncio.get_running_loop().time():
-            self._known.move_to_end(key)
             return known
-        # Turns that start together ask once. The question goes on when the first of them is cancelled.
-        if key not in self._asking:
-            self._asking[key] = self._background(self._ask(workspace, tool, key))
-        return await asyncio.shield(self._asking[key])
+        # Turns that start together ask once. The call goes on when the first of them is cancelled.
+        return await self._questions.run(key, lambda: self._ask(workspace, tool, key))
 
     async def _ask(self, workspace: str, tool: McpTool, key: bytes) -> _Known:
         now = asyncio.get_running_loop().time
@@ -92,11 +91,7 @@ class McpServers:
         except (ToolFailure, TimeoutError) as error:
             log.warning("mcp_server_unavailable", reason=str(error) or "timeout")
             known = _Known(entries=(), generation=None, until=now() + FAILURE_BELIEVED_S)
-        finally:
-            self._asking.pop(key, None)
         self._known[key] = known
-        while len(self._known) > KEPT_SERVERS:
-            self._known.popitem(last=False)
         return known
 
     # --- calls

@@ -1,7 +1,8 @@
 """Agent versions that this worker has met, each with its compiled tools. They never change, so each is fetched once."""
 
-from collections import OrderedDict
 from typing import Final, NamedTuple
+
+from cachetools import LRUCache
 
 from services.agent_worker.knowledge.retriever import VersionKey
 from services.agent_worker.tools.toolbox import Toolbox
@@ -19,18 +20,13 @@ class AgentCache:
     """The most recently used versions. Drafts (number 0) change and are not kept."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[VersionKey, KnownAgent] = OrderedDict()
+        self._known = LRUCache[VersionKey, KnownAgent](KEPT)
 
     def get(self, key: VersionKey) -> KnownAgent | None:
-        known = self._known.get(key)
-        if known is not None:
-            self._known.move_to_end(key)
-        return known
+        return self._known.get(key)
 
     def put(self, key: VersionKey, version: AgentVersion) -> KnownAgent:
         known = KnownAgent(version, Toolbox(version.config))
         if key.number:
             self._known[key] = known
-            if len(self._known) > KEPT:
-                self._known.popitem(last=False)
         return known

@@ -4,8 +4,9 @@ Versions are immutable, so an answer is kept.
 """
 
 import asyncio
-from collections import OrderedDict
 from typing import Final, NamedTuple
+
+from cachetools import LRUCache
 
 from shared.contracts.errors import ApiError
 from shared.history_client import HistoryClient
@@ -24,7 +25,7 @@ class _Rules(NamedTuple):
 class AgentRules:
     def __init__(self, history: HistoryClient) -> None:
         self._history = history
-        self._known: OrderedDict[tuple[str, str, int], _Rules] = OrderedDict()
+        self._known = LRUCache[tuple[str, str, int], _Rules](KNOWN_VERSIONS)
 
     async def refused(self, workspace: str, agent_id: str, number: int, parameters: set[str]) -> list[str]:
         """The parameters that this version does not take from callers, sorted.
@@ -47,12 +48,11 @@ class AgentRules:
 
     async def _rules(self, workspace: str, agent_id: str, number: int) -> _Rules:
         key = (workspace, agent_id, number)
-        if key not in self._known:
+        rules = self._known.get(key)
+        if rules is None:
             config = (await self._history.agent_version(workspace, agent_id, number)).config
             names = config.caller_parameters
-            self._known[key] = _Rules(
+            rules = self._known[key] = _Rules(
                 None if names is None else frozenset(names), has_instructions=bool(config.instructions.strip())
             )
-            if len(self._known) > KNOWN_VERSIONS:
-                self._known.popitem(last=False)
-        return self._known[key]
+        return rules

@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections import OrderedDict
 from typing import Final, NamedTuple
+
+from cachetools import LRUCache
 
 KNOWN_BUCKETS: Final = 10_000
 
@@ -53,8 +54,7 @@ class TokenBuckets:
     def __init__(self, per_minute: int, *, size: int = KNOWN_BUCKETS) -> None:
         self._limit = per_minute
         self._per_second = per_minute / 60
-        self._size = size
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._buckets = LRUCache[str, _Bucket](size)
 
     def take(self, name: str) -> Allowance:
         """Counts one request, unless it must be refused."""
@@ -75,9 +75,6 @@ class TokenBuckets:
         bucket = self._buckets.get(name)
         if bucket is None:
             bucket = self._buckets[name] = _Bucket(self._limit, now)
-            if len(self._buckets) > self._size:
-                self._buckets.popitem(last=False)
-        self._buckets.move_to_end(name)
         bucket.tokens = min(self._limit, bucket.tokens + (now - bucket.at) * self._per_second)
         bucket.at = now
         return bucket

@@ -1,12 +1,12 @@
 """Agent versions: numbered, frozen with their passages, and therefore cached."""
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 import orjson
+from cachetools import LRUCache
 
 from services.history.agents.agents import Agents, agent_key
 from services.history.knowledge.passages import Passages
@@ -25,7 +25,7 @@ class Versions:
         self._versions = database.agent_versions
         self._agents = agents
         self._passages = passages
-        self._cache: OrderedDict[str, AgentVersion] = OrderedDict()
+        self._cache = LRUCache[str, AgentVersion](CACHED_VERSIONS)
 
     async def publish(self, workspace: str, agent_id: str, passages: Sequence[Passage]) -> AgentVersion:
         """Freezes the draft and the passages under the next number. The same content again gives the existing version.
@@ -48,7 +48,6 @@ class Versions:
             return await self._draft(workspace, agent_id)
         key = _key(workspace, agent_id, number)
         if (cached := self._cache.get(key)) is not None:
-            self._cache.move_to_end(key)
             return cached
         row = await self._versions.one({"_id": key})
         if row is None:
@@ -56,8 +55,6 @@ class Versions:
         config = AgentConfig.model_validate(orjson.loads(row["config"]))
         version = AgentVersion(agent_id=agent_id, number=number, config=config, passage_count=row["passageCount"])
         self._cache[key] = version
-        if len(self._cache) > CACHED_VERSIONS:
-            self._cache.popitem(last=False)
         return version
 
     async def passages(self, workspace: str, version: AgentVersion) -> list[Passage]:

@@ -1,11 +1,11 @@
 """The context of a turn: the messages of its session's earlier turns. An ended turn never changes, so they are cached."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
+from cachetools import TTLCache
 
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document, between
@@ -38,8 +38,10 @@ class _Kept(NamedTuple):
 
     turns: dict[int, EarlierTurn]
     width: int
-    size: int
-    used_at: float
+
+    @property
+    def size(self) -> int:
+        return OVERHEAD + sum(OVERHEAD + len(turn.messages) for turn in self.turns.values())
 
 
 class Contexts:
@@ -54,11 +56,7 @@ class Contexts:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._turns = database.turns
-        self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()  # The least recently used first.
-        self._size = 0
-        self._kept_bytes = kept_bytes
-        self._kept_s = kept_s
-        self._clock = clock
+        self._kept = TTLCache[tuple[str, str], _Kept](kept_bytes, kept_s, timer=clock, getsizeof=lambda kept: kept.size)
 
     async def before(self, workspace: str, session_id: str | None, number: int, limits: Limits) -> bytes:
         """A JSON list of the messages of the turns before this one, oldest first. A turn without a session has no context.
@@ -95,20 +93,14 @@ class Contexts:
         self._keep(workspace, session_id, last, kept.width)
 
     def forget(self, workspace: str, session_id: str) -> None:
-        if (kept := self._kept.pop((workspace, session_id), None)) is not None:
-            self._size -= kept.size
+        self._kept.pop((workspace, session_id), None)
 
     def _keep(self, workspace: str, session_id: str, turns: dict[int, EarlierTurn], width: int) -> None:
+        """Storing it again starts its time anew."""
         self.forget(workspace, session_id)
-        now = self._clock()
-        size = OVERHEAD + sum(OVERHEAD + len(turn.messages) for turn in turns.values())
-        self._kept[workspace, session_id] = _Kept(turns, width, size, now)
-        self._size += size
-        while self._kept:
-            (oldest_workspace, oldest), kept = next(iter(self._kept.items()))
-            if self._size <= self._kept_bytes and kept.used_at > now - self._kept_s:
-                break
-            self.forget(oldest_workspace, oldest)
+        kept = _Kept(turns, width)
+        if kept.size <= self._kept.maxsize:
+            self._kept[workspace, session_id] = kept
 
 
 def _earlier_turn(status: str, messages: Iterable[Wire]) -> EarlierTurn:
