@@ -32,7 +32,7 @@ class Timing(Schema):
 
 
 class Turn(Schema):
-    """A turn as the public API shows it. `error` is a problem document."""
+    """A turn as the public API shows it. `error` is a problem document. `reasoning`: its stream has `reasoning` frames."""
 
     id: str
     session_id: str | None = None
@@ -44,6 +44,7 @@ class Turn(Schema):
     usage: Usage | None = None
     timing: Timing | None = None
     error: dict[str, Any] | None = None
+    reasoning: bool | None = None
     created_at: Time
     ended_at: Time | None = None
 
@@ -70,6 +71,8 @@ class AdmitTurn(Schema):
     `body_digest` tells whether a repeated `idempotency_key` repeats the same request. `messages` are the caller's, in order.
     `retry_key` is the same for equal completions of one key; `is_retry`: the client says that it repeats a request, so the
     turn of that retry key that runs, or has just ended, is the answer. If the retry arrives first, its original gets its turn.
+
+    `reasoning`: the worker writes the model's reasoning into the run log, for readers who ask for it.
     """
 
     turn_id: str
@@ -82,6 +85,7 @@ class AdmitTurn(Schema):
     retry_key: str | None = None
     is_retry: bool = False
     completion: CompletionRequest | None = None
+    reasoning: bool = False
 
 
 class AdmittedTurn(Schema):
@@ -155,6 +159,7 @@ class ClaimedTurn(Schema):
     context: tuple[Message, ...] = ()
     input: tuple[TurnMessage, ...] = ()
     completion: CompletionRequest | None = None
+    reasoning: bool = False
     started_calls: tuple[str, ...] = ()
 
 

@@ -67,6 +67,14 @@ REFUSALS: dict[str, Behaviour] = {
         ),
         text="Hello",
     ),
+    "too-long-twelve": behaviour(
+        lambda asked: (
+            refused(400, _error("This model's maximum context length is 8 tokens.", code="context_length_exceeded"))
+            if len(asked["messages"]) > 12
+            else _HELLO
+        ),
+        text="Hello",
+    ),
     "two-unknown-members": behaviour(
         lambda asked: (
             refused(400, _error("unknown field: stream_options"))

@@ -101,13 +101,21 @@ class Attempt:
                 ModelRequest({**step.members, "messages": step.messages}, arrange=valid, shrink=self.state.shrink),
                 room=step.room,
                 id_stem=message_id.partition("_")[2],
-                sink=Sink(show=self._show, backpressure=self._backpressure),
+                sink=self._sink,
             )
         except ModelFault as fault:
             detail = "The model's answer broke off." if fault.after_text else "The model did not answer."
             self.state.failed(ApiError(fault.code, detail, retryable=fault.retryable))
         else:
             self.state.answered(answer, message_id, datetime.now(UTC))
+
+    @property
+    def _sink(self) -> Sink:
+        reason = self._show_reasoning if self._claimed.reasoning else None
+        return Sink(show=self._show, backpressure=self._backpressure, reason=reason)
+
+    def _show_reasoning(self, text: str) -> None:
+        self._writer.frame("reasoning", {"text": text})
 
     async def _backpressure(self) -> None:
         await self._started.wait()

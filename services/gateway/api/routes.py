@@ -52,6 +52,7 @@ LAST_EVENT_ID: Final = Param(
     "Last-Event-ID", _FRAME_ID, "the last frame that was received; the stream goes on after it", "header"
 )
 LAST_EVENT_ID_QUERY: Final = Param("lastEventId", _FRAME_ID, "as `Last-Event-ID`, for browsers")
+INCLUDE: Final = Param("include", {"type": "string", "enum": ["reasoning"]}, "also stream the model's reasoning")
 _COMPLETION_ID: Final = {"type": "string", "pattern": "^chatcmpl-[0-9a-hjkmnp-tv-z]{26}$"}
 METADATA: Final = Param(
     "metadata",
@@ -141,7 +142,7 @@ _TURNS: Final = (
         scope=Scope.CHAT_WRITE,
         summary="Post a message; the answer as a stream of events when `stream`, else as one document",
         request=turns.PostMessage,
-        params=(IDEMPOTENCY, PREFER),
+        params=(IDEMPOTENCY, PREFER, INCLUDE),
         answers={
             200: (
                 Answer("the finished turn", TURN_RESULT),
@@ -174,7 +175,7 @@ _TURNS: Final = (
         serve=turns.follow_turn,
         scope=Scope.CHAT_READ,
         summary="Follow or resume a turn's stream",
-        params=(LAST_EVENT_ID, LAST_EVENT_ID_QUERY),
+        params=(LAST_EVENT_ID, LAST_EVENT_ID_QUERY, INCLUDE),
         answers={
             200: (Answer("the turn's frames", EVENTS, envelope=False, media_type=_STREAM),),
             204: (Answer("the client has all of them"),),

@@ -17,6 +17,7 @@ from services.gateway.edge.validation import (
     json_body,
     last_event_id,
     no_body,
+    refused,
     wants_async,
 )
 from services.gateway.streaming.admission import Admission, admission, queue_position
@@ -46,11 +47,19 @@ class PostMessage(PublicRequest):
         return hashlib.sha256(canonical({"content": self.content, "metadata": self.metadata})).hexdigest()
 
 
+def includes_reasoning(request: web.Request) -> bool:
+    """`?include=reasoning`. Raises `invalid_request` on another value."""
+    included = [name for value in request.query.getall("include", []) for name in value.split(",") if name]
+    if not set(included) <= {"reasoning"}:
+        raise refused("include", "must be reasoning")
+    return bool(included)
+
+
 async def post_message(call: Call) -> web.StreamResponse:
     session = session_id(call)
     key = idempotency_key(call.request)
     body = await json_body(call.request, PostMessage)
-    order = _order(session, key, body)
+    order = _order(session, key, body, reasoning=includes_reasoning(call.request))
     with call.dependencies.limits.hold(call.principal.key_id):
         async with admission(call.dependencies, call.workspace, order) as accepted:
             if body.stream:
@@ -60,7 +69,7 @@ async def post_message(call: Call) -> web.StreamResponse:
             return data_response(await _result(call, accepted))
 
 
-def _order(session: str, key: str | None, body: PostMessage) -> AdmitTurn:
+def _order(session: str, key: str | None, body: PostMessage, *, reasoning: bool) -> AdmitTurn:
     message = TurnMessage(id=new_id("msg"), role="user", content=body.content, created_at=datetime.now(UTC))
     return AdmitTurn(
         turn_id=new_id("trn"),
@@ -69,6 +78,7 @@ def _order(session: str, key: str | None, body: PostMessage) -> AdmitTurn:
         metadata=body.metadata,
         idempotency_key=key,
         body_digest=body.digest(),
+        reasoning=reasoning,
     )
 
 
@@ -83,7 +93,8 @@ async def _stream(call: Call, session: str, accepted: Admission) -> web.StreamRe
 async def _send(
     call: Call, turn: Turn, listener: Listener, after: FrameId = BEGINNING, *, first: bytes = b""
 ) -> web.StreamResponse:
-    renderer = SessionRenderer(turn.id, call.request[REQUEST_ID], first)
+    hides_reasoning = bool(turn.reasoning) and not includes_reasoning(call.request)
+    renderer = SessionRenderer(turn.id, call.request[REQUEST_ID], first, hides_reasoning=hides_reasoning)
     session = StreamSession(renderer)
     return await session.follow(call.request, call.dependencies, call.workspace, turn, listener, after)
 

@@ -42,7 +42,9 @@ class ChunkStream:
 
     can_restart: Final = False
 
-    def __init__(self, turn: Turn, *, include_usage: bool, has_text: bool = False) -> None:
+    def __init__(
+        self, turn: Turn, *, include_usage: bool, include_reasoning: bool = False, has_text: bool = False
+    ) -> None:
         head = {
             "id": completion_id(turn.id),
             "object": "chat.completion.chunk",
@@ -52,6 +54,7 @@ class ChunkStream:
         }
         self._has_text = has_text
         self._include_usage = include_usage
+        self._include_reasoning = include_reasoning
         self._head = b"data: " + orjson.dumps(head)[:-1]
         self._tail = b',"usage":null' if include_usage else b""
         self._before_text = self._head + b',"choices":[{"index":0,"delta":{"content":'
@@ -72,6 +75,8 @@ class ChunkStream:
                 parts.append(self._text(text, frame.id))
                 continue
             event = frame.event
+            if event == "reasoning" and self._include_reasoning:
+                parts.append(self._chunk({"reasoning_content": data_of(frame.data)["text"]}, cursor=frame.id))
             if event == "error":
                 return Rendered([*parts, error_chunk(data_of(frame.data))], End.BROKEN)
             if event == "done":

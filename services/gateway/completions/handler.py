@@ -39,6 +39,7 @@ async def create(call: Call) -> web.StreamResponse:
         idempotency_key=key,
         body_digest=body.digest(),
         completion=body.completion(),
+        reasoning=bool(body.stream and body.include_reasoning),
         retry_key=_retry_key(call, body) if key is None and call.principal.retry_guard else None,
         is_retry=_is_retry(call.request),
     )
@@ -132,6 +133,8 @@ async def _replay(call: Call, body: ChatCompletion, accepted: Admission, headers
 
 
 async def _stream(call: Call, body: ChatCompletion, accepted: Admission, headers: dict[str, str]) -> web.StreamResponse:
-    chunks = ChunkStream(accepted.turn, include_usage=body.include_usage)
+    chunks = ChunkStream(
+        accepted.turn, include_usage=body.include_usage, include_reasoning=bool(body.include_reasoning)
+    )
     session = StreamSession(chunks, headers=headers, comes_back=not _cancels(call, body))
     return await session.follow(call.request, call.dependencies, call.workspace, accepted.turn, accepted.listener)

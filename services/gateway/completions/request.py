@@ -75,6 +75,9 @@ class ChatCompletion(Lenient):
     verbosity: Annotated[str, StringConstraints(max_length=64)] | None = None
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
     parallel_tool_calls: bool | None = None
+    include_reasoning: bool | None = Field(
+        default=None, description="Parley's own: stream the model's reasoning as `reasoning_content`"
+    )
 
     @field_validator("modalities")
     @classmethod

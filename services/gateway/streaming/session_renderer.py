@@ -5,7 +5,7 @@ from typing import Final
 
 from services.gateway.streaming.renderer import PING, End, Rendered, Send
 from shared.contracts.errors import ApiError
-from shared.contracts.frames import StreamFrame, encode
+from shared.contracts.frames import StreamFrame, delta_text, encode
 from shared.contracts.turns import Turn
 
 
@@ -16,26 +16,31 @@ def queued_frame(session_id: str, turn: Turn, user_message_id: str, position: in
 
 
 class SessionRenderer:
-    """`first`: what the client gets before any frame.
+    """`first`: what the client gets before any frame. `hides_reasoning`: frames of the model's reasoning are left out.
 
     A stream that cannot go on ends without a terminal frame, which no client may take for an answer: it resumes.
     """
 
     can_restart: Final = True
 
-    def __init__(self, turn_id: str, request_id: str, first: bytes = b"") -> None:
+    def __init__(self, turn_id: str, request_id: str, first: bytes = b"", *, hides_reasoning: bool = False) -> None:
         self._turn_id = turn_id
         self._request_id = request_id
         self._first = first
+        self._hides_reasoning = hides_reasoning
 
     def start(self) -> bytes:
         return self._first
 
     def frames(self, frames: Sequence[StreamFrame]) -> Rendered:
-        return Rendered([frame.data for frame in frames], End.CLEAN if frames[-1].is_terminal else None)
+        shown = [frame.data for frame in frames if not (self._hides_reasoning and frame.event == "reasoning")]
+        return Rendered(shown, End.CLEAN if frames[-1].is_terminal else None)
 
     def fast_path(self, send: Send) -> Send:
-        return send
+        if not self._hides_reasoning:
+            return send
+        # The other frames need a look at their event.
+        return lambda frame: delta_text(frame) is not None and send(frame)
 
     def ping(self) -> bytes:
         return PING

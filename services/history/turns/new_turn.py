@@ -43,6 +43,8 @@ def new_turn(workspace: str, order: AdmitTurn, target: Target, n: int) -> Docume
         document["metadata"] = orjson.dumps(order.metadata).decode()
     if order.completion is not None:
         document["completion"] = orjson.dumps(order.completion.wire()).decode()
+    if order.reasoning:
+        document["reasoning"] = True
     document |= guard_marks(order)
     if order.session_id is None:
         document |= _retention(order)

@@ -62,6 +62,7 @@ class TurnRecord(Schema):
     input: tuple[TurnMessage, ...] = ()
     output: tuple[TurnMessage, ...] = ()
     completion: str | None = None
+    reasoning: bool = False
     store: bool = False
     labels: tuple[str, ...] | None = None
     finish_reason: FinishReason | None = None
@@ -87,6 +88,7 @@ class TurnRecord(Schema):
             usage=self.usage,
             timing=self.timing,
             error=self.error,
+            reasoning=self.reasoning or None,
             created_at=self.created_at,
             ended_at=self.ended_at,
         )
@@ -114,6 +116,7 @@ class TurnRecord(Schema):
             session_id=self.session_id,
             input=self.input,
             completion=self.request(),
+            reasoning=self.reasoning,
             started_calls=self.started_calls,
         )
         return {**claimed.wire(), "context": orjson.Fragment(context)}

@@ -152,6 +152,7 @@ class FakeHistory(HistoryClient):
             status="queued",
             agent_id=agent_id,
             agent_version=1,
+            reasoning=turn.reasoning or None,
             created_at=now(),
         )
         self.orders[turn.turn_id] = turn

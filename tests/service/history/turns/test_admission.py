@@ -61,6 +61,17 @@ async def test_the_same_turn_id_again_is_the_same_success(history: History) -> N
 
 
 @pytest.mark.parametrize("of_session", [True, False])
+async def test_a_turn_keeps_the_wish_for_its_reasoning(history: History, of_session: bool) -> None:
+    await history.publish()
+    wanted = order(await history.session(), "one") if of_session else completion("one")
+    admitted = await history.client.admit(WORKSPACE, wanted.model_copy(update={"reasoning": True}))
+    assert admitted.turn.reasoning
+    assert admitted.snapshot is not None
+    assert ClaimedTurn.model_validate_json(admitted.snapshot).reasoning
+    assert (await history.claim(admitted.turn.id)).claimed.reasoning
+
+
+@pytest.mark.parametrize("of_session", [True, False])
 async def test_an_admission_brings_what_the_first_claim_would_be_told(history: History, of_session: bool) -> None:
     await history.publish()
     session_id = await history.session()
