@@ -1,0 +1,61 @@
+"""Turns: admitted by the gateway, claimed and run by a worker."""
+
+from collections.abc import Sequence
+
+from shared.contracts.turns import (
+    AdmittedTurn,
+    AdmitTurn,
+    ClaimedTurn,
+    ClaimTurn,
+    StartAttempt,
+    StartedAttempt,
+    StoredTurn,
+    Turn,
+)
+from shared.history_api.transport import Transport
+
+
+class TurnCalls(Transport):
+    async def admit(self, workspace: str, turn: AdmitTurn) -> AdmittedTurn:
+        """Makes the turn durable (majority, journaled).
+
+        Raises `session_not_found`, `session_ended`, `turn_in_progress` (member `activeTurnId`), `idempotency_mismatch`,
+        `gone`, and for completions `model_not_found`.
+        """
+        return AdmittedTurn.model_validate(await self._post(f"/workspaces/{workspace}/turns", turn.wire()))
+
+    async def turn(self, workspace: str, turn_id: str, *, text: bool = True) -> StoredTurn:
+        """Majority-read. Without `text` its messages bring no content, and its output none at all. Raises `turn_not_found`."""
+        query = None if text else {"text": "false"}
+        return StoredTurn.model_validate(await self._get(f"/workspaces/{workspace}/turns/{turn_id}", query))
+
+    async def turn_states(self, turns: Sequence[tuple[str, str]]) -> list[Turn | None]:
+        """Of many (workspace, turn id) at once, in their order; None for one that is not there (any more)."""
+        body = {"turns": [{"workspace": workspace, "turnId": turn_id} for workspace, turn_id in turns]}
+        return [Turn.model_validate(row) if row else None for row in await self._post("/turns/states", body)]
+
+    async def claim(self, workspace: str, turn_id: str, claim: ClaimTurn) -> ClaimedTurn:
+        """What an attempt needs. It changes nothing: the attempt is this claim's when `start_attempt` says so."""
+        return ClaimedTurn.model_validate(
+            await self._post(f"/workspaces/{workspace}/turns/{turn_id}/claim", claim.wire())
+        )
+
+    async def start_attempt(self, workspace: str, turn_id: str, begin: StartAttempt) -> StartedAttempt:
+        """Makes the claim's attempt while the lease in Redis names the claim."""
+        return StartedAttempt.model_validate(
+            await self._post(f"/workspaces/{workspace}/turns/{turn_id}/attempts", begin.wire())
+        )
+
+    async def release(self, workspace: str, turn_id: str, attempt: int) -> None:
+        """A drain hands the turn back: this attempt does not count as a try."""
+        await self._post(f"/workspaces/{workspace}/turns/{turn_id}/release", {"attempt": attempt})
+
+    async def start_call(self, workspace: str, turn_id: str, attempt: int, call_key: str) -> bool:
+        """Records a never-retry tool call before it is made. False: this attempt no longer owns the turn; do not call."""
+        body = {"attempt": attempt, "callKey": call_key}
+        answer = await self._post(f"/workspaces/{workspace}/turns/{turn_id}/calls", body)
+        return bool(answer["recorded"])
+
+    async def cancel(self, workspace: str, turn_id: str) -> Turn:
+        """Idempotent. The turn as it stands after the wish was recorded; it may still be running."""
+        return Turn.model_validate(await self._post(f"/workspaces/{workspace}/turns/{turn_id}/cancel", {}))
