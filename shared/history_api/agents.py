@@ -17,7 +17,10 @@ class AgentCalls(Transport):
         )
 
     async def publish_agent(self, workspace: str, agent_id: str, passages: Iterable[Passage]) -> AgentVersion:
-        """Freezes the draft and the passages under the next number. The same content again gives the version that stands."""
+        """Freezes the draft and the passages under the next number.
+
+        The same content again gives the version that stands.
+        """
         body = {"passages": [passage.wire() for passage in passages]}
         return AgentVersion.model_validate(await self._post(f"/workspaces/{workspace}/agents/{agent_id}/publish", body))
 

@@ -11,7 +11,7 @@ class KeyCalls(Transport):
         return Principal.model_validate(await self._post("/keys/resolve", {"digest": digest}))
 
     async def create_key(self, key: NewKey) -> CreatedKey:
-        """Id and secret are made here, so that a repeat stores the same key, and the secret never leaves this process."""
+        """Id and secret are made here, so a repeat stores the same key. The secret stays here."""
         created = CreatedKey(id=new_id("key"), secret=new_secret(key.environment))
         order = StoreKey(**key.model_dump(), id=created.id, digest=digest_of(created.secret))
         await self._post("/keys", order.wire())

@@ -10,19 +10,28 @@ class SessionCalls(Transport):
     async def create_session(
         self, workspace: str, session_id: str, agent_id: str, metadata: dict[str, str], draft: bool
     ) -> Session:
-        """Raises `agent_not_found`, `no_published_version`. The caller makes the id, so that a repeat creates nothing."""
+        """Raises `agent_not_found`, `no_published_version`.
+
+        The caller makes the id, so that a repeat creates nothing.
+        """
         body = {"id": session_id, "agentId": agent_id, "metadata": metadata, "draft": draft}
         return Session.model_validate(await self._post(f"/workspaces/{workspace}/sessions", body))
 
     async def sessions(self, workspace: str, query: dict[str, str]) -> dict[str, Any]:
-        """`{"items": [session…], "nextCursor"}`, newest first. `query`: agentId, status, cursor, limit. Raises `invalid_request`."""
+        """`{"items": [session…], "nextCursor"}`, newest first.
+
+        `query`: agentId, status, cursor, limit. Raises `invalid_request`.
+        """
         return await self._page(f"/workspaces/{workspace}/sessions", query)
 
     async def session(self, workspace: str, session_id: str) -> Session:
         return Session.model_validate(await self._get(f"/workspaces/{workspace}/sessions/{session_id}"))
 
     async def messages(self, workspace: str, session_id: str, query: dict[str, str]) -> dict[str, Any]:
-        """`{"items": [public message…], "nextCursor"}`. `query`: cursor, limit, order. Raises `session_not_found`, `invalid_request`."""
+        """`{"items": [public message…], "nextCursor"}`.
+
+        `query`: cursor, limit, order. Raises `session_not_found`, `invalid_request`.
+        """
         return await self._page(f"/workspaces/{workspace}/sessions/{session_id}/messages", query)
 
     async def end_session(self, workspace: str, session_id: str, reason: str = "api") -> Session:

@@ -75,7 +75,9 @@ class Transport:
         return (index + 1) % len(self._urls)
 
     def _leave(self, index: int) -> None:
-        """Many calls fail at once when a history is lost: only the first of them moves the preference, or the second moves it back."""
+        """Many calls fail at once when a history is lost: only the first of them moves the preference, or the second
+        moves it back.
+        """
         if self._preferred == index:
             self._preferred = self._after(index)
 

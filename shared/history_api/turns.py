@@ -25,7 +25,10 @@ class TurnCalls(Transport):
         return AdmittedTurn.model_validate(await self._post(f"/workspaces/{workspace}/turns", turn.wire()))
 
     async def turn(self, workspace: str, turn_id: str, *, text: bool = True) -> StoredTurn:
-        """Majority-read. Without `text` its messages bring no content, and its output none at all. Raises `turn_not_found`."""
+        """Majority-read.
+
+        Without `text` its messages bring no content, and its output none at all. Raises `turn_not_found`.
+        """
         query = None if text else {"text": "false"}
         return StoredTurn.model_validate(await self._get(f"/workspaces/{workspace}/turns/{turn_id}", query))
 
@@ -51,7 +54,10 @@ class TurnCalls(Transport):
         await self._post(f"/workspaces/{workspace}/turns/{turn_id}/release", {"attempt": attempt})
 
     async def start_call(self, workspace: str, turn_id: str, attempt: int, call_key: str) -> bool:
-        """Records a never-retry tool call before it is made. False: this attempt no longer owns the turn; do not call."""
+        """Records a never-retry tool call before it is made.
+
+        False: this attempt no longer owns the turn; do not call.
+        """
         body = {"attempt": attempt, "callKey": call_key}
         answer = await self._post(f"/workspaces/{workspace}/turns/{turn_id}/calls", body)
         return bool(answer["recorded"])
