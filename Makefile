@@ -11,7 +11,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --re
 COMPILE := $(BIN)/python -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(COMPILE_ARGS)
 # Clients that the tests drive in virtual environments of their own, below .venv/clients.
-CLIENTS := tests/system/openai/python
+CLIENTS := tests/system/openai/python/litellm tests/system/openai/python/livekit tests/system/sse/python/parsers
 ARGS ?=
 
 .PHONY: help venv up test test-long check lint types reference format bench chaos chaos-report chaos-mutants lock clean
@@ -79,8 +79,8 @@ lock: $(DEV_STAMP)  ## resolve the requirements again; COMPILE_ARGS=--upgrade fo
 	$(COMPILE) -o requirements-mcp.lock requirements-mcp.in
 	$(COMPILE) -o requirements-local.lock requirements-local.in
 	$(COMPILE) -o requirements-dev.lock requirements-dev.in
-	for client in litellm livekit; do \
-		$(COMPILE) -o $(CLIENTS)/$$client/requirements.lock $(CLIENTS)/$$client/requirements.in || exit 1; \
+	for client in $(CLIENTS); do \
+		$(COMPILE) -o $$client/requirements.lock $$client/requirements.in || exit 1; \
 	done
 
 clean:  ## remove .venv, local data and caches

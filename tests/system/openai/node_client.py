@@ -18,19 +18,20 @@ MANIFEST = ("package.json", "package-lock.json", ".npmrc")
 
 
 class Node:
-    def __init__(self, directory: Path, config: dict[str, Any]) -> None:
+    def __init__(self, directory: Path, config: dict[str, Any], scripts: Path = SCRIPTS) -> None:
         self._directory = directory
+        self._scripts = scripts
         self._config = config
 
     @staticmethod
-    def install(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def install(tmp_path_factory: pytest.TempPathFactory, scripts: Path = SCRIPTS) -> Path:
         """A directory with the packages of the lock file, outside the tree; an earlier run's is used again."""
-        digest = hashlib.sha256(b"".join((SCRIPTS / name).read_bytes() for name in MANIFEST)).hexdigest()[:16]
+        digest = hashlib.sha256(b"".join((scripts / name).read_bytes() for name in MANIFEST)).hexdigest()[:16]
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "parley-tests" / f"node-{digest}"
         if not (cache / "installed").exists():
             building = tmp_path_factory.mktemp("node")
             for name in MANIFEST:
-                shutil.copy(SCRIPTS / name, building)
+                shutil.copy(scripts / name, building)
             command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
             done = subprocess.run(command, cwd=building, capture_output=True, text=True, timeout=110, check=False)
             assert done.returncode == 0, done.stdout + done.stderr
@@ -44,7 +45,7 @@ class Node:
         """The script's documents, as it prints them. It is ended with the block."""
         # A module finds its packages from where it lies.
         path = self._directory / script
-        shutil.copy(SCRIPTS / script, path)
+        shutil.copy(self._scripts / script, path)
         return program("node", str(path), cwd=self._directory, config=self._config | config)
 
     async def run(self, script: str, **config: Any) -> dict[str, Any]:

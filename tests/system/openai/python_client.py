@@ -10,6 +10,8 @@ import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,9 +24,9 @@ ENVIRONMENTS = ROOT / ".venv" / "clients"
 INSTALL = ("--quiet", "--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:")
 
 
-def installed(name: str) -> Path:
+def installed(name: str, clients: Path = CLIENTS) -> Path:
     """The interpreter with the packages of the client's lock file; an earlier run's is used again."""
-    lock = CLIENTS / name / "requirements.lock"
+    lock = clients / name / "requirements.lock"
     home = ENVIRONMENTS / f"{name}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
     if not home.exists():
         building = ENVIRONMENTS / f"building-{uuid4().hex}"
@@ -43,12 +45,19 @@ def installed(name: str) -> Path:
 
 
 async def run(python: Path, name: str, config: dict[str, Any]) -> dict[str, Any]:
-    """What the client prints."""
+    """What the client prints last."""
+    async with start(python, name, config) as documents:
+        return [document async for document in documents][-1]
+
+
+def start(
+    python: Path, name: str, config: dict[str, Any], clients: Path = CLIENTS
+) -> AbstractAsyncContextManager[AsyncIterator[dict[str, Any]]]:
+    """The client's documents, as it prints them. It is ended with the block."""
     own = {
         key: value
         for key, value in os.environ.items()
         if not key.upper().endswith("_PROXY") and not key.startswith("PYTHON")
     }
-    script = str(CLIENTS / name / "client.py")
-    async with program(str(python), "-I", script, cwd=CLIENTS / name, config=config, environment=own) as documents:
-        return [document async for document in documents][-1]
+    script = str(clients / name / "client.py")
+    return program(str(python), "-I", script, cwd=clients / name, config=config, environment=own)
