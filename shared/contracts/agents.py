@@ -38,7 +38,7 @@ class AgentConfig(Schema):
     fallback_models: tuple[ModelChoice, ...] = ()
     parameters: dict[str, Any] = Field(default_factory=dict)
     caller_parameters: tuple[str, ...] | None = None
-    tools: tuple[Tool, ...] = ()
+    tools: tuple[Tool, ...] = Field(default=(), max_length=128)
     knowledge: Knowledge = Knowledge()
     limits: Limits = Limits()
 

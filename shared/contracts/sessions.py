@@ -16,6 +16,9 @@ class Session(Schema):
     agent_version: int = Field(description="0 in draft mode")
     status: SessionStatus
     metadata: dict[str, str] = Field(default_factory=dict)
+    collected: dict[str, dict[str, Any]] | None = Field(
+        default=None, description="the forms that the agent's `collect` tools have filled in, by the tools' names"
+    )
     turn_count: int = 0
     created_at: Time
     last_message_at: Time | None = None

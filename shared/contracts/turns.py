@@ -164,7 +164,11 @@ class ClaimedTurn(Schema):
 
 
 class FinishedTurn(Schema):
-    """The fact `turn.finished` in the outbox: one attempt's result. The terminal frame's seq is `last_seq` + 1."""
+    """The fact `turn.finished` in the outbox: one attempt's result. The terminal frame's seq is `last_seq` + 1.
+
+    `collected` are forms for the session to keep, by the names of the tools that filled them in. `end_session`: the agent
+    has ended the session with this turn.
+    """
 
     workspace: str
     turn_id: str
@@ -177,6 +181,8 @@ class FinishedTurn(Schema):
     error: dict[str, Any] | None = None
     last_seq: int = 0
     ended_at: Time
+    collected: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    end_session: bool = False
 
 
 def terminal_frame(turn: Turn, output: tuple[TurnMessage, ...]) -> tuple[str, dict[str, Any]]:

@@ -95,7 +95,7 @@ class Sessions:
         """Idempotent. Raises `session_not_found` if it never existed. The reconciler completes an interrupted deletion."""
         change = {
             "$set": {"status": "deleted", "erasing": True, "deletedAt": datetime.now(UTC)},
-            "$unset": {"metadata": "", "lastMessageAt": ""},
+            "$unset": {"metadata": "", "lastMessageAt": "", "collected": ""},
         }
         if not await self._sessions.update({"_id": session_id, "workspace": workspace}, change):
             raise ApiError(Code.SESSION_NOT_FOUND)
@@ -105,4 +105,5 @@ class Sessions:
 def _session(row: Document, active: Document | None = None) -> Session:
     metadata = orjson.loads(row["metadata"]) if "metadata" in row else {}
     running = {"turnCount": active["n"], "lastMessageAt": active["createdAt"]} if active is not None else {}
-    return Session.model_validate({**row, **running, "id": row["_id"], "metadata": metadata})
+    collected = {name: orjson.loads(form) for name, form in row.get("collected", {}).items()} or None
+    return Session.model_validate({**row, **running, "id": row["_id"], "metadata": metadata, "collected": collected})

@@ -11,6 +11,7 @@ from services.history.mongo.dialect import Fields
 from services.history.mongo.errors import Unstorable
 from services.history.mongo.filters import Document, one_of
 from services.history.turns.context import Contexts
+from services.history.turns.effects import SessionEffects
 from services.history.turns.record import (
     WITHOUT_ANSWER,
     WITHOUT_TEXT,
@@ -43,6 +44,7 @@ class TurnFinalizer:
         self._turns = database.turns
         self._queue = queue
         self._logs = logs
+        self._effects = SessionEffects(database)
         self.contexts = contexts
 
     # --- a worker's result
@@ -57,6 +59,7 @@ class TurnFinalizer:
         record = await self._record(workspace, turn_id, WITHOUT_ANSWER)
         # The session counts the turn first: nobody who reads the session may find the turn neither active nor counted.
         await self._count(record)
+        await self._effects.collect(record, finished)
         stored = await self._store_result(finished)
         if not stored:
             record = await self._record(workspace, turn_id)
@@ -70,6 +73,9 @@ class TurnFinalizer:
         if stored and record.session_id is not None:
             messages = [message.wire() for message in (*record.input, *finished.output)]
             self.contexts.add(workspace, record.session_id, record.n, finished.status, messages)
+        if await self._effects.end_session(record, finished) and record.session_id is not None:
+            # A turn that was admitted in between is cancelled, as with any other end of a session.
+            await self.stop_session(workspace, record.session_id)
         turn = record.turn().model_copy(update={name: getattr(finished, name) for name in _RESULT})
         await self._publish(workspace, turn, finished.output, FrameId(finished.attempt, finished.last_seq + 1))
 

@@ -1,0 +1,35 @@
+"""What a turn's tools did to its session: forms that they filled in, and the session's end."""
+
+from datetime import UTC, datetime
+
+import orjson
+
+from services.history.mongo.client import Database
+from services.history.mongo.filters import Document, one_of
+from services.history.turns.record import TurnRecord
+from shared.contracts.turns import FinishedTurn
+
+
+class SessionEffects:
+    """Both may be repeated: a redelivered result changes nothing that a later turn has written."""
+
+    def __init__(self, database: Database) -> None:
+        self._sessions = database.sessions
+
+    async def collect(self, record: TurnRecord | None, finished: FinishedTurn) -> None:
+        """Before the turn's end is stored. No later turn of the session can then be overwritten by a repeat."""
+        if record is None or record.session_id is None or not finished.collected:
+            return
+        if record.active and record.attempt == finished.attempt:
+            where = {"_id": record.session_id, "workspace": record.workspace, "status": one_of(("active", "ended"))}
+            forms = {f"collected.{name}": orjson.dumps(form).decode() for name, form in finished.collected.items()}
+            await self._sessions.update(where, {"$set": forms})
+
+    async def end_session(self, record: TurnRecord, finished: FinishedTurn) -> bool:
+        """After the turn's end is stored, so that the end does not cancel this turn. Whether the session was to end."""
+        if not (finished.end_session and finished.status == "completed" and record.session_id is not None):
+            return False
+        where = {"_id": record.session_id, "workspace": record.workspace, "status": "active"}
+        change: Document = {"$set": {"status": "ended", "endedAt": datetime.now(UTC), "endedReason": "agent"}}
+        await self._sessions.update(where, change)
+        return True
