@@ -1,7 +1,9 @@
 """Ids: a prefix and 26 characters that sort by time."""
 
+import os
 import re
 import secrets
+import socket
 import time
 
 from shared.contracts.schema import NAME_PATTERN
@@ -17,6 +19,11 @@ def new_id(prefix: str) -> str:
     """`<prefix>_` and 26 characters: 48 bits of milliseconds, then 80 random bits (the layout of a ULID)."""
     number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
     return f"{prefix}_" + "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def process_name() -> str:
+    """Names this process among all that run and all that ran: host, process id and a random part."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 def is_id(prefix: str, text: str) -> bool:

@@ -33,7 +33,7 @@ async def serve(settings: GatewaySettings) -> None:
         ):
             log.info("gateway_started", port=settings.port, private_port=settings.private_port)
             try:
-                await supervise(wait_for_stop(), dependencies.hub.loops)
+                await supervise(wait_for_stop(), *dependencies.loops)
             finally:
                 await drain(dependencies, public)
     log.info("gateway_stopped")

@@ -21,6 +21,7 @@ from services.gateway.streaming.turn_status import TurnStatusBatcher
 from shared.contracts.errors import ApiError, Code
 from shared.history_client import HistoryClient
 from shared.run_log.reader import RunLogs
+from shared.tasks import loops_ready
 from shared.turn_queue.queue import TurnQueue
 from shared.web.health import Check, health_routes
 from shared.web.middleware import REQUEST_ID, request_middleware
@@ -78,12 +79,16 @@ def _checks(dependencies: Dependencies) -> dict[str, Check]:
     async def queue() -> None:
         await dependencies.queue.ping()
 
+    async def loops() -> None:
+        await loops_ready(*dependencies.loops)
+
     return {
         "serving": serving,
         "history": dependencies.history.ready,
         "queue": queue,
         "logs": dependencies.logs.ping,
         "hub": dependencies.hub.ready,
+        "loops": loops,
     }
 
 

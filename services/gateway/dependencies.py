@@ -14,6 +14,7 @@ from services.gateway.streaming.hub import Hub
 from services.gateway.streaming.turn_status import TurnStatusBatcher
 from shared.history_client import HistoryClient
 from shared.run_log.reader import RunLogs
+from shared.tasks import BackgroundLoops
 from shared.turn_queue.queue import TurnQueue
 
 
@@ -30,6 +31,11 @@ class Dependencies:
     agents: AgentRules
     disconnects: DisconnectMonitor
     draining: asyncio.Event
+
+    @property
+    def loops(self) -> tuple[BackgroundLoops, ...]:
+        """Every background loop of the process: it is supervised by the process, and `/readyz` covers it."""
+        return self.hub.loops, self.disconnects.loops
 
     def drain(self) -> None:
         """No new work; every stream ends now, so that clients go on elsewhere."""

@@ -185,6 +185,10 @@ class PubSub:
             await self._subscribe(name)
         await confirmed
 
+    def keep(self, name: bytes, subscriber: Subscriber) -> None:
+        """Subscribes at the next connection and at every later one. For subscriptions that last as long as `run`."""
+        self.subscribers.setdefault(name, []).append(subscriber)
+
     def remove(self, name: bytes, subscriber: Subscriber) -> None:
         subscribers = self.subscribers.get(name, [])
         if subscriber in subscribers:

@@ -1,6 +1,5 @@
 """Reading the run logs of all turns, ending them and erasing them. Writing an attempt's frames is `writer.py`'s."""
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +12,7 @@ from shared.broker.script import Script
 from shared.broker.shards import shard_of
 from shared.contracts.frames import BEGINNING, FrameId, StreamFrame, data_of, encode
 from shared.run_log.keys import VERSION, frame_of, log_key
+from shared.single_flight import SingleFlight
 
 _HERE: Final = Path(__file__).parent
 _APPEND_TERMINAL = Script.read(_HERE / "append_terminal.lua")
@@ -22,19 +22,13 @@ ERASED_MS: Final = 3_600_000
 _Query = tuple[str, str, FrameId, int]
 
 
-def _retrieve_error(task: "asyncio.Task[Any]") -> None:
-    """Nobody may wait for a shared read any more when it fails. Its error is then nobody's, and no warning is due."""
-    if not task.cancelled():
-        task.exception()
-
-
 class RunLogs:
     """Reads all turns' logs and ends them. Every method raises redis' RedisError or OSError while the Redis is away."""
 
     def __init__(self, urls: Sequence[str], *, keep_s: float) -> None:
         self._shards = [connect(url) for url in urls]
         self._keep_ms = int(keep_s * 1000)
-        self._pending: dict[_Query, asyncio.Task[list[StreamFrame]]] = {}
+        self._reads = SingleFlight[_Query, list[StreamFrame]]()
 
     async def __aenter__(self) -> Self:
         return self
@@ -54,15 +48,11 @@ class RunLogs:
         A heartbeat and a reconnect make all readers of a turn ask the same at the same time: they share one read.
         """
         query = (workspace, turn_id, after, count)
-        answer = self._pending.get(query)
-        if answer is None:
-            answer = self._pending[query] = asyncio.create_task(self._read(query))
-            answer.add_done_callback(_retrieve_error)
-        return await asyncio.shield(answer)
+        return await self._reads.run(query, lambda: self._read(query))
 
     async def _read(self, query: _Query) -> list[StreamFrame]:
         # The read starts here. A caller that comes later needs an answer that is no older than its question.
-        del self._pending[query]
+        self._reads.forget(query)
         workspace, turn_id, after, count = query
         start = "-" if after == BEGINNING else f"({after}"
         rows = await self._shard(turn_id).xrange(log_key(workspace, turn_id), start, "+", count)

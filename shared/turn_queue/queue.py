@@ -52,12 +52,15 @@ def _dump(job: dict[str, Any]) -> bytes:
 class TurnQueue(DirectCommands, ArqRedis):  # type: ignore[misc]  # redis-py's own stubs disagree with each other.
     """Each method is one round trip. It raises RedisError or OSError while the queue Redis is away, and may be repeated."""
 
+    url: str
+
     @classmethod
     def connect(cls, url: str) -> Self:
         """Connects at the first command."""
         pool = connection_pool(url)
         queue = cls(pool, job_serializer=_dump, job_deserializer=orjson.loads, default_queue_name=QUEUE)
         queue.connections = ConnectionSet(pool)
+        queue.url = url
         return queue
 
     async def run_script(self, script: Script, *arguments: str | bytes | int) -> Any:

@@ -4,9 +4,6 @@ An outage of Redis ends no loop. A loop that ends for any other reason ends `ser
 """
 
 import asyncio
-import os
-import socket
-import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -15,12 +12,14 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from shared.broker.connections import PipelinedConnection
 from shared.contracts.jobs import UndecodableJob
+from shared.ids import process_name
 from shared.log import get_logger
 from shared.tasks import BackgroundLoops, LoopEnded, supervise
 from shared.turn_queue import scripts
+from shared.turn_queue.control import ControlChannel
 from shared.turn_queue.dead_letters import bury
 from shared.turn_queue.job import LeasedJob
-from shared.turn_queue.keys import CONTROL, KEYS, WAKE
+from shared.turn_queue.keys import KEYS, WAKE
 from shared.turn_queue.leases import Leases
 from shared.turn_queue.queue import TurnQueue, decode_job
 from shared.turn_queue.runs import Run, Runs
@@ -32,7 +31,6 @@ FALLBACK_POLL_S = 1
 CLAIM_BATCH = 4
 START_S = 0.001
 OUTAGE_PAUSE_S = 0.2
-CONTROL_SILENCE_S = 6.0
 STOP_TIMEOUT_S = 2.0
 STALE_S: Final = 15.0
 
@@ -50,7 +48,7 @@ class LeasedWorker:
         drain_s: float,
         job_timeout_s: float,
     ) -> None:
-        self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self.name = process_name()
         self.loops = BackgroundLoops()
         self._queue = queue
         self._connection = PipelinedConnection(queue.connection_pool)  # For polls: a blocking one delays nothing else.
@@ -60,6 +58,7 @@ class LeasedWorker:
         self.drain_s = drain_s
         self._runs = Runs(run, limit=max_turns, timeout_s=job_timeout_s)
         self._leases = Leases(queue, self._runs, self._lease_ms)
+        self._control = ControlChannel(queue.url, self._runs, on_alive=lambda: self.loops.succeeded("control"))
         self._claim_number = 0
         self._takes_lapsed_from = 0.0
         self._more = False  # The last claim got all that it had room for: there may be more.
@@ -74,7 +73,7 @@ class LeasedWorker:
         """
         polling = self._start_loop("poll", self._poll)
         self._start_loop("renew", self._renew)
-        self._start_loop("control", self._listen_for_signals)
+        self.loops.start("control", self._control.run(), stale_after_s=STALE_S)
         try:
             await supervise(stop.wait(), self.loops)
             self.loops.expect_end()
@@ -120,22 +119,6 @@ class LeasedWorker:
         await self._runs.drain(drain_s)
 
     # --- loops
-
-    async def _listen_for_signals(self) -> None:
-        async with self._queue.pubsub(ignore_subscribe_messages=True) as channel:
-            await channel.subscribe(CONTROL)
-            heard_at = _now()
-            while _now() - heard_at < CONTROL_SILENCE_S:
-                self.loops.succeeded("control")
-                message = await channel.get_message(timeout=CONTROL_SILENCE_S / 3)
-                if message is None:
-                    # Networks drop idle connections without a sign. Without this, no cancellation would ever arrive here again.
-                    await channel.ping()
-                    continue
-                heard_at = _now()
-                if (job := self._runs.jobs.get(message["data"].decode())) is not None:
-                    job.cancelled.set()
-        raise ConnectionError("the control channel is silent")
 
     async def _renew(self) -> None:
         while True:

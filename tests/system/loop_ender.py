@@ -5,20 +5,27 @@ import sys
 from typing import Any, Final
 
 from services.agent_worker import app as agent_worker
+from services.gateway.streaming.disconnects import DisconnectMonitor
+from services.gateway.streaming.hub import Hub
 from services.history.reconcile.outbox import Outbox
 from services.history.reconcile.reconciler import Reconciler
+from shared.broker.pubsub import PubSub
 from shared.run_log.writer import _ShardWriter
+from shared.turn_queue.control import ControlChannel
 from shared.turn_queue.worker import LeasedWorker
 
 # The coroutine function of each loop. The outermost one: some loops catch what happens within.
 LOOPS: Final[dict[str, tuple[Any, str]]] = {
     "poll": (LeasedWorker, "_poll"),
     "renew": (LeasedWorker, "_renew"),
-    "control": (LeasedWorker, "_listen_for_signals"),
+    "control": (ControlChannel, "run"),
     "backlog": (agent_worker, "_watch_backlog"),
     "run_log_0": (_ShardWriter, "run"),
     "outbox": (Outbox, "_read_on"),
     "reconciler": (Reconciler, "_reconcile_forever"),
+    "pubsub_0": (PubSub, "run"),
+    "heartbeats": (Hub, "_send_heartbeats"),
+    "disconnects": (DisconnectMonitor, "_look"),
 }
 
 

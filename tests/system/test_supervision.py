@@ -17,6 +17,9 @@ MODULES = {
     "run_log_0": "services.agent_worker",
     "outbox": "services.history",
     "reconciler": "services.history",
+    "pubsub_0": "services.gateway",
+    "heartbeats": "services.gateway",
+    "disconnects": "services.gateway",
 }
 
 
@@ -25,6 +28,7 @@ async def test_a_loop_that_fails_ends_its_process_loudly(loop: str) -> None:
     environment = {
         "PATH": os.environ["PATH"],
         "PARLEY_PORT": str(free_port()),
+        **({"PARLEY_PRIVATE_PORT": str(free_port())} if MODULES[loop] == "services.gateway" else {}),
         "PARLEY_INTERNAL_TOKEN": "a-token-for-tests-only",
         "PARLEY_QUEUE_REDIS_URL": "redis://127.0.0.1:9/0",
         "PARLEY_HISTORY_URL": "http://127.0.0.1:9",

@@ -1,7 +1,6 @@
 """Calls of models. It owns their retries: nobody above or below repeats a model call."""
 
 import asyncio
-import random
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
@@ -13,12 +12,14 @@ from services.agent_worker.model.connection import UpstreamConnection
 from services.agent_worker.model.faults import FaultKind, ModelFault, facts_of
 from services.agent_worker.model.quirks import Quirk
 from services.agent_worker.settings import PromptMode, Timeouts, Upstream
+from shared.backoff import backoff
 from shared.contracts.agents import ModelChoice
 from shared.log import get_logger
 
 log = get_logger()
 
 BACKOFF_S: Final = 0.25
+LAST_BACKOFF_S: Final = 8.0
 MAX_RETRY_AFTER_S: Final = 5.0
 
 Messages = list[dict[str, Any]]
@@ -87,6 +88,7 @@ class Models:
         fault = ModelFault("no model is configured", retryable=False, kind=FaultKind.CONFIGURATION)
         empty: Answer | None = None
         for choice in choices:
+            pauses = backoff(BACKOFF_S, LAST_BACKOFF_S)
             for attempt in range(self._tries):
                 try:
                     answer = await self._try(choice, request, room, id_stem, sink)
@@ -102,7 +104,7 @@ class Models:
                         return answer
                     empty, wait_s = answer, 0.0
                 if attempt + 1 < self._tries:
-                    await asyncio.sleep(_pause_s(attempt, wait_s))
+                    await asyncio.sleep(max(wait_s, next(pauses)))
         if empty is not None:
             return empty
         raise fault
@@ -148,8 +150,3 @@ def _note_quirks(choice: ModelChoice, answer: Answer) -> None:
         MODEL_QUIRKS.labels(choice.upstream, quirk).inc()
     if Quirk.UNKNOWN_REASON in answer.quirks:
         log.warning("model_finish_reason_unknown", upstream=choice.upstream, model=choice.name)
-
-
-def _pause_s(attempt: int, wait_s: float) -> float:
-    """Exponential with full jitter; never shorter than what the model asks for."""
-    return max(wait_s, BACKOFF_S * (1 << attempt) * random.uniform(0.5, 1.5))

@@ -1,7 +1,6 @@
 """The job: claim a turn, run an attempt until it ends or is ended from outside, hand the result over. Never raises."""
 
 import asyncio
-import random
 from datetime import UTC, datetime
 from typing import Final
 
@@ -13,6 +12,7 @@ from services.agent_worker.turns.attempt import Attempt
 from services.agent_worker.turns.dependencies import Dependencies
 from services.agent_worker.turns.ending import count, finished_turn
 from services.agent_worker.turns.steps import Fail, Finish
+from shared.backoff import jittered
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.turns import ClaimedTurn, ClaimTurn, StartAttempt, StartedAttempt
 from shared.ids import new_id
@@ -25,6 +25,8 @@ from shared.turn_queue.job import LeasedJob
 log = get_logger()
 
 RELEASE_TIMEOUT_S: Final = 2.0
+# Before a job that failed for a reason that may pass is claimed again.
+REQUEUE_S: Final = 1.5
 # The model's request goes out first: one step of the event loop makes it, and a second one, a task of aiohttp's,
 # writes it.
 STEPS_TO_MODEL: Final = 2
@@ -52,7 +54,7 @@ class TurnRunner:
             await leased.requeue(1.0)
         except Exception:
             log.exception("job_failed")
-            await leased.requeue(random.uniform(1.0, 2.0))
+            await leased.requeue(jittered(REQUEUE_S))
 
     # --- claim
 
@@ -79,7 +81,7 @@ class TurnRunner:
             if error.status in (404, 410):
                 await leased.drop()
             else:
-                await leased.requeue(random.uniform(1.0, 2.0))
+                await leased.requeue(jittered(REQUEUE_S))
             return None
         return claimed, known
 
@@ -123,7 +125,7 @@ class TurnRunner:
             started = await self._dependencies.history.start_attempt(job.workspace, job.turn_id, order)
         except ApiError as error:
             log.warning("attempt_not_started", code=error.code)
-            await leased.requeue(random.uniform(1.0, 2.0))
+            await leased.requeue(jittered(REQUEUE_S))
             return None
         if not started.started:
             # The lease is lost, or the turn has moved on. The next claim has no snapshot and asks history what there

@@ -7,6 +7,8 @@ from typing import Any, Final, Self, TypeVar
 
 from aiohttp import web
 
+from shared.tasks import BackgroundLoops
+
 LOOK_S: Final = 0.2
 T = TypeVar("T")
 
@@ -25,18 +27,16 @@ class DisconnectMonitor:
     def __init__(self) -> None:
         self._watched: dict[asyncio.Task[Any], web.Request] = {}
         self._gone: set[asyncio.Task[Any]] = set()
-        self._timer: asyncio.Task[None] | None = None
+        self.loops = BackgroundLoops()
 
     async def __aenter__(self) -> Self:
-        self._timer = asyncio.create_task(self._look())
+        self.loops.start("disconnects", self._look())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            await asyncio.gather(self._timer, return_exceptions=True)
+        await self.loops.end()
 
     async def unless_gone(self, request: web.Request, work: Coroutine[Any, Any, T]) -> T:
         """The work's result. Raises CallerGone, within a quarter of a second, when the caller leaves first; the work is then cancelled."""

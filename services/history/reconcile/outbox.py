@@ -1,13 +1,10 @@
 """The outbox consumer: reads finished turns as a consumer group, and acknowledges each one after it is stored and published."""
 
 import asyncio
-import os
-import socket
 import time
 from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
-from uuid import uuid4
 
 from redis.exceptions import RedisError, ResponseError
 
@@ -18,6 +15,7 @@ from services.history.reconcile.parking import Parking
 from services.history.turns.finalize import TurnFinalizer
 from shared.backoff import backoff
 from shared.broker.script import Script
+from shared.ids import process_name
 from shared.log import get_logger
 from shared.outbox import GROUP, OUTBOX, OutboxEntry, UnreadableEntry
 from shared.tasks import BackgroundLoops
@@ -55,7 +53,7 @@ class Outbox:
     """Reads while it is open, and finishes on leaving what it has started. Other entries stay pending for other processes."""
 
     def __init__(self, queue: TurnQueue, finalizer: TurnFinalizer, parking: Parking) -> None:
-        self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        self.name = process_name()
         self._queue = queue
         self._finalizer = finalizer
         self._parking = parking

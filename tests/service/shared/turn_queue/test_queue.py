@@ -434,7 +434,8 @@ async def test_a_cancel_signal_reaches_the_worker_that_runs_the_turn(queue: Turn
 
 
 async def test_a_silent_control_channel_is_subscribed_to_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.turn_queue.worker.CONTROL_SILENCE_S", 0.3)
+    monkeypatch.setattr("shared.broker.pubsub.SILENCE_LIMIT_S", 0.3)
+    monkeypatch.setattr("shared.broker.pubsub.PROBE_S", 0.05)
     subscriptions = 0
 
     async def confirm_and_fall_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
