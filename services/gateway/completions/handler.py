@@ -64,7 +64,10 @@ def _is_retry(request: web.Request) -> bool:
 
 
 async def _refuse_unanswerable(call: Call, body: ChatCompletion) -> None:
-    """Refuses what the agent could not answer, before the turn exists. Only rare requests need a look at the agent for this."""
+    """Refuses what the agent could not answer, before the turn exists.
+
+    Only rare requests need a look at the agent for this.
+    """
     format_matters = body.response_format is not None and body.response_format["type"] != "text"
     if not format_matters and not body.says_nothing:
         return

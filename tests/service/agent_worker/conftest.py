@@ -5,7 +5,8 @@ import pytest
 from deploy.demo.model import create_app
 from shared.run_log.reader import RunLogs
 from shared.turn_queue.queue import TurnQueue
-from tests.service.agent_worker.stage import FakeHistory, Stage, serving
+from tests.service.agent_worker.fake_history import FakeHistory
+from tests.service.agent_worker.stage import Stage, serving
 
 
 @pytest.fixture

@@ -1,15 +1,14 @@
-"""The stage of the worker's tests: a fake history with the real signature, servers on loopback, a look at the log and
-the outbox.
-"""
+"""The stage of the worker's tests: servers on loopback, real workers, and a look at the run log and the outbox."""
 
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
+import aiohttp
 import orjson
 from aiohttp import web
 
@@ -21,13 +20,11 @@ from services.agent_worker.tools.kit import ToolKit
 from services.agent_worker.turns.agent_versions import AgentCache
 from services.agent_worker.turns.dependencies import Dependencies
 from services.agent_worker.turns.run import TurnRunner
-from shared.contracts.agents import AgentConfig, AgentVersion, Passage
-from shared.contracts.errors import ApiError, Code
+from shared.contracts.agents import AgentConfig
 from shared.contracts.frames import BEGINNING, data_of
 from shared.contracts.jobs import RunTurn
 from shared.contracts.sessions import TurnMessage
-from shared.contracts.turns import ClaimedTurn, ClaimTurn, FinishedTurn, StartAttempt, StartedAttempt
-from shared.history_client import HistoryClient
+from shared.contracts.turns import ClaimedTurn, FinishedTurn
 from shared.ids import new_id
 from shared.outbox import OUTBOX
 from shared.run_log.reader import RunLogs
@@ -39,102 +36,10 @@ from shared.turn_queue.worker import LeasedWorker
 from shared.web.guard_rules import AllowList, OutgoingPolicy
 from shared.web.guarded_client import GuardedClient
 from tests.conftest import eventually
+from tests.service.agent_worker.fake_history import FakeHistory, FakeTurn
 
+SLOW = "scripted/tokens=200,delay=50,text=echo"
 SECRETS = SecretBox([base64.b64encode(b"k" * 32).decode()])
-
-
-@dataclass
-class FakeTurn:
-    """A turn document, as far as a worker touches it."""
-
-    agent: AgentConfig
-    number: int = 1
-    context: tuple[TurnMessage, ...] = ()
-    input: tuple[TurnMessage, ...] = ()
-    attempt: int = 0
-    tries: int = 0
-    claims: dict[str, int] = field(default_factory=dict)
-    terminal: bool = False
-    cancel_requested: bool = False
-    started: list[str] = field(default_factory=list)
-    remaining_s: float = 30.0
-    more: dict[str, Any] = field(default_factory=dict)
-
-
-class FakeHistory(HistoryClient):
-    """`away` makes every call fail as an unreachable history does.
-
-    `undecided` holds the word on attempts back, `refuses` is that word.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(["http://127.0.0.1:9"], "token")
-        self.turns: dict[str, FakeTurn] = {}
-        self.shelf: list[Passage] = []
-        self.away = False
-        self.undecided: asyncio.Event | None = None
-        self.refuses = False
-        self.claims_seen: list[ClaimTurn] = []
-        self.starts_seen: list[StartAttempt] = []
-        self.released: list[int] = []
-
-    def _turn(self, turn_id: str) -> FakeTurn:
-        if self.away:
-            raise ApiError(Code.DEPENDENCY_UNAVAILABLE)
-        if turn_id not in self.turns:
-            raise ApiError(Code.TURN_NOT_FOUND)
-        return self.turns[turn_id]
-
-    async def claim(self, workspace: str, turn_id: str, claim: ClaimTurn) -> ClaimedTurn:
-        turn = self._turn(turn_id)
-        self.claims_seen.append(claim)
-        if turn.terminal:
-            return ClaimedTurn(run=False)
-        version = AgentVersion(agent_id="agt_1", number=turn.number, config=turn.agent, passage_count=len(self.shelf))
-        return ClaimedTurn(
-            run=True,
-            attempt=turn.claims.get(claim.claim_id, turn.attempt + 1),
-            agent_id="agt_1",
-            agent_version=turn.number,
-            agent=None if claim.knows_agent else version,
-            session_id="ses_1",
-            context=turn.context,
-            input=turn.input,
-            started_calls=tuple(turn.started),
-            **turn.more,
-        )
-
-    async def start_attempt(self, workspace: str, turn_id: str, begin: StartAttempt) -> StartedAttempt:
-        turn = self._turn(turn_id)
-        claim_id, attempt = begin.claim_id, begin.attempt
-        self.starts_seen.append(begin)
-        if self.undecided is not None:
-            await self.undecided.wait()
-        if turn.terminal or self.refuses:
-            return StartedAttempt(started=False)
-        if claim_id not in turn.claims and attempt == turn.attempt + 1:
-            turn.attempt = turn.claims[claim_id] = attempt
-            turn.tries += 1
-        started = turn.claims.get(claim_id) == attempt == turn.attempt
-        return StartedAttempt(
-            started=started, cancel_requested=turn.cancel_requested, waited_ms=5, remaining_s=turn.remaining_s
-        )
-
-    async def release(self, workspace: str, turn_id: str, attempt: int) -> None:
-        self._turn(turn_id).tries -= 1
-        self.released.append(attempt)
-
-    async def start_call(self, workspace: str, turn_id: str, attempt: int, call_key: str) -> bool:
-        turn = self._turn(turn_id)
-        if attempt != turn.attempt:
-            return False
-        turn.started.append(call_key)
-        return True
-
-    async def passages(self, workspace: str, agent_id: str, number: int) -> list[Passage]:
-        if self.away:
-            raise ApiError(Code.DEPENDENCY_UNAVAILABLE)
-        return self.shelf
 
 
 @dataclass
@@ -183,7 +88,7 @@ class Stage:
     async def post(
         self, agent: AgentConfig, text: str = "Hello?", *, with_snapshot: bool = False, **given: Any
     ) -> RunTurn:
-        """A turn is admitted and enqueued; its brief tells of it as it was admitted."""
+        """A turn is admitted and enqueued; its claim snapshot shows it as it was admitted."""
         message = TurnMessage(id=new_id("msg"), role="user", content=text, created_at=datetime.now(UTC))
         job = RunTurn("acme", new_id("trn"), "agt_1", given.get("number", 1))
         turn = self.history.turns[job.turn_id] = FakeTurn(agent, input=(message,), **given)
@@ -286,3 +191,20 @@ async def serving(*routes: web.RouteDef, app: web.Application | None = None) -> 
         yield f"http://127.0.0.1:{port}"
     finally:
         await runner.cleanup()
+
+
+async def counted(stage: Stage) -> list[dict[str, Any]]:
+    """What the counting tool was called with."""
+    async with aiohttp.ClientSession() as session, session.get(f"{stage.model_url}/tools/counter") as response:
+        calls: list[dict[str, Any]] = await response.json()
+        return calls
+
+
+async def model_stats(stage: Stage) -> dict[str, int]:
+    async with aiohttp.ClientSession() as session, session.get(f"{stage.model_url}/stats") as response:
+        stats: dict[str, int] = await response.json()
+        return stats
+
+
+async def is_started(stage: Stage) -> bool:
+    return all(turn.attempt for turn in stage.history.turns.values())
