@@ -2,7 +2,7 @@
 
 import json
 
-from tests.upstream.script import DONE, Behaviour, Reply, behaviour, delta, event, fault, stream, text, whole
+from tests.upstream.script import DONE, Behaviour, Reply, behaviour, delta, event, fault, stream, text, usage, whole
 
 _MESSAGE = {"index": 0, "message": {"role": "assistant", "content": "Hello"}, "finish_reason": None}
 _SECOND = event({"choices": [{"index": 1, "delta": {"content": "WRONG"}, "finish_reason": None}]})
@@ -40,6 +40,32 @@ STREAMS: dict[str, Behaviour] = {
     "whole-json-as-text": behaviour(whole({"content": "Hello"}, content_type="text/plain"), text="Hello"),
     "whole-json-in-an-event": behaviour(
         stream(event({"choices": [_MESSAGE | {"finish_reason": "stop"}]}), finish=None), text="Hello"
+    ),
+    "whole-json-with-calls": behaviour(
+        whole(
+            {
+                "content": None,
+                "tool_calls": [
+                    {"id": name, "type": "function", "function": {"name": "look_up", "arguments": "{}"}}
+                    for name in "ab"
+                ],
+            },
+            finish="tool_calls",
+            usage=usage(3, 2),
+        ),
+        finish="tool_calls",
+        calls=(("look_up", "{}"), ("look_up", "{}")),
+        usage=(3, 2, 5),
+    ),
+    "stream-that-says-json": behaviour(
+        Reply(pieces=(text("Hello"), delta("stop"), DONE), content_type="application/json"), text="Hello"
+    ),
+    "byte-order-mark-before-data": behaviour(stream(b"\xef\xbb\xbf" + text("Hello")), text="Hello"),
+    "choice-index-as-text": behaviour(
+        stream(event({"choices": [{"index": "0", "delta": {"content": "Hello"}}]})), text="Hello"
+    ),
+    "whole-message-behind-the-deltas": behaviour(
+        stream(text("Hel", "lo"), event({"choices": [{**_MESSAGE, "delta": {}}]})), text="Hello"
     ),
     "json-lines": behaviour(
         Reply(

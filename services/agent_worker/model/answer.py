@@ -91,7 +91,8 @@ class Answer:
         if parts.calls is not None:
             self.size += self._calls.add(parts.calls)
             self._resolved = None
-        text = self._add_text(parts.text)
+        is_repeated = Quirk.MESSAGE_AS_DELTA in parts.quirks and parts.text == "".join(self.text)
+        text = "" if is_repeated else self._add_text(parts.text)
         if parts.finish is not None:
             self._finish(parts.finish.reason or "stop", is_known=parts.finish.is_known)
             text += self.flush()
@@ -186,6 +187,12 @@ class Answer:
     def companions(self) -> str | None:
         """The message's opaque members. They are kept beside tool calls, without which no server asks for them."""
         return companions_text(self._companions.members) if self._calls else None
+
+    @property
+    def stored_size(self) -> int:
+        """The characters that the transcript gets: reasoning is among them only where calls need it."""
+        calls = sum(len(call.arguments) + len(call.companions or "") for call in self.tool_calls)
+        return sum(map(len, self.text)) + calls + len(self.companions or "")
 
     @property
     def has_companions(self) -> bool:

@@ -1,6 +1,7 @@
 """One model call: its stream is read into an answer. Every fault of the transport becomes a ModelFault."""
 
 import asyncio
+import codecs
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from services.agent_worker.model.faults import FaultKind, ModelFault
 from services.agent_worker.model.patience import Patience
 from services.agent_worker.model.quirks import Quirk
 from services.agent_worker.model.sse import MAX_EVENT, EventSplitter, EventTooLong
-from services.agent_worker.model.transport import body_of, is_json
+from services.agent_worker.model.transport import body_of
 
 # After the finish reason only the usage and `[DONE]` can follow, and after that only the end of the body, which frees
 # the connection.
@@ -88,11 +89,7 @@ class ModelCall:
                 Patience(self._first_token_by) as patience,
                 await self._connection.open(self._model, request) as stream,
             ):
-                body = body_of(stream.response)
-                if is_json(stream.response):
-                    await self._read_whole(body, b"", patience)
-                else:
-                    await self._read_events(body, patience)
+                await self._read_events(body_of(stream.response), patience)
         except TimeoutError:
             if not self._done:
                 raise ModelFault("timeout", retryable=True, kind=FaultKind.TIMEOUT) from None
@@ -109,11 +106,13 @@ class ModelCall:
             await self._sink.backpressure()
             patience.until(self._due(patience.now()))
             piece = await body.readany()
-            if is_first and piece.lstrip()[:1] in (b"{", b"["):
-                # No line of an event stream begins so.
-                await self._read_whole(body, piece, patience)
-                return
-            is_first = is_first and not piece.strip()
+            if is_first:
+                piece = piece.removeprefix(codecs.BOM_UTF8)
+                if piece.lstrip()[:1] in (b"{", b"["):
+                    # No line of an event stream begins so, whatever the content type says.
+                    await self._read_whole(body, piece, patience)
+                    return
+                is_first = not piece.strip()
             events = splitter.feed(piece) if piece else splitter.rest()
             if DONE in events:
                 events = events[: events.index(DONE)]

@@ -1,6 +1,6 @@
 """Pure: one chunk of any OpenAI-compatible server in a normal form. The table of what is tolerated is `quirks.py`."""
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from services.agent_worker.model.chunks import BadChunk
 from services.agent_worker.model.faults import UpstreamError, error_in, fault_of, read_error
@@ -9,6 +9,9 @@ from services.agent_worker.model.quirks import Quirk
 from services.agent_worker.model.reasoning import reasoning_of
 from services.agent_worker.model.usage import report_of
 from shared.contracts.turns import Usage
+
+# How servers number the one choice that was asked for.
+_FIRST: Final = (None, 0, "0")
 
 
 class ChunkParts(NamedTuple):
@@ -30,7 +33,7 @@ def parts_of(chunk: dict[str, Any]) -> ChunkParts:
     choices = chunk.get("choices") or []
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
         raise BadChunk("choices")
-    choice = next((choice for choice in choices if not choice.get("index")), None)
+    choice = next((choice for choice in choices if choice.get("index") in _FIRST), None)
     if choice is None:
         quirks = (Quirk.OTHER_CHOICE,) if choices else ()
         return ChunkParts(usage=report_of(chunk), quirks=quirks)

@@ -28,12 +28,6 @@ def body_of(response: httpx2.Response) -> aiohttp.StreamReader:
     return body
 
 
-def is_json(response: httpx2.Response) -> bool:
-    """Whether the body says that it is JSON, and so no event stream."""
-    kind = str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
-    return kind == "application/json" or kind.endswith("+json")
-
-
 class _Body(httpx2.AsyncByteStream):
     """The body for readers of httpx2's own interface: the client reads errors through it."""
 

@@ -102,7 +102,7 @@ class TurnState:
         self._calls_made += 1
         self._asking = False
         self._shown.clear()
-        self._room -= answer.size
+        self._room -= answer.stored_size
         text, calls = "".join(answer.text), answer.tool_calls
         callers = tuple(call for call in calls if call.name in self._tools.callers_names)
         if len(calls) > MAX_TOOL_CALLS:

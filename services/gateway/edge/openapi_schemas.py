@@ -59,6 +59,7 @@ MESSAGE: Final = _object(
         "toolCallId": _TEXT,
         "knowledge": {"type": "array", "items": _ANY},
         "status": {"enum": ["complete", "partial"]},
+        "empty": {"const": True, "description": "the model answered nothing; no later prompt contains the message"},
     },
 )
 TURN_RESULT: Final = _object(
