@@ -51,6 +51,12 @@ _FRAME_ID: Final = {"type": "string", "pattern": "^[1-9][0-9]{0,9}-[1-9][0-9]{0,
 LAST_EVENT_ID: Final = Param(
     "Last-Event-ID", _FRAME_ID, "the last frame that was received; the stream goes on after it", "header"
 )
+REPEAT_FROM: Final = Param(
+    "Last-Event-ID",
+    _FRAME_ID,
+    "on a repeat with the same Idempotency-Key: the stream goes on after this frame",
+    "header",
+)
 LAST_EVENT_ID_QUERY: Final = Param("lastEventId", _FRAME_ID, "as `Last-Event-ID`, for browsers")
 INCLUDE: Final = Param("include", {"type": "string", "enum": ["reasoning"]}, "also stream the model's reasoning")
 _COMPLETION_ID: Final = {"type": "string", "pattern": "^chatcmpl-[0-9a-hjkmnp-tv-z]{26}$"}
@@ -142,7 +148,7 @@ _TURNS: Final = (
         scope=Scope.CHAT_WRITE,
         summary="Post a message; the answer as a stream of events when `stream`, else as one document",
         request=turns.PostMessage,
-        params=(IDEMPOTENCY, PREFER, INCLUDE),
+        params=(IDEMPOTENCY, PREFER, REPEAT_FROM, INCLUDE),
         answers={
             200: (
                 Answer("the finished turn", TURN_RESULT),
@@ -202,7 +208,7 @@ _OPENAI: Final = (
         scope=Scope.CHAT_WRITE,
         summary="OpenAI-compatible completion; `model` is an agent's id",
         request=ChatCompletion,
-        params=(IDEMPOTENCY,),
+        params=(IDEMPOTENCY, REPEAT_FROM),
         answers={
             200: (
                 Answer("the completion", CHAT_COMPLETION, envelope=False),
@@ -293,6 +299,15 @@ _OPENAI: Final = (
         body_optional=True,
         answers={200: (Answer("as it stands; it may still be running", CANCELLED_COMPLETION, envelope=False),)},
         errors=(*_OWN_BODY, Code.NOT_FOUND, Code.GONE),
+        openai=True,
+    ),
+    Route(
+        method="POST",
+        path="/responses",
+        serve=completions.refuse_responses,
+        scope=Scope.CHAT_WRITE,
+        summary="Always 400: the Responses API is not available",
+        answers={},
         openai=True,
     ),
     Route(

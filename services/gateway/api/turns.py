@@ -15,19 +15,19 @@ from services.gateway.edge.validation import (
     canonical,
     idempotency_key,
     json_body,
-    last_event_id,
     no_body,
     refused,
     wants_async,
 )
 from services.gateway.streaming.admission import Admission, admission, queue_position
+from services.gateway.streaming.cursor import last_event_id, last_event_id_or_query
 from services.gateway.streaming.follow import outcome
 from services.gateway.streaming.listener import Listener
 from services.gateway.streaming.session_renderer import SessionRenderer, queued_frame
 from services.gateway.streaming.sse_response import stream_headers
 from services.gateway.streaming.stream_session import StreamSession
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.frames import BEGINNING, FrameId
+from shared.contracts.frames import BEGINNING, FrameId, stream_frame
 from shared.contracts.schema import PublicRequest
 from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import ENDED, AdmitTurn, StoredTurn, Turn, terminal_frame
@@ -57,13 +57,13 @@ def includes_reasoning(request: web.Request) -> bool:
 
 async def post_message(call: Call) -> web.StreamResponse:
     session = session_id(call)
-    key = idempotency_key(call.request)
+    key, after = idempotency_key(call.request), last_event_id(call.request)
     body = await json_body(call.request, PostMessage)
     order = _order(session, key, body, reasoning=includes_reasoning(call.request))
     with call.dependencies.limits.hold(call.principal.key_id):
         async with admission(call.dependencies, call.workspace, order) as accepted:
             if body.stream:
-                return await _stream(call, session, accepted)
+                return await _stream(call, session, accepted, after)
             if wants_async(call.request):
                 return _accepted(call, session, accepted)
             return data_response(await _result(call, accepted))
@@ -82,7 +82,10 @@ def _order(session: str, key: str | None, body: PostMessage, *, reasoning: bool)
     )
 
 
-async def _stream(call: Call, session: str, accepted: Admission) -> web.StreamResponse:
+async def _stream(call: Call, session: str, accepted: Admission, after: FrameId | None) -> web.StreamResponse:
+    """From the start, or after `after` when this request repeats the one that began the turn."""
+    if after is not None and not accepted.answer.created:
+        return await _continue(call, accepted, after)
     position = await accepted.enqueued
     if position is None:
         position = await queue_position(call.dependencies, accepted.turn.id)
@@ -90,19 +93,34 @@ async def _stream(call: Call, session: str, accepted: Admission) -> web.StreamRe
     return await _send(call, accepted.turn, accepted.listener, first=first)
 
 
+async def _continue(call: Call, accepted: Admission, after: FrameId) -> web.StreamResponse:
+    """A client that has every frame gets the terminal one again: clients that repeat a POST retry for ever after a 204."""
+    turn = accepted.turn
+    if accepted.ended:
+        stored = await call.dependencies.history.turn(call.workspace, turn.id, text=False)
+        end = FrameId(stored.turn.attempt, stored.last_seq)
+        if after >= end:
+            last = stream_frame(*terminal_frame(turn, accepted.answer.output), end)
+            return await StreamSession(_renderer(call, turn)).replay(call.request, [last])
+    return await _send(call, turn, accepted.listener, after)
+
+
 async def _send(
     call: Call, turn: Turn, listener: Listener, after: FrameId = BEGINNING, *, first: bytes = b""
 ) -> web.StreamResponse:
-    hides_reasoning = bool(turn.reasoning) and not includes_reasoning(call.request)
-    renderer = SessionRenderer(turn.id, call.request[REQUEST_ID], first, hides_reasoning=hides_reasoning)
-    session = StreamSession(renderer)
+    session = StreamSession(_renderer(call, turn, first))
     return await session.follow(call.request, call.dependencies, call.workspace, turn, listener, after)
+
+
+def _renderer(call: Call, turn: Turn, first: bytes = b"") -> SessionRenderer:
+    hides_reasoning = bool(turn.reasoning) and not includes_reasoning(call.request)
+    return SessionRenderer(turn.id, call.request[REQUEST_ID], first, hides_reasoning=hides_reasoning)
 
 
 def _accepted(call: Call, session: str, accepted: Admission) -> web.Response:
     turn = accepted.turn
-    place = call.request.path.removesuffix("/messages") + f"/turns/{turn.id}"
-    headers = {"Location": place, "Preference-Applied": "respond-async"}
+    location = call.request.path.removesuffix("/messages") + f"/turns/{turn.id}"
+    headers = {"Location": location, "Preference-Applied": "respond-async"}
     return data_response({"turnId": turn.id, "status": turn.status, "sessionId": session}, status=202, headers=headers)
 
 
@@ -137,7 +155,7 @@ def _outline(stored: StoredTurn) -> tuple[Turn, FrameId, str]:
 
 
 async def follow_turn(call: Call) -> web.StreamResponse:
-    after = last_event_id(call.request)
+    after = last_event_id_or_query(call.request)
     # Nothing of a log is read before history has confirmed that the turn is this workspace's and this session's.
     turn, last_id, user_message_id = _outline(await _stored(call))
     if after is not None and turn.status in ENDED and after >= last_id:

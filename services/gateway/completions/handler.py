@@ -13,12 +13,15 @@ from services.gateway.edge.replies import failed_turn
 from services.gateway.edge.route import Call
 from services.gateway.edge.validation import idempotency_key, refused
 from services.gateway.streaming.admission import Admission, admission
+from services.gateway.streaming.cursor import last_event_id
 from services.gateway.streaming.disconnects import CallerGone
 from services.gateway.streaming.follow import outcome
+from services.gateway.streaming.listener import Listener
 from services.gateway.streaming.replay import whole_answer
 from services.gateway.streaming.stream_session import StreamSession
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.turns import AdmitTurn, Turn, terminal_frame
+from shared.contracts.frames import BEGINNING, FrameId, stream_frame
+from shared.contracts.turns import ENDED, AdmitTurn, StoredTurn, Turn, terminal_frame
 from shared.ids import is_id, new_id
 from shared.log import get_logger
 from shared.web.bodies import json_response, read_json
@@ -28,7 +31,7 @@ log = get_logger()
 
 async def create(call: Call) -> web.StreamResponse:
     body, ignored = parse_completion(await read_json(call.request))
-    key = idempotency_key(call.request)
+    key, after = idempotency_key(call.request), last_event_id(call.request)
     if not is_id("agt", body.model):
         raise ApiError(Code.MODEL_NOT_FOUND, param="model")
     await _refuse_unanswerable(call, body)
@@ -46,7 +49,8 @@ async def create(call: Call) -> web.StreamResponse:
     with call.dependencies.limits.hold(call.principal.key_id):
         try:
             async with admission(call.dependencies, call.workspace, order) as accepted:
-                return await _answer(call, body, accepted, ignored)
+                cursor = BEGINNING if accepted.answer.created or after is None else after
+                return await _answer(call, body, accepted, ignored, cursor)
         except ApiError as error:
             error.param = "model" if error.code is Code.MODEL_NOT_FOUND else error.param
             raise
@@ -83,16 +87,19 @@ async def _refuse_unanswerable(call: Call, body: ChatCompletion) -> None:
         raise refused("response_format", "cannot be chosen by callers of this agent")
 
 
-async def _answer(call: Call, body: ChatCompletion, accepted: Admission, ignored: list[str]) -> web.StreamResponse:
+async def _answer(
+    call: Call, body: ChatCompletion, accepted: Admission, ignored: list[str], after: FrameId
+) -> web.StreamResponse:
+    """`after`: the last frame that the caller received of the request that this one repeats."""
     turn = accepted.turn
     not_taken = await call.dependencies.agents.refused(
         call.workspace, turn.agent_id, turn.agent_version, set(body.parameters())
     )
     names = sorted({*ignored, *not_taken})
     headers = {"x-parley-ignored": ", ".join(names)} if names else {}
-    if accepted.ended:
+    if accepted.ended and not (body.stream and after != BEGINNING):
         return await _replay(call, body, accepted, headers)
-    work = _stream(call, body, accepted, headers) if body.stream else _whole(call, accepted, headers)
+    work = _stream(call, body, accepted, headers, after) if body.stream else _whole(call, accepted, headers)
     if not _cancels(call, body):
         return await work
     try:
@@ -135,9 +142,34 @@ async def _replay(call: Call, body: ChatCompletion, accepted: Admission, headers
     return await session.replay(call.request, whole_answer(accepted.turn, accepted.answer.output))
 
 
-async def _stream(call: Call, body: ChatCompletion, accepted: Admission, headers: dict[str, str]) -> web.StreamResponse:
+async def _stream(
+    call: Call, body: ChatCompletion, accepted: Admission, headers: dict[str, str], after: FrameId
+) -> web.StreamResponse:
+    turn = accepted.turn
     chunks = ChunkStream(
-        accepted.turn, include_usage=body.include_usage, include_reasoning=bool(body.include_reasoning)
+        turn,
+        include_usage=body.include_usage,
+        include_reasoning=bool(body.include_reasoning),
+        has_text=after != BEGINNING,
     )
     session = StreamSession(chunks, headers=headers, comes_back=not _cancels(call, body))
-    return await session.follow(call.request, call.dependencies, call.workspace, accepted.turn, accepted.listener)
+    if accepted.ended:
+        stored = await call.dependencies.history.turn(call.workspace, turn.id)
+        return await resume_chunks(call, session, stored, accepted.listener, after)
+    return await session.follow(call.request, call.dependencies, call.workspace, turn, accepted.listener, after)
+
+
+async def resume_chunks(
+    call: Call, session: StreamSession, stored: StoredTurn, listener: Listener, after: FrameId
+) -> web.StreamResponse:
+    """The chunks after a cursor. A client that has all of them gets the last one again: chunks without an end are no answer."""
+    turn = stored.turn
+    end = FrameId(turn.attempt, stored.last_seq)
+    if turn.status in ENDED and after >= end:
+        return await session.replay(call.request, [stream_frame(*terminal_frame(turn, stored.output), end)])
+    return await session.follow(call.request, call.dependencies, call.workspace, turn, listener, after)
+
+
+async def refuse_responses(call: Call) -> web.StreamResponse:
+    """LiteLLM tries `/responses` for its other routes, and takes a deployment out of use when that is 404."""
+    raise ApiError(Code.INVALID_REQUEST, "The Responses API is not available here. Use POST /chat/completions.")

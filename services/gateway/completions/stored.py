@@ -10,13 +10,15 @@ from multidict import MultiMapping
 from pydantic import BaseModel
 
 from services.gateway.completions.chunks import ChunkStream
+from services.gateway.completions.handler import resume_chunks
 from services.gateway.completions.shapes import completion_shape, message_shape, turn_id_of
 from services.gateway.edge.route import Call
-from services.gateway.edge.validation import Metadata, frame_id, no_body, page_limit, refused, validated_openai
+from services.gateway.edge.validation import Metadata, no_body, page_limit, refused, validated_openai
+from services.gateway.streaming.cursor import frame_id, last_event_id
 from services.gateway.streaming.sse_response import stream_headers
 from services.gateway.streaming.stream_session import StreamSession
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.frames import BEGINNING, FrameId, stream_frame
+from shared.contracts.frames import BEGINNING
 from shared.contracts.turns import ENDED, StoredTurn, terminal_frame
 from shared.ids import is_id
 from shared.web.bodies import json_response, read_json
@@ -150,21 +152,15 @@ async def messages(call: Call) -> web.StreamResponse:
 async def _resume(call: Call) -> web.StreamResponse:
     """The chunks after a cursor, or from the start, while the completion runs and as long as it is kept."""
     text = call.request.query.get("starting_after")
-    after = frame_id(text, "starting_after") if text else BEGINNING
+    after = frame_id(text, "starting_after") if text else last_event_id(call.request) or BEGINNING
     stored = await _found(call)
     if call.request.method == "HEAD":
         return stream_headers()
-    turn = stored.turn
+    include_usage = call.request.query.get("include_usage") == "true"
+    session = StreamSession(ChunkStream(stored.turn, include_usage=include_usage, has_text=after != BEGINNING))
     with call.dependencies.limits.hold(call.principal.key_id):
-        async with call.dependencies.hub.listen(call.workspace, turn.id) as listener:
-            chunks = ChunkStream(
-                turn, include_usage=call.request.query.get("include_usage") == "true", has_text=after != BEGINNING
-            )
-            session = StreamSession(chunks)
-            if turn.status in ENDED and after >= (end := FrameId(turn.attempt, stored.last_seq)):
-                # A client that has every frame gets the last one again: a stream of chunks without an end is none.
-                return await session.replay(call.request, [stream_frame(*terminal_frame(turn, stored.output), end)])
-            return await session.follow(call.request, call.dependencies, call.workspace, turn, listener, after)
+        async with call.dependencies.hub.listen(call.workspace, stored.turn.id) as listener:
+            return await resume_chunks(call, session, stored, listener, after)
 
 
 async def cancel(call: Call) -> web.StreamResponse:

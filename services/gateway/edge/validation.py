@@ -9,7 +9,6 @@ from aiohttp import web
 from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.frames import FrameId
 from shared.contracts.schema import PublicRequest
 from shared.web.bodies import parse_json, read_body, read_json
 
@@ -96,19 +95,6 @@ def wants_async(request: web.Request) -> bool:
     """`Prefer: respond-async` (RFC 7240)."""
     preferences = ",".join(request.headers.getall("Prefer", [])).split(",")
     return any(preference.partition(";")[0].strip().lower() == "respond-async" for preference in preferences)
-
-
-def last_event_id(request: web.Request) -> FrameId | None:
-    """Where a client wants to go on. The header, else the query: a browser's EventSource cannot set the first header itself."""
-    text = request.headers.get("Last-Event-ID") or request.query.get("lastEventId")
-    return frame_id(text, "Last-Event-ID") if text else None
-
-
-def frame_id(text: str, name: str) -> FrameId:
-    try:
-        return FrameId.parse(text)
-    except ValueError:
-        raise refused(name, "is not the id of a frame") from None
 
 
 def page_query(query: Mapping[str, str], **choices: tuple[str, ...]) -> dict[str, str]:

@@ -10,8 +10,8 @@ from shared.contracts.frames import FrameId
 from shared.contracts.keys import Scope
 from shared.turn_queue.keys import QUEUE
 from tests.conftest import PATIENCE, eventually
-from tests.service.gateway.fakes import Stage, said, stage
-from tests.service.gateway.reading import frame_of, frames, next_block
+from tests.service.gateway.fakes import WORKSPACE, Stage, said, stage
+from tests.service.gateway.reading import Frame, frame_of, frames, next_block
 
 ALL = (Scope.CHAT_READ, Scope.CHAT_WRITE)
 
@@ -118,6 +118,85 @@ async def test_a_repeated_key_replays_the_stream_from_its_start(gateway: Stage) 
     async with gateway.client.post(url, json={"content": "hi", "stream": True}, headers=headers) as response:
         told = await frames(response)
     assert [frame.event for frame in told] == ["queued", "started", "delta", "delta", "done"]
+
+
+async def _repeated(gateway: Stage, last_id: str, *, keep_log: bool) -> list[Frame]:
+    """What a repeat with a cursor receives of a turn with the frames 1-1 to 1-4, the same each time."""
+    session = await gateway.session()
+    headers = {"Idempotency-Key": "k1"}
+    post = asyncio.create_task(_post(gateway, session, {"content": "hi"}, headers))
+    turn_id = await gateway.admitted()
+    await gateway.answer(turn_id, "One ", "two.")
+    await post
+    if not keep_log:
+        await gateway.dependencies.logs.erase(WORKSPACE, turn_id)
+    url = gateway.url(f"/chat/sessions/{session}/messages")
+    answers = []
+    for _ in range(2):
+        body = {"content": "hi", "stream": True}
+        async with gateway.client.post(url, json=body, headers={**headers, "Last-Event-ID": last_id}) as response:
+            assert response.status == 200
+            answers.append(await frames(response))
+    assert answers[0] == answers[1]
+    return answers[0]
+
+
+@pytest.mark.parametrize(
+    ("last_id", "events"),
+    [("1-1", ["delta", "delta", "done"]), ("1-3", ["done"]), ("1-4", ["done"]), ("1-9", ["done"])],
+)
+async def test_a_repeated_key_with_a_last_event_id_continues_after_it_and_always_gets_the_end(
+    gateway: Stage, last_id: str, events: list[str]
+) -> None:
+    received = await _repeated(gateway, last_id, keep_log=True)
+    assert [frame.event for frame in received] == events
+    assert received[-1].id == "1-4"
+
+
+@pytest.mark.parametrize(
+    ("last_id", "events"), [("1-2", ["restarted", "delta", "done"]), ("1-4", ["done"]), ("2-1", ["done"])]
+)
+async def test_a_repeated_key_with_a_last_event_id_gets_the_stored_turn_once_its_log_is_gone(
+    gateway: Stage, last_id: str, events: list[str]
+) -> None:
+    assert [frame.event for frame in await _repeated(gateway, last_id, keep_log=False)] == events
+
+
+async def test_a_repeated_key_continues_a_running_turn_after_the_last_event_id(gateway: Stage) -> None:
+    session = await gateway.session()
+    url, body = gateway.url(f"/chat/sessions/{session}/messages"), {"content": "hi", "stream": True}
+    async with gateway.client.post(url, json=body, headers={"Idempotency-Key": "k1"}) as first:
+        turn_id = await gateway.admitted()
+        writer = gateway.turn_writer(turn_id)
+        for piece in ("One ", "two"):
+            writer.delta(piece)
+            await writer.flush()
+        assert frame_of(await next_block(first)).event == "queued"
+        assert frame_of(await next_block(first)).id == "1-1"
+    headers = {"Idempotency-Key": "k1", "Last-Event-ID": "1-1"}
+    async with gateway.client.post(url, json=body, headers=headers) as second:
+        writer.delta(".")
+        await writer.flush()
+        await gateway.history.finish(turn_id, writer.last_seq + 1, [said("One two.")])
+        received = await frames(second)
+    assert [frame.id for frame in received] == ["1-2", "1-3", "1-4"]
+    assert len(gateway.history.turns) == 1
+
+
+async def test_a_new_turn_starts_from_its_start_whatever_last_event_id_says(gateway: Stage) -> None:
+    session = await gateway.session()
+    url, body = gateway.url(f"/chat/sessions/{session}/messages"), {"content": "hi", "stream": True}
+    async with gateway.client.post(url, json=body, headers={"Last-Event-ID": "1-7"}) as response:
+        await gateway.answer(await gateway.admitted(), "One.")
+        assert [frame.event for frame in await frames(response)] == ["queued", "started", "delta", "done"]
+
+
+async def test_a_malformed_last_event_id_is_refused_before_a_turn_exists(gateway: Stage) -> None:
+    session = await gateway.session()
+    headers = {"Idempotency-Key": "k1", "Last-Event-ID": "nonsense"}
+    status, body = await _post(gateway, session, {"content": "hi", "stream": True}, headers)
+    assert (status, body["error"]["param"]) == (400, "Last-Event-ID")
+    assert gateway.history.turns == {}
 
 
 async def test_a_repeated_key_with_another_body_is_refused(gateway: Stage) -> None:

@@ -157,6 +157,34 @@ async def test_a_restart_after_text_is_an_error_that_no_sdk_takes_for_an_answer(
             await response.content.read()
 
 
+async def test_a_repeated_key_with_a_cursor_continues_after_it_and_always_gets_the_end(gateway: Stage) -> None:
+    async with streaming(gateway, {"Idempotency-Key": "k"}) as first:
+        turn_id = await gateway.admitted()
+        writer = gateway.turn_writer(turn_id)
+        for piece in ("One ", "two ", "three."):
+            writer.delta(piece)
+            await writer.flush()
+        await next_block(first)
+        assert chunk_of(await next_block(first))["parley"]["cursor"] == "1-1"
+    headers = {"Idempotency-Key": "k", "Last-Event-ID": "1-1"}
+    async with streaming(gateway, headers) as running:
+        await gateway.history.finish(turn_id, writer.last_seq + 1, [said("One two three.")])
+        assert _text(await blocks(running)) == "two three."
+    async with streaming(gateway, headers) as ended:
+        assert _text(await blocks(ended)) == "two three."
+    for last in ("1-4", "1-9"):
+        async with streaming(gateway, {**headers, "Last-Event-ID": last}) as complete:
+            assert complete.status == 200
+            told = await blocks(complete)
+        assert (_text(told), told[-1]) == ("", "data: [DONE]")
+    assert len(gateway.history.turns) == 1
+
+
+def _text(told: list[str]) -> str:
+    chunks = [chunk_of(block) for block in told if block.startswith("data: {")]
+    return "".join(choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"])
+
+
 async def test_who_comes_after_a_restart_gets_the_answer_however_long_the_lost_one_was(gateway: Stage) -> None:
     headers = {"Idempotency-Key": "k"}
     async with streaming(gateway, headers) as early:
@@ -476,3 +504,9 @@ async def _post(
 ) -> tuple[int, dict[str, str], dict[str, Any]]:
     async with gateway.client.post(gateway.url("/chat/completions"), json=body, headers=headers) as response:
         return response.status, dict(response.headers), orjson.loads(await response.read())
+
+
+async def test_the_responses_api_is_refused_and_not_absent(gateway: Stage) -> None:
+    async with gateway.client.post(gateway.url("/responses"), json={"model": "x", "input": "hi"}) as response:
+        assert response.status == 400
+        assert (await response.json(content_type=None))["error"]["code"] == "invalid_request"
