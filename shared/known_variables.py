@@ -1,4 +1,4 @@
-"""The names of all `PARLEY_*` variables. A name that is not here is refused at start: it is a misspelling or was removed.
+"""The names of all `PARLEY_*` variables. Any other name is refused at start: it is misspelt, or was removed.
 
 Every process may be given the variables of every other (compose passes one file to all), so the list holds them all.
 """

@@ -12,7 +12,8 @@ from redis.asyncio import Redis
 from deploy.local.stores import Server, start_mongodb, start_redis
 
 # A deadline in a test is what a quiet host needs at most. Hosts may be slower, and may run other things beside: a test
-# fails only when this many times the deadline has passed. What waits for ever still fails; figures are for `make bench`.
+# fails only when this many times the deadline has passed. What waits for ever still fails; figures are for `make
+# bench`.
 PATIENCE: Final = 5.0
 
 Condition = Callable[[], Awaitable[object] | object]

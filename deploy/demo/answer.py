@@ -20,7 +20,10 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
-    """How an answer goes wrong, after `after` of its pieces. `kind`: an HTTP status, cut, hang, error_chunk or nofinish."""
+    """How an answer goes wrong, after `after` of its pieces.
+
+    `kind`: an HTTP status, cut, hang, error_chunk or nofinish.
+    """
 
     kind: str
     after: int = 0
@@ -32,7 +35,10 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """`pieces` are the texts of the chunks; an answer has pieces or calls. Pauses are in seconds, `first_s` before the first piece."""
+    """`pieces` are the texts of the chunks; an answer has pieces or calls.
+
+    Pauses are in seconds, `first_s` before the first piece.
+    """
 
     pieces: Sequence[str] = ()
     calls: Sequence[Call] = ()
@@ -59,7 +65,7 @@ def usage_of(prompt_tokens: int, completion_tokens: int, *, details: bool = Fals
 
 
 class ChunkRenderer:
-    """The SSE chunks of one answer. What all text chunks share is rendered once: this process also serves load tests."""
+    """The SSE chunks of one answer. What they share is rendered once, because this process also serves load tests."""
 
     def __init__(self, completion_id: str, model: str, created: int) -> None:
         shared = {"id": completion_id, "object": "chat.completion.chunk", "created": created, "model": model}

@@ -1,4 +1,4 @@
-"""Pure: `demo/extractive`, an honest stand-in for a model. It writes nothing of its own: it quotes the best sentences of the
+"""Pure: `demo/extractive`, a stand-in for a model. It writes nothing of its own: it quotes the best sentences of the
 retrieved passages and words the result of one tool. The same conversation always gets the same answer."""
 
 import math
@@ -13,12 +13,15 @@ from deploy.demo.answer import Answer, Call, estimated_tokens, last_user_text, t
 
 NAME: Final = "demo/extractive"
 WHAT_IT_IS: Final = (
-    "I am demo/extractive, the stand-in that ships with Parley so that it answers without an account or a key. I am not a language model: "
-    "I quote the sentences of the retrieved passages that fit your question best, and I look up an order when you name its number. "
+    "I am demo/extractive, the stand-in that ships with Parley so that it answers without an account or a key. "
+    "I am not a language model: "
+    "I quote the sentences of the retrieved passages that fit your question best, "
+    "and I look up an order when you name its number. "
     "A real model is one setting away: PARLEY_MODEL_BASE_URL."
 )
 NOTHING_FOUND: Final = (
-    "I found nothing about that in the documents of this agent. I am only Parley's built-in demo model and can do no more than quote them; "
+    "I found nothing about that in the documents of this agent. "
+    "I am only Parley's built-in demo model and can do no more than quote them; "
     "try asking about delivery, opening hours, the menu, or an order by its number."
 )
 GREETING: Final = (
@@ -39,9 +42,11 @@ _ORDER: Final = re.compile(r"\border\b\D{0,40}?#?\s*(\d{3,10})\b|#\s*(\d{3,10})\
 _STOP_WORDS: Final = frozenset(
     re.findall(
         r"\w+",
-        """a about an and any are at be can could do does for from give had has have how i if in is it its me much my of on or please
-        shall should so some tell than that the their them there they this to us was we were what when where which who why will with
-        would you your""",
+        """
+        a about an and any are at be can could do does for from give had has have how i if in is it its me
+        much my of on or please shall should so some tell than that the their them there they this to us was
+        we were what when where which who why will with would you your
+        """,
     )
 )
 _SENTENCES_SHOWN: Final = 3
@@ -81,7 +86,7 @@ def _words(messages: Sequence[dict[str, Any]]) -> str:
 
 
 def best_sentences(question: str, passages: Sequence[tuple[str, str]]) -> list[str]:
-    """Of the passages (title, text): up to three sentences that share the question's rarest words, in the order of the text."""
+    """Up to three sentences of the passages that share the question's rarest words, in the text's order."""
     wanted = _stems(question) - {_stem(word) for word in _STOP_WORDS}
     sentences = _sentences(passages)
     weights = _rarity(wanted, sentences)

@@ -1,7 +1,7 @@
-"""The demo process: an OpenAI-compatible server of `demo/extractive` and of the scripted models, and the demo agent's tool.
+"""The demo process: an OpenAI-compatible server of `demo/extractive` and the scripted models, and the agent's tool.
 
-`python -m deploy.demo.model`, configured by PARLEY_HOST, PARLEY_PORT and PARLEY_DEMO_DELAY_MS. It is also the mock upstream
-of the benchmarks, so a chunk costs one timer and one write.
+`python -m deploy.demo.model`, configured by PARLEY_HOST, PARLEY_PORT and PARLEY_DEMO_DELAY_MS. It is also the mock
+upstream of the benchmarks, so a chunk costs one timer and one write.
 """
 
 import asyncio
@@ -28,8 +28,8 @@ _BATCH: Final = 256
 class ModelServer:
     """`/v1/chat/completions`, `/v1/models`; `/stats` counts requests, those running, and those whose client went away.
 
-    `/requests` tells the bodies of the last requests to scripted models, oldest first: what really reaches a model. `/asked` tells when
-    each of them came (seconds of the machine's monotonic clock), by its last message.
+    `/requests` tells the bodies of the last requests to scripted models, oldest first: what really reaches a model.
+    `/asked` tells when each of them came (seconds of the machine's monotonic clock), by its last message.
     """
 
     def __init__(self, delay_s: float) -> None:
@@ -156,7 +156,7 @@ async def _stream(
 
 
 async def _write_pieces(response: web.StreamResponse, answer: Answer, chunks: ChunkRenderer, limit: int) -> None:
-    """Paced by a schedule and not by pauses, so that a busy process does not slow the stream further with every piece."""
+    """A schedule sets the pace, not pauses: then a busy process does not slow the stream further with each piece."""
     pieces = answer.pieces[:limit]
     if not answer.delay_s:
         if answer.first_s:
@@ -201,7 +201,8 @@ def create_app(delay_s: float) -> web.Application:
 
 async def main() -> None:
     delay_s = float(os.environ.get("PARLEY_DEMO_DELAY_MS", "15")) / 1000
-    # A client that goes away cancels its handler, so that a test sees at once that the worker has let go of a model call.
+    # A client that goes away cancels its handler, so that a test sees at once that the worker has let go of a model
+    # call.
     runner = web.AppRunner(create_app(delay_s), access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
     async with listening(
         runner, os.environ.get("PARLEY_HOST", "127.0.0.1"), int(os.environ.get("PARLEY_PORT", "8090"))

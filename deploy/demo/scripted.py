@@ -1,4 +1,4 @@
-"""Pure: the scripted model of tests and load tests, whose behaviour is written in its name: `scripted/tokens=64,delay=20`."""
+"""Pure: the scripted model of tests and load tests. Its name says what it does: `scripted/tokens=64,delay=20`."""
 
 import random
 import re
@@ -28,8 +28,8 @@ _WORDS: Final = (
     "dough ",
     "fresh ",
 )
-# What naive code between a model and a browser breaks: several bytes a character, characters beyond 16 bits, and the three
-# line separators that some SSE clients split lines at.
+# What naive code between a model and a browser breaks: several bytes a character, characters beyond 16 bits, and the
+# three line separators that some SSE clients split lines at.
 _HARD: Final = (
     "crème ",
     "日本語 ",
@@ -55,12 +55,13 @@ class Knobs:
     tokens      pieces of the answer (default 64)
     delay       milliseconds between pieces; 0 writes all of them at once (default 0)
     first       milliseconds before the first piece
-    text        `fixed`: the same words always · `echo`: scripted_answer() of the last user message · `json`: {"said": that message}
+    text        `fixed`: always the same words · `echo`: scripted_answer() of the last user message
+                `json`: {"said": that message}
     vary        1: each request with the same prompt gets another text, the n-th (from 0) with variant n
     fail        an HTTP status, `cut`, `hang`, `error_chunk` or `nofinish`
     after       pieces before the fault (default: half of them; before a status: none)
     fail_times  only the first so many requests with the same prompt fail (default: all)
-    tool        `NAME:{json}`: calls that tool first, and answers once its result is there; may be given several times
+    tool        `NAME:{json}`: calls that tool first, and answers once its result is there; may be repeated
     rounds      how often the tools are called before there is text (default 1)
     usage       `plain`, `full` (with cached and reasoning tokens) or `none`
     """
@@ -122,7 +123,10 @@ def scripted_answer(user_text: str, tokens: int, variant: int = 0) -> str:
 
 
 def scripted_pieces(user_text: str, tokens: int, variant: int = 0) -> list[str]:
-    """The chunks of that answer. The first names the question and the variant; every third question gets hard characters."""
+    """The chunks of that answer.
+
+    The first names the question and the variant; every third question gets hard characters.
+    """
     seed = crc32(user_text.encode("utf-8", "surrogatepass"))
     chosen = random.Random(seed * 1_000_003 + variant)
     words = _WORDS + _HARD if seed % 3 == 0 else _WORDS

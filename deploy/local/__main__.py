@@ -1,4 +1,4 @@
-"""`python -m deploy.local`, which `make up` runs: all of Parley on one machine, without an account and without a key."""
+"""`python -m deploy.local`, which `make up` runs: all of Parley on one machine, without an account or a key."""
 
 import argparse
 import asyncio

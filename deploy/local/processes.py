@@ -68,7 +68,8 @@ def spawn(
                 stderr=subprocess.STDOUT,
                 env=env,
                 cwd=cwd,
-                # Its own process group: a Ctrl-C at the terminal reaches the launcher alone, which ends the others in order.
+                # Its own process group: a Ctrl-C at the terminal reaches the launcher alone, which ends the others in
+                # order.
                 process_group=0,
                 preexec_fn=(lambda: _die_with(parent)) if _LINUX else None,  # noqa: PLW1509  (see _libc)
             )
@@ -111,7 +112,7 @@ def _wait_gone(descriptor: int) -> None:
 
 
 def _started(pid: int) -> str:
-    """When the kernel started this pid, in its own clock: tells a reused pid from the one that was noted. Empty if unknown."""
+    """When the kernel started this pid: distinguishes a reused pid from the noted one. Empty if unknown."""
     try:
         # The command in field 2 may hold blanks; everything after its closing parenthesis is regular.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
@@ -129,7 +130,8 @@ def _die_with(parent: int) -> None:
 class _Spawner:
     """One thread that starts every child and lives as long as the process.
 
-    The death signal is sent when the *thread* that forked ends; a worker thread of a pool would take its children along.
+    The death signal is sent when the *thread* that forked ends; a worker thread of a pool would take its children
+    along.
     """
 
     def __init__(self) -> None:

@@ -16,7 +16,8 @@ from deploy.local.supervisor import Command
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DATABASE: Final = "parley"
-# All compete for one machine's cores. A token that comes late is seen, a turn that is stored some milliseconds later is not.
+# All compete for one machine's cores. A token that comes late is seen, a turn that is stored some milliseconds later
+# is not.
 BEHIND: Final = ("nice", "-n", "3")
 YIELDING: Final = frozenset({"history", "mongodb"})
 MODULES: Final = {

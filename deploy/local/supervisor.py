@@ -1,4 +1,4 @@
-"""Keeps child processes running: starts them, knows when they are ready, restarts those that end, stops them in order."""
+"""Starts child processes, checks when they are ready, restarts those that end, and stops them in order."""
 
 import asyncio
 import signal
@@ -26,7 +26,11 @@ class StartError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """One process. `probe` says whether it is ready; `grace_s` is how long it may take to end after SIGTERM; `hint` is for its failure."""
+    """One process.
+
+    `probe` says whether it is ready; `grace_s` is how long it may take to end after SIGTERM; `hint` is for its
+    failure.
+    """
 
     name: str
     arguments: Sequence[str]

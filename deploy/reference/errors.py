@@ -4,7 +4,8 @@ from deploy.reference.markdown import page as markdown_page
 from deploy.reference.markdown import table
 from shared.contracts.errors import MEANINGS, Code
 
-INTRODUCTION = """Every error is an RFC 9457 problem document (`application/problem+json`) with one of these codes, and carries
+INTRODUCTION = """\
+Every error is an RFC 9457 problem document (`application/problem+json`) with one of these codes, and carries
 OpenAI's `error` member beside it. *Retryable* says whether the same request may succeed later; a document's own
 `retryable` member may say otherwise for one case. Codes are added, and never changed or removed."""
 

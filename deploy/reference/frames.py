@@ -4,7 +4,8 @@ from deploy.reference.markdown import page as markdown_page
 from deploy.reference.markdown import table
 from shared.contracts.frame_types import FRAME_TYPES, FrameType
 
-INTRODUCTION = """A session's stream is `text/event-stream`. Each frame has `event:`, `data:` (one line of JSON) and, where it is part of
+INTRODUCTION = """\
+A session's stream is `text/event-stream`. Each frame has `event:`, `data:` (one line of JSON) and, where it is part of
 the run log, `id: <attempt>-<seq>`. Ids only grow within a turn. Send the last id that you have as `Last-Event-ID` to
 resume. A comment line (`: ping`) comes after at most 5 s of silence. Ignore event types and members that you do not
 know. A stream that ends without `done` or `error` is not an answer: resume it."""

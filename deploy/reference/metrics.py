@@ -13,7 +13,8 @@ import shared
 from deploy.reference.markdown import page as markdown_page
 from deploy.reference.markdown import table
 
-INTRODUCTION = """Each process serves `GET /metrics` in Prometheus' text format on its own port (a gateway: on its private port). Python's
+INTRODUCTION = """\
+Each process serves `GET /metrics` in Prometheus' text format on its own port (a gateway: on its private port). Python's
 and the process's own metrics are there as well. A metric of `shared` appears in every process that uses that module."""
 
 
@@ -35,7 +36,7 @@ def _row(where: str, metric: MetricWrapperBase) -> tuple[str, str, str, str, str
 
 
 def _metrics() -> Iterator[tuple[str, MetricWrapperBase]]:
-    """Each metric and the module that defines it; a module that imports one from another counts too, so names decide."""
+    """Each metric with the module that defines it, and not with those that import it."""
     seen = dict[int, tuple[str, MetricWrapperBase]]()
     for module in _modules():
         for value in vars(module).values():

@@ -26,7 +26,8 @@ LOCAL: Final = (
     ("WORKERS", "2", "number of workers"),
     ("HISTORIES", "1", "number of history processes"),
 )
-INTRODUCTION = """Every process reads its settings from the environment once, at its start. An unknown `PARLEY_*` variable is refused with
+INTRODUCTION = """\
+Every process reads its settings from the environment once, at its start. An unknown `PARLEY_*` variable is refused with
 the nearest name that exists. A process ignores the variables of the others, so that one file serves all of them.
 Kubernetes' service variables (`PARLEY_SERVICE_HOST`, `PARLEY_PORT=tcp://…`) are ignored."""
 

@@ -8,7 +8,10 @@ from typing import Final, NamedTuple
 
 
 class FrameType(NamedTuple):
-    """`members`: a member's name and meaning; a name that ends in `?` may be missing. `source`: the process that writes it."""
+    """`members`: a member's name and meaning; a name that ends in `?` may be missing.
+
+    `source`: the process that writes it.
+    """
 
     source: str
     when: str

@@ -1,4 +1,4 @@
-"""`make bench`: measures a stack of its own against the mock model behind it. Figures depend on the machine: compare within one run."""
+"""`make bench` measures a stack and, beside it, the mock model alone. Compare figures of one run only."""
 
 import argparse
 import os
@@ -50,7 +50,7 @@ def parse() -> argparse.Namespace:
 
 
 def _memory() -> Path:
-    """A disk's sync time would be the largest figure of all, and say nothing of Parley; `--data` measures with a disk."""
+    """In memory, because a disk's sync time would exceed all other figures. `--data` measures with a disk."""
     memory = Path("/dev/shm")
     return memory if memory.is_dir() and os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
 
@@ -60,7 +60,8 @@ async def measure(options: argparse.Namespace) -> list[Row]:
     names = options.scenarios or (QUICK if options.quick else SCENARIOS)
     rows: list[Row] = []
     for name in names:
-        # A stack each: the MongoDB stand-in's writes become slower with all that it holds, and no scenario shall pay for another.
+        # A stack each: the MongoDB stand-in's writes become slower with all that it holds, and no scenario shall pay
+        # for another.
         async with running_stack(options.data, workers=options.workers, gateways=options.gateways) as rig:
             await scenarios.warm_up(rig)
             await scenarios.acknowledge(rig)

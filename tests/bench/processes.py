@@ -1,4 +1,4 @@
-"""CPU time and memory of the stack's processes, from /proc, one sum per service with all descendants of its processes."""
+"""CPU time and memory of the stack's processes from /proc, one sum per service with all child processes."""
 
 import os
 import time
@@ -61,7 +61,7 @@ def difference(before: Mapping[str, float], after: Mapping[str, float]) -> dict[
 
 
 def loop_ms() -> float:
-    """What a fixed piece of work takes just now, the median of nine: where other guests share the processor, hours differ by half."""
+    """Time that fixed work takes now, the median of nine. It shows whether other guests use the processor."""
     times = []
     for _ in range(9):
         started = time.perf_counter()

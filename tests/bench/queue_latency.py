@@ -1,6 +1,7 @@
-"""`python -m tests.bench.queue_latency`: from the enqueueing of a turn to the start of its job, on an idle stack's own Redis.
+"""`python -m tests.bench.queue_latency`: the time from enqueueing a turn to the start of its job, on an idle Redis.
 
-The job itself does nothing: what is measured is arq's queue as `shared/turn_queue/queue.py` changes it. Stock arq takes 250 ms here.
+The job itself does nothing: what is measured is arq's queue as `shared/turn_queue/queue.py` changes it. Stock arq
+takes 250 ms here.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The stack under measurement: `make up` on a directory of its own, with limits out of the way, and agents for each scripted model."""
+"""The stack that is measured: `make up` in a directory of its own, with high limits and an agent per scripted model."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What is measured. Each scenario runs all of its targets in each round, `direct` first, and gives rows for the table."""
+"""What is measured. Each scenario runs all its targets in each round, `direct` first, and returns rows of the table."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -73,12 +73,14 @@ async def streams_100_long(rig: Rig, effort: Effort) -> list[Row]:
 
 
 async def streams_500(rig: Rig, effort: Effort) -> list[Row]:
-    """500 streams, slowly enough that talking to the model directly leaves more than half a core free; then at full rate.
+    """500 streams: first so slow that a direct run leaves half a core free, then at full rate.
 
-    They come no faster than the MongoDB stand-in admits them, and last longer than that takes. One round for every three.
+    They come no faster than the MongoDB stand-in admits them, and last longer than that takes. One round for every
+    three.
     """
     rows = []
-    # 100 at the slow pace too: tokens that come one by one cost more each than those that come together, however many streams there are.
+    # 100 at the slow pace too: tokens that come one by one cost more each than those that come together, however many
+    # streams there are.
     for clients, tokens, delay_ms in ((100, 125, 160), (500, 125, 160), (500, 400, 20)):
         load = Load(clients=clients, turns=1, tokens=tokens, spread_s=16.0)
         targets = await _targets(rig, model_name(tokens, delay_ms, 100), load.clients)
@@ -137,7 +139,7 @@ async def sequential(rig: Rig, effort: Effort) -> list[Row]:
 
 @dataclass(frozen=True)
 class _Timed:
-    """One target's run: its readings, when the model got each question, and by route how long a call to history waited for MongoDB.
+    """One target's run: readings, when the model got each question, and history's wait for MongoDB by route.
 
     `loop_ms`: how fast the machine was just then.
     """
@@ -220,7 +222,8 @@ def _ms(values: Iterable[float]) -> float:
 async def long_session(rig: Rig, effort: Effort) -> list[Row]:
     """Whether a turn's price grows with the transcript before it.
 
-    The last turns are compared with the first ones, and, since a minute lies between those, with new sessions' turns in between.
+    The last turns are compared with the first ones, and, since a minute lies between those, with new sessions' turns
+    in between.
     """
     turns = 300 if effort.quick else 2000
     model = model_name(8, 0, 0)
@@ -260,7 +263,7 @@ async def turn_rate(rig: Rig, effort: Effort) -> list[Row]:
 
 
 async def acknowledge(rig: Rig) -> None:
-    """Until the services are idle again, for half a minute at most: what is measured next shall not pay for what was before."""
+    """Waits until the services are idle, at most half a minute: one measurement must not affect the next."""
     for _ in range(SETTLE_SECONDS):
         before = rig.meter.cpu()
         await asyncio.sleep(1.0)

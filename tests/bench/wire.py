@@ -1,4 +1,4 @@
-"""The load client's side of HTTP: one raw connection each, whose pieces are kept with their times and read only afterwards.
+"""HTTP of the load clients: one raw connection each. Pieces are kept with their times and parsed afterwards.
 
 So a token costs the client one list entry while the clock runs, and the client's own work falls into no figure.
 """

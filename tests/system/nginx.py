@@ -1,4 +1,4 @@
-"""Debian's nginx in front of the gateways, with pooled upstream connections and no buffering, as OPERATING.md asks for."""
+"""Debian's nginx in front of the gateways, with pooled connections and no buffering, as OPERATING.md asks for."""
 
 import subprocess
 import time

@@ -1,4 +1,4 @@
-"""The whole product as a child process, and a client of its public API that trusts nothing: every frame is parsed by hand."""
+"""The product as a child process, and a client of its public API that parses every frame by hand."""
 
 import asyncio
 import os
@@ -191,7 +191,7 @@ class Client:
 
 
 async def read_to_end(answer: aiohttp.ClientResponse, into: Transcript, *, cut_after: int | None = None) -> Transcript:
-    """Applies frames until the stream ends, or is dropped by us after so many bytes; half a frame counts for nothing."""
+    """Applies frames until the stream ends, or drops it after so many bytes. Half a frame counts for nothing."""
     buffer, seen = b"", 0
     try:
         async for chunk in answer.content.iter_any():

@@ -1,4 +1,4 @@
-"""Chaos on both shelves: a minute with one or more of each fault, and minutes of everything at once, judged by the checker.
+"""Chaos on both shelves: a minute with at least one of each fault, and minutes of everything, judged by the checker.
 
 PARLEY_CHAOS_SEED varies the schedule.
 """

@@ -1,4 +1,4 @@
-"""The failure table's rows about stores: gone, flushed, full. No process exits, nothing accepted is lost, and it comes back by itself."""
+"""The failure table's rows about stores: away, flushed, full. No process exits, and nothing accepted is lost."""
 
 import asyncio
 import time

@@ -105,7 +105,8 @@ def test_a_store_that_ends_at_once_says_where_to_look(tmp_path: Path) -> None:
 def test_stores_die_with_a_launcher_that_is_killed(tmp_path: Path) -> None:
     program = (
         "import sys, signal; from pathlib import Path; from deploy.local.stores import start_mongodb, start_redis;"
-        "where = Path(sys.argv[1]); print(start_redis(where / 'r').pid, start_mongodb(where / 'm').pid, flush=True); signal.pause()"
+        "where = Path(sys.argv[1]); print(start_redis(where / 'r').pid, start_mongodb(where / 'm').pid, flush=True);"
+        "signal.pause()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True

@@ -60,7 +60,8 @@ async def test_a_child_that_ends_at_its_first_start_is_an_error_that_shows_its_l
 
 async def test_a_child_that_ignores_sigterm_is_killed_after_its_grace(tmp_path: Path) -> None:
     program = (
-        "import signal, pathlib, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); pathlib.Path(sys.argv[1]).touch()\n"
+        "import signal, pathlib, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "pathlib.Path(sys.argv[1]).touch()\n"
         "while True: signal.pause()"
     )
     stubborn = command(tmp_path, sys.executable, "-c", program, str(tmp_path / "mark"))

@@ -35,12 +35,14 @@ from tests.system.chaos.views import View
 E = TypeVar("E")
 
 TERMINAL: Final = frozenset({"completed", "cancelled", "failed"})
-# What a worker's loss, or the loss of what it finishes into, explains. Faults of gateways, histories and MongoDB explain no restart.
+# What a worker's loss, or the loss of what it finishes into, explains. Faults of gateways, histories and MongoDB
+# explain no restart.
 _RERUNS: Final = ("worker", "redis", "history-1 to redis", "history-2 to redis")
 _AFTERMATH_S: Final = 20.0
 # A gateway asks history about a silent turn every 5 s, and a sweep completes a deletion that was cut off.
 _GONE_WITHIN_S: Final = 10.0
-# The promises are 1 s and 5 s: here the clients, the proxies and whatever else runs share the machine's cores. The report tells all times.
+# The promises are 1 s and 5 s: here the clients, the proxies and whatever else runs share the machine's cores. The
+# report tells all times.
 _REFUSED_WITHIN_S: Final = 2.5
 _BACK_WITHIN_S: Final = 8.0
 
@@ -198,7 +200,8 @@ def _session_over(run: Run, event: Refused) -> bool:
 
 def _deleted_is_gone(run: Run) -> Iterator[Violation]:
     for event in run.all(Looked):
-        # What was looked at is a part of a session whose deletion was acknowledged before; a repeated deletion is acknowledged again.
+        # What was looked at is a part of a session whose deletion was acknowledged before; a repeated deletion is
+        # acknowledged again.
         if event.what == "DELETE" or event.status != 404:
             yield Violation(
                 "deleted is gone",
@@ -225,11 +228,12 @@ def _deleted_streams_end(run: Run) -> Iterator[Violation]:
 
 
 def _one_retry_is_enough(run: Run) -> Iterator[Violation]:
-    """Where nothing was done but restarting in turn. (A client that has to try three times has failed twice in a row.)"""
+    """Of runs that only restart services in turn. (A client that tries three times has failed twice in a row.)"""
     if {fault.kind for fault in run.faults} == {"roll services"}:
         for event in run.all(Failed):
             if event.tries > 1:
-                seen = f"{event.asked} failed at {event.gateway} at {event.at:.1f} s with {event.what}: {event.tries} times in a row"
+                where = f"{event.gateway} at {event.at:.1f} s"
+                seen = f"{event.asked} failed at {where} with {event.what}: {event.tries} times in a row"
                 yield Violation("one retry is enough", "", seen)
 
 
@@ -279,10 +283,14 @@ def _views(run: Run) -> Iterator[Violation]:
 
 
 def _finished_is_not_run_again(run: Run, view: View, frame: Frame) -> Iterator[Violation]:
-    """Looked at before the frame is taken in. Where a worker or Redis was hurt in between, the result may have been lost with it."""
+    """Looked at before the frame is taken in.
+
+    Where a worker or Redis was hurt in between, the result may have been lost with it.
+    """
     since = view.whole_at
     if frame.event == "restarted" and frame.id and since is not None and not _explained(run, since, frame.at):
-        seen = f"attempt {view.position.attempt} had ended at {since:.1f} s, {frame.id} began at {frame.at:.1f} s, and no fault explains it"
+        ended = f"attempt {view.position.attempt} had ended at {since:.1f} s"
+        seen = f"{ended}, {frame.id} began at {frame.at:.1f} s, and no fault explains it"
         yield Violation("a finished attempt is not run again", view.turn, seen)
 
 

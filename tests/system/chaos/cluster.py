@@ -1,4 +1,4 @@
-"""The stack of a chaos run: real processes, real stores with their test commands, and a link in front of each that can be hurt."""
+"""The stack of a chaos run: processes, stores with test commands, and in front of each a link that can be disturbed."""
 
 import asyncio
 import dataclasses
@@ -33,7 +33,7 @@ SERVICES: Final = ("gateway", "worker", "history")
 
 
 class Cluster:
-    """`async with` it: when the block begins, everything is ready. `mutant` plants a bug in the services (mutant_main.py)."""
+    """An async context: inside it everything is ready. `mutant` plants a bug in the services (mutant_main.py)."""
 
     def __init__(self, directory: Path, *, lease_s: float, size: Size, mutant: str | None = None) -> None:
         self.lease_s = lease_s

@@ -97,7 +97,9 @@ class Completer(Visitor):
             return False
 
     async def _resume(self, order: Order) -> bool:
-        path = f"/chat/completions/chatcmpl-{order.turn.removeprefix('trn_')}?stream=true&starting_after={order.cursor}&include_usage=true"
+        name = order.turn.removeprefix("trn_")
+        query = f"stream=true&starting_after={order.cursor}&include_usage=true"
+        path = f"/chat/completions/chatcmpl-{name}?{query}"
         try:
             async with self.ask("GET", path) as response:
                 if response.status != 200:

@@ -1,6 +1,7 @@
 """What a chaos run records: one event per thing that a client asked, was told or saw, and the stored truth at the end.
 
-Times are seconds since the run began. Everything is plain data, so that a run can be written to a file and be judged again.
+Times are seconds since the run began. Everything is plain data, so that a run can be written to a file and be judged
+again.
 """
 
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ How = Literal["clean", "cut", "left"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:
-    """A message is to be answered; `request` names it through all of its repeats. `session` is empty for a completion."""
+    """A message that must be answered. All its repeats share `request`. `session` is empty for a completion."""
 
     at: float
     request: int

@@ -1,4 +1,4 @@
-"""The stored truth at the end of a run: every turn's document, every session as the public API tells it, what is left of deleted ones."""
+"""What is stored at the end of a run: turn documents, sessions by the public API, rests of deleted ones."""
 
 import asyncio
 import time

@@ -24,7 +24,8 @@ from tests.system.chaos.prober import Prober
 from tests.system.chaos.schedule import Fault
 from tests.system.chaos.visitor import GaveUp
 
-# NotWritablePrimary, ShutdownInProgress, InterruptedAtShutdown (which drivers retry), OutOfDiskSpace, InternalError (which they do not).
+# NotWritablePrimary, ShutdownInProgress, InterruptedAtShutdown (which drivers retry), OutOfDiskSpace, InternalError
+# (which they do not).
 _CODES: Final = (10107, 91, 11600, 14031, 1)
 _TARGET_PATIENCE_S: Final = 45.0
 _NUMBER: Final = re.compile(r"-\d+")
@@ -167,7 +168,7 @@ class Injector:
         return "worker, history, gateway"
 
     async def _take_down(self, fault: Fault, rest: str) -> str:
-        """One store at a time is away for so many seconds; the prober knocks meanwhile, and until a turn completes again."""
+        """Takes one store away for some seconds. The prober sends turns meanwhile, and until one completes again."""
         store, text, _ = rest.split()
         seconds = float(text)
         async with self._outage:

@@ -1,4 +1,4 @@
-"""A small TCP proxy between two parts of the stack, whose connections can be cut, delayed, swallowed, or robbed of their answers."""
+"""A TCP proxy between two parts of the stack. It can cut, delay and swallow connections, or drop their answers."""
 
 import asyncio
 from collections import deque
@@ -11,8 +11,8 @@ from deploy.local.processes import free_port
 class Link:
     """Listens on `port` and connects each client with the target. The attributes are switched while it runs.
 
-    `delay_s`: every byte is this much late, in both directions · `black_hole`: nothing arrives any more, in either direction ·
-    `mute`: what is asked arrives, what is answered does not: a write is applied and its answer lost.
+    `delay_s`: every byte is this much late, in both directions · `black_hole`: nothing arrives any more, in either
+    direction · `mute`: what is asked arrives, what is answered does not: a write is applied and its answer lost.
     """
 
     def __init__(self, target_port: int) -> None:

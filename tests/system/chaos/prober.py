@@ -1,4 +1,4 @@
-"""A client that knocks while a store is away: what new turns are told meanwhile, and how soon one completes when it is back."""
+"""A client that sends turns while a store is away: how they are answered, and how soon one completes afterwards."""
 
 import asyncio
 from contextlib import suppress
@@ -16,7 +16,7 @@ ENDED: Final = ("completed", "cancelled", "failed")
 
 
 class Prober(Visitor):
-    """Sessions are made before the outage, one for each probe: a turn that is accepted all the same must not be in the next one's way."""
+    """Creates a session per probe before the outage, so that an accepted turn does not block the next probe."""
 
     async def prepare(self, seconds: float) -> list[str]:
         count = 2 + min(MOST, int(seconds / EVERY_S))

@@ -1,4 +1,4 @@
-"""Questions whose right answers are known: the scripted model answers each in one of several variants, named in its first piece."""
+"""Questions with known answers: the scripted model uses one of several variants and names it in its first piece."""
 
 import random
 import re

@@ -33,10 +33,11 @@ from tests.system.chaos.together import TITLE, together
 
 HEAD: Final = """# Chaos runs
 
-Written by `make chaos-report`; each section is one run, with the seed that repeats its schedule. Two gateways, three workers, two
-histories, a real Valkey (AOF everysec) and the MongoDB stand-in on one machine; every connection of clients to gateways, of services
-to their stores, and of gateways and workers to histories goes through a link that can be cut. The clients, the supervisor and the
-links share that machine's cores. What is counted as a violation stands in `checker.py`.
+Written by `make chaos-report`; each section is one run, with the seed that repeats its schedule. Two gateways, three
+workers, two histories, a real Valkey (AOF everysec) and the MongoDB stand-in on one machine; every connection of
+clients to gateways, of services to their stores, and of gateways and workers to histories goes through a link that
+can be cut. The clients, the supervisor and the links share that machine's cores. What is counted as a violation
+stands in `checker.py`.
 """
 SHOWN: Final = 20
 
@@ -116,7 +117,8 @@ def _outages(events: Sequence[Event]) -> list[tuple[str, str]]:
         others = Counter(event.status for event in probes if event.status != 503)
         refused = f"p50 {_quantile(times, 0.5):.2f} s; the longest {times[-1]:.2f} s" if times else "none"
         back = max(event.after_s for event in events if isinstance(event, Recovered) and event.kind == kind)
-        told = f"{len(times)} refusals, {refused}; other answers: {_counts(others)}; first new turn done after {back:.2f} s"
+        told = f"{len(times)} refusals, {refused}; other answers: {_counts(others)}"
+        told += f"; first new turn done after {back:.2f} s"
         rows.append((f"new turns while {kind.removeprefix('down ').replace(' ', ' is down for ', 1)}", told))
     return rows
 

@@ -22,8 +22,9 @@ class ReportRun:
     faults: Mapping[str, int]
 
 
-# As dense as two cores allow: a Python process takes a second of one of them to start, a service that ends within ten seconds of
-# its start is made to wait by the supervisor, and a long turn must find a worker that lives for long enough.
+# As dense as two cores allow: a Python process takes a second of one of them to start, a service that ends within ten
+# seconds of its start is made to wait by the supervisor, and a long turn must find a worker that lives for long
+# enough.
 RUNS: Final = (
     ReportRun(
         title="Workers and gateways killed, subscriptions cut",
@@ -88,7 +89,7 @@ RUNS: Final = (
 
 
 def arguments_of(run: ReportRun, share: float, report: Path, directory: Path) -> list[str]:
-    """As for `make chaos`. With a `share` of the time there is the same share of the faults, so that the density stays."""
+    """As for `make chaos`. A `share` of the time has the same share of the faults, so the density stays."""
     faults = [f"{kind}={max(1, round(count * share))}" for kind, count in run.faults.items()]
     own = ["--title", run.title, "--seed", str(run.seed), "--minutes", str(run.minutes * share)]
     return [

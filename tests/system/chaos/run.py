@@ -116,7 +116,8 @@ async def _load_and_hurt(plan: Plan, world: World, injector: Injector, cluster: 
     try:
         faults = asyncio.create_task(_hurt(plan, injector))
         tasks.append(faults)
-        # Clients go on until they are told to stop: one that ends before the faults do has failed, and the suite with it.
+        # Clients go on until they are told to stop: one that ends before the faults do has failed, and the suite with
+        # it.
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             if task.done():

@@ -51,7 +51,10 @@ class Fault:
 
 
 def schedule(counts: Mapping[str, int], *, seed: int, seconds: float) -> list[Fault]:
-    """Every kind's faults are spread over the whole time, each at a random place of its slot. Raises ValueError for an unknown kind."""
+    """Every kind's faults are spread over the whole time, each at a random place of its slot.
+
+    Raises ValueError for an unknown kind.
+    """
     if unknown := sorted(set(counts) - set(KINDS)):
         raise ValueError(f"there is no fault {', '.join(unknown)}")
     chosen = random.Random(seed)

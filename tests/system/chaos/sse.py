@@ -1,4 +1,7 @@
-"""Pure: splits the bytes of an event stream into frames. Self-written, so that the suite does not trust the code under test."""
+"""Pure: splits the bytes of an event stream into frames.
+
+Self-written, so that the suite does not trust the code under test.
+"""
 
 from collections.abc import Iterator
 from typing import NamedTuple

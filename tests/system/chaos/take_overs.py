@@ -6,15 +6,16 @@ from tests.system.chaos.events import Frame, History, Injected, Opened
 
 # A frame may reach its client a little after the kill of the worker that wrote it.
 _SLACK_S = 0.5
-# What does not touch the workers or their queue. A stream of a gateway that was killed is another one afterwards, and not counted.
+# What does not touch the workers or their queue. A stream of a gateway that was killed is another one afterwards, and
+# not counted.
 _BESIDE = ("cut pubsub", "kill gateway", "term gateway")
 
 
 def take_overs(history: History) -> list[float]:
     """Seconds from a worker's kill to the `restarted` frame, on streams that were open all the time; sorted.
 
-    Only where nothing but kills of workers was done to workers, stores or links around that time, so that the figure is that of the
-    take-over alone.
+    Only where nothing but kills of workers was done to workers, stores or links around that time, so that the figure
+    is that of the take-over alone.
     """
     faults = [event for event in history.events if isinstance(event, Injected)]
     kills = sorted(fault.until for fault in faults if fault.kind == "kill worker")

@@ -1,4 +1,4 @@
-"""A client of durable sessions: posts, streams, goes away and resumes, cancels, repeats with its idempotency key, reads again."""
+"""A client of sessions: posts, streams, leaves and resumes, cancels, repeats with its idempotency key, reads again."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -131,7 +131,10 @@ class Talker(Visitor):
     # --- ending and deleting
 
     async def _meanwhile(self, wish: Wish, leave: Leave) -> bool:
-        """Has the message answered while the same client, on another connection, ends or deletes the session. False: it is over."""
+        """Has the message answered while the same client, on another connection, ends or deletes the session.
+
+        False: it is over.
+        """
 
         async def soon() -> None:
             await asyncio.sleep(self.dice.uniform(0.0, MEANWHILE_S))
@@ -243,7 +246,8 @@ class Talker(Visitor):
         else:
             self.succeeded()
         if code == "turn_in_progress":
-            # An earlier request of ours without a key was accepted after all, or this one's first delivery is just being admitted.
+            # An earlier request of ours without a key was accepted after all, or this one's first delivery is just
+            # being admitted.
             await self._wait_for(wish, str(problem.get("activeTurnId")))
             return None
         return None if response.status in (429, 503) or problem.get("retryable") else True

@@ -1,4 +1,4 @@
-"""The links of the chaos suite do what they say, and nothing else: a proxy that swaps bytes would accuse the product."""
+"""The links of the chaos suite do what they say and nothing else: one that swaps bytes would accuse the product."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Planted bugs still fit the code they are planted into: one that changes nothing would look like a bug that chaos misses."""
+"""Planted bugs fit the code that they change: one without effect would look like a bug that chaos misses."""
 
 import asyncio
 import sys

@@ -10,9 +10,10 @@ from tests.system.chaos.questions import is_started, is_whole
 
 @dataclass(kw_only=True)
 class View:
-    """`text` is what the reader would show; `whole_at` is when it first was a whole right answer of the present attempt.
+    """`text` is what the reader would show. `whole_at`: when it first was a whole answer of the current attempt.
 
-    `erased`: a deletion of the session was asked for by now, so the stream may end with an error that stands in no document.
+    `erased`: a deletion of the session was asked for by now, so the stream may end with an error that stands in no
+    document.
     """
 
     turn: str
@@ -86,4 +87,5 @@ class View:
 
     def _check_end(self, frame: Frame) -> Iterator[str]:
         if frame.event == "done" and frame.data.get("text") != self.text:
-            yield f"{frame.id} says {str(frame.data.get('text'))[-60:]!r}, the frames before it said {self.text[-60:]!r}"
+            seen = str(frame.data.get("text"))[-60:]
+            yield f"{frame.id} says {seen!r}, the frames before it said {self.text[-60:]!r}"

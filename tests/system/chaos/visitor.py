@@ -1,4 +1,4 @@
-"""What all clients of a chaos run share: which gateway is asked, how requests are repeated, and where what happened is recorded."""
+"""What all clients of a chaos run share: the choice of a gateway, repeated requests, and the record of events."""
 
 import asyncio
 import itertools
@@ -102,7 +102,7 @@ class Visitor:
         )
 
     def sent_on(self, response: aiohttp.ClientResponse) -> None:
-        """A draining gateway lets a waiting caller go and names the turn, which goes on: as with a stream that was cut, it was accepted."""
+        """A draining gateway answers a waiting caller with the turn's id. The turn was accepted and goes on."""
         self.succeeded()
         self.go_elsewhere()
         self._wait_s = float(response.headers.get("Retry-After", 0.0))
@@ -147,7 +147,7 @@ class Visitor:
             yield response
 
     async def call(self, method: str, path: str, body: Any = None, *, request: int = 0) -> Any:
-        """One call that may be repeated: until it is answered with a success. The data of the answer; None for a 404 or a 409."""
+        """Repeats one safe call until it succeeds. Returns the data of the answer, None for a 404 or a 409."""
         while True:
             self.check_patience(request)
             try:
@@ -162,7 +162,10 @@ class Visitor:
             await self.pause()
 
     async def status(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> int:
-        """How one call is answered that may be repeated; it is, while the answer is only about now. The body is not read."""
+        """How one call is answered that may be repeated; it is, while the answer is only about now.
+
+        The body is not read.
+        """
         while True:
             self.check_patience(0)
             try:

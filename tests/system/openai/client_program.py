@@ -1,4 +1,4 @@
-"""A client in a process of its own: it reads its configuration from its standard input and prints one JSON document per line."""
+"""A client in its own process: it reads its configuration from stdin and prints one JSON document per line."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping

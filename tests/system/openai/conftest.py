@@ -1,4 +1,4 @@
-"""What the tests of the OpenAI-compatible endpoint share: clients of the running stack, a relay that counts and loses, spare gateways."""
+"""Fixtures of the OpenAI tests: clients of the running stack, a relay that counts and drops, spare gateways."""
 
 import asyncio
 import os

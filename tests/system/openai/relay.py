@@ -1,4 +1,4 @@
-"""Stands between a client and a gateway: notes each request with the status of its answer, and loses answers on demand."""
+"""A proxy before a gateway: it notes each request with the status of its answer, and drops answers on demand."""
 
 from types import TracebackType
 from typing import NamedTuple, Self

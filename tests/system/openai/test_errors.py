@@ -65,29 +65,35 @@ async def refusals(
         await held.next_block()
         yield [
             Case(name="400", status=400, says="n: ", python="BadRequestError", body=hello | {"n": 2}, key=good),
-            Case(name="401", status=401, says="not valid", python="AuthenticationError", body=hello, key="parley_sk_test_" + "a" * 43),
+            Case(
+                name="401", status=401, says="not valid", python="AuthenticationError", body=hello,
+                key="parley_sk_test_" + "a" * 43,
+            ),
             Case(name="403", status=403, says="chat:write", python="PermissionDeniedError", body=hello, key=reading),
             Case(name="404", status=404, says="No such model", python="NotFoundError", body=asking("gpt-4o"), key=good),
             Case(
-                name="409 for good", status=409, says="has ended", python="ConflictError", body={"content": "x"}, key=good,
-                path=f"/chat/sessions/{ended}/messages",
+                name="409 for good", status=409, says="has ended", python="ConflictError", body={"content": "x"},
+                key=good, path=f"/chat/sessions/{ended}/messages",
             ),
             Case(
-                name="409 for now", status=409, says="is running", python="ConflictError", body={"content": "x"}, key=good,
-                path=busy_path, requests=2,
-            ),
-            Case(name="413", status=413, says="larger than", python="APIStatusError", body=asking(agent_id, "x" * 300_000), key=good),
-            Case(
-                name="422", status=422, says="Idempotency-Key", python="UnprocessableEntityError", body=asking(agent_id, "second"),
-                key=good, headers={"Idempotency-Key": used},
+                name="409 for now", status=409, says="is running", python="ConflictError", body={"content": "x"},
+                key=good, path=busy_path, requests=2,
             ),
             Case(
-                name="429", status=429, says="too many streams", python="RateLimitError", body=hello, key=holding, target=limited,
-                requests=2,
+                name="413", status=413, says="larger than", python="APIStatusError", key=good,
+                body=asking(agent_id, "x" * 300_000),
             ),
             Case(
-                name="503", status=503, says="does not answer", python="InternalServerError", body=hello, key=good, target=lonely,
-                requests=2,
+                name="422", status=422, says="Idempotency-Key", python="UnprocessableEntityError",
+                body=asking(agent_id, "second"), key=good, headers={"Idempotency-Key": used},
+            ),
+            Case(
+                name="429", status=429, says="too many streams", python="RateLimitError", body=hello, key=holding,
+                target=limited, requests=2,
+            ),
+            Case(
+                name="503", status=503, says="does not answer", python="InternalServerError", body=hello, key=good,
+                target=lonely, requests=2,
             ),
         ]  # fmt: skip
         await client.call("POST", f"/chat/sessions/{busy}/end")
@@ -105,7 +111,8 @@ async def test_both_sdks_show_each_refusal_and_repeat_only_what_can_succeed(
             assert (error.request_id or "").startswith("req_")
             assert set(error.response.json()["error"]) == {"message", "type", "param", "code"}
             if case.status in (429, 503):
-                # Beyond 120 s openai-python does not come back, beyond 60 s the Vercel AI SDK makes up a time of its own.
+                # Beyond 120 s openai-python does not come back, beyond 60 s the Vercel AI SDK makes up a time of its
+                # own.
                 assert 0 < int(error.response.headers["Retry-After"]) < 60
             assert relay.of(case.name) == [case.status] * case.requests, case.name
         relay.seen.clear()

@@ -1,4 +1,4 @@
-"""The language model of a voice pipeline, by a program in a virtual environment of its own: the agent that chats answers the phone."""
+"""The language model plugin of LiveKit, by a program in a virtual environment of its own."""
 
 from pathlib import Path
 from typing import Any

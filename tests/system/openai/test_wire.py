@@ -163,8 +163,9 @@ async def test_every_documented_member_is_taken_and_what_was_ignored_is_named(
 ) -> None:
     agent_id = await stack.publish(ECHO, instructions="Be kind.")
     passed: dict[str, Any] = {
-        "temperature": 0.5, "top_p": 0.9, "max_completion_tokens": 99, "stop": ["END"], "seed": 7, "frequency_penalty": 0.1,
-        "presence_penalty": 0.2, "response_format": {"type": "json_object"}, "reasoning_effort": "low", "logit_bias": {"5": 1},
+        "temperature": 0.5, "top_p": 0.9, "max_completion_tokens": 99, "stop": ["END"], "seed": 7,
+        "frequency_penalty": 0.1, "presence_penalty": 0.2, "response_format": {"type": "json_object"},
+        "reasoning_effort": "low", "logit_bias": {"5": 1},
         "parallel_tool_calls": False, "verbosity": "low",
     }  # fmt: skip
     ignored = {

@@ -1,4 +1,4 @@
-"""The checker of the chaos suite, on small histories made by hand: silent on a good one, and each broken promise is found."""
+"""The chaos checker on histories made by hand: it accepts a good one and finds each broken promise."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -10,7 +10,8 @@ RUN = """## A run
 | turns accepted / stored | 1500 / 1400 |
 | requests answered only at the 2nd try / later | 20 / 3 |
 | take-over after a kill -9 (n = 9) | p50 3.9 s, p99 {p99} s |
-| new turns while redis is down for 5 s | 9 refusals, p50 0.0 s; the longest 0.91 s; others: none; first new turn done after 1.25 s |
+| new turns while redis is down for 5 s | 9 refusals, p50 0.0 s; the longest 0.91 s; others: none; first \
+new turn done after 1.25 s |
 
 | fault | scheduled | injected |
 | --- | --- | --- |

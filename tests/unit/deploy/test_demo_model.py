@@ -142,7 +142,10 @@ def test_the_pieces_are_words_and_join_to_the_text() -> None:
 
 
 def test_knobs_are_read_from_the_models_name() -> None:
-    model = 'scripted/tokens=8,delay=1.5,first=100,fail=429,fail_times=2,tool=a:{"x":1,"y":[1,2]},tool=b,text=echo,usage=full'
+    model = (
+        "scripted/tokens=8,delay=1.5,first=100,fail=429,fail_times=2,"
+        'tool=a:{"x":1,"y":[1,2]},tool=b,text=echo,usage=full'
+    )
     assert read_knobs(model) == Knobs(
         tokens=8,
         delay=1.5,

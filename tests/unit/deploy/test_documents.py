@@ -1,4 +1,4 @@
-"""The documents name files, functions and tests: all of them exist. A name that moves is changed here in the same commit."""
+"""The files, functions and tests that the documents name exist. Whoever moves one changes the document too."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""LiteLLM as the guide sets it up: `openai/<agent id>` with `api_base` and `api_key`. Runs in a virtual environment of its own."""
+"""LiteLLM as the README sets it up: `openai/<agent id>`, `api_base`, `api_key`. It has its own virtual environment."""
 
 import asyncio
 import json
