@@ -28,7 +28,7 @@ _PER_TOKEN: Final = (
 )
 _CLASSES: Final = tuple((bytes(first_bytes), per_token) for first_bytes, per_token in _PER_TOKEN)
 _INDIC: Final = bytes(range(0xE0, 0xE1))
-# They share their first byte with Devanagari and are told by their second.
+# They share their first byte with Devanagari and differ in their second.
 _THAI_AND_LAO: Final = tuple(bytes((0xE0, second)) for second in range(0xB8, 0xBC))
 _THAI_PER_TOKEN: Final = 1.4
 _ASCII: Final = bytes(range(0x80))

@@ -8,11 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from services.agent_worker.settings import PromptMode
+from services.agent_worker.turns.paired_calls import PromptMessage, paired
 from shared.tokens import message_tokens
 
-PromptMessage = dict[str, Any]
-
-NO_RESULT: Final = "The call was not completed."
 NO_OUTPUT: Final = "(no output)"
 OPENING: Final = "(The conversation starts.)"
 INTERRUPTED: Final = "(The answer was interrupted.)"
@@ -33,12 +31,12 @@ def valid(messages: Iterable[PromptMessage], mode: PromptMode = "strict") -> lis
     """
     spoken = [message for message in messages if not _is_empty(message)]
     if mode == "as_is":
-        return _paired(spoken, unique=False)
+        return paired(spoken, unique=False)
     # A late system message moves to the head before the calls are paired, so it cannot stand between a call and its
     # result.
     head = [message for message in spoken if message["role"] == "system"]
     body = [message for message in spoken if message["role"] != "system" and not _is_blank_question(message)]
-    alternating = _alternating(_paired(body, unique=mode == "strict"))
+    alternating = _alternating(paired(body, unique=mode == "strict"))
     if mode == "strict":
         alternating = _strict(alternating)
     return _leading(head) + alternating
@@ -63,56 +61,6 @@ def _is_blank_question(message: PromptMessage) -> bool:
     return message["role"] == "user" and _is_blank(message.get("content"))
 
 
-# --- calls and results
-
-
-def _paired(messages: Iterable[PromptMessage], *, unique: bool) -> list[PromptMessage]:
-    """Every call is followed by its one result, in the order of the calls.
-
-    A late result moves behind its call. A second result and a result without a call are dropped. A missing result is
-    filled in.
-    """
-    blocks: list[list[PromptMessage]] = []
-    open_results: dict[str, list[PromptMessage]] = {}
-    taken: set[str] = set()
-    for message in messages:
-        if message["role"] == "tool":
-            if waiting := open_results.get(message.get("tool_call_id", "")):
-                _fill(waiting.pop(0), message)
-        elif calls := message.get("tool_calls"):
-            if not unique:
-                taken = set()
-            sent, results = [], []
-            own: dict[str, list[PromptMessage]] = {}
-            for call in calls:
-                call_id = _untaken(call["id"], taken)
-                taken.add(call_id)
-                result = {"role": "tool", "tool_call_id": call_id, "content": NO_RESULT}
-                sent.append(call if call_id == call["id"] else {**call, "id": call_id})
-                results.append(result)
-                own.setdefault(call["id"], []).append(result)
-            # An id that is used again belongs to the newest call from here on.
-            open_results |= own
-            blocks.append([{**message, "tool_calls": sent}, *results])
-        else:
-            blocks.append([message])
-    return [message for block in blocks for message in block]
-
-
-def _fill(result: PromptMessage, message: PromptMessage) -> None:
-    call_id = result["tool_call_id"]
-    result.clear()
-    result |= {**message, "tool_call_id": call_id}
-
-
-def _untaken(call_id: str, taken: set[str]) -> str:
-    name, number = call_id, 1
-    while name in taken:
-        number += 1
-        name = f"{call_id}_{number}"
-    return name
-
-
 # --- alternation
 
 
@@ -127,19 +75,19 @@ def _leading(head: Sequence[PromptMessage]) -> list[PromptMessage]:
 
 def _alternating(messages: Iterable[PromptMessage]) -> list[PromptMessage]:
     """User and assistant in turn, the user first. A call with its results belongs to the assistant's side."""
-    told: list[PromptMessage] = []
+    sent: list[PromptMessage] = []
     for message in messages:
-        role, last = message["role"], told[-1]["role"] if told else None
+        role, last = message["role"], sent[-1]["role"] if sent else None
         if role == "assistant" and last is None:
-            told.append(_user(OPENING))
+            sent.append(_user(OPENING))
         elif role == "user" and last == "tool":
             # The templates of Mistral refuse a user message behind a tool result: an assistant's text must stand
             # between.
-            told.append({"role": "assistant", "content": INTERRUPTED})
+            sent.append({"role": "assistant", "content": INTERRUPTED})
         elif role == last and role != "tool":
-            message = _merged(told.pop(), message)
-        told.append(message)
-    return told or [_user(OPENING)]
+            message = _merged(sent.pop(), message)
+        sent.append(message)
+    return sent or [_user(OPENING)]
 
 
 def _user(text: str) -> PromptMessage:
@@ -171,15 +119,15 @@ def _parts(content: Any) -> Iterator[Any]:
 
 
 def _strict(messages: list[PromptMessage]) -> list[PromptMessage]:
-    told = [
+    sent = [
         {**message, "content": NO_OUTPUT}
         if message["role"] == "tool" and _is_blank(message.get("content"))
         else message
         for message in messages
     ]
-    if told[-1]["role"] == "assistant":
-        told.append(_user(CONTINUE))
-    return told
+    if sent[-1]["role"] == "assistant":
+        sent.append(_user(CONTINUE))
+    return sent
 
 
 # --- a prompt that was too long

@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from services.agent_worker.model.request import COMPANIONS
-from services.agent_worker.turns.conversation import PromptMessage
+from services.agent_worker.turns.paired_calls import PromptMessage
 from shared.contracts.agents import AgentConfig
 from shared.contracts.sessions import Message, Retrieval, ToolCall, TurnMessage
 from shared.contracts.turns import CompletionRequest

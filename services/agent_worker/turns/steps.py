@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from services.agent_worker.turns.conversation import PromptMessage
+from services.agent_worker.turns.paired_calls import PromptMessage
 from shared.contracts.errors import ApiError
 from shared.contracts.sessions import ToolCall
 from shared.contracts.turns import FinishReason

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from services.agent_worker.turns.conversation import PromptMessage, prompt_tokens
+from services.agent_worker.turns.conversation import prompt_tokens
+from services.agent_worker.turns.paired_calls import PromptMessage
 from shared.contracts.turns import Usage
 from shared.tokens import estimated_tokens
 

@@ -6,14 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.agent_worker.settings import PromptMode
-from services.agent_worker.turns.conversation import (
-    CONTINUE,
-    INTERRUPTED,
-    NO_RESULT,
-    OPENING,
-    shrunk,
-    valid,
-)
+from services.agent_worker.turns.conversation import CONTINUE, INTERRUPTED, OPENING, shrunk, valid
+from services.agent_worker.turns.paired_calls import NO_RESULT
 from tests.unit.agent_worker.turns.template_rules import complaint
 
 Messages = list[dict[str, Any]]
