@@ -1,7 +1,7 @@
 """The one way to subscribe: one connection to one Redis, shared by all subscribers of a process.
 
-Messages that may have been lost are never passed over in silence: after every new connection, and while a subscription is
-not confirmed, subscribers are told to look elsewhere.
+Messages that may have been lost are never passed over in silence: after every new connection, and while a
+subscription is not confirmed, subscribers are told to look elsewhere.
 """
 
 import asyncio
@@ -81,7 +81,8 @@ class PubSub:
             await _send(connection, "PING", "subscribed")
         tasks = [asyncio.create_task(work(connection)) for work in (self._read, self._probe, self._unsubscribe_idle)]
         try:
-            # Whichever fails first: a peer that stops reading blocks the writers, and a peer that stops writing the reader.
+            # Whichever fails first: a peer that stops reading blocks the writers, and a peer that stops writing the
+            # reader.
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
@@ -129,7 +130,10 @@ class PubSub:
                         subscriber.lose()
 
     def _confirm(self, name: bytes) -> None:
-        """Answers come in the order of the commands: only that of the last command says that the subscription is in force."""
+        """Answers come in the order of the commands.
+
+        So only the answer to the last command says that the subscription is in force.
+        """
         self._unconfirmed[name] = self._unconfirmed.get(name, 1) - 1
         if self._unconfirmed[name] <= 0:
             del self._unconfirmed[name]
@@ -147,7 +151,7 @@ class PubSub:
         for waiting in [future for futures in self._confirmations.values() for future in futures]:
             if not waiting.done():
                 waiting.set_exception(ConnectionError("the subscription was not confirmed"))
-                waiting.exception()  # Retrieved, in case nobody waits any more; whoever does still gets it.
+                waiting.exception()  # Retrieved, in case nobody waits any more; a task that does still gets it.
         self._confirmations.clear()
         self._unconfirmed.clear()
         self._subscribed.clear()
@@ -156,15 +160,16 @@ class PubSub:
     def is_fresh(self) -> bool:
         """Whether this Redis is almost certainly available.
 
-        The connection is asked as well: when it ends, `_disconnect` runs some turns of the event loop later than a request
-        that comes at the same moment.
+        The connection is asked as well: when it ends, `_disconnect` runs some turns of the event loop later than a
+        request that comes at the same moment.
         """
         if self._connection is None or not self.connected.is_set():
             return False
         return is_open(self._connection) and time.monotonic() - self._received_at < FRESH_S
 
     async def add(self, name: bytes, subscriber: Subscriber, *, at_once: bool = True) -> None:
-        """Returns once the subscription is confirmed. Raises ConnectionError at once after a long loss of the connection.
+        """Returns once the subscription is confirmed. Raises ConnectionError at once after a long loss of the
+        connection.
 
         A subscription that fails later, or that its caller gives up, is made again by the next connection, until the
         subscriber is removed. Not `at_once`: other writes of this turn of the event loop are sent first.

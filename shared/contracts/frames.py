@@ -56,7 +56,7 @@ BEGINNING: Final = FrameId(0, 0)
 
 
 class StreamFrame(NamedTuple):
-    """A frame and its id. `id` is None for frames that are made for one reader and stand in no log."""
+    """A frame and its id. `id` is None for frames that are made for one reader and are in no log."""
 
     id: FrameId | None
     data: bytes

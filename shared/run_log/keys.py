@@ -1,7 +1,7 @@
 """The names and the entries of the run log: what its writers and its readers agree on.
 
 An entry's id is the frame's, `<attempt>-<seq>`, chosen by the writer. Its fields are `v`, the version of the entry, and
-`f`, the frame. An entry without `v` is of version 1, whose frame stands there without its id.
+`f`, the frame. An entry without `v` is of version 1, which holds the frame without its id.
 """
 
 from collections.abc import Mapping
@@ -17,11 +17,17 @@ _FRAME_FIELD: Final = b"f"
 
 
 class UnknownVersion(RedisError):
-    """The log was written by a newer release than this one. Readers wait as if the store were away, until they are replaced."""
+    """The log was written by a newer release than this one.
+
+    Readers wait as if the store were away, until their process is replaced.
+    """
 
 
 def log_key(workspace: str, turn_id: str) -> str:
-    """The name of the log and of the channel. The workspace is part of it, so that no id alone opens another's stream."""
+    """The name of the log and of the channel.
+
+    The workspace is part of it, so that an id alone never opens another workspace's stream.
+    """
     return f"turn:{workspace}:{turn_id}"
 
 

@@ -66,7 +66,8 @@ class RunLogs:
     async def append_terminal(
         self, workspace: str, turn_id: str, frame_id: FrameId, event: str, data: dict[str, Any]
     ) -> bool:
-        """Ends a turn's stream, after its document was written. False: this frame or a later attempt's is already there.
+        """Ends a turn's stream, after its document was written. False: this frame or a later attempt's is already
+        there.
 
         Unlike an attempt's frames it needs no unbroken log: a log that was flushed is still ended, and its readers see
         the gap.
@@ -78,7 +79,7 @@ class RunLogs:
     async def erase(self, workspace: str, turn_id: str) -> None:
         """Deletes the log for good.
 
-        A worker that does not know of it yet, or was paused, would write the log anew as it does with a flushed one:
+        A worker that does not know of it yet, or was paused, would write the log again as it does with a flushed one:
         for `ERASED_MS` its writes are refused.
         """
         await _ERASE.run(self._shard(turn_id).execute_command, [log_key(workspace, turn_id)], [ERASED_MS])

@@ -36,16 +36,16 @@ MANY_TURNS_PAUSE_S: Final = 0.006
 
 
 class Fenced(Exception):
-    """A later attempt owns the turn, or the turn has ended. The attempt that gets this stops and writes nothing more."""
+    """A later attempt owns the turn, or the turn has ended. The attempt must stop and write nothing more."""
 
 
 class TurnWriter:
-    """The frame writer of one attempt. Text that is put while a flush is under way becomes one frame of the next flush."""
+    """The frame writer of one attempt. Text that is put during a flush becomes one frame of the next flush."""
 
     def __init__(self, shard: "_ShardWriter", workspace: str, turn_id: str, attempt: int) -> None:
         self.key = log_key(workspace, turn_id)
         self.attempt = attempt
-        self.frames: list[bytes] = []  # Kept until the end: a flushed log is written anew from here.
+        self.frames: list[bytes] = []  # Kept until the end: a flushed log is written again from here.
         self.sent = 0
         self.error: Exception | None = None
         self.idle = asyncio.Event()
@@ -166,7 +166,7 @@ class _ShardWriter:
                 await asyncio.sleep(MANY_TURNS_PAUSE_S)
 
     async def _send(self, turns: list[TurnWriter]) -> None:
-        """Repeats until every turn's frames are in its log, or the turn has failed. A turn's error concerns no other."""
+        """Repeats until each turn's frames are in its log, or the turn has failed. An error concerns one turn only."""
         while turns := [turn for turn in turns if turn.error is None and turn.sent < len(turn.frames)]:
             try:
                 await self._flush(turns)
@@ -219,7 +219,10 @@ def _resend_from(turn: TurnWriter, last_seq: int) -> None:
 
 
 class LogWriter:
-    """The writers of one worker, one per stream Redis. `ttl_s` must exceed twice the turn deadline: each append renews it."""
+    """The writers of one worker, one per stream Redis.
+
+    Each append renews a log's `ttl_s`, which must exceed twice the turn deadline.
+    """
 
     def __init__(self, urls: Sequence[str], *, ttl_s: float) -> None:
         self._shards = [_ShardWriter(url, int(ttl_s * 1000)) for url in urls]

@@ -1,6 +1,6 @@
 """Pure: a turn's frames as OpenAI's `chat.completion.chunk`.
 
-A chunk of text is bytes put around the text's JSON as it stands in the frame: nothing is parsed or dumped per delta.
+A chunk of text is bytes put around the text's JSON as it is in the frame: nothing is parsed or dumped per delta.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How a turn is accepted: listen first, admit, and only then enqueue. Shared by the session routes and completions."""
+"""How a turn is accepted, for sessions and completions: subscribe first, admit, and only then enqueue."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ POSITION_TIMEOUT_S: Final = 0.9
 
 
 class Admission(NamedTuple):
-    """An accepted turn. `enqueued` becomes the number of jobs before it, or None; it may still be under way."""
+    """An accepted turn. `enqueued` becomes the number of jobs before it, or None; it may not be done yet."""
 
     answer: AdmittedTurn
     listener: Listener
@@ -40,16 +40,16 @@ class Admission(NamedTuple):
 async def admission(dependencies: Dependencies, workspace: str, order: AdmitTurn) -> AsyncIterator[Admission]:
     """Accepts the turn and listens to it while the block runs.
 
-    Everything that can be known to fail is asked before `admit`, so that a 503 leaves nothing behind: raises
-    `dependency_unavailable` within a second while a Redis is away, and whatever history's `admit` raises.
-    A Redis that has fallen silent only just now is not known to be away: then the turn is accepted, and the sweep enqueues it.
-    A repeated idempotency key listens to the turn that it named first.
+    Raises `dependency_unavailable` within a second while a Redis is away, and whatever history's `admit` raises. What
+    can be known to fail is asked before `admit`, so that a 503 leaves nothing behind. If a Redis falls silent at that
+    very moment, the turn is accepted, and the reconciler enqueues it. A repeated idempotency key listens to the turn
+    that its first request made.
     """
     async with AsyncExitStack() as stack:
         await _queue_answers(dependencies)
-        listener, stands = await stack.enter_async_context(dependencies.hub.expect(workspace, order.turn_id))
+        listener, confirmed = await stack.enter_async_context(dependencies.hub.expect(workspace, order.turn_id))
         answer = await dependencies.history.admit(workspace, order)
-        await stands()
+        await confirmed()
         if answer.turn.id != order.turn_id:
             listener = await stack.enter_async_context(dependencies.hub.listen(workspace, answer.turn.id))
         enqueued = asyncio.create_task(_enqueue(dependencies, workspace, answer))
@@ -62,7 +62,7 @@ async def admission(dependencies: Dependencies, workspace: str, order: AdmitTurn
 async def _queue_answers(dependencies: Dependencies) -> None:
     settings = dependencies.settings
     if set(settings.stream_urls) == {settings.queue_redis_url}:
-        return  # The hub knows.
+        return  # The hub has just checked this Redis.
     try:
         async with asyncio.timeout(QUEUE_TIMEOUT_S):
             await dependencies.queue.ping()
@@ -71,7 +71,7 @@ async def _queue_answers(dependencies: Dependencies) -> None:
 
 
 async def _enqueue(dependencies: Dependencies, workspace: str, answer: AdmittedTurn) -> int | None:
-    """The turn is accepted whatever happens here: history's sweep enqueues what has no job."""
+    """The turn is accepted whatever happens here: history's reconciler enqueues turns that have no job."""
     turn = answer.turn
     if not answer.created:
         return None
@@ -81,7 +81,7 @@ async def _enqueue(dependencies: Dependencies, workspace: str, answer: AdmittedT
                 RunTurn(workspace, turn.id, turn.agent_id, turn.agent_version), answer.snapshot
             )
     except (RedisError, OSError, TimeoutError) as error:
-        log.warning("enqueue_left_to_sweep", turn_id=turn.id, error=type(error).__name__)
+        log.warning("enqueue_left_to_reconciler", turn_id=turn.id, error=type(error).__name__)
         return None
 
 

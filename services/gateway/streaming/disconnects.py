@@ -1,4 +1,7 @@
-"""Notices callers that hang up. aiohttp tells a handler nothing by itself, and an idle stream writes only every few seconds."""
+"""Notices clients that close their connection.
+
+aiohttp does not tell a handler, and a silent stream writes only every few seconds.
+"""
 
 import asyncio
 from collections.abc import Coroutine
@@ -9,19 +12,19 @@ from aiohttp import web
 
 from shared.tasks import BackgroundLoops
 
-LOOK_S: Final = 0.2
+POLL_S: Final = 0.2
 T = TypeVar("T")
 
 
 class CallerGone(Exception):
-    """The caller has closed its connection."""
+    """The client has closed its connection."""
 
 
 class DisconnectMonitor:
     """One timer for all watched requests. `async with` it.
 
-    aiohttp's own `handler_cancellation` would do this too, but for every handler: a message must not be cut off between
-    its admission and its enqueueing.
+    aiohttp's own `handler_cancellation` would do this too, but for every handler, and a message must not be interrupted
+    between its admission and its enqueueing.
     """
 
     def __init__(self) -> None:
@@ -30,7 +33,7 @@ class DisconnectMonitor:
         self.loops = BackgroundLoops()
 
     async def __aenter__(self) -> Self:
-        self.loops.start("disconnects", self._look())
+        self.loops.start("disconnects", self._poll())
         return self
 
     async def __aexit__(
@@ -39,7 +42,10 @@ class DisconnectMonitor:
         await self.loops.end()
 
     async def unless_gone(self, request: web.Request, work: Coroutine[Any, Any, T]) -> T:
-        """The work's result. Raises CallerGone, within a quarter of a second, when the caller leaves first; the work is then cancelled."""
+        """The work's result.
+
+        If the client closes its connection first, the work is cancelled and CallerGone is raised, within 0.25 s.
+        """
         task = asyncio.create_task(work)
         self._watched[task] = request
         try:
@@ -52,9 +58,9 @@ class DisconnectMonitor:
             self._watched.pop(task, None)
             self._gone.discard(task)
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
             for task, request in list(self._watched.items()):
                 if task not in self._gone and (request.transport is None or request.transport.is_closing()):
                     self._gone.add(task)

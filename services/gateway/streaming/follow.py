@@ -27,13 +27,13 @@ async def follow(
 ) -> AsyncIterator[list[StreamFrame]]:
     """A turn's frames after `after`, in order, without gap or repeat, up to and with the terminal one.
 
-    An empty list is a heartbeat: nothing happened for almost 5 s. `ended`: the turn is known to be stored as terminal, so
-    that a log with nothing more is not waited for. `whole_log_first`: the first batch is all that the log holds by then,
-    so that text of an attempt that was given up comes together with the restart that voids it.
+    An empty list is a heartbeat: nothing happened for almost 5 s. `ended`: the turn is known to be stored as
+    terminal, so that a log with nothing more is not waited for. `whole_log_first`: the first batch is all that the
+    log holds by then, so that text of an attempt that was given up comes together with the restart that voids it.
     Raises Interrupted, and `turn_not_found` once the turn has been deleted.
 
-    `fast_path` gets a published frame as it comes in, and says whether it has sent it; then the frame is in no batch. It
-    is offered only what directly follows everything before it, and never the terminal frame.
+    `fast_path` gets a published frame as it comes in, and says whether it has sent it; then the frame is in no batch.
+    It is offered only what directly follows everything before it, and never the terminal frame.
     """
     follower = Follower(
         dependencies,

@@ -119,11 +119,12 @@ class Hub:
     async def expect(
         self, workspace: str, turn_id: str
     ) -> AsyncIterator[tuple[Listener, Callable[[], Awaitable[None]]]]:
-        """A listener for a turn that is about to be admitted, and what to await between its admission and its first frame.
+        """A listener for a turn that is about to be admitted, and what to await between its admission and its first
+        frame.
 
-        The listener begins with the first published frame instead of the log. If the Redis has answered a moment ago, the
-        subscription is confirmed while the turn is admitted; should the Redis fall silent just then, the turn is admitted
-        all the same, and its log will be read. Otherwise this raises as `listen` does.
+        The listener begins with the first published frame instead of the log. If the Redis has answered a moment ago,
+        the subscription is confirmed while the turn is admitted; should the Redis fall silent just then, the turn is
+        admitted all the same, and its log will be read. Otherwise this raises as `listen` does.
         """
         subscription = self._subscribe(workspace, turn_id, listener := Listener(gap=False), at_once=False)
         try:

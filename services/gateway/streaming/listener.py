@@ -17,8 +17,8 @@ FastPath = Callable[[bytes], bool]
 class Listener:
     """A stream's subscriber. Past the limit its buffer is dropped, and the stream goes back to the log.
 
-    The fast path may send a frame before anyone is woken, and says whether it did. It is asked only while the stream waits
-    here and nothing is buffered before that frame: so order is kept, and a token costs no task switch.
+    The fast path may send a frame before anyone is woken, and says whether it did. It is asked only while the stream
+    waits here and nothing is buffered before that frame: so order is kept, and a token costs no task switch.
 
     `keep_alive`, where set, is called after a heartbeat of silence, whatever the stream waits for at that moment. So a
     stream stays alive also while its log or history does not answer.

@@ -34,19 +34,19 @@ class Rendered(NamedTuple):
 class Renderer(Protocol):
     """Turns the frames of one turn into the bytes of one client's protocol. It does no I/O, and one stream owns it.
 
-    `StreamSession` does the rest: it subscribes, resumes, reads the log, asks history, pings, writes within limits, and
-    ends or aborts the connection. A renderer is asked in this order: `start` once; then `frames`, and `ping` at any time;
-    then, unless `frames` has returned an end, `failed` or `interrupted`.
-    It may keep what its protocol needs (an open message, a counter), because each frame is given to it exactly once and
-    in order: either to `frames` or to the function that `fast_path` returns.
+    `StreamSession` does the rest: it subscribes, resumes, reads the log, asks history, pings, writes within limits,
+    and ends or aborts the connection. A renderer is asked in this order: `start` once; then `frames`, and `ping` at
+    any time; then, unless `frames` has returned an end, `failed` or `interrupted`. It may keep what its protocol
+    needs (an open message, a counter), because each frame is given to it exactly once and in order: either to
+    `frames` or to the function that `fast_path` returns.
     """
 
     @property
     def can_restart(self) -> bool:
         """Whether the protocol can tell its client to drop an earlier attempt's text (`restarted`).
 
-        If it cannot, the first batch is the whole log so far, so that a reader who has no text yet never gets text that a
-        later frame voids.
+        If it cannot, the first batch is the whole log so far, so that a reader who has no text yet never gets text
+        that a later frame voids.
         """
         ...
 

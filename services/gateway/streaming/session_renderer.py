@@ -10,7 +10,7 @@ from shared.contracts.turns import Turn
 
 
 def queued_frame(session_id: str, turn: Turn, user_message_id: str, position: int) -> bytes:
-    """The first frame for a reader who has none yet. It stands in no log, so it has no id. `position` 0 is the next."""
+    """The first frame for a reader who has none yet. It is in no log, so it has no id. `position` 0 is the next."""
     members = {"turnId": turn.id, "sessionId": session_id, "userMessageId": user_message_id, "position": position}
     return encode("queued", members)
 

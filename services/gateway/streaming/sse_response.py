@@ -120,7 +120,7 @@ class EventStream:
         self._has_pinged = not self._is_sending and self.send_now(data)
 
     async def ping(self, data: bytes = PING) -> None:
-        """A sign of life. Raises as `send` does, also where `ping_now` has just sent one and nothing is to be written."""
+        """A sign of life, unless `ping_now` has just sent one. Raises as `send` does in both cases."""
         if not self._has_pinged:
             await self.send(data)
         elif self._transport() is None:
@@ -148,7 +148,10 @@ class EventStream:
             await self.end(parts[-1])
 
     def break_off(self) -> None:
-        """Closes the connection after what was written, without the end of the transfer coding: the answer is not whole."""
+        """Closes the connection after what was written, without the end of the transfer coding.
+
+        So no client takes what it has for a whole answer.
+        """
         transport = self._protocol.transport if self._owns_connection() else None
         self._is_open = False
         if transport is not None:

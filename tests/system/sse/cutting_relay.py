@@ -1,4 +1,4 @@
-"""A relay that cuts the first answer at each of its addresses after a given number of bytes of the stream, and no other."""
+"""A relay that cuts the first answer at each of its addresses after a given number of bytes of the stream."""
 
 import asyncio
 from types import TracebackType

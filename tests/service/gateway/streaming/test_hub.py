@@ -1,4 +1,4 @@
-"""The hub's promises against a real Redis: confirmed before it is believed, and nothing counted as heard that may be lost."""
+"""The hub against a real Redis: subscriptions are confirmed, and lost messages are noticed."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -47,7 +47,7 @@ async def _nobody(client: Redis, turn_id: str) -> bool:
     return await subscribers(client, turn_id) == 0
 
 
-async def test_a_listener_that_comes_while_another_goes_is_not_deaf(hub: Hub, client: Redis) -> None:
+async def test_a_listener_that_comes_while_another_goes_receives_everything(hub: Hub, client: Redis) -> None:
     """The second must not take the first one's late confirmation for its own."""
     turn_id = new_id("trn")
 
@@ -153,7 +153,7 @@ async def test_a_hub_without_its_redis_refuses_within_a_second() -> None:
 
 
 async def test_a_hub_that_has_long_been_without_its_redis_lets_nobody_wait() -> None:
-    """A second for each of the first, nothing for those who come later: else an outage fills the gateway with waiting requests."""
+    """Only the first ones wait for a second: else an outage fills the gateway with waiting requests."""
     async with Hub(["redis://127.0.0.1:1/0"]) as hub:
         for within_s in (1.5, 0.2, 0.2):
             with pytest.raises(ApiError) as refusal:
@@ -169,10 +169,10 @@ async def is_ready(hub: Hub) -> bool:
     return False
 
 
-async def test_what_is_published_before_a_new_turns_stream_waits_is_heard(hub: Hub, client: Redis) -> None:
+async def test_what_is_published_before_a_new_turns_stream_waits_is_received(hub: Hub, client: Redis) -> None:
     await eventually(lambda: is_ready(hub))
-    async with hub.expect(WS, turn_id := new_id("trn")) as (listener, stands):
-        await stands()
+    async with hub.expect(WS, turn_id := new_id("trn")) as (listener, confirmed):
+        await confirmed()
         await client.publish(log_key(WS, turn_id), encode("x", {}, FrameId(1, 1)))
         await eventually(lambda: bool(listener.frames))
         assert not listener.gap
@@ -194,10 +194,10 @@ async def test_a_turn_to_come_is_admitted_while_its_subscription_is_confirmed(
         await plain(self, *command, **options)
 
     monkeypatch.setattr(Connection, "send_command", send_command)
-    async with asyncio.timeout(30), hub.expect(WS, turn_id := new_id("trn")) as (listener, stands):
+    async with asyncio.timeout(30), hub.expect(WS, turn_id := new_id("trn")) as (listener, confirmed):
         assert await subscribers(client, turn_id) == 0
         go_on.set()
-        await stands()
+        await confirmed()
         assert await subscribers(client, turn_id) == 1
         assert not listener.gap
 
@@ -211,13 +211,13 @@ async def test_a_store_that_falls_silent_under_an_admission_costs_it_a_read_of_t
     async with behind_a_line(redis_url) as (line, hub):
         await eventually(lambda: is_ready(hub))
         line.mute()
-        async with hub.expect(WS, turn_id := new_id("trn")) as (listener, stands):
-            await stands()
+        async with hub.expect(WS, turn_id := new_id("trn")) as (listener, confirmed):
+            await confirmed()
             assert listener.gap
             await eventually(lambda: _subscribed(client, turn_id))
 
 
-async def test_a_store_that_was_not_heard_of_lately_must_confirm_first(
+async def test_a_store_that_has_not_answered_lately_must_confirm_first(
     client: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.broker.pubsub.SILENCE_LIMIT_S", 20.0)
@@ -235,7 +235,7 @@ async def test_a_store_that_was_not_heard_of_lately_must_confirm_first(
 
 
 async def test_a_store_whose_connection_ended_a_moment_ago_is_not_taken_for_there(hub: Hub) -> None:
-    """A request that comes with the end of the connection must not be accepted on the word of the store that has just died."""
+    """A request that comes with the end of the connection must not be accepted: its store has just died."""
     await eventually(lambda: is_ready(hub))
     shard = hub._shards[0]
     assert shard.is_fresh

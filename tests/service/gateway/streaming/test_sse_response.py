@@ -1,4 +1,4 @@
-"""Whatever writes past aiohttp's own response knows when it may not: no body, after the end, another request's connection."""
+"""What bypasses aiohttp writes nothing without a body, after the end, or on another request's connection."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -147,7 +147,7 @@ async def test_who_asks_after_a_read_was_sent_gets_an_answer_of_its_own(
     await early
 
 
-async def test_a_flushed_log_is_written_anew_by_the_attempt_that_runs(
+async def test_a_flushed_log_is_written_again_by_the_attempt_that_runs(
     logs: RunLogs, writer: LogWriter, client: Redis
 ) -> None:
     turn = writer.open(WS, turn_id := new_id("trn"), 3)
@@ -176,7 +176,7 @@ async def test_cut_connections_lose_and_repeat_nothing(logs: RunLogs, writer: Lo
     assert [frame.id.seq for frame in frames if frame.id] == list(range(1, len(frames) + 1))
 
 
-async def test_the_end_is_told_once_and_keeps_the_log_for_a_while(
+async def test_the_end_is_appended_once_and_keeps_the_log_for_a_while(
     logs: RunLogs, writer: LogWriter, client: Redis
 ) -> None:
     turn = writer.open(WS, turn_id := new_id("trn"), 1)
@@ -188,13 +188,13 @@ async def test_the_end_is_told_once_and_keeps_the_log_for_a_while(
     assert 800_000 < await client.pttl(log_key(WS, turn_id)) <= 900_000
 
 
-async def test_the_end_of_a_flushed_log_is_told_all_the_same(logs: RunLogs) -> None:
+async def test_a_flushed_log_is_still_ended(logs: RunLogs) -> None:
     assert await logs.append_terminal(WS, turn_id := new_id("trn"), FrameId(1, 9), "done", {})
     assert await ids(logs, turn_id) == ["1-9"]
 
 
-async def test_an_erased_log_is_written_by_nobody_any_more(logs: RunLogs, writer: LogWriter, client: Redis) -> None:
-    """By none of the turn's attempts, and by no one who tells its end. The others go on."""
+async def test_an_erased_log_is_written_by_nobody(logs: RunLogs, writer: LogWriter, client: Redis) -> None:
+    """By none of the turn's attempts, and by nobody who appends its end. The other turns go on."""
     turn_id = new_id("trn")
     turn, other = writer.open(WS, turn_id, 1), writer.open(WS, other_id := new_id("trn"), 1)
     for each in (turn, other):

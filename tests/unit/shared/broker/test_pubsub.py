@@ -112,7 +112,7 @@ async def test_who_waits_for_a_confirmation_learns_that_the_connection_was_lost(
 
 
 async def test_nothing_is_sent_on_a_connection_that_ended_a_moment_ago(pubsub: PubSub) -> None:
-    """Its reader will notice at the loop's next step; until then uvloop would answer a write with an error of its own kind."""
+    """Its reader notices at the loop's next step. Until then uvloop answers a write with an error of its own kind."""
     cast("Any", pubsub._connection).has_ended = True
     with pytest.raises(ConnectionError):
         await pubsub.add(NAME, Mailbox())
