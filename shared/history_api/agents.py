@@ -85,7 +85,7 @@ class AgentCalls(Transport):
         """Raises `not_found` for a version that was never published."""
         return VersionRecord.model_validate(await self._post(_draft(workspace, agent_id) + "/rollback", order.wire()))
 
-    async def versions(self, workspace: str, agent_id: str, query: dict[str, str]) -> dict[str, Any]:
+    async def version_list(self, workspace: str, agent_id: str, query: dict[str, str]) -> dict[str, Any]:
         """`{"items": [version without its configuration…], "nextCursor"}`, highest first."""
         return await self._page(_draft(workspace, agent_id) + "/versions", query)
 

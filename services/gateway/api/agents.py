@@ -11,6 +11,7 @@ from services.gateway.edge.validation import idempotency_key, no_body, page_quer
 from shared.contracts.agent_records import AgentRecord, DraftPatch, NewAgent
 from shared.contracts.errors import ApiError, Code
 from shared.ids import new_id
+from shared.web.bodies import parse_json, read_body
 
 MAX_TAG: Final = 40
 
@@ -49,7 +50,7 @@ def _with_tag(record: AgentRecord, *, status: int = 200, headers: dict[str, str]
 
 async def create(call: Call) -> web.StreamResponse:
     """With an `Idempotency-Key` a repeat is the same agent."""
-    body = await call.json_object()
+    body = await json_object(call.request)
     slug = body.pop("slug", None)
     key = idempotency_key(call.request)
     order = NewAgent(id=new_id("agt"), key=key, slug=_text_or_none(slug), draft=body, actor=call.principal.key_id)
@@ -68,7 +69,7 @@ async def get(call: Call) -> web.StreamResponse:
 
 async def patch(call: Call) -> web.StreamResponse:
     wanted, revision = agent_id(call), if_match(call.request)
-    body = await call.json_object()
+    body = await json_object(call.request)
     slug = body.pop("slug", None)
     order = DraftPatch(patch=body, slug=_text_or_none(slug), revision=revision, actor=call.principal.key_id)
     return _with_tag(await call.dependencies.history.patch_draft(call.workspace, wanted, order))
@@ -79,6 +80,16 @@ async def delete(call: Call) -> web.StreamResponse:
     await no_body(call.request)
     await call.dependencies.history.delete_agent(call.workspace, wanted, call.principal.key_id)
     return data_response({"id": wanted, "deleted": True})
+
+
+async def json_object(request: web.Request) -> dict[str, Any]:
+    """A body that is an object with members of its author's choosing; `application/merge-patch+json` counts as JSON."""
+    if request.content_type not in ("application/json", "application/merge-patch+json"):
+        raise ApiError(Code.UNSUPPORTED_MEDIA_TYPE, "The body must be application/json.")
+    value = parse_json(await read_body(request))
+    if not isinstance(value, dict):
+        raise ApiError(Code.VALIDATION_FAILED, errors=[{"field": "body", "message": "must be an object"}])
+    return value
 
 
 def if_match(request: web.Request) -> int | None:

@@ -164,7 +164,7 @@ async def test_versions_are_paged_from_the_highest(history: History) -> None:
     numbers: list[int] = []
     query = {"limit": "3"}
     while True:
-        page = await history.client.versions(WORKSPACE, agent.id, query)
+        page = await history.client.version_list(WORKSPACE, agent.id, query)
         numbers += [row["number"] for row in page["items"]]
         if page["nextCursor"] is None:
             break
@@ -209,7 +209,7 @@ async def test_another_workspace_sees_nothing_of_an_agent(history: History) -> N
         history.client.draft("other", agent.id),
         history.client.patch_draft("other", agent.id, DraftPatch(patch={"greeting": "Hi"})),
         history.client.publish_draft("other", agent.id, PublishOrder()),
-        history.client.versions("other", agent.id, {}),
+        history.client.version_list("other", agent.id, {}),
         history.client.version_record("other", agent.id, 1),
         history.client.delete_agent("other", agent.id, None),
     ):
