@@ -37,9 +37,9 @@ def checked_draft(draft: dict[str, Any], upstreams: Collection[str]) -> AgentCon
 
 
 def _fault(fault: Any) -> Fault:
-    field = ".".join(str(part) for part in fault["loc"])
+    field = ".".join(str(part) for part in fault["loc"]) or "draft"
     if fault["type"] != "extra_forbidden":
-        return {"field": field, "message": fault["msg"]}
+        return {"field": field, "message": fault["msg"].removeprefix("Value error, ")}
     nearest = get_close_matches(str(fault["loc"][-1]), _known_names(), n=1)
     return {"field": field, "message": "is not a known member." + (f" Did you mean {nearest[0]}?" if nearest else "")}
 
@@ -81,8 +81,3 @@ def _upstream_faults(config: AgentConfig, upstreams: Collection[str]) -> Iterato
 def _tool_faults(config: AgentConfig) -> Iterator[Fault]:
     if len(config.tools) > MAX_TOOLS:
         yield {"field": "tools", "message": f"At most {MAX_TOOLS} tools are allowed."}
-    seen: set[str] = set()
-    for index, tool in enumerate(config.tools):
-        if tool.name in seen:
-            yield {"field": f"tools.{index}.name", "message": f"There is another tool named {tool.name!r}."}
-        seen.add(tool.name)

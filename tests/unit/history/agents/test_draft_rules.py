@@ -37,7 +37,7 @@ def test_a_variable_that_no_session_can_give_is_refused() -> None:
 
 def test_two_tools_of_one_name_are_refused() -> None:
     tool = {"kind": "http", "name": "look_up", "url": "https://example.org/"}
-    assert "tools.1.name" in faults(DRAFT | {"tools": [tool, tool]})
+    assert faults(DRAFT | {"tools": [tool, tool]}) == {"draft": "two tools have the name look_up"}
 
 
 def test_a_draft_above_256_kib_is_refused() -> None:
