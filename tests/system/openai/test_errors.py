@@ -88,7 +88,7 @@ async def refusals(
                 body=asking(agent_id, "second"), key=good, headers={"Idempotency-Key": used},
             ),
             Case(
-                name="429", status=429, says="too many streams", python="RateLimitError", body=hello, key=holding,
+                name="429", status=429, says="too many open streams", python="RateLimitError", body=hello, key=holding,
                 target=limited, requests=2,
             ),
             Case(

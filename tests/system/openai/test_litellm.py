@@ -41,7 +41,7 @@ async def test_litellm(
     for status, error, says in (
         (401, "AuthenticationError", "not valid"),
         (404, "NotFoundError", "No such model"),
-        (429, "RateLimitError", "too many streams"),
+        (429, "RateLimitError", "too many open streams"),
     ):
         refusal = seen[str(status)]
         assert (refusal["status"], refusal["error"]) == (status, error), refusal
