@@ -101,7 +101,8 @@ class Answer:
     def _finish(self, reason: FinishReason, *, is_known: bool) -> None:
         if not (self.has_reason and self._reason in _CUTTING):
             self._reason = reason
-        self._is_known = is_known and (self._is_known or not self.has_reason)
+        # A server may send two reasons; one that is known says that the calls are whole.
+        self._is_known = is_known or (self.has_reason and self._is_known)
         self.has_reason = True
 
     def _note_reasoning(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Pure: companions of messages and tool calls, on their way to a caller and back. See `shared/contracts/companions.py`."""
+"""Pure: companions (`shared/contracts/companions.py`) of messages and calls, on their way to a caller and back."""
 
 from collections.abc import Iterable
 from typing import Any

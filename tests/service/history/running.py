@@ -171,8 +171,9 @@ def completion(text: str = "Hello?", *, store: bool = False, **members: Any) -> 
     return order(
         None,
         text,
-        **{"agent_id": "agt_demo", **members},
+        agent_id="agt_demo",
         completion=CompletionRequest(store=store, parameters={"$odd.name": 1}),
+        **members,
     )
 
 

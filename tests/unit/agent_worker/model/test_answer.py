@@ -246,3 +246,21 @@ def test_thoughts_are_not_shown_but_show_that_the_model_has_begun() -> None:
 
 def test_a_refusal_is_told() -> None:
     assert Answer().add({"choices": [{"delta": {"content": None, "refusal": "I will not."}}]}) == "I will not."
+
+
+@pytest.mark.parametrize("reasons", [("mystery", "tool_calls"), ("tool_calls", "mystery"), ("stop", "tool_calls")])
+def test_of_two_finish_reasons_a_known_one_counts(reasons: tuple[str, str]) -> None:
+    answer = Answer()
+    answer.add(call_chunk(index=0, id="a", function={"name": "one", "arguments": "{}"}))
+    for reason in reasons:
+        answer.add(end_chunk(reason))
+    assert answer.finish_reason == "tool_calls"
+
+
+@pytest.mark.parametrize("reasons", [("length", "stop"), ("stop", "length"), ("length", "tool_calls")])
+def test_a_reason_that_cuts_the_answer_wins(reasons: tuple[str, str]) -> None:
+    answer = Answer()
+    answer.add(call_chunk(index=0, id="a", function={"name": "one", "arguments": "{"}))
+    for reason in reasons:
+        answer.add(end_chunk(reason))
+    assert (answer.finish_reason, answer.tool_calls) == ("length", ())

@@ -1,1 +1,0 @@
-"""The append-only record of what was done to agents, keys, knowledge, budgets and personal data."""
