@@ -142,3 +142,11 @@ def delta_text(frame: bytes) -> bytes | None:
     if not frame.startswith(_DELTA_START):
         return None
     return frame[len(_DELTA_START) : frame.index(b"\n", len(_DELTA_START)) - 1]
+
+
+def published_delta(frame: bytes) -> tuple[bytes, bytes] | None:
+    """`delta_text` and `id_text` of a frame that has an id, in one pass: a fast path asks for both once per token."""
+    if not frame.startswith(_DELTA_START):
+        return None
+    body, _, end = frame.rpartition(_ID_LINE)
+    return body[len(_DELTA_START) : -1], end[:-2]

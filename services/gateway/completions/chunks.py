@@ -17,7 +17,7 @@ from services.gateway.completions.shapes import (
 )
 from services.gateway.streaming.renderer import PING, End, Rendered, Send
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.frames import FrameId, StreamFrame, data_of, delta_text, id_text, json_line
+from shared.contracts.frames import FrameId, StreamFrame, data_of, delta_text, json_line, published_delta
 from shared.contracts.turns import Turn
 
 DONE: Final = b"data: [DONE]\n\n"
@@ -84,12 +84,14 @@ class ChunkStream:
         return Rendered(parts)
 
     def fast_path(self, send: Send) -> Send:
+        before, after = self._before_text, self._after_text + b',"parley":{"cursor":"'
+
         def forward(frame: bytes) -> bool:
-            text = delta_text(frame)
-            if text is None:
+            delta = published_delta(frame)
+            if delta is None:
                 return False
-            parts = (self._before_text, text, self._after_text, b',"parley":{"cursor":"', id_text(frame), b'"}}\n\n')
-            if not send(b"".join(parts)):
+            text, cursor = delta
+            if not send(b"".join((before, text, after, cursor, b'"}}\n\n'))):
                 return False
             self._has_text = True
             return True

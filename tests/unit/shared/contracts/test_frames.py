@@ -18,6 +18,7 @@ from shared.contracts.frames import (
     id_text,
     is_terminal,
     json_line,
+    published_delta,
     stream_frame,
 )
 
@@ -36,12 +37,15 @@ def test_a_frame_is_read_as_it_was_written(text: str, attempt: int, seq: int) ->
     assert decode(frame) == StreamFrame(frame_id, frame)
     assert (head_of(frame), data_of(frame)) == ((frame_id, "delta"), {"text": text})
     assert (delta_text(frame), id_text(frame)) == (json_line(text), str(frame_id).encode())
+    assert published_delta(frame) == (delta_text(frame), id_text(frame))
     assert len(frame.decode().splitlines()) == 4
 
 
 @pytest.mark.parametrize("event", ["started", "tool_call", "done", "error", "restarted", "deltas"])
 def test_only_a_delta_has_text(event: str) -> None:
-    assert delta_text(encode(event, {"text": "x"}, FrameId(1, 1))) is None
+    frame = encode(event, {"text": "x"}, FrameId(1, 1))
+    assert delta_text(frame) is None
+    assert published_delta(frame) is None
 
 
 @pytest.mark.parametrize("event", sorted(TERMINAL_EVENTS))
