@@ -11,6 +11,8 @@ from shared.contracts.sessions import ToolCall
 from shared.json_schema import checker as schema_checker
 
 MAX_ARGUMENTS: Final = 64 * 1024
+# orjson reads 1024 levels and writes 254. What goes on to a tool or into a session stands some levels deeper there.
+MAX_DEPTH: Final = 64
 
 
 class BadArguments(Exception):
@@ -40,15 +42,25 @@ def _read(text: str) -> dict[str, Any]:
         raise BadArguments("The arguments are not valid JSON.") from None
     if not isinstance(arguments, dict):
         raise BadArguments("The arguments are not a JSON object.")
+    if not is_shallow(arguments, MAX_DEPTH):
+        raise BadArguments("The arguments are nested too deeply.")
     return arguments
+
+
+def is_shallow(value: Any, levels: int) -> bool:
+    """Whether lists and objects are nested at most so deep. Nobody can write deeper ones as JSON again."""
+    if not isinstance(value, (dict, list)):
+        return True
+    inner = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(is_shallow(each, levels - 1) for each in inner)
 
 
 def call_digest(call: ToolCall) -> str:
     """The same for calls of the same tool with the same arguments, however these are spelled."""
     try:
         canonical = orjson.dumps(orjson.loads(call.arguments or "{}"), option=orjson.OPT_SORT_KEYS)
-    except orjson.JSONDecodeError:
-        canonical = call.arguments.encode()
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        canonical = call.arguments.encode("utf-8", "replace")
     return hashlib.sha256(call.name.encode() + b"\0" + canonical).hexdigest()[:32]
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final, Self, TypeVar
 import orjson
 from cachetools import LRUCache
 
+from services.agent_worker.tools.arguments import MAX_DEPTH, is_shallow
 from services.agent_worker.tools.http import RESULT_BYTES, headers_with_secrets
 from services.agent_worker.tools.result import ToolFailure
 from services.agent_worker.tools.toolbox import Entry, entry_of
@@ -111,6 +112,8 @@ class McpServers:
                 text = await asyncio.shield(task)
         except TimeoutError:
             raise ToolFailure(f"The tool did not answer within {tool.timeout_s:g} s.") from None
+        except ToolFailure as failure:
+            raise ToolFailure(_shortened(str(failure), self._result_bytes)) from None
         finally:
             # The package tells the server of it, which takes as long as the server likes: nobody waits for that.
             task.cancel()
@@ -161,8 +164,8 @@ def _entries(tool: McpTool, offered: list[Any]) -> tuple[Entry, ...]:
         name = _NOT_A_NAME.sub("_", f"{tool.name}_{one.name}")[:64]
         if one.name not in tool.allow or name in found:
             continue
-        if len(orjson.dumps(one.parameters)) > MAX_SCHEMA:
-            log.warning("mcp_tool_dropped", tool=name, reason="schema too long")
+        if not is_shallow(one.parameters, MAX_DEPTH) or len(orjson.dumps(one.parameters)) > MAX_SCHEMA:
+            log.warning("mcp_tool_dropped", tool=name, reason="schema too long or too deep")
             continue
         found[name] = entry_of(tool, name, one.description[:MAX_DESCRIPTION], one.parameters, one.name)
     return tuple(found.values())

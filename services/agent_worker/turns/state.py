@@ -106,10 +106,6 @@ class TurnState:
         self._room -= answer.stored_size
         text, calls = "".join(answer.text), answer.tool_calls
         callers = tuple(call for call in calls if call.name in self._tools.callers_names)
-        if len(calls) > MAX_TOOL_CALLS:
-            self._say(message_id, now, text)
-            self._end = Fail(ApiError(Code.TURN_FAILED, f"The model made {len(calls)} tool calls in one answer."))
-            return
         if callers:
             self._say(message_id, now, text, callers, answer)
             self._end = Finish("tool_calls")

@@ -37,6 +37,9 @@ def test_good_arguments_are_read() -> None:
         ('{"order_id":"1","host":"evil"}', "Additional properties"),
         ('{"order_id":NaN}', "not valid JSON"),
         ('{"order_id":"' + "x" * MAX_ARGUMENTS + '"}', "too long"),
+        ('{"order_id":' + "[" * 64 + "]" * 64 + "}", "nested too deeply"),
+        ('{"order_id":' + '{"a":' * 900 + "1" + "}" * 901, "nested too deeply"),
+        ('{"order_id":' + "[" * 5000, "not valid JSON"),
     ],
 )
 def test_bad_arguments_are_explained_to_the_model(arguments: str, complaint: str) -> None:
@@ -83,6 +86,11 @@ def test_a_schema_may_refer_to_its_own_parts() -> None:
     assert checker(schema)(call('{"x":"a"}')) == {"x": "a"}
     with pytest.raises(BadArguments):
         checker(schema)(call('{"x":1}'))
+
+
+@pytest.mark.parametrize("arguments", ["[" * 900 + "]" * 900, "[" * 5000, "{", "\x00", '"\ud800"', ""])
+def test_every_call_has_a_key(arguments: str) -> None:
+    assert CallKeys("trn_1").next(call(arguments)).startswith("trn_1:")
 
 
 def test_equal_calls_of_two_attempts_have_equal_keys() -> None:
