@@ -1,14 +1,15 @@
-"""The guard against blind repeats: an SDK that lost an answer sends the request again, and neither request names the other.
+"""The guard against blind repeats: an SDK that lost an answer sends its request again, and neither request names the other.
 
-Under the guard equal completions of one key share a retry key. A retry looks for what it repeats; one that finds nothing was
-faster than its original, or is all that arrived: it becomes an **orphan**, of which the store admits one per retry key. Both sides
-look once more after their own insert, so at least one of them sees the other, and the orphan's document decides between them:
+Under the guard, equal completions of one key share a retry key. A retry looks for the turn that it repeats. If it finds none,
+it was faster than its original, or the original never arrived: the retry becomes an **orphan**, and a unique index admits one
+orphan per retry key. Both sides look once more after their own insert, so at least one of them sees the other. Then one gives way:
 
-- the original takes the orphan over (`orphan` goes, `replaces` comes) and then withdraws its own turn, or
-- the retry withdraws its own turn while it is still an orphan.
+- The original marks itself as withdrawing, takes the orphan over (`orphan` goes, `replaces` comes) and deletes its own turn.
+- The retry deletes its own turn while that is still an orphan. An original that was withdrawing for it then stays.
 
-Only one of these two writes can succeed. A turn that a further retry was answered with (`joined`), or that a worker has claimed,
-is not withdrawn any more: should it come to that, both turns run, and nobody waits for a turn that is gone.
+The orphan's document decides: only one of these two writes can succeed. A turn that another retry was answered with (`joined`)
+is not withdrawn any more, nor is one that a worker has claimed. An original that cannot withdraw leaves the orphan alone, so
+the orphan gives way.
 """
 
 import asyncio
@@ -17,21 +18,21 @@ from typing import Any, Final
 
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document, above
-from services.history.turns.record import WITHOUT_TEXT, TurnRecord
+from services.history.turns.record import WITHOUT_TEXT, TurnRecord, record_of
 from shared.contracts.turns import AdmitTurn
 from shared.ids import id_at
 from shared.log import get_logger
 
 log = get_logger()
 
-# How long after its end a turn is still the answer to a blind repeat, and how old it may be then.
+# How long after its end a turn still answers a blind repeat, and how old it may be then.
 RETRY_WINDOW: Final = timedelta(seconds=60)
 RETRY_REACH: Final = timedelta(hours=3)
-# An orphan and an original this young are about to settle which of them stands. If one of their processes has died, nothing comes.
-UNSETTLED: Final = timedelta(seconds=1)
+# An orphan and an original that are this young are deciding which of them stays. After that, one of their processes has died.
+UNDECIDED: Final = timedelta(seconds=1)
 LOOK_AGAIN_S: Final = 0.02
 LOOKS: Final = 100
-# Of one retry key; an equal request may be meant any number of times.
+# Turns of one retry key: an equal request may be meant any number of times.
 NEWEST: Final = 20
 
 
@@ -44,26 +45,26 @@ def guard_marks(order: AdmitTurn) -> Document:
 
 
 class RetryGuard:
-    """Each question costs nothing for an order without a retry key."""
+    """No method reads or writes anything for an order without a retry key."""
 
     def __init__(self, database: Database) -> None:
         self._turns = database.turns
 
     async def repeated(self, workspace: str, order: AdmitTurn) -> TurnRecord | None:
-        """The turn that a blind repeat repeats, if it runs or has just ended and still has its text. It will not be withdrawn."""
+        """The turn that a blind repeat repeats, if it is active or has just ended. It will not be withdrawn any more."""
         if order.retry_key is None or not order.is_retry:
             return None
         for _ in range(LOOKS):
             equals = await self._equals(workspace, order.retry_key)
             if not equals:
                 return None
-            if not _unconfirmed(equals) and (record := await self._joined(equals[0], order)) is not None:
+            if not _undecided(equals) and (record := await self._joined(_staying(equals), order)) is not None:
                 return record
             await asyncio.sleep(LOOK_AGAIN_S)
         return None
 
     async def in_the_way(self, workspace: str, order: AdmitTurn) -> TurnRecord | None:
-        """After an insert that was refused: the orphan that stands already. None: it is nobody's answer any more, and gone."""
+        """After a refused insert: the orphan that exists already. None: it could answer nobody any more, and is an orphan no longer."""
         if order.retry_key is None or not order.is_retry:
             return None
         row = await self._turns.one({"workspace": workspace, "orphan": order.retry_key})
@@ -76,7 +77,7 @@ class RetryGuard:
         return None
 
     async def confirmed(self, record: TurnRecord, order: AdmitTurn) -> TurnRecord | None:
-        """After the insert of `record`: the turn that stands in the end. None: `record` was withdrawn for one that has gone meanwhile."""
+        """After the insert of `record`: the turn that stays. None: `record` was withdrawn for a turn that is gone by now."""
         if order.retry_key is None:
             return record
         if order.is_retry:
@@ -96,8 +97,12 @@ class RetryGuard:
         orphan, now = TurnRecord.model_validate(row), datetime.now(UTC)
         if not _answers(orphan, key, now) or now - orphan.created_at > RETRY_WINDOW:
             return record
-        change = {"$set": {"replaces": record.id}, "$unset": {"orphan": ""}}
-        if not await self._turns.update({"_id": orphan.id, "workspace": record.workspace, "orphan": key}, change):
+        if not await self._turns.update(_withdrawable(record), {"$set": {"withdrawing": True}}):
+            return record
+        taken = {"$set": {"replaces": record.id}, "$unset": {"orphan": ""}}
+        if not await self._turns.update({"_id": orphan.id, "workspace": record.workspace, "orphan": key}, taken):
+            mine = {"_id": record.id, "workspace": record.workspace}
+            await self._turns.update(mine, {"$unset": {"withdrawing": ""}})
             return record
         if await self._withdraw(record):
             return orphan
@@ -105,27 +110,22 @@ class RetryGuard:
         return record
 
     async def _withdraw(self, record: TurnRecord, **still: str) -> bool:
-        where = {
-            "_id": record.id,
-            "workspace": record.workspace,
-            "active": True,
-            "attempt": 0,
-            "joined": False,
-            **still,
-        }
-        return await self._turns.delete(where)
+        return await self._turns.delete({**_withdrawable(record), **still})
 
     async def _joined(self, record: TurnRecord, order: AdmitTurn) -> TurnRecord | None:
-        """The whole turn, which from now on is there to stay. None: it has gone, or ended, since it was read."""
+        """The whole turn, which is not withdrawn any more. None: since it was read it has ended, gone, or begun to withdraw."""
         where = {"_id": record.id, "workspace": record.workspace}
         stays = not record.active or record.id == order.turn_id
-        if not stays and not await self._turns.update({**where, "active": True}, {"$set": {"joined": True}}):
-            return None
-        row = await self._turns.one(where)
-        return TurnRecord.model_validate(row) if row is not None else None
+        if not stays:
+            joinable: Document = {**where, "active": True}
+            if _is_young(record):  # Else the process that wanted to withdraw it has died.
+                joinable["withdrawing"] = None
+            if not await self._turns.update(joinable, {"$set": {"joined": True}}):
+                return None
+        return record_of(await self._turns.one(where))
 
     async def _equals(self, workspace: str, key: str) -> list[TurnRecord]:
-        """The turns of a retry key that can answer a repeat, the newest first. One that is being replaced is none of them."""
+        """The turns of a retry key that can answer a repeat, the newest first, without those that are being replaced."""
         now = datetime.now(UTC)
         recent = above(id_at("trn", int((now - RETRY_REACH).timestamp() * 1000)))
         where: dict[str, Any] = {"workspace": workspace, "retryKey": key, "_id": recent}
@@ -136,7 +136,7 @@ class RetryGuard:
 
 
 def _answers(record: TurnRecord, key: str, now: datetime) -> bool:
-    """Whether a repeat may be answered with the turn. One that failed for a passing reason has given its retry key back."""
+    """Whether a repeat may be answered with the turn. A turn whose failure is retryable has lost its retry key."""
     return (
         record.retry_key == key
         and not record.erased
@@ -144,8 +144,27 @@ def _answers(record: TurnRecord, key: str, now: datetime) -> bool:
     )
 
 
-def _unconfirmed(equals: list[TurnRecord]) -> bool:
-    """Whether an orphan stands beside an original that is as new, so that one of them is about to go."""
-    originals = [record.created_at for record in equals if record.orphan is None]
-    orphans = [record.created_at for record in equals if record.orphan is not None]
-    return bool(originals and orphans) and datetime.now(UTC) - max(originals + orphans) < UNSETTLED
+def _withdrawable(record: TurnRecord) -> Document:
+    """Matches the turn while nobody was answered with it and no worker has claimed it."""
+    return {"_id": record.id, "workspace": record.workspace, "active": True, "attempt": 0, "joined": False}
+
+
+def _is_young(record: TurnRecord) -> bool:
+    return datetime.now(UTC) - record.created_at < UNDECIDED
+
+
+def _pair(equals: list[TurnRecord]) -> tuple[TurnRecord, ...]:
+    """The orphan and the newest original, if both are there."""
+    orphan = next((record for record in equals if record.orphan is not None), None)
+    original = next((record for record in equals if record.orphan is None), None)
+    return (orphan, original) if orphan is not None and original is not None else ()
+
+
+def _undecided(equals: list[TurnRecord]) -> bool:
+    """Whether an orphan and an original are so young that one of them is about to give way."""
+    return any(map(_is_young, _pair(equals)))
+
+
+def _staying(equals: list[TurnRecord]) -> TurnRecord:
+    """The newest turn. Of an orphan beside an original the earlier one: the later insert has seen it, and gives way."""
+    return min(_pair(equals) or equals[:1], key=lambda record: record.created_at)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -45,7 +46,9 @@ async def assert_one_remains(history: History, key: str, *answers: AdmittedTurn)
     (remains,) = await turns_of(history, key)
     assert {answer.turn.id for answer in answers} == {remains}
     assert sum(answer.created for answer in answers) == 1
-    assert not any(answer.snapshot for answer in answers if not answer.created), "a brief goes only with its own turn"
+    assert not any(answer.snapshot for answer in answers if not answer.created), (
+        "a snapshot goes only with its own turn"
+    )
     return remains
 
 
@@ -277,27 +280,65 @@ async def test_an_original_that_a_retry_was_answered_with_is_not_withdrawn(
     at[overtaken.turn_id][1].set()
     late = await tasks[1]
     at[fast.turn_id][1].set()
-    # Three at once, in the worst of orders: two run, and nobody waits for a turn that is gone.
-    answers = {answer.turn.id for answer in (await tasks[0], joined, late)}
-    assert answers == set(await turns_of(history, "r"))
+    remains = await assert_one_remains(history, "r", await tasks[0], joined, late)
+    assert remains == overtaken.turn_id
+
+
+@pytest.mark.parametrize("first", ["original", "retry"])
+@pytest.mark.parametrize("older_id", ["original", "retry"])
+async def test_of_two_whose_processes_are_slow_the_one_that_a_third_joins_remains(
+    history: History, monkeypatch: pytest.MonkeyPatch, first: str, older_id: str
+) -> None:
+    """Both are inserted and neither has looked again, for longer than the third waits for them to decide."""
+    monkeypatch.setattr("services.history.turns.retry_guard.UNDECIDED", timedelta(0))
+    await history.publish()
+    orders = {"original": original, "retry": retry}
+    made = {name: orders[name]() for name in sorted(orders, key=lambda name: name != older_id)}
+    sequence = [made.pop(first), *made.values()]
+    looked = {order.turn_id: asyncio.Event() for order in sequence}
+    inserted = {order.turn_id: asyncio.Event() for order in sequence}
+    turn_of, released = {order.turn_id: asyncio.Event() for order in sequence}, asyncio.Event()
+
+    async def pause(insert: Insert, document: dict[str, Any]) -> None:
+        turn_id = document["_id"]
+        if turn_id in looked:
+            looked[turn_id].set()
+            await turn_of[turn_id].wait()
+            # The time of the insert, as two histories would have it that insert one after the other.
+            document["createdAt"] = datetime.now(UTC)
+        await insert(document)
+        if turn_id in looked:
+            inserted[turn_id].set()
+            await released.wait()
+
+    around_inserts(history, monkeypatch, pause)
+    tasks = [asyncio.create_task(admit(history, order)) for order in sequence]
+    for order in sequence:
+        await looked[order.turn_id].wait()
+    for order in sequence:
+        turn_of[order.turn_id].set()
+        await inserted[order.turn_id].wait()
+    joined = await admit(history, retry())
+    released.set()
+    await assert_one_remains(history, "r", *await asyncio.gather(*tasks), joined)
 
 
 async def test_an_orphan_that_a_retry_was_answered_with_is_not_withdrawn(
     history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await history.publish()
-    job_status, released = asyncio.Event(), asyncio.Event()
+    inserted, released = asyncio.Event(), asyncio.Event()
     second = retry()
 
     async def pause(insert: Insert, document: dict[str, Any]) -> None:
         await insert(document)
         if document["_id"] == second.turn_id:
-            job_status.set()
+            inserted.set()
             await released.wait()
 
     around_inserts(history, monkeypatch, pause)
     retrying = asyncio.create_task(admit(history, second))
-    await job_status.wait()
+    await inserted.wait()
     joined = await admit(history, retry())
     late = await admit(history, original())
     released.set()
