@@ -20,6 +20,7 @@ from services.history.mongo.indexes import INDEXES, RETIRED
 Step = Callable[[Document], Document]
 VERSION: Final = "schemaVersion"
 _INDEX_NOT_FOUND: Final = 27
+_INDEX_CONFLICT: Final = frozenset({85, 86})
 
 
 def unchanged(document: Document) -> Document:
@@ -69,17 +70,26 @@ async def prepare(database: "AsyncIOMotorDatabase[Document]", dialect: Dialect) 
     """Builds every index, then drops those of earlier code. May be repeated, and run by several processes at once."""
     with pymongo.timeout(None):  # An index on a large collection takes as long as it takes.
         for name, indexes in INDEXES.items():
-            await database.get_collection(name).create_indexes([dialect.index(index) for index in indexes])
-        for name, retired in RETIRED.items():
-            await _drop(database.get_collection(name), retired)
-
-
-async def _drop(collection: "AsyncIOMotorCollection[Document]", names: Sequence[str]) -> None:
-    standing = await collection.index_information()
-    for name in names:
-        if name in standing:
+            collection, retired = database.get_collection(name), RETIRED.get(name, ())
+            models = [dialect.index(index) for index in indexes]
             try:
-                await collection.drop_index(name)
+                await collection.create_indexes(models)
             except OperationFailure as error:
-                if error.code != _INDEX_NOT_FOUND:  # Another history was faster.
+                if error.code not in _INDEX_CONFLICT or not await _drop(collection, retired):
                     raise
+                # The old index has the same definition under another name, so the two cannot exist side by side.
+                await collection.create_indexes(models)
+            await _drop(collection, retired)
+
+
+async def _drop(collection: "AsyncIOMotorCollection[Document]", names: Sequence[str]) -> bool:
+    """Whether there was anything to drop."""
+    standing = await collection.index_information() if names else {}
+    dropped = [name for name in names if name in standing]
+    for name in dropped:
+        try:
+            await collection.drop_index(name)
+        except OperationFailure as error:
+            if error.code != _INDEX_NOT_FOUND:  # Another history was faster.
+                raise
+    return bool(dropped)
