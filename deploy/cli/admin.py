@@ -17,8 +17,21 @@ from shared.contracts.agents import AgentConfig
 from shared.contracts.errors import ApiError
 from shared.contracts.keys import NewKey, Scope
 from shared.history_client import HistoryClient
-from shared.ids import new_id
+from shared.ids import is_id, is_name, new_id
 from shared.settings import Settings
+
+
+def workspace_name(text: str) -> str:
+    if not is_name(text):
+        raise argparse.ArgumentTypeError("a workspace's name has 1 to 64 of the characters A-Z a-z 0-9 _ -")
+    return text
+
+
+def agent_id(text: str) -> str:
+    """The API's routes accept no other ids."""
+    if not is_id("agt", text):
+        raise argparse.ArgumentTypeError("an agent's id is agt_ and 26 characters, as `publish` prints it")
+    return text
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -28,18 +41,18 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     key = commands.add_parser("create-key", help="print a new secret key with all scopes of a workspace")
-    key.add_argument("workspace")
+    key.add_argument("workspace", type=workspace_name)
     key.add_argument("--name", default="first key")
     key.add_argument(
         "--retry-guard", action="store_true", help="an OpenAI SDK's blind retry gets the turn that it repeats"
     )
     agent = commands.add_parser("publish", help="create or replace an agent, publish it and print its id")
-    agent.add_argument("workspace")
+    agent.add_argument("workspace", type=workspace_name)
     agent.add_argument("config", type=Path, help="JSON, in the shape of deploy/demo/agent.json")
     agent.add_argument(
         "--documents", type=Path, help="folder of Markdown files; each second-level section becomes a passage"
     )
-    agent.add_argument("--agent", help="id of an existing agent; without it, a new agent is created")
+    agent.add_argument("--agent", type=agent_id, help="id of an existing agent; without it, a new agent is created")
     return parser.parse_args(arguments)
 
 
@@ -51,12 +64,12 @@ async def create_key(history: HistoryClient, options: argparse.Namespace) -> str
 
 async def publish(history: HistoryClient, options: argparse.Namespace) -> str:
     config = AgentConfig.model_validate(orjson.loads(options.config.read_bytes()))
-    agent_id = options.agent or new_id("agt")
-    await history.put_agent(options.workspace, agent_id, config)
+    agent = options.agent or new_id("agt")
+    await history.put_agent(options.workspace, agent, config)
     version = await history.publish_agent(
-        options.workspace, agent_id, passages_of(options.documents) if options.documents else []
+        options.workspace, agent, passages_of(options.documents) if options.documents else []
     )
-    return f"{agent_id} version {version.number}"
+    return f"{agent} version {version.number}"
 
 
 def address(local: Path | None) -> tuple[Sequence[str], str]:

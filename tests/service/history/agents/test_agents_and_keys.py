@@ -3,11 +3,15 @@
 import asyncio
 from typing import Any
 
+import aiohttp
 import pytest
+from pydantic import ValidationError
 
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.keys import NewKey, Scope, digest_of
+from shared.contracts.keys import NewKey, Scope, StoreKey, digest_of, new_secret
 from shared.contracts.tools import HttpTool
+from shared.history_client import HistoryClient
+from shared.ids import new_id
 from tests.service.history.running import WORKSPACE, History, config, passage
 
 
@@ -69,6 +73,68 @@ async def test_only_published_agents_of_the_workspace_are_listed(history: Histor
     assert await refused(history.client.published_agent(WORKSPACE, "agt_draft")) is Code.AGENT_NOT_FOUND
     assert await refused(history.client.published_agent("other", "agt_demo")) is Code.AGENT_NOT_FOUND
     assert await refused(history.client.agent_version("other", "agt_demo", 1)) is Code.AGENT_NOT_FOUND
+
+
+async def test_published_agents_are_listed_whatever_drafts_lie_before_them(history: History) -> None:
+    """The list was cut to 1,000 agents before drafts were left out."""
+    drafts: list[dict[str, Any]] = [
+        {
+            "_id": f"{WORKSPACE}:agt_{n:05}",
+            "workspace": WORKSPACE,
+            "agentId": f"agt_{n:05}",
+            "name": "Draft",
+            "draft": "{}",
+        }
+        for n in range(1_100)
+    ]
+    await history.documents.agents.insert_many(drafts)
+    await history.publish("agt_zzz")
+    assert [agent.id for agent in await history.client.published_agents(WORKSPACE)] == ["agt_zzz"]
+
+
+async def test_published_agents_are_read_in_pages(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.history_api.agents.AGENTS_PAGE", 2)
+    for name in ("e", "a", "d", "b", "c"):
+        await history.publish(f"agt_{name}")
+    await history.client.put_agent(WORKSPACE, "agt_bb", config())
+    assert [agent.id for agent in await history.client.published_agents(WORKSPACE)] == [f"agt_{n}" for n in "abcde"]
+
+
+async def test_a_repeated_order_for_a_key_stores_one_key(history: History) -> None:
+    """As the client repeats it when an answer is lost."""
+    secret = new_secret("live")
+    given: Any = {"workspace": WORKSPACE, "scopes": [Scope.CHAT_READ], "id": new_id("key"), "digest": digest_of(secret)}
+    key = StoreKey.model_validate(given)
+    for _ in range(2):
+        await history.client._post("/keys", key.wire())
+    assert (await history.client.resolve_key(digest_of(secret))).key_id == key.id
+    assert await history.documents["keys"].count_documents({}) == 1
+    for other in ({"id": new_id("key")}, {"digest": digest_of(new_secret("live"))}, {"workspace": "other"}):
+        changed = StoreKey.model_validate(given | other)
+        assert await refused(history.client._post("/keys", changed.wire())) is Code.VALIDATION_FAILED
+
+
+async def test_a_key_whose_answer_is_lost_is_created_once(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, lost = HistoryClient._exchange, list[str]()
+
+    async def exchange(self: HistoryClient, base: str, method: str, path: str, *rest: Any) -> Any:
+        answer = await plain(self, base, method, path, *rest)
+        if path == "/keys" and not lost:
+            lost.append(path)
+            raise aiohttp.ClientPayloadError("the answer is lost")
+        return answer
+
+    monkeypatch.setattr(HistoryClient, "_exchange", exchange)
+    key = await history.client.create_key(NewKey(workspace=WORKSPACE, scopes=frozenset({Scope.CHAT_READ})))
+    assert lost
+    assert (await history.client.resolve_key(digest_of(key.secret))).key_id == key.id
+    assert await history.documents["keys"].count_documents({}) == 1
+
+
+@pytest.mark.parametrize("workspace", ["", "a b", "a/b", "a:b", "ä", "$ne", "x" * 65, "a\n"])
+def test_a_key_for_a_workspace_that_no_route_accepts_is_refused(workspace: str) -> None:
+    with pytest.raises(ValidationError):
+        NewKey(workspace=workspace, scopes=frozenset())
 
 
 async def test_a_key_resolves_by_its_digest_until_it_is_revoked(history: History) -> None:
