@@ -5,7 +5,7 @@ Each mutant is a plausible mistake of someone who writes such a system for the f
 
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from services.gateway.completions import chunks
@@ -17,6 +17,8 @@ from services.history.turns.finalize import TurnFinalizer
 from shared.broker.script import Script
 from shared.contracts.frames import FrameId, head_of
 from shared.run_log import writer
+from shared.tasks import BackgroundLoops
+from shared.turn_queue.worker import LeasedWorker
 
 
 def _rewrite(line: str, instead: str) -> None:
@@ -113,6 +115,20 @@ def early_deletion() -> None:
     Erasure.erase_session = later  # type: ignore[method-assign]
 
 
+def unsupervised_loop() -> None:
+    """An outage ends a worker's loops, and nobody notices: the process stays ready and does nothing."""
+
+    async def once(self: LeasedWorker, name: str, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        await loop()
+
+    async def ready(self: BackgroundLoops) -> None:
+        return None
+
+    LeasedWorker._through_outages = once  # type: ignore[method-assign]
+    BackgroundLoops._ended = lambda self, name, task: None  # type: ignore[method-assign]
+    BackgroundLoops.ready = ready  # type: ignore[method-assign]
+
+
 MUTANTS: Final[dict[str, Callable[[], None]]] = {
     "no fence": no_fence,
     "no log read after subscribe": no_log_read,
@@ -120,6 +136,7 @@ MUTANTS: Final[dict[str, Callable[[], None]]] = {
     "server-made ids": server_ids,
     "clean end on worker loss": clean_end,
     "deletion acknowledged before it is done": early_deletion,
+    "unsupervised loop": unsupervised_loop,
 }
 
 
