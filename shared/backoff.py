@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 
 def backoff(first_s: float, last_s: float) -> Iterator[float]:
-    """Endless pauses in seconds: each twice as long as the one before, up to `last_s`, with jitter between half and the whole.
+    """Endless pauses in seconds: each twice as long as the one before, up to `last_s`, times 0.5 to 1.
 
     The jitter keeps processes that failed together from trying again together.
     """

@@ -22,7 +22,7 @@ def new_id(prefix: str) -> str:
 
 
 def process_name() -> str:
-    """Names this process among all that run and all that ran: host, process id and a random part."""
+    """A name that no other process has or had: host, process id and a random part."""
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 

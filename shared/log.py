@@ -1,4 +1,4 @@
-"""JSON lines on standard output, one event each. No prompts, answers or keys: what looks like a key is blotted out."""
+"""JSON lines on standard output, one event each. No prompts, answers or keys: what looks like a key is redacted."""
 
 import logging
 import re
@@ -12,17 +12,17 @@ from structlog.typing import EventDict, FilteringBoundLogger
 _KEY = re.compile(r"parley_(sk|pk)_[A-Za-z0-9_\-]+|Bearer\s+[A-Za-z0-9._\-]+")
 
 
-def _blot(value: Any) -> Any:
+def _redacted(value: Any) -> Any:
     return _KEY.sub("[redacted]", value) if isinstance(value, str) else value
 
 
 def redact(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """Last before rendering, so that it also sees what other libraries log and the text of exceptions."""
-    return {name: _blot(value) for name, value in event.items()}
+    """Redacts keys. It runs right before rendering, so that it covers the texts of exceptions and of other libraries."""
+    return {name: _redacted(value) for name, value in event.items()}
 
 
 def configure(service: str, level: str) -> None:
-    """Once per process, before anything logs."""
+    """Call it once per process, before anything logs."""
     threshold = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -41,7 +41,7 @@ def configure(service: str, level: str) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
-    # The standard library's records (aiohttp, arq, asyncio) take the same shape as ours.
+    # Records of the standard library's logging (aiohttp, arq, asyncio) get the same form as Parley's.
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

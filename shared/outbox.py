@@ -1,7 +1,10 @@
-"""The outbox: the Redis stream by which workers hand finished turns to history. Here are its names and the form of an entry.
+"""The outbox: the Redis stream by which workers hand finished turns to history.
 
-A worker's `finish` adds the entry and removes the job in one script (`shared/turn_queue/lua/finish.lua`), so the two never disagree.
-History reads the stream as a consumer group and acknowledges an entry once the turn is stored and its end is published.
+Here are its names and the form of an entry.
+
+A worker's `finish` adds the entry and removes the job in one script (`shared/turn_queue/lua/finish.lua`), so the two
+never disagree. History reads the stream as a consumer group and acknowledges an entry once the turn is stored and its
+end is published.
 """
 
 from typing import Final, NamedTuple
@@ -12,7 +15,8 @@ from shared.contracts.turns import FinishedTurn
 
 OUTBOX: Final = "turns.finished"
 GROUP: Final = "history"
-# Raised when existing members change their meaning. New members do not raise it: readers ignore those that they do not know.
+# Raised when existing members change their meaning. New members do not raise it: readers ignore those that they do not
+# know.
 SCHEMA_VERSION: Final = 1
 
 

@@ -25,9 +25,12 @@ class StaleLoops(Exception):
 
 
 class BackgroundLoops:
-    """The long-running tasks of one component. A loop that ends before `end` or `expect_end` sets `failed` and is logged as an error.
+    """The long-running tasks of one component.
 
-    A component starts its loops here; the process hands the component's loops to `supervise`, and its `ready` to `/readyz`.
+    A loop that ends before `end` or `expect_end` sets `failed` and is logged as an error.
+
+    A component starts its loops here; the process hands the component's loops to `supervise`, and its `ready` to
+    `/readyz`.
     """
 
     def __init__(self) -> None:
@@ -41,7 +44,7 @@ class BackgroundLoops:
     def start(
         self, name: str, work: Coroutine[Any, Any, Any], *, stale_after_s: float | None = None
     ) -> "asyncio.Task[Any]":
-        """`stale_after_s`: how long the loop may go without `succeeded` before the process is not ready; None: for ever."""
+        """`stale_after_s`: without `succeeded` for so long, the process is not ready; None: it stays ready."""
         task = asyncio.create_task(work, name=name)
         self._tasks[name] = task
         if stale_after_s is not None:
@@ -117,4 +120,5 @@ async def end_tasks(tasks: Iterable["asyncio.Future[Any]"]) -> None:
         done, pending = await asyncio.wait(pending, timeout=AGAIN_S)
         for task in done:
             if not task.cancelled():
-                task.exception()  # Retrieved, so that asyncio does not report it: an error during shutdown has no reader.
+                # Retrieved, so that asyncio does not report it: nobody reads an error during shutdown.
+                task.exception()

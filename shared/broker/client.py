@@ -11,8 +11,9 @@ from shared.broker.redis_py import connection_pool, parse
 class DirectCommands:
     """Mix this in before a redis-py client class, and set `connections` before the first command.
 
-    Every command then goes through `connections`. Raises RedisError or OSError. `pipeline()` and `pubsub()` would use redis-py's
-    own pool, which has no timeouts here: send several commands with PipelinedConnection.calls, subscribe with shared/broker/pubsub.
+    Every command then goes through `connections`. Raises RedisError or OSError. `pipeline()` and `pubsub()` would use
+    redis-py's own pool, which has no timeouts here: send several commands with PipelinedConnection.calls, subscribe
+    with shared/broker/pubsub.
     """
 
     connections: ConnectionSet
@@ -32,6 +33,9 @@ class Client(DirectCommands, Redis):  # type: ignore[misc]  # redis-py's own stu
 
 
 def connect(url: str, *, connections: int = 16) -> Client:
-    """A client with its own connections, at most so many. It connects at the first command. Close it with `aclose()`."""
+    """A client with its own connections, at most so many.
+
+    It connects at the first command. Close it with `aclose()`.
+    """
     pool = connection_pool(url)
     return Client(pool, ConnectionSet(pool, connections))

@@ -1,4 +1,4 @@
-"""Connections to Redis without the overhead of a pooled client: one command, or several in one write, and their answers.
+"""Connections to Redis without the overhead of a pooled client: a command or several in one write, and their answers.
 
 A command of redis-py's pooled client costs a task, two timers and a condition; that is twice the command's own work.
 """
@@ -23,7 +23,10 @@ class PipelinedConnection:
         self._connection: Connection | None = None
 
     async def call(self, *command: str | bytes | int | float) -> Any:
-        """The answer. An error inside a list stays in the list. Raises RedisError or OSError; the next call reconnects."""
+        """The answer.
+
+        An error inside a list stays in the list. Raises RedisError or OSError; the next call reconnects.
+        """
         (answer,) = await self.calls(command)
         if isinstance(answer, ResponseError):
             raise answer
@@ -67,7 +70,10 @@ class ConnectionSet:
         self._slots = asyncio.Semaphore(count)
 
     async def call(self, *command: str | bytes | int | float) -> Any:
-        """As PipelinedConnection's `call`. Raises TimeoutError, an OSError, also when no connection gets free in time."""
+        """As PipelinedConnection's `call`.
+
+        Raises TimeoutError, an OSError, also when no connection gets free in time.
+        """
         if self._slots.locked():
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 await self._slots.acquire()

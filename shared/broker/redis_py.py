@@ -18,8 +18,9 @@ Command = tuple[str | bytes | int | float, ...]
 def connection_pool(url: str) -> ConnectionPool:
     """Knows how to connect to `url`. Parley takes new connections from it and never uses its pooling.
 
-    redis-py retries nothing here: each failure has one owner, the caller. It applies no timeout to reads and writes either:
-    its timeouts cost a task and a timer for each direction. `shared/broker/connections.py` times whole commands instead.
+    redis-py retries nothing here: each failure has one owner, the caller. It applies no timeout to reads and writes
+    either: its timeouts cost a task and a timer for each direction. `shared/broker/connections.py` times whole commands
+    instead.
     """
     return ConnectionPool.from_url(
         url,

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-# Raised when existing members change their meaning. New members do not raise it: workers ignore those that they do not know.
+# Raised when existing members change their meaning. New members do not raise it: workers ignore those that they do not
+# know.
 SCHEMA_VERSION: Final = 1
 
 
@@ -25,7 +26,10 @@ class RunTurn(NamedTuple):
 
     @classmethod
     def parse(cls, positional: Sequence[Any], named: Mapping[str, Any]) -> "RunTurn":
-        """From named members, or from the four positional ones of jobs older than schema versions. Raises UndecodableJob."""
+        """From named members, or from the four positional ones of jobs older than schema versions.
+
+        Raises UndecodableJob.
+        """
         if positional:
             if len(positional) != len(cls._fields) or named:
                 raise UndecodableJob(f"{len(positional)} positional members")

@@ -1,4 +1,4 @@
-"""Jobs that cannot be decoded: a bounded list in Redis for operators, and the turn's end as failed by way of history."""
+"""Jobs that cannot be decoded: they go to a bounded list in Redis, and history ends their turns as failed."""
 
 import time
 from base64 import b64encode

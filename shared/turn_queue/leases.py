@@ -1,4 +1,4 @@
-"""Renews the leases of a worker's running jobs, restores those that a flush removed, and ends runs whose lease is lost."""
+"""Renews the leases of a worker's jobs, restores those that a flush removed, and ends runs whose lease is lost."""
 
 from prometheus_client import Counter
 

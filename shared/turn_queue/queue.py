@@ -1,8 +1,8 @@
 """The turn queue's client: enqueue, look at and remove jobs. Workers claim and run them in `worker.py`.
 
-What arq does here: `ArqRedis` is the client class, `serialize_job` and `deserialize_job_raw` are the form of a job, and a job
-lies under arq's key. So arq's own tools can read the queue's jobs. Leases, claims, requeueing and the worker are Parley's: the
-Lua scripts in `lua/`, which run each step atomically.
+What arq does here: `ArqRedis` is the client class, `serialize_job` and `deserialize_job_raw` are the form of a job, and
+a job lies under arq's key. So arq's own tools can read the queue's jobs. Leases, claims, requeueing and the worker are
+Parley's: the Lua scripts in `lua/`, which run each step atomically.
 """
 
 from collections.abc import Sequence
@@ -50,7 +50,10 @@ def _dump(job: dict[str, Any]) -> bytes:
 
 
 class TurnQueue(DirectCommands, ArqRedis):  # type: ignore[misc]  # redis-py's own stubs disagree with each other.
-    """Each method is one round trip. It raises RedisError or OSError while the queue Redis is away, and may be repeated."""
+    """Each method is one round trip.
+
+    It raises RedisError or OSError while the queue Redis is away, and may be repeated.
+    """
 
     url: str
 
@@ -87,8 +90,8 @@ class TurnQueue(DirectCommands, ArqRedis):  # type: ignore[misc]  # redis-py's o
     async def job_status(self, turn_id: str) -> JobStatus:
         """Whether a result waits in the outbox, a live lease is held, or neither.
 
-        To end a turn in a worker's place, read its document first and call this after. In the other order a worker could finish
-        in between, and its result, already in the outbox, would be overruled.
+        To end a turn in a worker's place, read its document first and call this after. In the other order a worker
+        could finish in between, and its result, already in the outbox, would be overruled.
         """
         job_status: JobStatus = (await self.run_script(scripts.STATUS, turn_id)).decode()
         return job_status

@@ -1,6 +1,7 @@
 """The worker side of the turn queue: claims jobs as they come, runs them under renewed leases, and drains.
 
-An outage of Redis ends no loop. A loop that ends for any other reason ends `serve`, so that the process ends and is restarted.
+An outage of Redis ends no loop. A loop that ends for any other reason ends `serve`, so that the process ends and is
+restarted.
 """
 
 import asyncio
@@ -98,13 +99,14 @@ class LeasedWorker:
                 return await loop()
             except (RedisError, OSError) as error:
                 log.warning("queue_unreachable", loop=name, error=type(error).__name__)
-                # The other workers could not renew their leases either. They get time to do so before their turns count as lapsed.
+                # The other workers could not renew their leases either. They get time to do so before their turns count
+                # as lapsed.
                 self._takes_lapsed_from = _now() + 2 * self._heartbeat_s
                 self._more = True  # Wake-up tokens may have been lost.
                 await asyncio.sleep(OUTAGE_PAUSE_S)
 
     async def _stop_polling(self, polling: "asyncio.Task[None]") -> None:
-        """Lets the poll end instead of cancelling it: jobs of a claim under way would wait for their leases to lapse."""
+        """Lets the poll end instead of cancelling it: jobs of a pending claim would wait for their leases to lapse."""
         self._accepts_jobs = False
         self._runs.wake()
         connection = PipelinedConnection(self._queue.connection_pool)
@@ -133,10 +135,10 @@ class LeasedWorker:
             self.loops.succeeded("poll")
 
     async def _poll_once(self) -> None:
-        """Waits for room, then for a wake-up token or the fallback interval, and claims as many jobs as there is room for.
+        """Waits for room, then for a wake-up token or the fallback interval, and claims jobs up to its room.
 
-        `BLPOP` and the claim script are pipelined, so a job starts one round trip earlier. A token is only a hint. When the last
-        claim got all that it asked for, there may be more jobs: then the claim is sent without a wait.
+        `BLPOP` and the claim script are pipelined, so a job starts one round trip earlier. A token is only a hint. When
+        the last claim got all that it asked for, there may be more jobs: then the claim is sent without a wait.
         """
         if self._runs.room <= 0:
             return await self._runs.wait_for_room(FALLBACK_POLL_S)
@@ -174,7 +176,8 @@ class LeasedWorker:
                 self._runs.start(job)
             else:
                 await job.requeue()
-        # Last, so that an outage here delays no good job. Until it succeeds, the bad job comes back when its lease lapses.
+        # Last, so that an outage here delays no good job. Until it succeeds, the bad job comes back when its lease
+        # lapses.
         for letter in undecodable:
             await bury(self._queue, *letter)
         if claimed:

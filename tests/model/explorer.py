@@ -1,4 +1,4 @@
-"""Walks every state that the protocol's table can reach, breadth first, so that the first broken invariant has the shortest story."""
+"""Walks every state that the protocol can reach, breadth first: a broken invariant is found with its shortest story."""
 
 import gc
 from array import array
@@ -32,7 +32,8 @@ from tests.model.trouble import TROUBLE
 class Found:
     """`broken`: the invariant's name, and the steps that lead to it. Without it, everything held in so many states.
 
-    `happened`: the names of the actions that were taken at all. `ends`: the stored ends that were reached, as (status, attempt).
+    `happened`: the names of the actions that were taken at all. `ends`: the stored ends that were reached, as (status,
+    attempt).
     """
 
     states: int
@@ -138,7 +139,10 @@ def _broken(before: State, told: Sequence[Frame], after: State) -> str | None:
 
 
 def _steps(s: State, rules: Rules) -> Iterator[tuple[str, Step]]:
-    """All that can happen next. Nobody depends on the reader: once it has its end, the others go on in the runs where it is still away."""
+    """All that can happen next.
+
+    Nobody depends on the reader: once it has its end, the others go on in the runs where it is still away.
+    """
     if s.reader.step == ENDED:
         return
     for action in (*PROTOCOL, *READING_ON):

@@ -1,4 +1,4 @@
-"""What must hold of every step of the protocol, whatever happens: the same promises that the chaos suite's checker holds clients to."""
+"""What must hold of every step of the protocol: the promises to clients that the chaos suite checks too."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -31,7 +31,7 @@ def ids_told_only_grow(before: State, told: Sequence[Frame], _: State) -> bool:
 
 
 def ids_told_have_no_hole(before: State, told: Sequence[Frame], _: State) -> bool:
-    """Each is the next of its attempt, or a later attempt's first; after `restarted` without an id the end may follow at once."""
+    """Each is the next of its attempt, or a later attempt's first. After `restarted` without an id any may follow."""
     attempt, seq = before.reader.at
     for frame in told:
         if not frame.attempt:
@@ -48,7 +48,7 @@ def one_terminal_frame_is_told(before: State, told: Sequence[Frame], _: State) -
 
 
 def the_log_is_in_order_and_whole(_: State, __: Sequence[Frame], after: State) -> bool:
-    """Ids only grow, and within an attempt only the terminal frame may stand without those before it (they were flushed)."""
+    """Ids only grow. Within an attempt, only the terminal frame may follow a hole, which a flush has made."""
     attempt, seq = 0, 0
     for frame in after.log:
         if frame.id <= (attempt, seq):
@@ -82,7 +82,7 @@ def no_verdict_overrules_a_result(before: State, _: Sequence[Frame], after: Stat
 
 
 def a_result_is_not_run_again(before: State, _: Sequence[Frame], after: State) -> bool:
-    """No job is made while the outbox holds the current attempt's result. (A restart that forgets the result brings its job back.)"""
+    """No job is made while the outbox holds the current attempt's result. A restart that lost it may make one."""
     made = before.queue.job == "no job" and after.queue.job != "no job" and before.queue.outbox == after.queue.outbox
     return (
         not made

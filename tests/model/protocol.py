@@ -1,7 +1,9 @@
-"""The protocol of a turn as a table of actions: who may do what, when, and what it changes. Each action is one atomic step of one store.
+"""The protocol of a turn as a table of actions: who may do what, when, and what it changes.
 
-The turn has been admitted: its document is there. From here on anything in the table may happen, in any order. An action takes
-a state and gives the states that it can lead to, each with the frames that the client is told on the way.
+Each action is one atomic step of one store.
+
+The turn has been admitted: its document is there. From here on anything in the table may happen, in any order. An
+action takes a state and gives the states that it can lead to, each with the frames that the client is told on the way.
 
 Here are the workers and history; `reader.py` has the gateway and its client, `trouble.py` what goes wrong.
 """
@@ -60,7 +62,7 @@ def fresh_claim(s: State) -> int:
 
 
 def turn_is_enqueued(s: State, _: Rules) -> Steps:
-    """By the gateway after admission, with a claim snapshot, or by the reconciler, which enqueues active turns without job and result.
+    """By the gateway after admission, with a claim snapshot, or by the reconciler, for a turn without job and result.
 
     Either may come late.
     """
@@ -83,7 +85,9 @@ def worker_takes_job(s: State, rules: Rules) -> Steps:
 
 
 def worker_renews(s: State, rules: Rules) -> Steps:
-    """Its own lease, even a lapsed one that nobody took. Where a flush left no holder it puts the job back; else it has lost the turn.
+    """Its own lease, even a lapsed one that nobody took.
+
+    Where a flush left no holder it puts the job back; else it has lost the turn.
 
     It has also lost a turn that history has ended: that leaves no holder either, but a mark.
     """
@@ -112,9 +116,12 @@ def lease_lapses(s: State, _: Rules) -> Steps:
 
 
 def history_reads_claim(s: State, _: Rules) -> Steps:
-    """No try left: history ends the turn, if the claim holds the lease. Otherwise the worker begins the attempt after the one read.
+    """No try left: history ends the turn, if the claim holds the lease.
 
-    What the worker asks of the model meanwhile nobody sees, so it has no step. A repeat that comes when the attempt has begun is late.
+    Otherwise the worker begins the attempt after the one read.
+
+    What the worker asks of the model meanwhile nobody sees, so it has no step. A repeat that comes when the attempt has
+    begun is late.
     """
     for request in s.requests:
         if request.read != -1:
@@ -148,7 +155,10 @@ def history_looks_at_lease(s: State, rules: Rules) -> Steps:
 
 
 def history_raises_attempt(s: State, rules: Rules) -> Steps:
-    """`where attempt == read and active`. What has moved on is this claim's own attempt, begun by the same word, or another's."""
+    """`where attempt == read and active`.
+
+    What has moved on is this claim's own attempt, begun by the same word, or another's.
+    """
     for request in s.requests:
         if not request.holds:
             continue
@@ -165,8 +175,8 @@ def history_raises_attempt(s: State, rules: Rules) -> Steps:
 def answers(s: State, request: Request, attempt: int) -> Steps:
     """The answer reaches the worker if it still waits for one. 0: it lets the job go, if that is still its own.
 
-    A claim that finds nothing to do drops the job, an attempt that is refused hands it back. Where the call was repeated, either
-    answer may be the lost one.
+    A claim that finds nothing to do drops the job, an attempt that is refused hands it back. Where the call was
+    repeated, either answer may be the lost one.
     """
     s = s._replace(requests=without(s.requests, request))
     waiting = next((w for w in s.workers if w.claim == request.claim and not w.attempt), None)
@@ -188,10 +198,10 @@ def answers(s: State, request: Request, attempt: int) -> Steps:
 
 
 def worker_writes(s: State, rules: Rules) -> Steps:
-    """One script: the frame goes into the log and to whoever listens, if the tail is the frame before it (seq 1: any lower attempt's).
+    """One script: the frame is appended and published, if the tail is the frame before it (seq 1: any lower attempt's).
 
-    A higher tail fences the writer. A lower one, or none, makes it send again what is missing; a higher one of its own attempt
-    tells it that an answer was lost.
+    A higher tail fences the writer. A lower one, or none, makes it send again what is missing; a higher one of its own
+    attempt tells it that an answer was lost.
     """
     for worker in working(s):
         if not worker.attempt or worker.finishing or worker.sent == WORDS:
@@ -212,7 +222,9 @@ def worker_writes(s: State, rules: Rules) -> Steps:
 
 
 def worker_finishes(s: State, _: Rules) -> Steps:
-    """One script, once all frames are in the log: result into the outbox, job away. Refused when another has the job, or it waits for one.
+    """One script, once all frames are in the log: result into the outbox, job away.
+
+    Refused when another has the job, or it waits for one.
 
     A result that is there already was its own, or a flush let two attempts finish: then this one is run again.
     """
@@ -238,7 +250,10 @@ def worker_finishes(s: State, _: Rules) -> Steps:
 
 
 def history_stores(s: State, rules: Rules) -> Steps:
-    """An outbox entry, new or redelivered: stored `where attempt == mine and active`. An attempt that stands already is only told again."""
+    """An outbox entry, new or redelivered: stored `where attempt == mine and active`.
+
+    An attempt that stands already is only told again.
+    """
     for entry in s.queue.outbox:
         in_hand = any(handling.entry == entry for handling in s.handlings)
         if len(s.handlings) == 2 or (in_hand and not s.trouble):

@@ -15,7 +15,8 @@ def follows(frame: Frame, at: Id) -> bool:
 def proved(s: State, rules: Rules) -> tuple[list[Frame], bool]:
     """What the log holds after the reader's id, as far as it is whole, and whether that is all of it.
 
-    A later attempt's first frame makes void what came before; only a `done` there says nothing about the text that is shown.
+    A later attempt's first frame makes void what came before; only a `done` there says nothing about the text that is
+    shown.
     """
     frames: list[Frame] = []
     at = s.reader.at
@@ -57,7 +58,7 @@ def reader_reads_log(s: State, rules: Rules) -> Steps:
 
 
 def reader_hears(s: State, rules: Rules) -> Steps:
-    """A published frame: known ones are dropped, the next one is told, a jump or another attempt sends the reader to the log."""
+    """A published frame. Known ones are dropped, the next is sent; after a jump or a new attempt the log is read."""
     reader = s.reader
     if reader.step == LIVE and reader.pipe:
         frame, taken = reader.pipe[0], reader._replace(pipe=reader.pipe[1:])
@@ -70,7 +71,10 @@ def reader_hears(s: State, rules: Rules) -> Steps:
 
 
 def reader_asks(s: State, rules: Rules) -> Steps:
-    """Silence: the log once more, then history. An end that the log does not prove is told afresh, without ids but for the last."""
+    """Silence: the log once more, then history.
+
+    An end that the log does not prove is told afresh, without ids but for the last.
+    """
     if s.reader.step == LIVE and not s.reader.pipe and s.document.status != ACTIVE:
         frames, whole = proved(s, rules)
         if not (whole and frames and frames[-1].event in ("done", "error")):

@@ -1,4 +1,4 @@
-"""What the model of the protocol is made of: one turn, its document, both Redises, and everybody who is at work on it."""
+"""The state of the protocol's model: one turn, its document, both Redises, and all processes that work on it."""
 
 from typing import Final, NamedTuple
 
@@ -12,7 +12,8 @@ COMPLETED: Final = "completed"
 CANCELLED: Final = "cancelled"
 FAILED: Final = "failed"
 
-# Where the turn's job is. A lapsed lease keeps its holder's name until another takes the job: so the holder may renew it.
+# Where the turn's job is. A lapsed lease keeps its holder's name until another takes the job: so the holder may renew
+# it.
 NO_JOB: Final = "no job"
 WAITING: Final = "waiting"
 LEASED: Final = "leased"
@@ -31,7 +32,10 @@ NOBODY: Final = 0
 
 
 class Frame(NamedTuple):
-    """A frame of the stream. `attempt` 0: it has no id. A delta with seq 1 stands for `started` or `restarted` with the first word."""
+    """A frame of the stream.
+
+    `attempt` 0: it has no id. A delta with seq 1 stands for `started` or `restarted` with the first word.
+    """
 
     attempt: int
     seq: int
@@ -69,8 +73,10 @@ class Entry(NamedTuple):
 
 
 class Queue(NamedTuple):
-    """The queue Redis. `marker` is the attempt of the newest outbox entry, 0 when there is none. `snapshot`: the job carries what a
-    claim of the turn as it was admitted would answer. `ended`: history has ended the turn and marked it as ended here.
+    """The queue Redis.
+
+    `marker` is the attempt of the newest outbox entry, 0 when there is none. `snapshot`: the job carries what a claim
+    of the turn as it was admitted would answer. `ended`: history has ended the turn and marked it as ended here.
     """
 
     job: str = NO_JOB
@@ -82,7 +88,9 @@ class Queue(NamedTuple):
 
 
 class Worker(NamedTuple):
-    """`claim` 0: idle. `attempt` 0: it waits for history's answer. It has made so many words, of which so many are in the log, it thinks.
+    """`claim` 0: idle.
+
+    `attempt` 0: it waits for history's answer. It has made so many words, of which so many are in the log, it thinks.
 
     `finishing`: it has sent its result and waits for Redis' answer; it repeats the finish and does nothing else.
     """
@@ -97,8 +105,8 @@ class Worker(NamedTuple):
 class Request(NamedTuple):
     """A claim on its way through history, and then the word that its attempt begins.
 
-    `read`: the attempt that the claim saw in the document, 0 with a claim snapshot, -1 before it has looked. `holds`: history has seen that the
-    lease is its own.
+    `read`: the attempt that the claim saw in the document, 0 with a claim snapshot, -1 before it has looked. `holds`:
+    history has seen that the lease is its own.
     """
 
     claim: int
@@ -116,8 +124,8 @@ class Handling(NamedTuple):
 class Verdict(NamedTuple):
     """A history process about to end the turn itself: by the sweep, or because of a cancellation.
 
-    `step`: it has read the document, looked at the queue, or written the document. `finished`: the outbox held the current
-    attempt's result when history looked at the queue (only an invariant asks).
+    `step`: it has read the document, looked at the queue, or written the document. `finished`: the outbox held the
+    current attempt's result when history looked at the queue (only an invariant asks).
     """
 
     step: str
@@ -128,7 +136,7 @@ class Verdict(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """A client and the gateway that serves it: the last id and the text that the client has, and what was published and not yet taken."""
+    """A client and its gateway: the last id and the text that the client has, and frames published but not taken."""
 
     step: str = AWAY
     at: Id = BEGINNING
@@ -156,7 +164,10 @@ class State(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """The protocol's load-bearing rules. The model is run with all of them, and once without each: then it must fail."""
+    """The protocol's load-bearing rules.
+
+    The model is run with all of them, and once without each: then it must fail.
+    """
 
     log_fence: bool = True  # A writer's append compares the log's tail.
     document_fence: bool = True  # A result is stored `where attempt == mine`.

@@ -1,5 +1,6 @@
 -- Claims jobs: those whose lease has lapsed first, then the oldest waiting ones.
--- ARGV: lease in ms, worker, number of the first claim, how many jobs, '1' to take lapsed ones too, wake-up tokens already used
+-- ARGV: lease in ms, worker, number of the first claim, how many jobs, '1' to take lapsed ones too, wake-up tokens
+-- already used
 -- Returns for each job: turn id, job, claim id, claim snapshot or nil. A snapshot is removed by the first claim.
 local claimed, number = {}, tonumber(ARGV[3])
 

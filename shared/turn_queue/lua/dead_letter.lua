@@ -1,4 +1,5 @@
--- Moves a job that its claim could not decode to the dead letters, and tells history by an outbox entry without a result.
+-- Moves a job that its claim could not decode to the dead letters, and tells history by an outbox entry without a
+-- result.
 -- ARGV: turn id, claim id, dead letter, how many dead letters are kept, schema version
 -- Returns 1, or 0 when another claim holds the lease.
 local id = ARGV[1]

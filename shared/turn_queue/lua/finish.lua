@@ -1,7 +1,8 @@
 -- Puts a result into the outbox and removes the job, in one step.
 -- ARGV: turn id, claim id, workspace, schema version, finished turn
 -- Returns 1, also when repeated. Returns 0 when another claim holds the lease, or the job waits for one.
--- The result of a turn that history has ended is handed over too: history discards it, and erases a log that was written late.
+-- The result of a turn that history has ended is handed over too: history discards it, and erases a log that was
+-- written late.
 local id = ARGV[1]
 if is_finished(id) then return 1 end
 local holder = redis.call('HGET', leases, id)

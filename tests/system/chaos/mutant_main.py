@@ -1,6 +1,7 @@
 """Runs a service with a planted bug: `python -m tests.system.chaos.mutant_main <mutant> services.<name>`.
 
-Each mutant is a plausible mistake of someone who writes such a system for the first time. The product has no hook for this.
+Each mutant is a plausible mistake of someone who writes such a system for the first time. The product has no hook for
+this.
 """
 
 import runpy
@@ -22,7 +23,10 @@ from shared.turn_queue.worker import LeasedWorker
 
 
 def _rewrite(line: str, instead: str) -> None:
-    """Changes the script that appends to the log. Raises when it has no such line: a bug that is not planted would not be caught."""
+    """Changes the script that appends to the log.
+
+    Raises when it has no such line: a bug that is not planted would not be caught.
+    """
     if line not in writer._APPEND.text:
         raise ValueError(f"the script has changed, mend this mutant: {line}")
     writer._APPEND = Script.of(writer._APPEND.text.replace(line, instead))
@@ -36,7 +40,8 @@ def no_fence() -> None:
     """Whoever writes, writes behind the log's end, and a result is stored whatever attempt it is of."""
     _rewrite(
         "if attempt > mine then return 'fenced' end",
-        "if attempt > mine then mine, next = attempt, seq + 1 attempt_text, seq_text = tostring(mine), tostring(next) end",
+        "if attempt > mine then mine, next = attempt, seq + 1 "
+        "attempt_text, seq_text = tostring(mine), tostring(next) end",
     )
     _rewrite("local id = attempt_text .. '-' .. seq_text", "local id = attempt_text .. '-' .. seq_text" + _NUMBER_AGAIN)
     write_end = TurnFinalizer._write_end

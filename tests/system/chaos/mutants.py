@@ -26,7 +26,8 @@ FAULTS: Final[Mapping[str, Mapping[str, int]]] = {
     "unsupervised loop": {"cut normal": 2},
 }
 LATE: Final = "every turn ends"
-# The bugs by which turns never end. Of the others, a late turn proves nothing: the runs are short, and the machine may be slow.
+# The bugs by which turns never end. Of the others, a late turn proves nothing: the runs are short, and the machine may
+# be slow.
 ENDLESS: Final = frozenset({"unsupervised loop"})
 # Every part of such a run waits for as long as a turn may take.
 ENDLESS_LIMIT_S: Final = 180.0

@@ -18,7 +18,7 @@ from shared.turn_queue.keys import QUEUE
 from tests.conftest import eventually
 from tests.service.history.conftest import is_ready
 from tests.service.history.running import WORKSPACE, History, finished, message, running, settings_for
-from tests.service.shared.turn_queue.test_queue import running_worker
+from tests.service.shared.turn_queue.rig import running_worker
 
 
 def fenced() -> float:

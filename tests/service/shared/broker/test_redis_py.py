@@ -1,4 +1,7 @@
-"""The private members of redis-py that `shared/broker/redis_py.py` relies on. If one of these fails, read that file again."""
+"""The private members of redis-py that `shared/broker/redis_py.py` relies on.
+
+If one of these fails, read that file again.
+"""
 
 import asyncio
 import inspect

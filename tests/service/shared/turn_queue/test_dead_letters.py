@@ -1,6 +1,6 @@
 """A job that no worker can decode ends its turn, and no worker."""
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 from typing import cast
 
 import orjson
@@ -13,7 +13,7 @@ from shared.turn_queue.job import LeasedJob
 from shared.turn_queue.keys import DEAD_LETTERS, QUEUE
 from shared.turn_queue.queue import TurnQueue
 from tests.conftest import eventually
-from tests.service.shared.turn_queue.test_queue import a_turn, result_of, running_worker
+from tests.service.shared.turn_queue.rig import a_turn, result_of, running_worker
 
 
 def job(positional: list[object], named: dict[str, object], function: str = "run_turn") -> bytes:
@@ -34,13 +34,6 @@ UNDECODABLE = {
     "no JSON": b"\x80\x04pickled",
     "nothing": b"",
 }
-
-
-@pytest.fixture
-async def queue(redis_url: str) -> AsyncIterator[TurnQueue]:
-    queue = TurnQueue.connect(redis_url)
-    yield queue
-    await queue.aclose()
 
 
 async def put(queue: TurnQueue, turn_id: str, payload: bytes) -> None:
