@@ -13,7 +13,7 @@ from shared.tokens import message_tokens
 
 NO_OUTPUT: Final = "(no output)"
 OPENING: Final = "(The conversation starts.)"
-INTERRUPTED: Final = "(The answer was interrupted.)"
+NO_ANSWER: Final = "(No answer was given.)"
 CONTINUE: Final = "Continue."
 _JOINT: Final = "\n\n"
 # The share of the tokens that stays when a prompt was too long. The upstream's limit is unknown and one retry must be
@@ -29,7 +29,7 @@ def valid(messages: Iterable[PromptMessage], mode: PromptMode = "strict") -> lis
     message is empty. `alternate`: also one leading system message, and user and assistant in turn, the user first.
     `strict`: also a user message or a tool result at the end, and tool call ids that occur once.
     """
-    spoken = [message for message in messages if not _is_empty(message)]
+    spoken = [message for message in messages if not is_empty(message)]
     if mode == "as_is":
         return paired(spoken, unique=False)
     # A late system message moves to the head before the calls are paired, so it cannot stand between a call and its
@@ -46,7 +46,7 @@ def _is_blank(content: Any) -> bool:
     return content is None or (isinstance(content, str) and not content.strip()) or content == []
 
 
-def _is_empty(message: PromptMessage) -> bool:
+def is_empty(message: PromptMessage) -> bool:
     """An assistant message without text and calls is refused by many servers; it comes from a model that answered
     nothing.
     """
@@ -83,11 +83,15 @@ def _alternating(messages: Iterable[PromptMessage]) -> list[PromptMessage]:
         elif role == "user" and last == "tool":
             # The templates of Mistral refuse a user message behind a tool result: an assistant's text must stand
             # between.
-            sent.append({"role": "assistant", "content": INTERRUPTED})
+            sent.append(missing_answer())
         elif role == last and role != "tool":
             message = _merged(sent.pop(), message)
         sent.append(message)
     return sent or [_user(OPENING)]
+
+
+def missing_answer() -> PromptMessage:
+    return {"role": "assistant", "content": NO_ANSWER}
 
 
 def _user(text: str) -> PromptMessage:

@@ -4,12 +4,13 @@
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import orjson
 
 from services.agent_worker.model.request import COMPANIONS
+from services.agent_worker.turns.conversation import is_empty, missing_answer
 from services.agent_worker.turns.paired_calls import PromptMessage
 from shared.contracts.agents import AgentConfig
 from shared.contracts.sessions import Message, Retrieval, ToolCall, TurnMessage
@@ -47,12 +48,28 @@ def messages_of(
         parts.append(_passages(retrieval))
     system = "\n\n".join(part for part in parts if part.strip())
     head = [{"role": "system", "content": system}] if system else []
-    sent = [*map(message_of, context), *map(message_of, messages[opening:])]
+    sent = [*_answered(map(message_of, context)), *map(message_of, messages[opening:])]
     for message in sent:
         if COMPANIONS in message and message[COMPANIONS]["upstream"] is None:
             # A caller has sent it back without saying whose it is.
             message[COMPANIONS]["upstream"] = agent.model.upstream
     return head + sent
+
+
+def _answered(context: Iterable[PromptMessage]) -> list[PromptMessage]:
+    """Earlier turns, each with an answer. A turn that was cancelled before its first text has none.
+
+    Without one its question would be read as a part of the next question.
+    """
+    sent: list[PromptMessage] = []
+    for message in context:
+        if message["role"] == "user" and sent and sent[-1]["role"] == "user":
+            sent.append(missing_answer())
+        if not is_empty(message):
+            sent.append(message)
+    if sent and sent[-1]["role"] == "user":
+        sent.append(missing_answer())
+    return sent
 
 
 def _passages(retrieval: Retrieval) -> str:

@@ -183,6 +183,7 @@ async def test_every_documented_member_is_taken_and_what_was_ignored_is_named(
         {"role": "assistant", "content": None, "tool_calls": [_call("c1"), _call("c2")]},
         {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "sunny"}]},
         {"role": "tool", "tool_call_id": "c2", "content": "windy"},
+        {"role": "assistant", "content": "Sunny and windy."},
         {"role": "user", "content": [{"type": "text", "text": question}]},
     ]
     body = {
@@ -209,8 +210,7 @@ async def test_every_documented_member_is_taken_and_what_was_ignored_is_named(
         {"role": "assistant", "content": None, "tool_calls": [_call("c1"), _call("c2")]},
         {"role": "tool", "tool_call_id": "c1", "content": "sunny"},
         {"role": "tool", "tool_call_id": "c2", "content": "windy"},
-        # Strict chat templates want an answer between a tool's result and the next question.
-        {"role": "assistant", "content": "(The answer was interrupted.)"},
+        {"role": "assistant", "content": "Sunny and windy."},
         {"role": "user", "content": question},
     ]
 
@@ -240,3 +240,32 @@ async def test_a_stream_resumes_after_any_chunk_and_is_cancelled_by_name(stack: 
     assert len(whole) < len(expected)
     status, stored = await client.call("GET", path)
     assert (status, stored["choices"][0]["message"]["content"]) == (200, whole)
+
+
+async def test_messages_that_strict_templates_refuse_reach_the_model_in_a_valid_order(
+    stack: Stack, client: Client, received: Received
+) -> None:
+    agent_id = await stack.publish(ECHO, instructions="Be kind.")
+    question = "an odd order of messages"
+    messages = [
+        {"role": "user", "content": "first", "name": "Ann Lee"},
+        {"role": "assistant", "content": None, "tool_calls": [_call("c" * 1000)]},
+        {"role": "user", "content": "still there?"},
+        {"role": "tool", "tool_call_id": "c" * 1000, "content": "sunny"},
+        {"role": "assistant", "content": ""},
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": question},
+    ]
+    body = {"model": agent_id, "messages": messages, "metadata": {"call": {"from": "+43"}, "n": 1}}
+    async with client.request("POST", "/chat/completions", body) as answer:
+        assert answer.status == 200, await answer.text()
+        assert answer.headers["x-parley-ignored"] == "metadata"
+    (sent,) = await received(f"still there?\n\n{question}")
+    assert sent["messages"] == [
+        {"role": "system", "content": "Be kind.\n\nBe brief."},
+        {"role": "user", "content": "first", "name": "Ann_Lee"},
+        {"role": "assistant", "content": None, "tool_calls": [_call("c" * 1000)]},
+        {"role": "tool", "tool_call_id": "c" * 1000, "content": "sunny"},
+        {"role": "assistant", "content": "(No answer was given.)"},
+        {"role": "user", "content": f"still there?\n\n{question}"},
+    ]

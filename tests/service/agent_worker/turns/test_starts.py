@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import aiohttp
 
 from deploy.demo.scripted import scripted_answer
+from services.agent_worker.turns.conversation import NO_ANSWER
 from shared.contracts.agents import Passage
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.sessions import TurnMessage
@@ -91,7 +92,7 @@ async def test_a_snapshot_saves_the_claim_where_the_agent_is_known(stage: Stage)
     )
     async with aiohttp.ClientSession() as session, session.get(f"{stage.model_url}/requests") as response:
         sent = (await response.json())[-1]["messages"]
-    assert [message["content"] for message in sent] == ["Be kind.", "I live in Wien.\n\nTwo?"]
+    assert [message["content"] for message in sent] == ["Be kind.", "I live in Wien.", NO_ANSWER, "Two?"]
 
 
 async def test_an_outdated_snapshot_is_refused_and_history_is_asked(stage: Stage) -> None:

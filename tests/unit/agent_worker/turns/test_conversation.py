@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.agent_worker.settings import PromptMode
-from services.agent_worker.turns.conversation import CONTINUE, INTERRUPTED, OPENING, shrunk, valid
+from services.agent_worker.turns.conversation import CONTINUE, NO_ANSWER, OPENING, shrunk, valid
 from services.agent_worker.turns.paired_calls import NO_RESULT
 from tests.unit.agent_worker.turns.template_rules import complaint
 
@@ -108,14 +108,14 @@ def test_no_text_of_the_user_or_of_the_assistant_is_lost(messages: Messages) -> 
         # A turn was cancelled behind a tool's result.
         (
             [user(), calling("a"), result("a"), user("b")],
-            [user(), calling("a"), result("a"), said(INTERRUPTED), user("b")],
+            [user(), calling("a"), result("a"), said(NO_ANSWER), user("b")],
         ),
         # A late system message.
         ([system("x"), user(), said(), system("y"), user("b")], [system("x\n\ny"), user(), said(), user("b")]),
         # The result comes after the next user message.
         (
             [user(), calling("a"), user("b"), result("a", "late"), said()],
-            [user(), calling("a"), result("a", "late"), said(INTERRUPTED), user("b"), said(), user(CONTINUE)],
+            [user(), calling("a"), result("a", "late"), said(NO_ANSWER), user("b"), said(), user(CONTINUE)],
         ),
         # Two results for one call, and one for none.
         (

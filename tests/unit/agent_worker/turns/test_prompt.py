@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from services.agent_worker.turns import prompt
+from services.agent_worker.turns.conversation import NO_ANSWER
 from services.agent_worker.turns.prompt import messages_of, parameters_of
 from shared.contracts.sessions import Retrieval, RetrievedPassage
 from shared.contracts.turns import CompletionRequest
@@ -20,21 +21,28 @@ def test_instructions_the_callers_opening_and_passages_are_one_system_message(ma
         make.message(content="When?"),
         make.message("system", "Hurry."),
     ]
-    told = messages_of(make.agent(), [make.message(content="earlier")], spoken, retrieval("Open at nine."))
-    assert [message["role"] for message in told] == ["system", "user", "user", "system"]
+    context = [make.message(content="earlier"), make.message("assistant", "answered")]
+    told = messages_of(make.agent(), context, spoken, retrieval("Open at nine."))
+    assert [message["role"] for message in told] == ["system", "user", "assistant", "user", "system"]
     system = told[0]["content"]
     assert (
         system.index("Be kind.")
         < system.index("Answer in French.")
         < system.index('<passage title="Hours">Open at nine.</passage>')
     )
-    assert [message["content"] for message in told[1:]] == ["earlier", "When?", "Hurry."]
+    assert [message["content"] for message in told[1:]] == ["earlier", "answered", "When?", "Hurry."]
 
 
 def test_an_agent_without_instructions_sends_no_empty_system_message(make: Make) -> None:
     assert messages_of(make.agent(instructions=""), [], [make.message()], None) == [
         {"role": "user", "content": "Hello?"}
     ]
+
+
+def test_earlier_turns_without_an_answer_get_one_and_the_question_stays_as_it_was_asked(make: Make) -> None:
+    context = [make.message(content="one"), make.message(content="two"), make.message("assistant", "", empty=True)]
+    told = messages_of(make.agent(instructions=""), context, [make.message(content="three")], None)
+    assert [message["content"] for message in told] == ["one", NO_ANSWER, "two", NO_ANSWER, "three"]
 
 
 def test_a_document_cannot_leave_its_passage(make: Make) -> None:

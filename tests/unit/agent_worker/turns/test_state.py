@@ -6,7 +6,7 @@ from services.agent_worker.settings import PromptMode
 from services.agent_worker.tools.result import ToolResult
 from services.agent_worker.tools.toolbox import Toolbox
 from services.agent_worker.turns import state as state_module
-from services.agent_worker.turns.conversation import valid
+from services.agent_worker.turns.conversation import NO_ANSWER, valid
 from services.agent_worker.turns.state import TurnState
 from services.agent_worker.turns.steps import CallModel, Fail, Finish, RunTools
 from shared.contracts.agents import AgentConfig
@@ -235,9 +235,13 @@ def test_a_session_whose_turn_was_cancelled_before_its_first_text_stays_valid_fo
     claimed = make.claimed(make.message(content="two"), context=context)
     state = state_of(make.agent(instructions=""), claimed, None)
     sent = request_of(state)["messages"]
-    assert sent == [{"role": "user", "content": "one\n\ntwo"}]
+    assert sent == [
+        {"role": "user", "content": "one"},
+        {"role": "assistant", "content": NO_ANSWER},
+        {"role": "user", "content": "two"},
+    ]
     as_is = request_of(state, "as_is")["messages"]
-    assert [message["content"] for message in as_is] == ["one", "two"]
+    assert as_is == sent
 
 
 @pytest.mark.parametrize("reason", ["stop", "length", "content_filter"])
@@ -249,7 +253,12 @@ def test_an_answer_without_text_is_flagged_and_left_out_of_later_prompts(make: M
     assert (message.content, message.empty) == ("", True)
     context = (make.message(), message)
     later = TurnState(make.agent(), make.claimed(make.message("user", "And now?"), context=context), None)
-    assert all(sent["role"] != "assistant" for sent in request_of(later)["messages"])
+    assert [sent["content"] for sent in request_of(later)["messages"]] == [
+        "Be kind.",
+        "Hello?",
+        NO_ANSWER,
+        "And now?",
+    ]
 
 
 def test_a_request_that_was_too_long_loses_its_oldest_turns(make: Make) -> None:
