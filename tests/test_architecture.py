@@ -88,3 +88,21 @@ def test_the_services_are_those_of_the_design() -> None:
     assert {
         path.name for path in (ROOT / "services").iterdir() if path.is_dir() and path.name != "__pycache__"
     } == SERVICES
+
+
+# Which rooms of the gateway a room may import, beside itself. The modules at the gateway's top are named too.
+GATEWAY_ARROWS = {
+    "edge": set(),
+    "streaming": {"edge", "dependencies"},
+    "api": {"edge", "streaming", "call"},
+    "completions": {"edge", "streaming", "call", "dependencies"},
+}
+
+
+@pytest.mark.parametrize("room", GATEWAY_ARROWS)
+def test_a_room_of_the_gateway_imports_only_the_rooms_below_it(room: str) -> None:
+    allowed = GATEWAY_ARROWS[room] | {room}
+    for path in sorted((ROOT / "services" / "gateway" / room).rglob("*.py")):
+        for module in imports_of(path):
+            if module.startswith("services.gateway."):
+                assert module.split(".")[2] in allowed, f"{name_of(path)} imports {module}"

@@ -1,4 +1,4 @@
-"""A gateway process: opens its parts, serves until it is told to stop, ends its streams so that they go on elsewhere."""
+"""A gateway process: it serves until a signal, then ends its streams so that clients resume at another gateway."""
 
 import asyncio
 import gc
@@ -16,8 +16,9 @@ from shared.web.process import listening, run, wait_for_stop
 log = get_logger()
 
 DRAIN_S: Final = 2.5
-# Silent streams look at their logs in waves. By CPython's default of 700 what thousands of them hold meanwhile counts as lasting, and at
-# every other wave a full collection stopped all streams: at 5,000 for 0.3 s in each 10 s, and it was half of what silence cost.
+# Silent streams read their logs in waves. With CPython's default of 700, the objects that thousands of streams hold
+# during a wave are promoted, and every other wave causes a full collection. With 5,000 streams it stopped all of them
+# for 0.3 s in each 10 s, and was half of the cost of silent streams.
 YOUNG_OBJECTS: Final = 10_000
 
 
@@ -40,7 +41,7 @@ async def serve(settings: GatewaySettings) -> None:
 
 
 async def drain(dependencies: Dependencies, public: PublicRunner) -> None:
-    """No new connections, and every stream ends: aiohttp by itself would only wait for them."""
+    """Refuses new connections and ends every stream. aiohttp by itself would only wait for the streams."""
     dependencies.drain()
     for site in list(public.sites):
         await site.stop()

@@ -1,4 +1,4 @@
-"""The gateway's application: its parts, what goes on every response, and the routes of the one table."""
+"""The gateway's application: its dependencies, the headers of every response, and the routes of the one table."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,13 +7,13 @@ from typing import Final
 
 from aiohttp import web
 
-from services.gateway.api.routes import BASE, ROUTES
 from services.gateway.completions.agent_rules import AgentRules
-from services.gateway.dependencies import PARTS, Dependencies
+from services.gateway.dependencies import Dependencies
 from services.gateway.edge.auth import Authenticator
 from services.gateway.edge.key_cache import KeyCache
 from services.gateway.edge.limits import GatewayLimits
 from services.gateway.edge.route import LIMIT_HEADERS, guarded
+from services.gateway.route_table import BASE, ROUTES
 from services.gateway.settings import GatewaySettings
 from services.gateway.streaming.disconnects import DisconnectMonitor
 from services.gateway.streaming.hub import Hub
@@ -31,7 +31,7 @@ _JSON: Final = frozenset({"application/json", "application/problem+json"})
 
 @asynccontextmanager
 async def open_dependencies(settings: GatewaySettings) -> AsyncIterator[Dependencies]:
-    """Everything a gateway holds. Nothing of it needs its store to be there: requests fail closed until it is."""
+    """Opens everything that a gateway holds. No store has to be up: requests fail closed until it is."""
     async with AsyncExitStack() as stack:
         history = await stack.enter_async_context(
             HistoryClient(settings.history_urls, settings.internal_token.get_secret_value())
@@ -64,9 +64,8 @@ async def open_dependencies(settings: GatewaySettings) -> AsyncIterator[Dependen
 def create_app(dependencies: Dependencies, *, private: bool) -> web.Application:
     """The same API on both ports; metrics only on the private one."""
     app = web.Application(middlewares=[request_middleware], client_max_size=dependencies.settings.body_limit)
-    app[PARTS] = dependencies
     app.on_response_prepare.append(_finish_headers)
-    app.add_routes([web.route(route.method, BASE + route.path, guarded(route)) for route in ROUTES])
+    app.add_routes([web.route(route.method, BASE + route.path, guarded(route, dependencies)) for route in ROUTES])
     app.add_routes([route for route in health_routes(_checks(dependencies)) if private or route.path != "/metrics"])
     return app
 
@@ -93,7 +92,7 @@ def _checks(dependencies: Dependencies) -> dict[str, Check]:
 
 
 async def _finish_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """What goes on every response, streams included, just before it goes out."""
+    """Adds the headers of every response, streams included, just before it is sent."""
     headers = response.headers
     headers.pop("Server", None)
     headers.setdefault("X-Content-Type-Options", "nosniff")

@@ -1,9 +1,7 @@
-"""What a gateway is made of: built once in `app.py`, handed to every handler."""
+"""The dependencies of a gateway process: built once in `app.py`, given to every handler."""
 
 import asyncio
 from dataclasses import dataclass
-
-from aiohttp import web
 
 from services.gateway.completions.agent_rules import AgentRules
 from services.gateway.edge.auth import Authenticator
@@ -38,9 +36,6 @@ class Dependencies:
         return self.hub.loops, self.disconnects.loops
 
     def drain(self) -> None:
-        """No new work; every stream ends now, so that clients go on elsewhere."""
+        """Refuses new work and ends every stream, so that clients resume at another gateway."""
         self.draining.set()
         self.hub.drain()
-
-
-PARTS = web.AppKey("parts", Dependencies)

@@ -28,7 +28,7 @@ class Scope(StrEnum):
 
 
 class Principal(Schema):
-    """Who calls: what a key's digest resolves to. `retry_guard` attaches an SDK's blind retry to the turn it repeats."""
+    """Who calls, as a key's digest resolves. `retry_guard` attaches an SDK's blind retry to the turn it repeats."""
 
     key_id: str
     workspace: str
@@ -47,7 +47,7 @@ class NewKey(Schema):
 
 
 class StoreKey(NewKey):
-    """A new key as history stores it. The caller makes the id and the secret, so that a repeated order stores one key."""
+    """A new key as history stores it. The caller makes id and secret, so that a repeated order stores one key."""
 
     id: str = Field(pattern=f"^{NAME_PATTERN}$")
     digest: str = Field(pattern=r"^[0-9a-f]{64}$")

@@ -1,0 +1,1 @@
+"""The routes of sessions and turns, with their schemas. Each module exports its `ROUTES`."""

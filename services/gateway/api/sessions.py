@@ -1,14 +1,18 @@
 """Sessions: create, list, get, end, delete, and their messages."""
 
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 from pydantic import Field
 
+from services.gateway.api.schemas import DELETED, MESSAGE
+from services.gateway.call import Call, Route
+from services.gateway.edge.params import CURSOR, LIMIT, ORDER, OWN_BODY
 from services.gateway.edge.replies import data_response, page_response
-from services.gateway.edge.route import Call
+from services.gateway.edge.route import Param, Reply
 from services.gateway.edge.validation import Metadata, json_body, no_body, page_query, refused
 from shared.contracts.errors import ApiError, Code
+from shared.contracts.keys import Scope
 from shared.contracts.schema import PublicRequest
 from shared.contracts.sessions import Session
 from shared.ids import is_id, new_id
@@ -72,3 +76,69 @@ async def delete(call: Call) -> web.StreamResponse:
     await no_body(call.request)
     await call.dependencies.history.delete_session(call.workspace, wanted)
     return data_response({"id": wanted, "deleted": True})
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        method="POST",
+        path="/chat/sessions",
+        serve=create,
+        scope=Scope.CHAT_WRITE,
+        summary="Create a session",
+        request=CreateSession,
+        replies={201: (Reply("the session", Session),)},
+        errors=(*OWN_BODY, Code.AGENT_NOT_FOUND, Code.NO_PUBLISHED_VERSION),
+    ),
+    Route(
+        method="GET",
+        path="/chat/sessions",
+        serve=list_all,
+        scope=Scope.CHAT_READ,
+        summary="List sessions, newest first",
+        params=(
+            Param("agentId", {"type": "string"}, "only this agent's"),
+            Param("status", {"enum": ["active", "ended"]}, "only these"),
+            LIMIT,
+            CURSOR,
+        ),
+        replies={200: (Reply("a page of sessions", Session, paged=True),)},
+    ),
+    Route(
+        method="GET",
+        path="/chat/sessions/{sessionId}",
+        serve=get,
+        scope=Scope.CHAT_READ,
+        summary="Get a session",
+        replies={200: (Reply("the session", Session),)},
+        errors=(Code.SESSION_NOT_FOUND,),
+    ),
+    Route(
+        method="DELETE",
+        path="/chat/sessions/{sessionId}",
+        serve=delete,
+        scope=Scope.CHAT_WRITE,
+        summary="Delete a session and its transcript",
+        replies={200: (Reply("it is gone", DELETED),)},
+        errors=(*OWN_BODY, Code.SESSION_NOT_FOUND),
+    ),
+    Route(
+        method="POST",
+        path="/chat/sessions/{sessionId}/end",
+        serve=end,
+        scope=Scope.CHAT_WRITE,
+        summary="End a session; an active turn is cancelled, its partial answer kept",
+        body_optional=True,
+        replies={200: (Reply("the session", Session),)},
+        errors=(*OWN_BODY, Code.SESSION_NOT_FOUND),
+    ),
+    Route(
+        method="GET",
+        path="/chat/sessions/{sessionId}/messages",
+        serve=messages,
+        scope=Scope.CHAT_READ,
+        summary="List messages",
+        params=(LIMIT, CURSOR, ORDER),
+        replies={200: (Reply("a page of messages", MESSAGE, paged=True),)},
+        errors=(Code.SESSION_NOT_FOUND,),
+    ),
+)

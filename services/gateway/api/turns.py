@@ -2,14 +2,17 @@
 
 import hashlib
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from aiohttp import web
 from pydantic import Field, StringConstraints
 
+from services.gateway.api.schemas import EVENTS, TURN_ACCEPTED, TURN_RESULT
 from services.gateway.api.sessions import session_id
-from services.gateway.edge.replies import data_response, failed_turn
-from services.gateway.edge.route import Call
+from services.gateway.call import Call, Route
+from services.gateway.edge.params import IDEMPOTENCY, OWN_BODY, PREFER, STREAM
+from services.gateway.edge.replies import data_response
+from services.gateway.edge.route import Param, Reply
 from services.gateway.edge.validation import (
     Metadata,
     canonical,
@@ -20,7 +23,14 @@ from services.gateway.edge.validation import (
     wants_async,
 )
 from services.gateway.streaming.admission import Admission, admission, queue_position
-from services.gateway.streaming.cursor import last_event_id, last_event_id_or_query
+from services.gateway.streaming.cursor import (
+    LAST_EVENT_ID,
+    LAST_EVENT_ID_QUERY,
+    REPEAT_FROM,
+    last_event_id,
+    last_event_id_or_query,
+)
+from services.gateway.streaming.failed_turn import TURN_ENDS, failed_turn
 from services.gateway.streaming.follow import outcome
 from services.gateway.streaming.listener import Listener
 from services.gateway.streaming.session_renderer import SessionRenderer, queued_frame
@@ -28,11 +38,14 @@ from services.gateway.streaming.sse_response import stream_headers
 from services.gateway.streaming.stream_session import StreamSession
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import BEGINNING, FrameId, stream_frame
+from shared.contracts.keys import Scope
 from shared.contracts.schema import PublicRequest
 from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import ENDED, AdmitTurn, StoredTurn, Turn, terminal_frame
 from shared.ids import new_id
 from shared.web.middleware import REQUEST_ID
+
+INCLUDE: Final = Param("include", {"type": "string", "enum": ["reasoning"]}, "also stream the model's reasoning")
 
 
 class PostMessage(PublicRequest):
@@ -43,7 +56,7 @@ class PostMessage(PublicRequest):
     metadata: Metadata = Field(default_factory=dict)
 
     def digest(self) -> str:
-        """Of what is asked, not of how the answer is to be delivered: a repeat may ask for a stream."""
+        """Covers what is asked, not how the answer is delivered: a repeat may ask for a stream."""
         return hashlib.sha256(canonical({"content": self.content, "metadata": self.metadata})).hexdigest()
 
 
@@ -94,7 +107,7 @@ async def _stream(call: Call, session: str, accepted: Admission, after: FrameId 
 
 
 async def _continue(call: Call, accepted: Admission, after: FrameId) -> web.StreamResponse:
-    """A client that has every frame gets the terminal one again: clients that repeat a POST retry for ever after a 204."""
+    """A client that has every frame gets the last one again. Clients that repeat a POST retry for ever after a 204."""
     turn = accepted.turn
     if accepted.ended:
         stored = await call.dependencies.history.turn(call.workspace, turn.id, text=False)
@@ -149,14 +162,14 @@ async def get(call: Call) -> web.StreamResponse:
 
 
 def _outline(stored: StoredTurn) -> tuple[Turn, FrameId, str]:
-    """What a stream needs to know of a turn."""
+    """What a stream needs: the turn, the id of its last frame, the id of its user message."""
     user_message_id = next((message.id for message in reversed(stored.input) if message.role == "user"), "")
     return stored.turn, FrameId(stored.turn.attempt, stored.last_seq), user_message_id
 
 
 async def follow_turn(call: Call) -> web.StreamResponse:
     after = last_event_id_or_query(call.request)
-    # Nothing of a log is read before history has confirmed that the turn is this workspace's and this session's.
+    # A log is read only after history has confirmed that the turn belongs to this workspace and this session.
     turn, last_id, user_message_id = _outline(await _stored(call))
     if after is not None and turn.status in ENDED and after >= last_id:
         return web.Response(status=204)
@@ -177,3 +190,64 @@ async def cancel(call: Call) -> web.StreamResponse:
     if turn.status not in ENDED:
         turn = await call.dependencies.history.cancel(call.workspace, turn.id)
     return data_response(turn.wire())
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        method="POST",
+        path="/chat/sessions/{sessionId}/messages",
+        serve=post_message,
+        scope=Scope.CHAT_WRITE,
+        summary="Post a message; the answer as a stream of events when `stream`, else as one document",
+        request=PostMessage,
+        params=(IDEMPOTENCY, PREFER, REPEAT_FROM, INCLUDE),
+        replies={
+            200: (
+                Reply("the finished turn", TURN_RESULT),
+                Reply("the turn's frames", EVENTS, envelope=False, media_type=STREAM),
+            ),
+            202: (Reply("accepted; `Location` is the turn", TURN_ACCEPTED),),
+        },
+        errors=(
+            *OWN_BODY,
+            *TURN_ENDS,
+            Code.SESSION_NOT_FOUND,
+            Code.SESSION_ENDED,
+            Code.TURN_IN_PROGRESS,
+            Code.IDEMPOTENCY_MISMATCH,
+            Code.GONE,
+        ),
+    ),
+    Route(
+        method="GET",
+        path="/chat/sessions/{sessionId}/turns/{turnId}",
+        serve=get,
+        scope=Scope.CHAT_READ,
+        summary="Get a turn",
+        replies={200: (Reply("the turn", Turn),)},
+        errors=(Code.TURN_NOT_FOUND, Code.SESSION_NOT_FOUND),
+    ),
+    Route(
+        method="GET",
+        path="/chat/sessions/{sessionId}/turns/{turnId}/events",
+        serve=follow_turn,
+        scope=Scope.CHAT_READ,
+        summary="Follow or resume a turn's stream",
+        params=(LAST_EVENT_ID, LAST_EVENT_ID_QUERY, INCLUDE),
+        replies={
+            200: (Reply("the turn's frames", EVENTS, envelope=False, media_type=STREAM),),
+            204: (Reply("the client has all of them"),),
+        },
+        errors=(Code.TURN_NOT_FOUND, Code.SESSION_NOT_FOUND),
+    ),
+    Route(
+        method="POST",
+        path="/chat/sessions/{sessionId}/turns/{turnId}/cancel",
+        serve=cancel,
+        scope=Scope.CHAT_WRITE,
+        summary="Cancel a turn; what was answered so far is kept",
+        body_optional=True,
+        replies={200: (Reply("the turn as it stands; it may still be running", Turn),)},
+        errors=(*OWN_BODY, Code.TURN_NOT_FOUND, Code.SESSION_NOT_FOUND),
+    ),
+)

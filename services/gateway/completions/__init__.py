@@ -1,0 +1,1 @@
+"""OpenAI's API: completions, stored completions and models. Route modules export their `ROUTES`."""

@@ -1,26 +1,31 @@
-"""`POST /chat/completions`: a turn without a session, told in OpenAI's shapes."""
+"""`POST /chat/completions`: a turn without a session, in OpenAI's format."""
 
 import hashlib
 from datetime import UTC, datetime
+from typing import Final
 
 from aiohttp import web
 
+from services.gateway.call import Call, Route
 from services.gateway.completions.chunks import ChunkStream
 from services.gateway.completions.request import ChatCompletion, parse_completion
+from services.gateway.completions.schemas import CHAT_COMPLETION, CHUNKS
 from services.gateway.completions.shapes import completion_shape
 from services.gateway.dependencies import Dependencies
-from services.gateway.edge.replies import failed_turn
-from services.gateway.edge.route import Call
+from services.gateway.edge.params import BODY, IDEMPOTENCY, STREAM
+from services.gateway.edge.route import Reply
 from services.gateway.edge.validation import idempotency_key, refused
 from services.gateway.streaming.admission import Admission, admission
-from services.gateway.streaming.cursor import last_event_id
+from services.gateway.streaming.cursor import REPEAT_FROM, last_event_id
 from services.gateway.streaming.disconnects import CallerGone
+from services.gateway.streaming.failed_turn import TURN_ENDS, failed_turn
 from services.gateway.streaming.follow import outcome
 from services.gateway.streaming.listener import Listener
 from services.gateway.streaming.replay import whole_answer
 from services.gateway.streaming.stream_session import StreamSession
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import BEGINNING, FrameId, stream_frame
+from shared.contracts.keys import Scope
 from shared.contracts.turns import ENDED, AdmitTurn, StoredTurn, Turn, terminal_frame
 from shared.ids import is_id, new_id
 from shared.log import get_logger
@@ -57,12 +62,12 @@ async def create(call: Call) -> web.StreamResponse:
 
 
 def _retry_key(call: Call, body: ChatCompletion) -> str:
-    """What a blind repeat of an SDK has in common with what it repeats: neither names the other."""
+    """What an SDK's blind retry has in common with the request that it repeats."""
     return hashlib.sha256(f"{call.principal.key_id} {body.model} {body.digest()}".encode()).hexdigest()
 
 
 def _is_retry(request: web.Request) -> bool:
-    """OpenAI's SDKs count their own repeats; they send no idempotency key by themselves."""
+    """OpenAI's SDKs count their own retries. They send no idempotency key by themselves."""
     count = request.headers.get("x-stainless-retry-count", "0")
     return count.isascii() and count.isdecimal() and count.strip("0") != ""
 
@@ -110,7 +115,7 @@ async def _answer(
 
 
 def _cancels(call: Call, body: ChatCompletion) -> bool:
-    """Whether the turn is of no use once its caller is gone: not when the caller can come back for it."""
+    """Whether the turn is cancelled when its caller disconnects: not if the caller can ask for it again."""
     comes_back = body.store or "Idempotency-Key" in call.request.headers or call.principal.retry_guard
     return call.dependencies.settings.cancel_on_disconnect and not comes_back
 
@@ -120,7 +125,7 @@ async def _cancel(dependencies: Dependencies, workspace: str, turn: Turn) -> Non
         await dependencies.history.cancel(workspace, turn.id)
         log.info("completion_abandoned", turn_id=turn.id)
     except ApiError as error:
-        # It costs the tokens of one answer; its deadline ends it.
+        # The turn then ends by its deadline, and costs the tokens of one answer.
         log.warning("cancel_failed", turn_id=turn.id, code=str(error.code))
 
 
@@ -132,7 +137,7 @@ async def _whole(call: Call, accepted: Admission, headers: dict[str, str]) -> we
 
 
 async def _replay(call: Call, body: ChatCompletion, accepted: Admission, headers: dict[str, str]) -> web.StreamResponse:
-    """A repeated request whose turn has ended: from the stored turn, without its log."""
+    """Answers a repeated request whose turn has ended, from the stored turn."""
     event, data = terminal_frame(accepted.turn, accepted.answer.output)
     if event == "error":
         raise failed_turn(data)
@@ -162,7 +167,7 @@ async def _stream(
 async def resume_chunks(
     call: Call, session: StreamSession, stored: StoredTurn, listener: Listener, after: FrameId
 ) -> web.StreamResponse:
-    """The chunks after a cursor. A client that has all of them gets the last one again: chunks without an end are no answer."""
+    """The chunks after a cursor. A client that has all of them gets the last one again."""
     turn = stored.turn
     end = FrameId(turn.attempt, stored.last_seq)
     if turn.status in ENDED and after >= end:
@@ -173,3 +178,33 @@ async def resume_chunks(
 async def refuse_responses(call: Call) -> web.StreamResponse:
     """LiteLLM tries `/responses` for its other routes, and takes a deployment out of use when that is 404."""
     raise ApiError(Code.INVALID_REQUEST, "The Responses API is not available here. Use POST /chat/completions.")
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        method="POST",
+        path="/chat/completions",
+        serve=create,
+        scope=Scope.CHAT_WRITE,
+        summary="OpenAI-compatible completion; `model` is an agent's id",
+        request=ChatCompletion,
+        params=(IDEMPOTENCY, REPEAT_FROM),
+        replies={
+            200: (
+                Reply("the completion", CHAT_COMPLETION, envelope=False),
+                Reply("chunks, then `[DONE]`", CHUNKS, envelope=False, media_type=STREAM),
+            )
+        },
+        errors=(*BODY, *TURN_ENDS, Code.MODEL_NOT_FOUND, Code.IDEMPOTENCY_MISMATCH, Code.GONE),
+        openai=True,
+    ),
+    Route(
+        method="POST",
+        path="/responses",
+        serve=refuse_responses,
+        scope=Scope.CHAT_WRITE,
+        summary="Always 400: the Responses API is not available",
+        replies={},
+        openai=True,
+    ),
+)

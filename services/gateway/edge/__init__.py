@@ -1,0 +1,1 @@
+"""HTTP without product nouns: routes as values, keys, limits, validation, the OpenAPI document, the server."""

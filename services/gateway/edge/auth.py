@@ -17,7 +17,7 @@ _KEY_PARAMETERS: Final = frozenset({"api_key", "apikey", "key", "access_token", 
 
 
 def bearer_secret(request: web.Request) -> str:
-    """The key of the `Authorization` header. Raises `missing_api_key`, and `invalid_api_key` for what cannot be a key."""
+    """The key of the `Authorization` header. Raises `missing_api_key`, or `invalid_api_key` for what cannot be one."""
     given = request.headers.getall("Authorization", [])
     if not given:
         raise ApiError(Code.MISSING_API_KEY)
@@ -47,7 +47,7 @@ def require_scope(principal: Principal, scope: Scope) -> None:
 class Authenticator:
     """Finds a request's principal. An address with too many failures may only use keys that were good before.
 
-    Keys that were good before are never blocked: without `trusted_proxies`, all clients behind a proxy share its address.
+    Such keys are never blocked: without `trusted_proxies`, all clients behind a proxy share its address.
     """
 
     def __init__(self, keys: KeyCache, *, failures_per_minute: int, trusted_proxies: Sequence[Network] = ()) -> None:
@@ -68,7 +68,7 @@ class Authenticator:
         return await self._strangers_principal(digest, address_of(request, self._trusted))
 
     async def _strangers_principal(self, digest: str, address: str) -> Principal:
-        """Counts a failure before the lookup, so that concurrent guesses are counted too, and takes it back afterwards."""
+        """Counts a failure before the lookup, so that concurrent guesses count too, and uncounts it for a good key."""
         self._count_failure(address)
         try:
             principal = await self._keys.principal(digest)

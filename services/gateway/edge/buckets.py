@@ -49,7 +49,7 @@ class _Bucket:
 
 
 class TokenBuckets:
-    """Counted in this process. A name that was forgotten, or a process that has just started, has its full allowance."""
+    """Counts in this process. A name that was evicted, and every name after a start, has its full allowance."""
 
     def __init__(self, per_minute: int, *, size: int = KNOWN_BUCKETS) -> None:
         self._limit = per_minute

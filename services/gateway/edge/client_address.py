@@ -1,4 +1,4 @@
-"""Which address a request comes from, when proxies stand between the client and this process."""
+"""The address that a request comes from, with or without proxies between the client and this process."""
 
 import ipaddress
 import re
@@ -22,9 +22,9 @@ def parse_networks(text: str) -> tuple[Network, ...]:
 
 
 def address_of(request: web.Request, trusted: Sequence[Network]) -> str:
-    """The client's address, as the connection or a trusted proxy says it; IPv6 addresses as their /64 network.
+    """The client's address, from the connection or a trusted proxy. IPv6 addresses are cut to their /64 network.
 
-    A forwarding header counts only as far as trusted proxies wrote it: the last hop that is not one of them is the client.
+    A forwarding header counts as far as trusted proxies wrote it: the nearest hop that is not one of them is the client.
     """
     found = client_address(request.remote or "", request.headers, trusted)
     if isinstance(found, ipaddress.IPv6Address):
@@ -38,14 +38,14 @@ def client_address(peer: str, headers: CIMultiDictProxy[str], trusted: Sequence[
     address = _parsed(peer)
     if address is None or not _is_trusted(address, trusted):
         return address
-    # A proxy that maintains one of the two headers passes the other on as the client sent it. When both are there and
-    # disagree, neither can be believed, and the proxy's own address counts.
+    # A proxy that maintains one of the two headers forwards the other as the client sent it. If both are present and
+    # disagree, neither can be trusted, and the proxy's own address is used.
     found = {_outermost(address, hops, trusted) for hops in (_forwarded(headers), _x_forwarded_for(headers)) if hops}
     return found.pop() if len(found) == 1 else address
 
 
 def _outermost(proxy: Address, hops: Sequence[str], trusted: Sequence[Network]) -> Address:
-    """Walks from the nearest hop outwards, up to the first address that is no trusted proxy."""
+    """Walks from the nearest hop outwards, to the first address that is not a trusted proxy."""
     for text in list(reversed(hops))[:MAX_HOPS]:
         address = _parsed(text)
         if address is None:
@@ -57,7 +57,7 @@ def _outermost(proxy: Address, hops: Sequence[str], trusted: Sequence[Network]) 
 
 
 def _forwarded(headers: CIMultiDictProxy[str]) -> list[str]:
-    """The `for` of each element of RFC 7239's header, the nearest hop last. An element without one is an unknown hop."""
+    """The `for` of each element of RFC 7239's header, nearest hop last. An element without one is an unknown hop."""
     return [_for(element) for line in headers.getall("Forwarded", []) for element in _elements(line)]
 
 

@@ -18,7 +18,7 @@ Resolve = Callable[[str], Awaitable[Principal]]
 
 
 class KeyCache:
-    """Concurrent requests of one key ask history once. Unknown keys cannot evict good ones: they have a cache of their own.
+    """Concurrent requests of one key ask history once. Unknown keys have their own cache and cannot evict good ones.
 
     Fails closed: without history no key is accepted that was not seen within `ttl_s`; the caller gets
     `dependency_unavailable`.

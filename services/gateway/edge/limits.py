@@ -31,7 +31,7 @@ class GatewayLimits:
 
     @contextmanager
     def hold(self, key_id: str) -> Iterator[None]:
-        """Counts an open stream or waiting request. Raises `rate_limited` (the key's limit) or `overloaded` (the gateway's)."""
+        """Counts an open stream or waiting request. Raises `rate_limited` (key) or `overloaded` (gateway)."""
         if self._held[key_id] >= self._streams_per_key:
             raise ApiError(Code.RATE_LIMITED, "This key has too many open streams and waiting requests.")
         if self.held >= self._streams_limit:

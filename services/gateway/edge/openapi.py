@@ -8,10 +8,9 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from services.gateway.edge.openapi_schemas import PROBLEM
-from services.gateway.edge.route import Answer, Param, Route
+from services.gateway.edge.json_schema import PROBLEM
+from services.gateway.edge.route import Param, Reply, Route
 from shared.contracts.errors import MEANINGS, Code
-from shared.contracts.turns import Usage
 from shared.version import VERSION
 
 _REF: Final = "#/components/schemas/{model}"
@@ -32,8 +31,13 @@ _PAGINATION: Final = {
 
 
 @cache
-def document(routes: Sequence[Route], base: str, server: str = "/") -> dict[str, Any]:
-    """`routes` must be hashable: the table itself. The result is shared and must not be changed."""
+def document(
+    routes: Sequence[Route[Any]], base: str, server: str = "/", *, contracts: tuple[type[BaseModel], ...] = ()
+) -> dict[str, Any]:
+    """`contracts` are models that only JSON schemas refer to. `routes` must be hashable.
+
+    The result is cached and shared, so callers must not change it.
+    """
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(base + route.path, {})[route.method.lower()] = _operation(route)
@@ -43,33 +47,33 @@ def document(routes: Sequence[Route], base: str, server: str = "/") -> dict[str,
         "servers": [{"url": server}],
         "paths": paths,
         "components": {
-            "schemas": _schemas(routes) | {"Problem": PROBLEM},
+            "schemas": _schemas(routes, contracts) | {"Problem": PROBLEM},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "`parley_sk_…`"}},
         },
     }
 
 
-def _schemas(routes: Sequence[Route]) -> dict[str, Any]:
-    contracts: dict[type[BaseModel], None] = {Usage: None}
+def _schemas(routes: Sequence[Route[Any]], more: tuple[type[BaseModel], ...]) -> dict[str, Any]:
+    contracts: dict[type[BaseModel], None] = dict.fromkeys(more)
     for route in routes:
-        answers = [answer.schema for variants in route.answers.values() for answer in variants]
-        for schema in [route.request, *answers]:
+        replies = [reply.schema for variants in route.replies.values() for reply in variants]
+        for schema in [route.request, *replies]:
             if isinstance(schema, type):
                 contracts[schema] = None
-    # "validation": members with a default may be missing, which is how contracts go over the wire.
+    # "validation": members with a default may be missing, as they are in the JSON that is sent.
     _, definitions = models_json_schema([(contract, "validation") for contract in contracts], ref_template=_REF)
     schemas: dict[str, Any] = definitions["$defs"]
     return schemas
 
 
-def _operation(route: Route) -> dict[str, Any]:
+def _operation(route: Route[Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": re.sub(r"\W+", "_", f"{route.method.lower()}{route.path}").strip("_"),
         "summary": route.summary,
         "tags": ["openai" if route.openai else "chat"],
         "parameters": [*_path_params(route.path), *(_param(param) for param in route.params)],
         "responses": {
-            **{str(status): _success(answers) for status, answers in route.answers.items()},
+            **{str(status): _success(replies) for status, replies in route.replies.items()},
             **_failures(route),
         },
         "security": [] if route.scope is None else [{"key": [str(route.scope)]}],
@@ -90,7 +94,7 @@ def _path_params(path: str) -> list[dict[str, Any]]:
 def _param(param: Param) -> dict[str, Any]:
     shown = {
         "name": param.name,
-        "in": param.place,
+        "in": param.location,
         "required": False,
         "description": param.description,
         "schema": param.schema,
@@ -102,30 +106,30 @@ def _body(schema: dict[str, Any], *, required: bool) -> dict[str, Any]:
     return {"required": required, "content": {"application/json": {"schema": schema}}}
 
 
-def _success(answers: tuple[Answer, ...]) -> dict[str, Any]:
+def _success(replies: tuple[Reply, ...]) -> dict[str, Any]:
     response: dict[str, Any] = {
-        "description": "; or ".join(answer.description for answer in answers),
+        "description": "; or ".join(reply.description for reply in replies),
         "headers": _HEADERS,
     }
-    content = {answer.media_type: {"schema": _answer_schema(answer)} for answer in answers if answer.schema is not None}
+    content = {reply.media_type: {"schema": _reply_schema(reply)} for reply in replies if reply.schema is not None}
     return response | {"content": content} if content else response
 
 
-def _answer_schema(answer: Answer) -> dict[str, Any]:
-    schema = answer.schema or {}
+def _reply_schema(reply: Reply) -> dict[str, Any]:
+    schema = reply.schema or {}
     shape = {"$ref": _REF.format(model=schema.__name__)} if isinstance(schema, type) else schema
-    if not answer.envelope:
+    if not reply.envelope:
         return shape
     properties: dict[str, Any] = {
         "success": {"const": True},
-        "data": {"type": "array", "items": shape} if answer.paged else shape,
+        "data": {"type": "array", "items": shape} if reply.paged else shape,
     }
-    if answer.paged:
+    if reply.paged:
         properties["pagination"] = _PAGINATION
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
-def _failures(route: Route) -> dict[str, Any]:
+def _failures(route: Route[Any]) -> dict[str, Any]:
     """One response per status, which names the codes that it may carry."""
     by_status: dict[int, list[Code]] = {}
     for code in dict.fromkeys([*_ALWAYS, *(_KEYED if route.scope is not None else ()), *route.errors]):

@@ -1,14 +1,15 @@
-"""One public route as a value, and what stands before its handler: shutdown, key, scope, rate limit."""
+"""One public route as a value, and what is checked before its handler: shutdown, key, scope, rate limit."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel
 
-from services.gateway.dependencies import PARTS, Dependencies
-from services.gateway.edge.auth import refuse_key_in_url, require_scope
+from services.gateway.edge.auth import Authenticator, refuse_key_in_url, require_scope
+from services.gateway.edge.limits import GatewayLimits
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import Principal, Scope
 from shared.ids import is_id
@@ -17,11 +18,27 @@ from shared.web.middleware import Handler
 LIMIT_HEADERS: Final = web.RequestKey("limit_headers", dict[str, str])
 
 
-class Call(NamedTuple):
-    """An authenticated request, on its way to its handler."""
+class Guards(Protocol):
+    """What every route needs of the dependencies. The edge knows nothing else of them."""
+
+    @property
+    def authenticator(self) -> Authenticator: ...
+
+    @property
+    def limits(self) -> GatewayLimits: ...
+
+    @property
+    def draining(self) -> asyncio.Event: ...
+
+
+D = TypeVar("D", bound=Guards)
+
+
+class Call(NamedTuple, Generic[D]):
+    """An authenticated request on its way to its handler."""
 
     request: web.Request
-    dependencies: Dependencies
+    dependencies: D
     principal: Principal
 
     @property
@@ -29,28 +46,25 @@ class Call(NamedTuple):
         return self.principal.workspace
 
     def path_id(self, name: str, prefix: str, code: Code) -> str:
-        """An id of the path. A malformed one is answered like one that does not exist."""
+        """An id in the path. A malformed one gets the same answer as one that does not exist."""
         text = self.request.match_info[name]
         if not is_id(prefix, text):
             raise ApiError(code)
         return text
 
 
-Serve = Callable[[Call], Awaitable[web.StreamResponse]]
-
-
 class Param(NamedTuple):
-    """A query parameter or a header. `schema` is its JSON schema, `style` how OpenAPI spells it when it has several values."""
+    """A query parameter or a header. `location` and `style` are OpenAPI's `in` and `style`."""
 
     name: str
     schema: dict[str, Any]
     description: str
-    place: str = "query"
+    location: str = "query"
     style: str | None = None
 
 
-class Answer(NamedTuple):
-    """A success. `schema`: a contract, a JSON schema, or None for an empty body. `envelope`: wrapped in `{success, data}`."""
+class Reply(NamedTuple):
+    """A successful response. `schema` None: an empty body. `envelope`: the body is `{success, data}`."""
 
     description: str
     schema: type[BaseModel] | dict[str, Any] | None = None
@@ -59,16 +73,16 @@ class Answer(NamedTuple):
     paged: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Route:
-    """`scope` None: open to everyone. `errors`: the codes beside those that every route may answer."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Route(Generic[D]):
+    """One public route. `scope` None: open to everyone. `errors`: codes beyond those that every route may answer."""
 
     method: str
     path: str
-    serve: Serve
+    serve: Callable[[Call[D]], Awaitable[web.StreamResponse]]
     scope: Scope | None
     summary: str
-    answers: dict[int, tuple[Answer, ...]]
+    replies: dict[int, tuple[Reply, ...]]
     request: type[BaseModel] | None = None
     body_optional: bool = False
     params: tuple[Param, ...] = ()
@@ -76,15 +90,17 @@ class Route:
     openai: bool = False
 
 
-def guarded(route: Route) -> Handler:
+def guarded(route: Route[D], dependencies: D) -> Handler:
     """The aiohttp handler of a route."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        dependencies = request.app[PARTS]
         if dependencies.draining.is_set():
             raise ApiError(Code.DRAINING, headers={"Connection": "close"})
         refuse_key_in_url(request.query)
-        return await route.serve(Call(request, dependencies, await _principal(request, dependencies, route)))
+        principal = (
+            ANYONE if route.scope is None else await _principal(request, dependencies, route.scope, route.openai)
+        )
+        return await route.serve(Call(request, dependencies, principal))
 
     return handle
 
@@ -92,18 +108,14 @@ def guarded(route: Route) -> Handler:
 ANYONE: Final = Principal(key_id="", workspace="", scopes=frozenset())
 
 
-async def _principal(request: web.Request, dependencies: Dependencies, route: Route) -> Principal:
-    if route.scope is None:
-        return ANYONE
-    principal = await dependencies.authenticator.principal(request)
-    require_scope(principal, route.scope)
-    allowance = dependencies.limits.request(principal.key_id)
-    # Put on whatever answers this request, a stream and an error included.
-    request[LIMIT_HEADERS] = allowance.headers(openai=route.openai)
+async def _principal(request: web.Request, guards: Guards, scope: Scope, openai: bool) -> Principal:
+    principal = await guards.authenticator.principal(request)
+    require_scope(principal, scope)
+    allowance = guards.limits.request(principal.key_id)
+    # Added to every response to this request, streams and errors included.
+    request[LIMIT_HEADERS] = allowance.headers(openai=openai)
     if allowance.retry_s > 0:
         raise ApiError(
-            Code.RATE_LIMITED,
-            "This key has used up its requests for this minute.",
-            headers=allowance.retry_after(),
+            Code.RATE_LIMITED, "This key has used up its requests for this minute.", headers=allowance.retry_after()
         )
     return principal

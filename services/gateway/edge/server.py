@@ -33,7 +33,7 @@ def _refusal(error: ApiError) -> web.Response:
 
 
 class QuietHandler(RequestHandler):
-    """A connection whose answers and logs never contain parts of a broken request. aiohttp's own echo the line, key and all."""
+    """A connection whose answers and logs never contain parts of a broken request. aiohttp's own would echo a key."""
 
     __slots__ = ()
 

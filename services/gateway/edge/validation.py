@@ -1,4 +1,4 @@
-"""What a stranger sends, checked before anything else happens: bodies against their models, headers and queries against their shapes."""
+"""Checks of request bodies, headers and query parameters, before anything else happens."""
 
 import re
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ class Nothing(PublicRequest):
 
 
 def field_errors(error: ValidationError) -> list[dict[str, str]]:
-    """`{field, message}` of what is wrong, never the value that was sent."""
+    """`{field, message}` for each fault, never the value that was sent."""
     found = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]
     return [{"field": _path(item["loc"]), "message": item["msg"].removeprefix("Value error, ")} for item in found]
 
@@ -56,7 +56,7 @@ def validated(model: type[Model], value: Any) -> Model:
 
 
 def validated_openai(model: type[Model], value: Any) -> Model:
-    """Raises `invalid_request` that names the first member at fault as `param`, as OpenAI's own API does."""
+    """Raises `invalid_request` with the first member at fault as `param`, as OpenAI's API does."""
     try:
         return model.model_validate(value, by_alias=True, by_name=False)
     except ValidationError as error:
@@ -71,14 +71,14 @@ async def json_body(request: web.Request, model: type[Model]) -> Model:
 
 
 async def no_body(request: web.Request) -> None:
-    """Nothing, or an empty object; whatever its content type, for there is nothing to misread."""
+    """Accepts no body or an empty object, with any content type."""
     raw = await read_body(request)
     if raw:
         validated(Nothing, parse_json(raw))
 
 
 def canonical(value: Any) -> bytes:
-    """The same bytes for the same JSON, whatever the order of its members."""
+    """The same bytes for the same JSON, independent of the order of members."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
@@ -98,7 +98,7 @@ def wants_async(request: web.Request) -> bool:
 
 
 def page_query(query: Mapping[str, str], **choices: tuple[str, ...]) -> dict[str, str]:
-    """`limit`, `cursor` and the given choices (`order=("asc", "desc")`), as history takes them. Raises `invalid_request`."""
+    """`limit`, `cursor` and the given choices, such as `order=("asc", "desc")`. Raises `invalid_request`."""
     page = {"limit": str(page_limit(query))}
     cursor = query.get("cursor")
     if cursor is not None:
@@ -122,7 +122,7 @@ def page_limit(query: Mapping[str, str], default: int = 50) -> int:
 
 
 def refused(name: str, message: str) -> ApiError:
-    """A header or a query parameter of the wrong shape."""
+    """The error for a malformed header or query parameter."""
     return ApiError(
         Code.INVALID_REQUEST, f"{name} {message}.", errors=[{"field": name, "message": message}], param=name
     )

@@ -1,9 +1,24 @@
 """Where a client wants its stream to continue: the id of the last frame that it received."""
 
+from typing import Final
+
 from aiohttp import web
 
+from services.gateway.edge.route import Param
 from services.gateway.edge.validation import refused
 from shared.contracts.frames import FrameId
+
+FRAME_ID: Final = {"type": "string", "pattern": "^[1-9][0-9]{0,9}-[1-9][0-9]{0,9}$"}
+LAST_EVENT_ID: Final = Param(
+    "Last-Event-ID", FRAME_ID, "the last frame that was received; the stream goes on after it", "header"
+)
+REPEAT_FROM: Final = Param(
+    "Last-Event-ID",
+    FRAME_ID,
+    "on a repeat with the same Idempotency-Key: the stream goes on after this frame",
+    "header",
+)
+LAST_EVENT_ID_QUERY: Final = Param("lastEventId", FRAME_ID, "as `Last-Event-ID`, for browsers")
 
 
 def last_event_id(request: web.Request) -> FrameId | None:

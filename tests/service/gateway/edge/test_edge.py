@@ -5,7 +5,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from services.gateway.api.routes import ROUTES
+from services.gateway.route_table import ROUTES
 from shared.contracts.keys import Scope, digest_of, new_secret
 from tests.conftest import eventually
 from tests.service.gateway.fakes import Stage, stage

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import pytest
 
-from services.gateway.api.routes import BASE, ROUTES
-from services.gateway.edge.route import Route
+from services.gateway.call import Route
+from services.gateway.route_table import BASE, ROUTES
 from shared.ids import new_id
 from tests.service.gateway.fakes import Stage
 

@@ -3,16 +3,15 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from services.gateway.api.routes import BASE, ROUTES
-from services.gateway.edge.openapi import document
-from services.gateway.edge.route import Route
+from services.gateway.call import Route
+from services.gateway.route_table import BASE, ROUTES, openapi_document
 from shared.contracts.keys import Scope
 
 OPEN = {"/openapi.json"}
 
 
 def the_document() -> dict[str, Any]:
-    return document(ROUTES, BASE)
+    return openapi_document()
 
 
 def test_document_is_valid_openapi() -> None:

@@ -1,0 +1,48 @@
+"""JSON schemas of what the session routes send and no contract describes: views of a turn, its stream."""
+
+from typing import Final
+
+from services.gateway.edge.json_schema import ANY, MAYBE_TEXT, TEXT, object_of
+from shared.contracts.frame_types import FRAME_TYPES
+
+MESSAGE: Final = object_of(
+    {
+        "id": TEXT,
+        "turnId": TEXT,
+        "role": {"enum": ["user", "assistant", "tool"]},
+        "createdAt": {"type": "string", "format": "date-time"},
+    },
+    {
+        "sessionId": TEXT,
+        "content": TEXT,
+        "toolCalls": {"type": "array", "items": object_of({"id": TEXT, "name": TEXT, "arguments": TEXT})},
+        "toolCallId": TEXT,
+        "knowledge": {"type": "array", "items": ANY},
+        "status": {"enum": ["complete", "partial"]},
+        "empty": {"const": True, "description": "the model answered nothing; no later prompt contains the message"},
+    },
+)
+TURN_RESULT: Final = object_of(
+    {
+        "turnId": TEXT,
+        "status": {"enum": ["completed", "cancelled"]},
+        "finishReason": MAYBE_TEXT,
+        "messages": {"type": "array", "items": MESSAGE},
+        "usage": {"anyOf": [{"$ref": "#/components/schemas/Usage"}, {"type": "null"}]},
+    }
+)
+TURN_ACCEPTED: Final = object_of(
+    {"turnId": TEXT, "sessionId": TEXT, "status": {"enum": ["queued", "running", "completed", "cancelled", "failed"]}}
+)
+DELETED: Final = object_of({"id": TEXT, "deleted": {"const": True}})
+EVENTS: Final = object_of(
+    {
+        "event": {
+            "enum": list(FRAME_TYPES),
+            "description": "`done` or `error` comes last; a stream that ends without either is incomplete: resume it",
+        },
+        "data": {"type": "string", "contentMediaType": "application/json", "description": "one line of JSON"},
+    },
+    {"id": {"type": "string", "pattern": "^[1-9][0-9]*-[1-9][0-9]*$", "description": "`<attempt>-<seq>`, only grows"}},
+    "One server-sent event. Comment lines (`: ping`) come after at most 5 s of silence.",
+)

@@ -1,0 +1,43 @@
+"""The one route table: it serves requests, checks scopes and generates the OpenAPI document."""
+
+from typing import Any, Final
+
+from aiohttp import web
+
+from services.gateway.api import sessions, turns
+from services.gateway.call import Call, Route
+from services.gateway.completions import handler as completions
+from services.gateway.completions import listing, models, stored
+from services.gateway.edge import openapi
+from services.gateway.edge.route import Reply
+from shared.contracts.turns import Usage
+from shared.web.bodies import json_response
+
+BASE: Final = "/api/v1"
+
+
+def openapi_document(server: str = "/") -> dict[str, Any]:
+    """`server` is the base URL that clients use."""
+    return openapi.document(ROUTES, BASE, server, contracts=(Usage,))
+
+
+async def document(call: Call) -> web.StreamResponse:
+    return json_response(openapi_document(call.dependencies.settings.public_url or "/"))
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    *sessions.ROUTES,
+    *turns.ROUTES,
+    *completions.ROUTES,
+    *listing.ROUTES,
+    *stored.ROUTES,
+    *models.ROUTES,
+    Route(
+        method="GET",
+        path="/openapi.json",
+        serve=document,
+        scope=None,
+        summary="This document",
+        replies={200: (Reply("OpenAPI 3.1", {"type": "object"}, envelope=False),)},
+    ),
+)
