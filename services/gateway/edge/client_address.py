@@ -24,7 +24,7 @@ def parse_networks(text: str) -> tuple[Network, ...]:
 def address_of(request: web.Request, trusted: Sequence[Network]) -> str:
     """The client's address, from the connection or a trusted proxy. IPv6 addresses are cut to their /64 network.
 
-    A forwarding header counts as far as trusted proxies wrote it: the nearest hop that is not one of them is the client.
+    A forwarding header counts as far as trusted proxies wrote it: the nearest other hop is the client.
     """
     found = client_address(request.remote or "", request.headers, trusted)
     if isinstance(found, ipaddress.IPv6Address):
