@@ -25,7 +25,7 @@ LOOPS: Final[dict[str, tuple[Any, str]]] = {
     "reconciler": (Reconciler, "_reconcile_forever"),
     "pubsub_0": (PubSub, "run"),
     "heartbeats": (Hub, "_send_heartbeats"),
-    "disconnects": (DisconnectMonitor, "_look"),
+    "disconnects": (DisconnectMonitor, "_poll"),
 }
 
 
