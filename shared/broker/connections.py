@@ -93,9 +93,9 @@ class ConnectionSet:
 
 def _packed(command: Command) -> bytes:
     """Raises DataError for an argument that Redis has no form for."""
-    name, *arguments = command
+    name = command[0]
     if isinstance(name, str) and " " in name:  # redis-py names commands like this: "XGROUP CREATE".
-        command = (*name.split(), *arguments)
+        command = (*name.split(), *command[1:])
     try:
         packed: bytes = pack_command(command)  # type: ignore[arg-type]
     except TypeError as error:
