@@ -12,7 +12,7 @@ class HistorySettings(Settings):
     mongodb_uri: str = Field("mongodb://127.0.0.1:27017", description="MongoDB: a replica set in production")
     mongodb_database: str = Field("parley", description="name of the database")
     max_tries: int = Field(
-        3, description="real attempts at a turn before it fails; a drain's hand-back does not count", ge=1
+        3, description="attempts at a turn before it fails; an attempt that a drain gives back does not count", ge=1
     )
     queue_timeout_s: float = Field(3600.0, description="how long a turn may wait for its first worker, seconds", gt=0)
     reconcile_interval_s: float = Field(2.0, description="how often lost turns are looked for, seconds", gt=0)

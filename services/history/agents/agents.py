@@ -45,7 +45,7 @@ class Agents:
         return _agent(await self.document(workspace, agent_id, _WITHOUT_DRAFT))
 
     async def published(self, workspace: str, after: str | None, limit: int) -> tuple[list[Agent], str | None]:
-        """Up to `limit` published agents beyond the id `after`, in the order of their ids, and the id to continue from."""
+        """Up to `limit` published agents beyond the id `after`, in the order of their ids, and the next start."""
         where: Where = {"workspace": workspace, "publishedVersion": present()}
         if after is not None:
             where = {**where, "agentId": above(after)}

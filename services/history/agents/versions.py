@@ -30,8 +30,8 @@ class Versions:
     async def publish(self, workspace: str, agent_id: str, passages: Sequence[Passage]) -> AgentVersion:
         """Freezes the draft and the passages under the next number. The same content again gives the existing version.
 
-        The version's document claims the number, then its passages are stored, then it becomes the published version. Whoever
-        sees it therefore sees all of it, and a repeat completes a publishing that was interrupted.
+        The version's document claims the number, then its passages are stored, then it becomes the published version.
+        Whoever sees it therefore sees all of it, and a repeat completes a publishing that was interrupted.
         """
         agent = await self._agents.document(workspace, agent_id)
         digest = _digest(agent["draft"], passages)

@@ -1,4 +1,7 @@
-"""JSON bodies of the internal API. Unknown members are ignored, so that processes of two releases understand each other."""
+"""JSON bodies of the internal API.
+
+Unknown members are ignored, so that processes of two releases understand each other.
+"""
 
 from typing import TypeVar
 

@@ -24,8 +24,9 @@ WATCH_S: Final = 0.1
 class Availability:
     """Knows whether there is a server that takes writes, and whether the collections are prepared.
 
-    The driver's listeners report a loss up to a second late, so the driver's own state is polled. `lost` is done once there
-    has been no server for as long as a caller may wait for one; it is replaced by a new future when a server is back.
+    The driver's listeners report a loss up to a second late, so the driver's own state is polled. `lost` is done once
+    there has been no server for as long as a caller may wait for one; it is replaced by a new future when a server is
+    back.
     """
 
     def __init__(self, client: "AsyncIOMotorClient[Document]") -> None:
@@ -55,8 +56,9 @@ class Availability:
     async def run(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Runs one operation. Raises ApiError(`dependency_unavailable`), Duplicate or Unstorable.
 
-        The driver has few threads, and each of them may wait for a lost server. The caller therefore waits for its operation
-        or for the news that the server is lost, whichever comes first. The outcome of a write is then unknown.
+        The driver has few threads, and each of them may wait for a lost server. The caller therefore waits for its
+        operation or for the news that the server is lost, whichever comes first. The outcome of a write is then
+        unknown.
         """
         if not self.prepared or self.lost.done():
             # It is not started: the driver would run it after the outage, long after its caller was refused.

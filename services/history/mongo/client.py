@@ -26,10 +26,11 @@ RETRY_PREPARATION_S: Final = 0.5
 
 
 class Database:
-    """Opens without a server, and serves once its indexes stand.
+    """Opens without a server, and serves once its indexes exist.
 
-    The driver repeats a write whose connection broke, unless the URI says `retryWrites=false`; then the caller gets an error and
-    repeats it. `dialect` None: chosen by what the server says of itself. `listeners` see every command that is sent.
+    The driver repeats a write whose connection broke, unless the URI says `retryWrites=false`; then the caller gets an
+    error and repeats it. `dialect` None: chosen by what the server says of itself. `listeners` see every command that
+    is sent.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Database:
         self._client.close()
 
     async def _prepare(self) -> None:
-        """Repeats until every index stands: without them a session could have two active turns."""
+        """Repeats until every index exists: without them a session could have two active turns."""
         while not self.availability.prepared:
             try:
                 dialect = self._dialect or dialect_for(await self._client.admin.command("buildInfo"))
@@ -95,5 +96,5 @@ class Database:
                 await asyncio.sleep(RETRY_PREPARATION_S)
 
     async def ping(self) -> None:
-        """Raises `dependency_unavailable` unless MongoDB answers and its indexes stand."""
+        """Raises `dependency_unavailable` unless MongoDB answers and its indexes exist."""
         await self.availability.run(lambda: self._client.admin.command("ping"))

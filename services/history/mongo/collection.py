@@ -23,7 +23,10 @@ class Collection:
         self._collection = collection
 
     async def insert(self, document: Document) -> None:
-        """Durable when it returns. Raises Duplicate, Unstorable. The caller makes the id, so a repeat meets its own document."""
+        """Durable when it returns. Raises Duplicate, Unstorable.
+
+        The caller makes the id, so a repeat meets its own document.
+        """
         await self._run(lambda: self._collection.insert_one(stamped(self.name, document)))
 
     async def insert_all(self, documents: Sequence[Document]) -> None:
@@ -53,7 +56,7 @@ class Collection:
         limit: int,
         fields: Fields | None = None,
     ) -> tuple[list[Document], str | None]:
-        """Up to `limit` documents beyond the id `after`, in the order of their ids, and the id after which the next page starts.
+        """Up to `limit` documents beyond the id `after`, in the order of their ids, and the `after` of the next page.
 
         `by` must be the last member of an index whose other members are compared in `where`.
         """

@@ -1,4 +1,7 @@
-"""How MongoDB is asked: the form of filters, indexes, single reads and pages. A server that needs another form has a subclass."""
+"""How MongoDB is asked: the form of filters, indexes, single reads and pages.
+
+A server that needs another form has a subclass.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -56,7 +59,8 @@ class Dialect:
     async def page(self, find: Find, page: PageQuery) -> list[Document]:
         """Up to `limit` + 1 documents: the one too many says that another page follows.
 
-        The last member of an index is `page.by`, and `page.where` fills its other members, so the server reads in order and stops.
+        The last member of an index is `page.by`, and `page.where` fills its other members, so the server reads in order
+        and stops.
         """
         if page.after is not None:
             beyond = above(page.after) if page.direction == "asc" else below(page.after)

@@ -10,8 +10,8 @@ from shared.log import get_logger
 log = get_logger()
 
 _DUPLICATE_KEY: Final = 11000
-# MongoDB would refuse the same document again: it is too large (10334, 17419, 17420), nested too deeply (15), has a member
-# name or a value that cannot be stored (2, 9, 14, 28, 52, 56, 57), or fails the collection's validation (121).
+# MongoDB would refuse the same document again: it is too large (10334, 17419, 17420), nested too deeply (15), has a
+# member name or a value that cannot be stored (2, 9, 14, 28, 52, 56, 57), or fails the collection's validation (121).
 _UNSTORABLE: Final = frozenset({2, 9, 14, 15, 28, 52, 56, 57, 121, 10334, 17419, 17420})
 
 

@@ -9,7 +9,10 @@ from services.history.mongo.filters import Document
 
 
 class Index(NamedTuple):
-    """`partial`: only documents that match it are indexed. `expires`: MongoDB deletes a document at the time of its first key."""
+    """`partial`: only documents that match it are indexed.
+
+    `expires`: MongoDB deletes a document at the time of its first key.
+    """
 
     keys: tuple[str, ...]
     unique: bool = False
@@ -53,7 +56,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
     "keys": (Index(("digest",), unique=True), Index(("workspace",))),
 }
 
-# Indexes of earlier code. They are dropped once those above stand.
+# Indexes of earlier code. They are dropped once those above exist.
 RETIRED: Final[dict[str, tuple[str, ...]]] = {
     "sessions": ("workspace_1_id_1", "workspace_1_agentId_1_id_1"),
     "turns": (

@@ -1,9 +1,10 @@
 """Schema versions of documents: old ones are migrated when they are read, indexes when history starts.
 
-A document carries `schemaVersion`; one without it was written before versions existed and counts as 0. To change the form of
-a collection's documents: append a step to STEPS. A step is pure and takes a document of the version before. It must accept a
-projection, in which members are missing. A document with a newer version than this process knows is used as it is: members
-that this process does not know are ignored, so that two releases can run side by side during an upgrade.
+A document carries `schemaVersion`; one without it was written before versions existed and counts as 0. To change the
+form of a collection's documents: append a step to STEPS. A step is pure and takes a document of the version before. It
+must accept a projection, in which members are missing. A document with a newer version than this process knows is used
+as it is: members that this process does not know are ignored, so that two releases can run side by side during an
+upgrade.
 """
 
 from collections.abc import Callable, Sequence
@@ -84,8 +85,8 @@ async def prepare(database: "AsyncIOMotorDatabase[Document]", dialect: Dialect) 
 
 async def _drop(collection: "AsyncIOMotorCollection[Document]", names: Sequence[str]) -> bool:
     """Whether there was anything to drop."""
-    standing = await collection.index_information() if names else {}
-    dropped = [name for name in names if name in standing]
+    existing = await collection.index_information() if names else {}
+    dropped = [name for name in names if name in existing]
     for name in dropped:
         try:
             await collection.drop_index(name)

@@ -1,9 +1,9 @@
 """What the embedded stand-in for MongoDB needs instead of the general form, and how its server is recognised.
 
-Measured on the stand-in 0.7: its planner uses no compound index for `$eq` nor for a partial index over `$exists`; it finds a
-document by `_id` alone faster than with a second member (0.5 against 1.3 ms); it reads the whole range of a query before it
-applies a limit, and everybody else waits meanwhile (20,000 sessions: 175 ms). It scans its record of retryable writes at each
-further one, so deploy/local starts it with an address that says `retryWrites=false`.
+Measured on the stand-in 0.7: its planner uses no compound index for `$eq` nor for a partial index over `$exists`; it
+finds a document by `_id` alone faster than with a second member (0.5 against 1.3 ms); it reads the whole range of a
+query before it applies a limit, and everybody else waits meanwhile (20,000 sessions: 175 ms). It scans its record of
+retryable writes at each further one, so deploy/local starts it with an address that says `retryWrites=false`.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""The outbox consumer: reads finished turns as a consumer group, and acknowledges each one after it is stored and published."""
+"""The outbox consumer: reads finished turns as a consumer group, and acknowledges each after its end is published."""
 
 import asyncio
 import time
@@ -50,7 +50,10 @@ return redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
 
 
 class Outbox:
-    """Reads while it is open, and finishes on leaving what it has started. Other entries stay pending for other processes."""
+    """Reads while it is open, and finishes on leaving what it has started.
+
+    Other entries stay pending for other processes.
+    """
 
     def __init__(self, queue: TurnQueue, finalizer: TurnFinalizer, parking: Parking) -> None:
         self.name = process_name()
@@ -136,7 +139,10 @@ class Outbox:
         self._slot_free.set()
 
     async def _process(self, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
-        """Until the entry is acknowledged or parked. An outage is waited out; any other failure has a limited number of tries."""
+        """Until the entry is acknowledged or parked.
+
+        An outage is waited out; any other failure has a limited number of tries.
+        """
         failures = 0
         for pause_s in backoff(FIRST_RETRY_S, LAST_RETRY_S):
             try:
@@ -162,8 +168,8 @@ class Outbox:
     async def acknowledge(self, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
         """Stores the result, publishes the turn's end, and only then removes the entry.
 
-        Safe in several processes at once: each step may be repeated. Raises UnreadableEntry and Unstorable for an entry that
-        can never be stored, and ApiError, RedisError or OSError while a store is away.
+        Safe in several processes at once: each step may be repeated. Raises UnreadableEntry and Unstorable for an entry
+        that can never be stored, and ApiError, RedisError or OSError while a store is away.
         """
         await self._finalizer.finish(OutboxEntry.of(fields).finished_turn())
         await self._queue.acknowledge(entry_id, _text(fields, b"turn"))
@@ -185,7 +191,8 @@ class Outbox:
     async def drain(self) -> set[str] | None:
         """Processes every entry that is late, whoever has it. Returns the turns whose results the outbox still holds.
 
-        None: there are too many entries to list, so no turn may be judged. Raises RedisError or OSError while Redis is away.
+        None: there are too many entries to list, so no turn may be judged. Raises RedisError or OSError while Redis is
+        away.
         """
         if not await self._queue.xlen(OUTBOX):
             return set()

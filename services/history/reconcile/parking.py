@@ -1,6 +1,7 @@
 """Parking: an outbox entry that can never be processed is set aside, and its turn ends as failed.
 
-The dead letter has ids and a reason only. The turn's answer is not kept: it must not outlive the erasure of its session.
+The dead letter has ids and a reason only. The turn's answer is not kept: it must not outlive the erasure of its
+session.
 """
 
 import time
@@ -32,7 +33,7 @@ class Parking:
 
         Raises ApiError, RedisError or OSError while a store is away.
         """
-        # An entry that stands for an undecodable job names no workspace.
+        # The entry of an undecodable job names no workspace.
         where = {"_id": entry.turn_id, **({"workspace": entry.workspace} if entry.workspace else {})}
         row = await self._turns.one(where)
         if row is not None and row.get("active") and attempt in (None, row.get("attempt")):

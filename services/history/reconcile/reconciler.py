@@ -43,7 +43,10 @@ STALE_S: Final = 15.0
 
 
 class Reconciler:
-    """Runs at jittered intervals while it is open. It ends no turn while the queue's Redis is away, nor shortly after an outage."""
+    """Runs at jittered intervals while it is open.
+
+    It ends no turn while the queue's Redis is away, nor shortly after an outage.
+    """
 
     def __init__(
         self,
@@ -151,7 +154,8 @@ class Reconciler:
     async def _repair(self, record: TurnRecord, now: datetime, *, missing: bool) -> None:
         verdict = await self._verdict(record, now)
         if verdict is not None:
-            # The status is read after the document: a worker's result that arrived in between has priority over our verdict.
+            # The status is read after the document: a worker's result that arrived in between has priority over our
+            # verdict.
             if await self._queue.job_status(record.id) != "finished" and await self._finalizer.end(record, verdict):
                 TURNS_RECONCILED.labels("failed").inc()
         elif record.cancel_requested:

@@ -92,7 +92,10 @@ class Sessions:
         return session
 
     async def delete(self, workspace: str, session_id: str) -> None:
-        """Idempotent. Raises `session_not_found` if it never existed. The reconciler completes an interrupted deletion."""
+        """Idempotent. Raises `session_not_found` if it never existed.
+
+        The reconciler completes an interrupted deletion.
+        """
         change = {
             "$set": {"status": "deleted", "erasing": True, "deletedAt": datetime.now(UTC)},
             "$unset": {"metadata": "", "lastMessageAt": "", "collected": ""},

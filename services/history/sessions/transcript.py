@@ -14,7 +14,7 @@ TURNS_PER_READ: Final = 50
 
 
 class Position(NamedTuple):
-    """Where a message stands: the number of its turn, and its place among the messages of the turn."""
+    """The position of a message: the number of its turn, and its index among the messages of the turn."""
 
     n: int
     message: int

@@ -20,7 +20,8 @@ from shared.contracts.turns import AdmittedTurn, AdmitTurn
 
 # Each round means that another turn of the session started and ended meanwhile.
 ADMIT_ROUNDS: Final = 20
-# A waiting turn's snapshot lies in Redis. A model reads a longer prompt for so long that a call to history does not matter.
+# A waiting turn's snapshot lies in Redis. A model reads a longer prompt for so long that a call to history does not
+# matter.
 MAX_SNAPSHOT: Final = 16 << 10
 
 
@@ -36,8 +37,8 @@ class Admission:
     async def admit(self, workspace: str, order: AdmitTurn) -> bytes:
         """An AdmittedTurn as JSON; the turn is durable when this returns. May be repeated.
 
-        The same turn id, or the same idempotency key with the same body, is the same turn. The key is looked up before the
-        session's status decides: a repeat is answered even when the session has ended.
+        The same turn id, or the same idempotency key with the same body, is the same turn. The key is looked up before
+        the session's status decides: a repeat is answered even when the session has ended.
         """
         if order.idempotency_key is None and not order.is_retry:
             earlier, target = None, await self._target(workspace, order)
@@ -128,7 +129,10 @@ class Admission:
         return _admitted(record, order, await self._snapshot(record))
 
     async def _snapshot(self, record: TurnRecord) -> str | None:
-        """The snapshot for the turn's first claim: the turns before it have ended, so its context is final. None: the claim asks."""
+        """The snapshot for the turn's first claim: the turns before it have ended, so its context is final.
+
+        None: the claim asks.
+        """
         try:
             agent = await self._versions.read(record.workspace, record.agent_id, record.agent_version)
             context = await self._contexts.before(record.workspace, record.session_id, record.n, agent.config.limits)

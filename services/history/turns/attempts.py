@@ -1,4 +1,4 @@
-"""Attempts: started by the claim that holds the lease, released by a drain, and the tool calls that they must not repeat."""
+"""Attempts: started by the claim that holds the lease, released by a drain; tool calls that must not be repeated."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -36,10 +36,10 @@ class Attempts:
     async def start(self, workspace: str, turn_id: str, start: StartAttempt) -> StartedAttempt:
         """Raises the attempt while the lease names the claim. A repeat gets the same answer.
 
-        The lease is checked after the claim read the document (or, for a claim with a snapshot, after admission wrote it).
-        Nobody who got the lease later can therefore have raised this attempt.
-        A turn that was admitted into an ended session is ended or erased. Raises ApiError, RedisError or OSError while a store
-        is away.
+        The lease is checked after the claim read the document (or, for a claim with a snapshot, after admission wrote
+        it). Nobody who got the lease later can therefore have raised this attempt.
+        A turn that was admitted into an ended session is ended or erased. Raises ApiError, RedisError or OSError while
+        a store is away.
         """
         if start.admitted_at is not None and (
             started := await self._start_as_admitted(workspace, turn_id, start, start.admitted_at)
@@ -75,10 +75,11 @@ class Attempts:
     async def _start_as_admitted(
         self, workspace: str, turn_id: str, start: StartAttempt, admitted_at: datetime
     ) -> StartedAttempt | None:
-        """A first attempt from the claim snapshot, without a read: the write's filter checks that nothing changed since admission.
+        """A first attempt from the claim snapshot. It reads nothing: the filter checks that nothing changed meanwhile.
 
-        The session has not ended before: a snapshot is given only after the session was seen active behind the turn's insert,
-        and whoever ends a session looks for its active turn then. None: something has changed, so the turn must be read.
+        The session has not ended before: a snapshot is given only after the session was seen active behind the turn's
+        insert, and whoever ends a session looks for its active turn then. None: something has changed, so the turn must
+        be read.
         """
         if not await self._holds(turn_id, start.claim_id):
             return REFUSED

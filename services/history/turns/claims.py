@@ -1,4 +1,4 @@
-"""Claims: what a worker that holds a turn's lease is told before it starts an attempt."""
+"""Claims: what a worker that holds a turn's lease gets before it starts an attempt."""
 
 from datetime import UTC, datetime
 from typing import Final
@@ -37,9 +37,10 @@ class Claims:
         self._turn_timeout_s = settings.turn_timeout_s
 
     async def claim(self, workspace: str, turn_id: str, claim: ClaimTurn) -> Document:
-        """A ClaimedTurn as JSON values: everything that an attempt needs. It only reads, so the model can be called at once.
+        """A ClaimedTurn as JSON values: everything that an attempt needs.
 
-        A turn that has no try or no time left is ended instead. Raises ApiError, RedisError or OSError while a store is away.
+        It only reads, so the model can be called at once. A turn that has no try or no time left is ended instead.
+        Raises ApiError, RedisError or OSError while a store is away.
         """
         row = await self._turns.one({"_id": turn_id, "workspace": workspace})
         if row is None:

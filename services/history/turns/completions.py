@@ -52,9 +52,10 @@ class Completions:
         return TurnRecord.model_validate(row).stored()
 
     async def erase(self, workspace: str, turn_id: str) -> None:
-        """Removes the texts. A tombstone stays for a while, so that a repeat of its idempotency key is answered with `gone`.
+        """Removes the texts.
 
-        The log goes first: an interrupted erasure is then not taken for a complete one. Raises `turn_not_found`.
+        A tombstone stays for a while, so that a repeat of its idempotency key is answered with `gone`. The log goes
+        first: an interrupted erasure is then not taken for a complete one. Raises `turn_not_found`.
         """
         where = {"_id": turn_id, "workspace": workspace, "active": False, "store": True}
         if await self._turns.one(where, {"_id": 1}) is None:

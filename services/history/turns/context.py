@@ -1,4 +1,7 @@
-"""The context of a turn: the messages of its session's earlier turns. An ended turn never changes, so they are cached."""
+"""The context of a turn: the messages of its session's earlier turns.
+
+An ended turn never changes, so they are cached.
+"""
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -45,7 +48,10 @@ class _Kept(NamedTuple):
 
 
 class Contexts:
-    """Reads turns that are not cached. The cache is bounded in bytes, and drops unused sessions after minutes. `clock`: seconds."""
+    """Reads turns that are not cached. The cache is bounded in bytes, and drops unused sessions after minutes.
+
+    `clock`: seconds.
+    """
 
     def __init__(
         self,
@@ -59,10 +65,10 @@ class Contexts:
         self._kept = TTLCache[tuple[str, str], _Kept](kept_bytes, kept_s, timer=clock, getsizeof=lambda kept: kept.size)
 
     async def before(self, workspace: str, session_id: str | None, number: int, limits: Limits) -> bytes:
-        """A JSON list of the messages of the turns before this one, oldest first. A turn without a session has no context.
+        """A JSON list of the messages of the turns before this one, oldest first.
 
-        It contains whole turns: as many of the last `context_turns` as fit into `context_tokens`. All of them must have ended,
-        which holds for the turns before a session's active turn.
+        A turn without a session has no context. It contains whole turns: as many of the last `context_turns` as fit
+        into `context_tokens`. All of them must have ended, which holds for the turns before a session's active turn.
         """
         if session_id is None:
             return b"[]"
@@ -85,7 +91,7 @@ class Contexts:
         return b"[" + b",".join(_fitting(turns, limits.context_tokens)) + b"]"
 
     def add(self, workspace: str, session_id: str, number: int, status: str, messages: Sequence[Wire]) -> None:
-        """Caches a turn whose end was just stored, if a claim of its session came to this process: the next one may come here too."""
+        """Caches a turn whose end was just stored, if this process has answered a claim of its session before."""
         if (kept := self._kept.get((workspace, session_id))) is None:
             return
         turns = {**kept.turns, number: _earlier_turn(status, messages)}

@@ -26,8 +26,9 @@ class Erasure:
     async def erase_session(self, workspace: str, session_id: str) -> None:
         """Ends the active turn, whoever runs it, then removes the turns and their logs. May be repeated.
 
-        Raises ApiError, RedisError or OSError while a store is away: then the deletion is not acknowledged, because its turns
-        can still be read. The session stays marked, so the reconciler completes the deletion if the caller does not.
+        Raises ApiError, RedisError or OSError while a store is away: then the deletion is not acknowledged, because its
+        turns can still be read. The session stays marked, so the reconciler completes the deletion if the caller does
+        not.
         """
         while (record := await self._finalizer.active_of(workspace, session_id)) is not None:
             await self._queue.signal_cancel(record.id)

@@ -1,4 +1,7 @@
-"""The finalizer writes the end of a turn: a worker's result, or an end by history itself. Nothing else writes a terminal status."""
+"""The finalizer writes the end of a turn: a worker's result, or an end by history itself.
+
+Nothing else writes a terminal status.
+"""
 
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -50,9 +53,10 @@ class TurnFinalizer:
     # --- a worker's result
 
     async def finish(self, finished: FinishedTurn) -> None:
-        """Stores a result and then publishes the turn's end. A repeat publishes it again, and the log drops the second one.
+        """Stores a result and then publishes the turn's end.
 
-        Raises Unstorable for a result that can never be stored, and ApiError, RedisError or OSError while a store is away.
+        A repeat publishes it again, and the log drops the second one. Raises Unstorable for a result that can never be
+        stored, and ApiError, RedisError or OSError while a store is away.
         """
         workspace, turn_id = finished.workspace, finished.turn_id
         # With the question: together with the answer it is context of the session's next turn.
@@ -98,7 +102,8 @@ class TurnFinalizer:
     async def end(self, record: TurnRecord, verdict: Verdict) -> bool:
         """Raises the attempt, so that no worker can write any more, and ends the turn with the text that its log has.
 
-        False: the turn has changed since `record` was read. Raises ApiError, RedisError or OSError while a store is away.
+        False: the turn has changed since `record` was read. Raises ApiError, RedisError or OSError while a store is
+        away.
         """
         now = datetime.now(UTC)
         text = await self._text_of(record)
@@ -153,7 +158,10 @@ class TurnFinalizer:
         await self._publish_own_end(workspace, turn, (), attempt + 1)
 
     async def stop(self, record: TurnRecord) -> None:
-        """Cancels an active turn: its worker gets a signal; without a worker the turn ends here. The reconciler repeats what fails."""
+        """Cancels an active turn: its worker gets a signal; without a worker the turn ends here.
+
+        The reconciler repeats what fails.
+        """
         await self._turns.update(
             {"_id": record.id, "workspace": record.workspace, "active": True}, {"$set": {"cancelRequested": True}}
         )
@@ -199,12 +207,15 @@ class TurnFinalizer:
         return True
 
     async def _publish(self, workspace: str, turn: Turn, output: tuple[TurnMessage, ...], frame_id: FrameId) -> None:
-        """Appends the terminal frame to the log. It is the client's receipt, so the document is always written first."""
+        """Appends the terminal frame to the log.
+
+        It is the client's receipt, so the document is always written first.
+        """
         event, data = terminal_frame(turn, output)
         await self._logs.append_terminal(workspace, turn.id, frame_id, event, data)
 
     async def _publish_own_end(self, workspace: str, turn: Turn, output: tuple[TurnMessage, ...], attempt: int) -> None:
-        """The end is stored already: if Redis is away, readers learn it at their next heartbeat, and a job that is left does nothing."""
+        """The end is stored: without Redis, readers learn it at their next heartbeat; a leftover job does nothing."""
         try:
             await self._publish(workspace, turn, output, FrameId(attempt, 1))
             await self._queue.forget(turn.id)

@@ -34,10 +34,11 @@ COMPLETIONS: Final = "completions"
 class TurnRecord(Schema):
     """A document of the collection `turns`; its members have the same names there, in camelCase.
 
-    `attempt` is the fence: it only grows, and each write of a worker names its own attempt. `tries` counts the attempts that
-    count towards the limit. `claim_id` is the claim that raised the attempt last. `completion` is JSON text, because it has
-    member names that MongoDB does not accept. `labels` are a stored completion's current metadata, each pair as JSON text, so
-    that an index finds it. `joined`, `orphan`, `replaces` and `withdrawing` belong to the retry guard.
+    `attempt` is the fence: it only grows, and each write of a worker names its own attempt. `tries` counts the attempts
+    that count towards the limit. `claim_id` is the claim that raised the attempt last. `completion` is JSON text,
+    because it has member names that MongoDB does not accept. `labels` are a stored completion's current metadata, each
+    pair as JSON text, so that an index finds it. `joined`, `orphan`, `replaces` and `withdrawing` belong to the retry
+    guard.
     """
 
     id: str = Field(alias="_id")

@@ -1,15 +1,16 @@
-"""The guard against blind repeats: an SDK that lost an answer sends its request again, and neither request names the other.
+"""The guard against blind repeats: an SDK that lost an answer sends its request again, without naming the first.
 
-Under the guard, equal completions of one key share a retry key. A retry looks for the turn that it repeats. If it finds none,
-it was faster than its original, or the original never arrived: the retry becomes an **orphan**, and a unique index admits one
-orphan per retry key. Both sides look once more after their own insert, so at least one of them sees the other. Then one gives way:
+Under the guard, equal completions of one key share a retry key. A retry looks for the turn that it repeats. If it finds
+none, it was faster than its original, or the original never arrived: the retry becomes an **orphan**, and a unique
+index admits one orphan per retry key. Both sides look once more after their own insert, so at least one of them sees
+the other. Then one gives way:
 
-- The original marks itself as withdrawing, takes the orphan over (`orphan` goes, `replaces` comes) and deletes its own turn.
+- The original marks itself as withdrawing, takes the orphan over (`orphan` goes, `replaces` comes) and deletes itself.
 - The retry deletes its own turn while that is still an orphan. An original that was withdrawing for it then stays.
 
-The orphan's document decides: only one of these two writes can succeed. A turn that another retry was answered with (`joined`)
-is not withdrawn any more, nor is one that a worker has claimed. An original that cannot withdraw leaves the orphan alone, so
-the orphan gives way.
+The orphan's document decides: only one of these two writes can succeed. A turn that answered another retry (`joined`)
+is not withdrawn any more, nor is one that a worker has claimed. An original that cannot withdraw leaves the orphan
+alone, so the orphan gives way.
 """
 
 import asyncio
@@ -28,7 +29,8 @@ log = get_logger()
 # How long after its end a turn still answers a blind repeat, and how old it may be then.
 RETRY_WINDOW: Final = timedelta(seconds=60)
 RETRY_REACH: Final = timedelta(hours=3)
-# An orphan and an original that are this young are deciding which of them stays. After that, one of their processes has died.
+# An orphan and an original that are this young are deciding which of them stays. After that, one of their processes has
+# died.
 UNDECIDED: Final = timedelta(seconds=1)
 LOOK_AGAIN_S: Final = 0.02
 LOOKS: Final = 100
@@ -51,7 +53,10 @@ class RetryGuard:
         self._turns = database.turns
 
     async def repeated(self, workspace: str, order: AdmitTurn) -> TurnRecord | None:
-        """The turn that a blind repeat repeats, if it is active or has just ended. It will not be withdrawn any more."""
+        """The turn that a blind repeat repeats, if it is active or has just ended.
+
+        It will not be withdrawn any more.
+        """
         if order.retry_key is None or not order.is_retry:
             return None
         for _ in range(LOOKS):
@@ -64,7 +69,10 @@ class RetryGuard:
         return None
 
     async def in_the_way(self, workspace: str, order: AdmitTurn) -> TurnRecord | None:
-        """After a refused insert: the orphan that exists already. None: it could answer nobody any more, and is an orphan no longer."""
+        """After a refused insert: the orphan that exists already.
+
+        None: it could answer nobody any more, and is an orphan no longer.
+        """
         if order.retry_key is None or not order.is_retry:
             return None
         row = await self._turns.one({"workspace": workspace, "orphan": order.retry_key})
@@ -77,7 +85,10 @@ class RetryGuard:
         return None
 
     async def confirmed(self, record: TurnRecord, order: AdmitTurn) -> TurnRecord | None:
-        """After the insert of `record`: the turn that stays. None: `record` was withdrawn for a turn that is gone by now."""
+        """After the insert of `record`: the turn that stays.
+
+        None: `record` was withdrawn for a turn that is gone by now.
+        """
         if order.retry_key is None:
             return record
         if order.is_retry:
@@ -113,7 +124,10 @@ class RetryGuard:
         return await self._turns.delete({**_withdrawable(record), **still})
 
     async def _joined(self, record: TurnRecord, order: AdmitTurn) -> TurnRecord | None:
-        """The whole turn, which is not withdrawn any more. None: since it was read it has ended, gone, or begun to withdraw."""
+        """The whole turn, which is not withdrawn any more.
+
+        None: since it was read it has ended, was deleted, or started to withdraw.
+        """
         where = {"_id": record.id, "workspace": record.workspace}
         stays = not record.active or record.id == order.turn_id
         if not stays:
@@ -125,7 +139,7 @@ class RetryGuard:
         return record_of(await self._turns.one(where))
 
     async def _equals(self, workspace: str, key: str) -> list[TurnRecord]:
-        """The turns of a retry key that can answer a repeat, the newest first, without those that are being replaced."""
+        """The turns of a retry key that can answer a repeat, the newest first. Those that are being replaced cannot."""
         now = datetime.now(UTC)
         recent = above(id_at("trn", int((now - RETRY_REACH).timestamp() * 1000)))
         where: dict[str, Any] = {"workspace": workspace, "retryKey": key, "_id": recent}

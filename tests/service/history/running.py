@@ -83,7 +83,7 @@ class History:
         await self.queue.zadd("parley:turns:running", {turn_id: 1})
 
     async def claim(self, turn_id: str) -> Lease:
-        """As a worker does it: with an attempt that has begun, if there is anything to do."""
+        """As a worker does it: with a started attempt, if there is anything to do."""
         job = await self.lease(turn_id)
         claimed = await self.client.claim(WORKSPACE, turn_id, ClaimTurn(claim_id=job.claim_id))
         started = StartedAttempt(started=False)

@@ -73,7 +73,7 @@ async def test_without_mongodb_requests_are_refused_within_a_second(own_mongodb:
         calls = [refused(history.client.turn(WORKSPACE, turn_id), within_s=1.5) for _ in range(100)]
         assert set(await asyncio.gather(*calls)) == {Code.DEPENDENCY_UNAVAILABLE}
         assert not await is_ready(history)
-        # A turn that ends meanwhile waits in the outbox, and nobody is told.
+        # A turn that ends meanwhile waits in the outbox, and its end is not published.
         assert await lease.job.finish(finished(waiting.id, 1, "Kept."))
         assert await history.frames(waiting.id) == []
         server = await restarted(own_mongodb)
@@ -101,7 +101,7 @@ async def test_a_request_that_waits_for_a_lost_mongodb_is_let_go(own_mongodb: Se
 
 
 async def test_what_is_refused_during_an_outage_is_not_done_after_it(own_mongodb: Server, redis_url: str) -> None:
-    """A minute's refused operations would be done first when MongoDB is back, and nobody is served until then: for seven seconds, once."""
+    """Otherwise the driver runs a minute's refused operations when MongoDB is back, and nobody is served meanwhile."""
     started: list[int] = []
 
     async def operation() -> None:
@@ -139,7 +139,7 @@ async def test_without_redis_turns_are_still_accepted_and_nobody_is_judged(mongo
         await history.documents.turns.update_one({"_id": turn.id}, {"$set": {"tries": 3}})
         own_redis.kill()
         other = (await history.admit(await history.session())).turn
-        # Nobody can tell who holds the lease: so no attempt begins, and no claim is told that nothing is left to try.
+        # Nobody knows who holds the lease, so no attempt starts, and no claim hears that the turn is out of tries.
         assert await refused(history.begin(turn.id, "another", 2)) is Code.DEPENDENCY_UNAVAILABLE
         assert (
             await refused(history.client.claim(WORKSPACE, turn.id, ClaimTurn(claim_id="another")))

@@ -1,4 +1,4 @@
-"""Finished turns: stored first, told next, settled last, however often they are delivered."""
+"""Finished turns: stored, then published, then acknowledged, however often they are delivered."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -58,7 +58,7 @@ async def test_done_is_a_receipt(history: History) -> None:
         )
         assert (str(frame_id), event, data["status"]) == ("1-3", "done", "completed")
         assert data["messages"] == [message.public(session_id, turn.id) for message in stored.output]
-    await eventually(acknowledged(history), what="the settled outbox")
+    await eventually(acknowledged(history), what="the acknowledged outbox")
     assert not await history.queue.exists("parley:turns:finished")
 
 
@@ -67,7 +67,7 @@ async def test_a_redelivered_result_tells_its_end_again_and_changes_nothing(hist
     turn_id = await history.answer(await history.session(), reply="Once.")
     before, frames = await history.document(turn_id), await history.frames(turn_id)
     await put(history, finished(turn_id, 1, "Twice."))
-    await eventually(acknowledged(history), what="the settled outbox")
+    await eventually(acknowledged(history), what="the acknowledged outbox")
     assert (await history.document(turn_id), await history.frames(turn_id)) == (before, frames)
 
 
@@ -88,7 +88,7 @@ async def test_the_result_of_a_lower_attempt_is_fenced(history: History) -> None
     second = await history.claim(turn.id)
     count = fenced()
     await put(history, finished(turn.id, 1, "A zombie's."))
-    await eventually(acknowledged(history), what="the settled outbox")
+    await eventually(acknowledged(history), what="the acknowledged outbox")
     assert fenced() == count + 1
     assert await history.frames(turn.id) == []
     assert (await history.document(turn.id))["active"] is True
@@ -97,9 +97,9 @@ async def test_the_result_of_a_lower_attempt_is_fenced(history: History) -> None
     assert [message.content for message in (await history.client.turn(WORKSPACE, turn.id)).output] == ["The heir's."]
 
 
-async def test_a_result_for_a_turn_that_was_erased_is_settled(history: History) -> None:
+async def test_a_result_for_a_turn_that_was_erased_is_acknowledged(history: History) -> None:
     await put(history, finished(new_id("trn"), 1))
-    await eventually(acknowledged(history), what="the settled outbox")
+    await eventually(acknowledged(history), what="the acknowledged outbox")
 
 
 async def test_a_result_that_is_too_large_ends_the_turn_as_failed(history: History) -> None:
@@ -113,7 +113,7 @@ async def test_a_result_that_is_too_large_ends_the_turn_as_failed(history: Histo
     assert stored.error is not None
     assert (stored.status, stored.error["code"], stored.attempt) == ("failed", "turn_failed", 2)
     assert (await history.frames(turn.id))[-1][1] == "error"
-    await eventually(acknowledged(history), what="the settled outbox")
+    await eventually(acknowledged(history), what="the acknowledged outbox")
     assert (await history.admit(session_id)).created
 
 
@@ -124,7 +124,7 @@ async def test_a_result_that_cannot_be_read_ends_the_turn_as_failed(history: His
     await history.queue.xadd(OUTBOX, {"turn": turn.id, "workspace": WORKSPACE, "body": b"{"})
     await history.wait_for_end(turn.id)
     assert (await history.client.turn(WORKSPACE, turn.id)).turn.status == "failed"
-    await eventually(acknowledged(history), what="the settled outbox")
+    await eventually(acknowledged(history), what="the acknowledged outbox")
 
 
 async def test_a_turn_whose_job_cannot_be_decoded_ends_as_failed(history: History, redis_url: str) -> None:
@@ -176,7 +176,7 @@ async def test_results_of_a_dead_consumer_are_taken_over(history: History, monke
     while not taken:
         await put(history, finished(other.id, 1))
         taken = bool(await history.queue.xreadgroup(GROUP, "the dead", {OUTBOX: ">"}, count=1))
-    await eventually(acknowledged(history), what="the settled outbox")
+    await eventually(acknowledged(history), what="the acknowledged outbox")
     assert (await history.client.turn(WORKSPACE, other.id)).turn.status == "completed"
 
 
@@ -190,7 +190,7 @@ async def test_many_results_at_once_are_all_stored(history: History) -> None:
     await asyncio.gather(
         *(lease.job.finish(finished(turn_id, 1)) for turn_id, lease in zip(turns, leases, strict=True))
     )
-    await eventually(acknowledged(history), what="the settled outbox")
+    await eventually(acknowledged(history), what="the acknowledged outbox")
     assert await history.count(status="completed", active=False) == 60
 
 
@@ -221,12 +221,12 @@ async def test_a_history_that_leaves_finishes_what_it_has_and_leaves_the_group(
         await eventually(joined, what="the consumer in its group")
     async with running(settings) as successor:
         assert name not in {consumer["name"] for consumer in await successor.queue.xinfo_consumers(OUTBOX, GROUP)}
-        await eventually(acknowledged(successor), what="the settled outbox")
+        await eventually(acknowledged(successor), what="the acknowledged outbox")
         assert (await successor.document(turn.id))["status"] == "completed"
 
 
 async def test_a_turn_is_counted_before_it_ends(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else a reader could find it neither active nor counted, and what a history that died there left undone nobody would repeat."""
+    """Otherwise a reader could find it neither active nor counted, and nobody would repeat an interrupted count."""
     await history.publish()
     session_id = await history.session()
     turn = (await history.admit(session_id)).turn

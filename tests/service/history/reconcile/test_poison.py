@@ -1,4 +1,4 @@
-"""Outbox entries and turns that can never be processed: each is set aside, its turn fails, and nothing else waits for it."""
+"""Outbox entries and turns that can never be processed: each is parked, its turn fails, and nothing waits for it."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def wire(turn_id: str, **members: Any) -> dict[str, Any]:
     return finished(turn_id, 1).wire() | members
 
 
-# What stands in the outbox entry's body, and the reason under which it is counted.
+# The entry's body, and the reason under which it is counted.
 POISON: dict[str, tuple[Any, str]] = {
     "not JSON": (lambda turn_id: b"{", "unreadable"),
     "not UTF-8": (lambda turn_id: b'{"workspace": "\xff"}', "unreadable"),
@@ -43,14 +43,14 @@ def parked(reason: str) -> float:
     return REGISTRY.get_sample_value("parley_outbox_parked_total", {"reason": reason}) or 0.0
 
 
-async def is_settled(history: History) -> bool:
+async def is_acknowledged(history: History) -> bool:
     return not await history.queue.xlen(OUTBOX)
 
 
 async def fails(history: History, session_id: str, turn_id: str) -> None:
     """The turn is stored as failed, its stream ends with an error, and its session takes the next turn."""
     await history.wait_for_end(turn_id)
-    await eventually(lambda: is_settled(history), what="the empty outbox")
+    await eventually(lambda: is_acknowledged(history), what="the empty outbox")
     stored = (await history.client.turn(WORKSPACE, turn_id)).turn
     assert stored.error is not None
     assert (stored.status, stored.error["code"], stored.attempt) == ("failed", "turn_failed", 2)
@@ -123,13 +123,13 @@ async def test_a_log_of_another_type_does_not_keep_its_turn_active(history: Hist
     lease = await history.claim(turn_id)
     await history.queue.set(f"turn:{WORKSPACE}:{turn_id}", "not a stream")
     await lease.job.finish(finished(turn_id, 1))
-    await eventually(lambda: is_settled(history), within_s=20, what="the empty outbox")
+    await eventually(lambda: is_acknowledged(history), within_s=20, what="the empty outbox")
     assert (await history.client.turn(WORKSPACE, turn_id)).turn.status == "completed"
     other = (await history.admit(session_id)).turn.id
     await history.claim(other)
     await history.queue.set(f"turn:{WORKSPACE}:{other}", "not a stream")
     await history.queue.xadd(OUTBOX, {"turn": other, "workspace": WORKSPACE, "body": b"{"})
-    await eventually(lambda: is_settled(history), within_s=20, what="the empty outbox")
+    await eventually(lambda: is_acknowledged(history), within_s=20, what="the empty outbox")
     assert (await history.client.turn(WORKSPACE, other)).turn.status == "failed"
 
 
@@ -160,7 +160,7 @@ async def test_a_poison_result_for_an_unreadable_document_ends_the_turn_too(hist
     body = orjson.dumps(finished(turn_id, 1).wire())
     await history.queue.xadd(OUTBOX, {"turn": turn_id, "workspace": WORKSPACE, "body": body})
     await history.wait_for_end(turn_id)
-    await eventually(lambda: is_settled(history), what="the empty outbox")
+    await eventually(lambda: is_acknowledged(history), what="the empty outbox")
     assert (await history.document(turn_id))["status"] == "failed"
 
 
@@ -182,7 +182,7 @@ async def test_a_parked_entry_of_an_older_attempt_leaves_the_turn_to_the_newer_o
     second = await history.claim(turn_id)
     late = finished(turn_id, 1, output=(message("x" * 17_000_000, "assistant"),))
     await history.queue.xadd(OUTBOX, {"turn": turn_id, "workspace": WORKSPACE, "body": orjson.dumps(late.wire())})
-    await eventually(lambda: is_settled(history), what="the empty outbox")
+    await eventually(lambda: is_acknowledged(history), what="the empty outbox")
     assert (await history.document(turn_id))["active"] is True
     await second.job.finish(finished(turn_id, 2, "Mine."))
     await history.wait_for_end(turn_id)

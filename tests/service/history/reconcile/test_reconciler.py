@@ -1,4 +1,4 @@
-"""What the sweep puts right, and what it leaves alone."""
+"""What the reconciler repairs, and what it leaves alone."""
 
 import asyncio
 from datetime import timedelta
@@ -80,7 +80,7 @@ async def test_a_turn_past_its_deadline_fails_and_frees_its_session_and_key(hist
     assert (await history.admit(session_id, idempotency_key="k")).created
     # The worker was not dead: its result is refused.
     await lease.job.finish(finished(turn.id, 1, "Too late."))
-    await eventually(lambda: _acknowledged(history), what="the settled outbox")
+    await eventually(lambda: _acknowledged(history), what="the acknowledged outbox")
     assert (await history.client.turn(WORKSPACE, turn.id)).output == stored.output
 
 
@@ -190,7 +190,7 @@ async def test_a_completion_that_still_runs_is_not_erased(history: History) -> N
     assert not (await history.client.turn(WORKSPACE, turn.id)).erased
 
 
-async def test_sweeps_of_two_processes_agree(history: History) -> None:
+async def test_reconcilers_of_two_processes_agree(history: History) -> None:
     await history.publish()
     turns = [(await history.admit(await history.session())).turn.id for _ in range(20)]
     for turn_id in turns:

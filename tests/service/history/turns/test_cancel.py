@@ -1,4 +1,4 @@
-"""Cancelling: the worker is told, and where there is none the turn ends at once."""
+"""Cancelling: the worker gets a signal; without a worker the turn ends at once."""
 
 from typing import Any
 
@@ -53,7 +53,7 @@ async def test_a_running_turn_is_left_to_its_worker(history: History) -> None:
         rings = Rings(channel)
         assert (await history.client.cancel(WORKSPACE, turn.id)).status == "running"
         assert await rings.next() == turn.id
-        # A ring that was lost is repeated, by the sweep.
+        # The reconciler repeats a signal that was lost.
         assert await rings.next() == turn.id
     await lease.job.finish(finished(turn.id, 1, "As far as", status="cancelled", finish_reason="cancelled"))
     await history.wait_for_end(turn.id)
@@ -80,7 +80,7 @@ async def test_a_lost_worker_leaves_its_text_to_the_cancelled_turn(history: Hist
     async def acknowledged() -> bool:
         return not await history.queue.xlen("turns.finished")
 
-    await eventually(acknowledged, what="the settled outbox")
+    await eventually(acknowledged, what="the acknowledged outbox")
     assert await history.client.turn(WORKSPACE, turn.id) == stored
 
 

@@ -56,7 +56,7 @@ async def test_the_agent_is_left_out_for_a_worker_that_knows_it(history: History
     assert (await claim(history, turn.id, job.claim_id, knows_agent=True)).agent is None
 
 
-async def test_a_claim_only_reads_and_an_attempt_that_is_begun_again_is_the_same(history: History) -> None:
+async def test_a_claim_only_reads_and_an_attempt_that_is_started_again_is_the_same(history: History) -> None:
     await history.publish()
     turn = (await history.admit(await history.session())).turn
     job = await history.lease(turn.id)
@@ -100,7 +100,7 @@ async def start_from_snapshot(history: History, turn: Turn, claim_id: str, attem
     return await history.client.start_attempt(WORKSPACE, turn.id, order)
 
 
-async def test_a_turn_that_is_as_its_brief_says_is_begun_by_one_write(
+async def test_a_turn_that_is_as_its_snapshot_says_is_started_by_one_write(
     history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await history.publish()

@@ -1,4 +1,4 @@
-"""What a turn's tools do to its session takes effect with the turn's end, once, and only for the attempt that counts."""
+"""What a turn's tools do to its session takes effect at the turn's end, once, and only for the attempt that counts."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""MongoDB's errors: what can never be stored is told apart from what may succeed later."""
+"""MongoDB's errors: what can never be stored, and what may succeed later."""
 
 import pytest
 from pymongo.errors import (
