@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -106,3 +107,72 @@ def test_a_room_of_the_gateway_imports_only_the_rooms_below_it(room: str) -> Non
         for module in imports_of(path):
             if module.startswith("services.gateway."):
                 assert module.split(".")[2] in allowed, f"{name_of(path)} imports {module}"
+
+
+# Which rooms of its own service a room may import. The files at a service's top know all of them.
+ARROWS: dict[str, set[str]] = {
+    "services/history/mongo": set(),
+    "services/history/keys": {"mongo"},
+    "services/history/knowledge": {"mongo"},
+    "services/history/agents": {"mongo", "knowledge"},
+    "services/history/turns": {"mongo", "agents"},
+    "services/history/sessions": {"mongo", "agents", "turns"},
+    "services/history/reconcile": {"mongo", "turns"},
+    "services/history/api": {"agents", "keys", "knowledge", "sessions", "turns"},
+    "services/agent_worker/model": set(),
+    "services/agent_worker/tools": set(),
+    "services/agent_worker/knowledge": set(),
+    "services/agent_worker/turns": {"model", "tools", "knowledge"},
+}
+ROOMS = {room.name for room in (ROOT / "services").glob("*/*") if (room / "__init__.py").exists()}
+
+
+@pytest.mark.parametrize("room", ARROWS)
+def test_rooms_import_in_one_direction(room: str) -> None:
+    _, service, own = room.split("/")
+    assert (ROOT / room).is_dir()
+    for path in (ROOT / room).rglob("*.py"):
+        for module in imports_of(path):
+            parts = module.split(".")
+            if parts[:2] == ["services", service] and len(parts) > 3 and parts[2] in ROOMS:
+                assert parts[2] in {own, *ARROWS[room]}, f"{name_of(path)} must not know {module}"
+
+
+def _modules() -> dict[str, Path]:
+    names = {name_of(path).removesuffix(".py").replace("/", "."): path for path in PRODUCT}
+    return {name.removesuffix(".__init__"): path for name, path in names.items()}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    modules = _modules()
+    graph: dict[str, set[str]] = {}
+    for name, path in modules.items():
+        found = {imported if imported in modules else imported.rpartition(".")[0] for imported in imports_of(path)}
+        graph[name] = {module for module in found if module in modules and module != name}
+    left = dict(graph)
+    # Takes away what imports nothing that is left; a circle never goes.
+    while leaves := [name for name, imported in left.items() if not imported & left.keys()]:
+        for name in leaves:
+            del left[name]
+    assert not left, f"a circle among {sorted(left)}"
+
+
+def test_files_hold_one_subject() -> None:
+    """No file is longer than 300 lines; half of them have at most 110."""
+    paths = [path for top in ("services", "shared", "deploy") for path in (ROOT / top).rglob("*.py")]
+    sizes = {name_of(path): len(path.read_text().splitlines()) for path in paths}
+    assert not {name: size for name, size in sizes.items() if size > 300}
+    assert median(size for size in sizes.values() if size) <= 110
+
+
+def test_every_folder_says_what_lives_there() -> None:
+    for path in PRODUCT:
+        if path.name == "__init__.py":
+            assert ast.get_docstring(ast.parse(path.read_text())), f"{name_of(path)} has no docstring"
+
+
+def test_the_embedded_database_is_known_to_one_file() -> None:
+    for path in PRODUCT:
+        if name_of(path) != "services/history/mongo/stand_in.py":
+            text = path.read_text().lower().replace("services.history.mongo.stand_in", "")
+            assert not [word for word in ("stand-in", "stand_in", "secantus") if word in text], name_of(path)
