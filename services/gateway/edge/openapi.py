@@ -13,6 +13,10 @@ from services.gateway.edge.route import Param, Reply, Route
 from shared.contracts.errors import MEANINGS, Code
 from shared.version import VERSION
 
+_DESCRIPTION: Final = (
+    "Published conversational agents over HTTP. `HEAD` answers with headers only wherever `GET` is allowed. A client that "
+    "closes its side of the connection (a half-close) counts as disconnected."
+)
 _REF: Final = "#/components/schemas/{model}"
 _NAMES = re.compile(r"\{(\w+)\}")
 _ALWAYS: Final = (
@@ -43,7 +47,7 @@ def document(
         paths.setdefault(base + route.path, {})[route.method.lower()] = _operation(route)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Parley", "version": VERSION, "description": "Published conversational agents over HTTP."},
+        "info": {"title": "Parley", "version": VERSION, "description": _DESCRIPTION},
         "servers": [{"url": server}],
         "paths": paths,
         "components": {

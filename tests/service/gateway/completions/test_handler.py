@@ -510,3 +510,19 @@ async def test_the_responses_api_is_refused_and_not_absent(gateway: Stage) -> No
     async with gateway.client.post(gateway.url("/responses"), json={"model": "x", "input": "hi"}) as response:
         assert response.status == 400
         assert (await response.json(content_type=None))["error"]["code"] == "invalid_request"
+
+
+async def test_a_half_closed_connection_counts_as_a_disconnect(gateway: Stage) -> None:
+    host, port = gateway.base.removeprefix("http://").split(":")
+    body = (
+        b'{"model": "%b", "messages": [{"role": "user", "content": "hi"}], "stream": true}' % gateway.agent_id.encode()
+    )
+    head = f"POST /api/v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {gateway.key}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(head.encode() + body)
+    turn_id = await gateway.admitted()
+    writer.write_eof()
+    await eventually(lambda: gateway.history.cancelled == [turn_id], what="the cancellation")
+    writer.close()
+    await writer.wait_closed()
