@@ -1,6 +1,6 @@
-"""JSON schemas that strangers write.
+"""JSON schemas that come from outside: whether one is usable, and a check of values against it.
 
-Whether one is usable, and a check of values that no schema can make slow or curious.
+No schema can make the check slow or make it read anything.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,9 +18,8 @@ def _accept(*_: Any) -> Iterator[Any]:
     return iter(())
 
 
-# The authors of agents and the models do not know each other, and we know neither: a regular expression of the one,
-# run over a text of the other, can hold a worker for ever. Python's engine has no bound, so these keywords are not
-# checked.
+# Schemas and values come from outside. A regular expression of a schema can run for hours over a crafted value, and
+# Python's engine has no time limit, so these keywords are not checked.
 _Checker: Final = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
     jsonschema.Draft202012Validator, {"pattern": _accept, "patternProperties": _accept}
 )

@@ -1,8 +1,7 @@
-"""Secrets of agents' tools: encrypted where they are stored, readable for the worker that makes the call, shown to
-nobody.
+"""Secrets of agents' tools: encrypted by history, decrypted by the worker that calls the tool, never shown.
 
-The keys are Fernet keys. The first one encrypts; the others still decrypt, so that keys can be rotated: put a new key
-in front, seal the stored secrets again, then remove the old key.
+The keys are Fernet keys. The first one encrypts and all of them decrypt. To rotate, put a new key in front. The old key
+can be removed once no stored secret needs it.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""An agent's tools: HTTP requests, MCP servers, and what Parley brings itself."""
+"""An agent's tools: HTTP requests, MCP servers, and builtin tools."""
 
 import re
 from collections.abc import Iterator
@@ -123,7 +123,7 @@ class McpTool(_Remote):
 
 
 class BuiltinTool(_Called):
-    """A tool that Parley brings.
+    """A tool that Parley implements itself.
 
     `collect` fills the form whose JSON schema is `parameters`; the session keeps what was filled in.
     """
@@ -146,7 +146,7 @@ class BuiltinTool(_Called):
 
 
 def _kind_of(value: Any) -> str:
-    """HTTP tools may leave their kind out: they were the first."""
+    """A tool without a `kind` is an HTTP tool."""
     return str(value.get("kind", "http") if isinstance(value, dict) else value.kind)
 
 
@@ -164,5 +164,5 @@ def variables_of(url: str) -> Iterator[str]:
 
 
 def filled(template: str, texts: dict[str, str]) -> str:
-    """The template with each variable replaced by its text, as it is."""
+    """The template with each variable replaced by its text, unchanged."""
     return _VARIABLE.sub(lambda found: texts[found[1]], template)

@@ -1,6 +1,6 @@
 """Which addresses an outgoing connection may reach: public ones, plus what the operator allows.
 
-Everything that an agent's author can point somewhere connects through these sockets. An address is judged just before
+Connections to every address that an agent's author can choose use these sockets. An address is judged just before
 its socket is made. A literal, an unusual spelling, a redirect and a name that changes its address between two look-
 ups all meet the same guard.
 """

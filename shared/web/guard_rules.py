@@ -1,4 +1,4 @@
-"""The rules on outgoing URLs, and the operator's list of internal targets that are allowed all the same. Pure."""
+"""Rules on outgoing URLs, and the operator's list of targets that need not be public. Pure."""
 
 import ipaddress
 import re

@@ -1,4 +1,4 @@
-"""The HTTP client for everything that an agent's author can point somewhere: guarded, bounded, and without memory.
+"""The HTTP client for every address that an agent's author can choose: guarded, bounded, stateless.
 
 No cookies, no proxies from the environment, no pooled connections to public hosts, no credentials across origins.
 """
@@ -73,7 +73,7 @@ class GuardedClient:
         self._allowed: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        # A kept connection or a cached name would pass the guard by.
+        # A kept connection or a cached name would bypass the guard.
         guarded = aiohttp.TCPConnector(
             socket_factory=self._guard,
             force_close=True,
@@ -110,7 +110,7 @@ class GuardedClient:
             try:
                 yield response
             finally:
-                # A connection with an unread rest is closed, which stops the sender.
+                # If the body was not read to its end, this closes the connection, which stops the sender.
                 response.release()
         except UrlRefused as error:
             raise OutgoingFailure(f"The address is not allowed: {error}.") from None

@@ -1,4 +1,4 @@
-"""Arguments of tool calls: read from the model's text, checked against the tool's JSON schema, and told apart."""
+"""Arguments of tool calls: read from the model's text and checked against the tool's schema. Keys of calls."""
 
 import hashlib
 from collections import Counter
@@ -11,7 +11,7 @@ from shared.contracts.sessions import ToolCall
 from shared.json_schema import checker as schema_checker
 
 MAX_ARGUMENTS: Final = 64 * 1024
-# orjson reads 1024 levels and writes 254. What goes on to a tool or into a session stands some levels deeper there.
+# orjson reads 1024 levels but writes only 254, and the arguments are embedded some levels deep in other documents.
 MAX_DEPTH: Final = 64
 
 
@@ -36,7 +36,7 @@ def _read(text: str) -> dict[str, Any]:
     if len(text) > MAX_ARGUMENTS:
         raise BadArguments("The arguments are too long.")
     try:
-        # Models write nothing where they mean no arguments.
+        # Some models write an empty text for no arguments.
         arguments = orjson.loads(text) if text.strip() else {}
     except orjson.JSONDecodeError:
         raise BadArguments("The arguments are not valid JSON.") from None
@@ -48,7 +48,7 @@ def _read(text: str) -> dict[str, Any]:
 
 
 def is_shallow(value: Any, levels: int) -> bool:
-    """Whether lists and objects are nested at most so deep. Nobody can write deeper ones as JSON again."""
+    """Whether lists and objects are nested at most `levels` deep."""
     if not isinstance(value, (dict, list)):
         return True
     inner = value.values() if isinstance(value, dict) else value

@@ -16,7 +16,7 @@ RESULT_BYTES: Final = 65_536
 
 
 class HttpTools:
-    """Makes the requests of all agents' HTTP tools. A failed request is never repeated here: the model decides."""
+    """Makes the requests of all agents' HTTP tools. A failed request is not repeated: the model decides."""
 
     def __init__(self, client: GuardedClient, secrets: SecretBox, *, result_bytes: int = RESULT_BYTES) -> None:
         self._client = client
@@ -63,7 +63,7 @@ def headers_with_secrets(
 
 
 def opened(box: SecretBox, workspace: str, secret: Secret) -> str:
-    """Raises ToolFailure: the model learns that the tool does not work, and nothing of the secret."""
+    """Raises ToolFailure: the model reads that the tool does not work, and nothing about the secret."""
     try:
         return box.open(workspace, secret)
     except SecretsUnavailable:

@@ -1,4 +1,4 @@
-"""What all agents' tools share in one worker: the guarded client, and a caller for each kind of tool."""
+"""What the tools of all agents share in one worker: the guarded client, and a caller for HTTP and for MCP tools."""
 
 from contextlib import AsyncExitStack
 from types import TracebackType

@@ -1,4 +1,4 @@
-"""MCP tools: which servers offer what, for how long that is believed, and calls that nobody has to wait for."""
+"""MCP tools: what each server offers, cached for a while, and calls that end at once when they are cancelled."""
 
 import asyncio
 import re
@@ -25,9 +25,9 @@ log = get_logger()
 T = TypeVar("T")
 
 LIST_TIMEOUT_S: Final = 5.0
-BELIEVED_S: Final = 300.0
-# A server that failed is not asked again by every turn: each would wait for it.
-FAILURE_BELIEVED_S: Final = 10.0
+CACHE_S: Final = 300.0
+# Without this, every turn would wait for a server that does not answer.
+FAILURE_CACHE_S: Final = 10.0
 KEPT_SERVERS: Final = 512
 MAX_DESCRIPTION: Final = 4096
 MAX_SCHEMA: Final = 32 * 1024
@@ -36,7 +36,7 @@ _NOT_A_NAME: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Known:
-    """What a server said. `generation` is None while it could not be asked."""
+    """What a server offers. `generation` is None if the server could not be asked."""
 
     entries: tuple[Entry, ...]
     generation: Any
@@ -46,7 +46,7 @@ class _Known:
 class McpServers:
     """All agents' MCP servers.
 
-    What is known of one belongs to a workspace and an agent's way to it, credentials included.
+    The cache key contains the workspace and the tool's whole configuration, so no answer is shared across credentials.
     """
 
     def __init__(self, client: GuardedClient, secrets: SecretBox, *, result_bytes: int = RESULT_BYTES) -> None:
@@ -67,10 +67,10 @@ class McpServers:
         await self._questions.end()
         await end_tasks(self._tasks)
 
-    # --- what there is
+    # --- what servers offer
 
     async def entries(self, workspace: str, tools: tuple[McpTool, ...]) -> list[Entry]:
-        """The allowed tools of these servers. A server that cannot be asked has none, for the time being."""
+        """The allowed tools of these servers. A server that cannot be asked has no tools until it is asked again."""
         known = await asyncio.gather(*(self._know(workspace, tool) for tool in tools))
         return [entry for one in known for entry in one.entries]
 
@@ -88,17 +88,21 @@ class McpServers:
             library = await self._load()
             async with asyncio.timeout(LIST_TIMEOUT_S):
                 generation, offered = await library.list_tools(self._server(library, workspace, tool))
-            known = _Known(entries=_entries(tool, offered), generation=generation, until=now() + BELIEVED_S)
+            known = _Known(entries=_entries(tool, offered), generation=generation, until=now() + CACHE_S)
         except (ToolFailure, TimeoutError) as error:
             log.warning("mcp_server_unavailable", reason=str(error) or "timeout")
-            known = _Known(entries=(), generation=None, until=now() + FAILURE_BELIEVED_S)
+            known = _Known(entries=(), generation=None, until=now() + FAILURE_CACHE_S)
+        except Exception:
+            # Whatever the server answers, the turn must go on without its tools.
+            log.exception("mcp_server_unreadable")
+            known = _Known(entries=(), generation=None, until=now() + FAILURE_CACHE_S)
         self._known[key] = known
         return known
 
     # --- calls
 
     async def call(self, workspace: str, entry: Entry, arguments: dict[str, Any]) -> str:
-        """The result's text, shortened to what results may have. Raises ToolFailure. Cancelling it returns at once."""
+        """The result's text, shortened to the limit for results. Raises ToolFailure. A cancelled call ends at once."""
         tool = entry.tool
         assert isinstance(tool, McpTool)
         known = await self._know(workspace, tool)
@@ -113,13 +117,16 @@ class McpServers:
         except TimeoutError:
             raise ToolFailure(f"The tool did not answer within {tool.timeout_s:g} s.") from None
         except ToolFailure as failure:
+            if isinstance(failure, library.ServerFault):
+                # Perhaps it was replaced by another generation, or has other tools now: the next turn asks it again.
+                self._known.pop(_key(workspace, tool), None)
             raise ToolFailure(_shortened(str(failure), self._result_bytes)) from None
         finally:
-            # The package tells the server of it, which takes as long as the server likes: nobody waits for that.
+            # The package tells the server about it in the background: a slow server must not delay the turn.
             task.cancel()
         return _shortened(text, self._result_bytes)
 
-    # --- plumbing
+    # --- shared steps
 
     def _server(self, library: ModuleType, workspace: str, tool: McpTool) -> Any:
         """Raises ToolFailure where a secret cannot be read."""
@@ -144,7 +151,7 @@ class McpServers:
     def _ended(self, task: "asyncio.Task[Any]") -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # Read: whoever still waits gets it too, and a call that was given up concerns nobody.
+            task.exception()  # Marks it as read: after a cancelled call nobody else does.
 
 
 def _import() -> ModuleType:
@@ -158,7 +165,7 @@ def _key(workspace: str, tool: McpTool) -> bytes:
 
 
 def _entries(tool: McpTool, offered: list[Any]) -> tuple[Entry, ...]:
-    """The allowed ones, under names that every model accepts. Of two that come to the same name the first counts."""
+    """The allowed tools, under names that every model accepts. If two get the same name, the first one is kept."""
     found: dict[str, Entry] = {}
     for one in offered:
         name = _NOT_A_NAME.sub("_", f"{tool.name}_{one.name}")[:64]

@@ -1,4 +1,4 @@
-"""Conversations with one MCP server, of either protocol generation. The only module that imports the `mcp` package.
+"""Requests to one MCP server of either protocol generation. The only module that imports the `mcp` package.
 
 Importing it takes half a second: `mcp.py` does that in a thread, when an agent first needs it.
 """
@@ -24,13 +24,13 @@ from shared.web.guarded_client import GuardedClient, OutgoingFailure
 MAX_PAGES: Final = 20
 HEADER_MISMATCH: Final = -32020
 _CLIENT: Final = types.Implementation(name="parley", version="1")
-# The package logs what servers send it, which may be an end user's data.
+# The package logs what servers send, which can be an end user's data.
 logging.getLogger("mcp").setLevel(logging.CRITICAL + 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Server:
-    """Where it is, and what its credentials are."""
+    """The address of a server and the headers of every request to it."""
 
     client: GuardedClient
     url: str
@@ -39,9 +39,9 @@ class Server:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Generation:
-    """How a server is spoken to.
+    """The protocol generation of a server.
 
-    `discovered` is what a server since 2026-07-28 says of itself; None: it wants a handshake.
+    `discovered` is the answer to `server/discover` (since 2026-07-28); None: the server needs the `initialize` handshake.
     """
 
     discovered: types.DiscoverResult | None
@@ -54,16 +54,20 @@ class ServerTool:
     parameters: dict[str, Any]
 
 
+class ServerFault(ToolFailure):
+    """The server did not answer as the protocol says. A result that it marks as an error is no fault."""
+
+
 class _Session(ClientSession):
     async def validate_tool_result(self, name: str, result: types.CallToolResult) -> None:
-        """A result is text for a model.
+        """Not checked, because a result is text for a model.
 
-        Its check would run a stranger's regular expressions over a stranger's text, unbounded.
+        The package would check it against the server's schema, whose regular expressions can take unbounded time.
         """
 
 
 async def list_tools(server: Server) -> tuple[Generation, list[ServerTool]]:
-    """Finds out the server's generation on the way. Raises ToolFailure."""
+    """The server's generation and its tools. Raises ToolFailure."""
     async with _connected(server, None) as session:
         tools = await _listed(session)
         return Generation(discovered=session.discover_result), tools
@@ -90,7 +94,7 @@ async def call_tool(server: Server, generation: Generation, name: str, arguments
 
 @asynccontextmanager
 async def _connected(server: Server, generation: Generation | None) -> AsyncIterator[ClientSession]:
-    """Opens no connection by itself: every request brings its own. Raises ToolFailure."""
+    """Each request opens its own connection. Raises ToolFailure."""
     try:
         http = httpx2.AsyncClient(transport=GuardedTransport(server.client), headers=dict(server.headers), timeout=None)
         async with (
@@ -109,7 +113,7 @@ async def _negotiate(session: ClientSession, generation: Generation | None) -> N
         try:
             await session.discover()
         except (MCPError, ValidationError, RuntimeError):
-            # A server of the earlier generation: it does not know the question, or names versions that only it speaks.
+            # A server of the earlier generation: it rejects the question or names only older versions.
             await session.initialize()
     elif generation.discovered is not None:
         session.adopt(generation.discovered)
@@ -132,17 +136,17 @@ async def _listed(session: ClientSession) -> list[ServerTool]:
 
 
 def _failure_of(error: BaseException) -> ToolFailure:
-    """What the model is told. Task groups wrap what happened into groups."""
+    """The text for the model. Task groups wrap exceptions into groups, so all causes are searched."""
     causes = list(_leaves(error))
     for cause in causes:
         if isinstance(cause, ToolFailure):
             return cause
         if isinstance(cause, OutgoingFailure):
-            return ToolFailure(f"The tool failed. {cause}")
+            return ServerFault(f"The tool failed. {cause}")
     for cause in causes:
         if isinstance(cause, MCPError):
-            return ToolFailure(f"The tool's server refused the call: {str(cause)[:500]}")
-    return ToolFailure("The tool's server does not speak the Model Context Protocol.")
+            return ServerFault(f"The tool's server refused the call: {str(cause)[:500]}")
+    return ServerFault("The tool's server does not speak the Model Context Protocol.")
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

@@ -1,6 +1,6 @@
-"""The way of an MCP client's bytes.
+"""The HTTP transport of MCP clients: the package's HTTP layer over GuardedClient.
 
-Our guarded client beneath the package's HTTP layer, which would pass the guard by.
+The package's own transport would bypass the guard.
 """
 
 import asyncio
@@ -13,15 +13,15 @@ import httpx2
 
 from shared.web.guarded_client import GuardedClient, Outgoing, OutgoingFailure
 
-# All that one connection may receive: JSON can write a byte of text as six.
+# What one session may receive in total. JSON can need six bytes for one byte of text.
 MAX_BYTES: Final = 4 << 20
 GOODBYE_TIMEOUT_S: Final = 2.0
-# aiohttp knows better how long the body is, what it can decompress, and whether it keeps the connection.
+# aiohttp sets these itself.
 _OF_THE_CONNECTION: Final = frozenset({"accept-encoding", "content-length", "connection", "host"})
 
 
 class GuardedTransport(httpx2.AsyncBaseTransport):
-    """For one connection to one server. Raises OutgoingFailure."""
+    """For one session with one server. Raises OutgoingFailure."""
 
     def __init__(self, client: GuardedClient) -> None:
         self._client = client
@@ -29,11 +29,11 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         if request.method == "GET" and "last-event-id" not in request.headers:
-            # The stream on which a server speaks unasked. Nobody here would listen.
+            # The stream for messages that the server sends unasked. Parley uses none of them.
             return httpx2.Response(405, request=request)
         if request.method != "DELETE":
             return await self._exchange(request)
-        # The session's end: a courtesy, which must not keep anybody waiting.
+        # The end of the session. A slow server must not delay the caller.
         try:
             async with asyncio.timeout(GOODBYE_TIMEOUT_S):
                 return await self._exchange(request)
@@ -47,7 +47,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         async with AsyncExitStack() as stack:
             response = await stack.enter_async_context(self._client.open(outgoing, redirects=0))
             stream = _Body(response, stack.pop_all(), self)
-        # aiohttp has decompressed the body.
+        # aiohttp has already decompressed the body.
         kept = [(name, value) for name, value in response.raw_headers if name.lower() != b"content-encoding"]
         return httpx2.Response(response.status, headers=kept, stream=stream, request=request)
 
@@ -73,5 +73,5 @@ class _Body(httpx2.AsyncByteStream):
             raise httpx2.ReadError("the connection broke") from error
 
     async def aclose(self) -> None:
-        """Closes a connection with an unread rest: since 2026-07-28 that is how a call is cancelled."""
+        """Closes the connection if the body was not read to its end. Since 2026-07-28 this cancels the call."""
         await self._stack.aclose()

@@ -38,14 +38,14 @@ def _filled_url(template: str, values: dict[str, Any]) -> URL:
         if f"{{{name}}}" in path and as_text(value) == "":
             raise ToolFailure(f"The parameter {name} must not be empty.")
     url = URL(filled(template, {name: quote(as_text(value), safe="") for name, value in values.items()}), encoded=True)
-    # Servers and proxies resolve `..`, encoded or not: a value must not lead out of the path that the author wrote.
+    # Servers and proxies resolve `..`, encoded or not. A value must not leave the path that the author wrote.
     if values and not _DOT_SEGMENTS.isdisjoint(unquote(part) for part in url.raw_path.split("/")):
         raise ToolFailure("A parameter in the path must not be `.` or `..`.")
     return url
 
 
 def with_query(url: URL, arguments: dict[str, Any]) -> URL:
-    """Arguments as a query, beside what the URL has: text as it is, lists repeated, everything else as JSON."""
+    """Adds arguments to the URL's query: text as it is, list items one by one, everything else as JSON."""
     items = [
         (name, item) for name, value in arguments.items() for item in (value if isinstance(value, list) else [value])
     ]

@@ -1,4 +1,4 @@
-"""What a tool call comes to: a result for the model and the transcript, good or bad."""
+"""The result of a tool call, for the model and the transcript."""
 
 from dataclasses import dataclass
 

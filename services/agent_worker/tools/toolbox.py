@@ -1,7 +1,4 @@
-"""The tools of one agent version as far as they never change.
-
-Names, definitions for the model, compiled argument checks.
-"""
+"""The tools of one agent version that never change: names, definitions for the model, compiled argument checks."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -48,7 +45,7 @@ class Toolbox:
 
 
 def definitions_of(entries: Iterable[Entry], *, in_session: bool) -> list[dict[str, Any]]:
-    """What is offered to the model. Tools that change a session are left out where there is none."""
+    """What is offered to the model. Without a session, tools that change one are left out."""
     return [entry.definition for entry in entries if in_session or not builtin.needs_session(entry.tool)]
 
 

@@ -35,7 +35,7 @@ class TurnScope:
 
 
 class TurnTools:
-    """A failed call is a result for the model and never the turn's end."""
+    """A failed call gives a result for the model. It never ends the turn."""
 
     def __init__(self, kit: ToolKit, toolbox: Toolbox, scope: TurnScope) -> None:
         self.effects = Effects()
@@ -46,13 +46,13 @@ class TurnTools:
         self._calls: Counter[str] = Counter()
 
     async def prepare(self) -> None:
-        """Asks the agent's MCP servers for their tools, where that is not known.
+        """Asks the agent's MCP servers for their tools, unless the answer is cached.
 
-        Without such servers it waits for nothing.
+        Without such servers it returns without waiting.
         """
         if self._toolbox.mcp:
             found = await self._kit.mcp.entries(self._scope.workspace, self._toolbox.mcp)
-            # The agent's own tools win over a server's tool of the same name.
+            # If a server's tool has the name of one of the agent's own tools, the agent's own one is kept.
             self._entries = {entry.name: entry for entry in found} | self._toolbox.entries
 
     def definitions(self) -> list[dict[str, Any]]:
@@ -69,7 +69,7 @@ class TurnTools:
             entry, arguments = self._checked(call)
         except BadArguments as complaint:
             return self._result(call, started, ok=False, text=str(complaint))
-        # Counted at once: calls that run side by side share the limit.
+        # Counted before anything is awaited, because parallel calls share the limit.
         self._calls[call.name] += 1
         if entry.is_never_retried:
             await self._scope.record(key)

@@ -11,13 +11,13 @@ from shared.contracts.turns import FinishedTurn
 
 
 class SessionEffects:
-    """Both may be repeated: a redelivered result changes nothing that a later turn has written."""
+    """Both may be repeated: a redelivered result never overwrites what a later turn wrote."""
 
     def __init__(self, database: Database) -> None:
         self._sessions = database.sessions
 
     async def collect(self, record: TurnRecord | None, finished: FinishedTurn) -> None:
-        """Before the turn's end is stored. No later turn of the session can then be overwritten by a repeat."""
+        """Must run before the turn's end is stored: a repeat then finds the turn ended, and writes nothing."""
         if record is None or record.session_id is None or not finished.collected:
             return
         if record.active and record.attempt == finished.attempt:
@@ -26,7 +26,7 @@ class SessionEffects:
             await self._sessions.update(where, {"$set": forms})
 
     async def end_session(self, record: TurnRecord, finished: FinishedTurn) -> bool:
-        """After the turn's end is stored, so that the end does not cancel this turn. Whether the session was to end."""
+        """Must run after the turn's end is stored, or it would cancel this turn. True if the session was to end."""
         if not (finished.end_session and finished.status == "completed" and record.session_id is not None):
             return False
         where = {"_id": record.session_id, "workspace": record.workspace, "status": "active"}

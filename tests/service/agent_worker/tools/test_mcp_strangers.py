@@ -145,6 +145,18 @@ async def test_an_unusable_answer_is_an_error_result(
     assert await called(servers, url) == "fine", "the next call is not harmed"
 
 
+async def test_a_server_that_changed_is_asked_again(servers: McpServers, script: ScriptedMcp, url: str) -> None:
+    entry = (await entries_of(servers, url))["x_find"]
+    script.reply = lambda _: {"result": text_result("no such order", isError=True)}
+    await failure(servers, url)
+    assert script.methods.count("tools/list") == 1, "a tool's own error says nothing about the server"
+    script.reply = lambda _: {"error": {"code": -32601, "message": "no such tool"}}
+    with pytest.raises(ToolFailure):
+        await servers.call("acme", entry, {})
+    assert "x_find" in await entries_of(servers, url)
+    assert script.methods.count("tools/list") == 2
+
+
 async def test_arguments_that_the_server_wants_in_headers_are_repeated_there(
     servers: McpServers, script: ScriptedMcp, url: str
 ) -> None:
