@@ -3,7 +3,8 @@
 import os
 import sys
 from collections.abc import Mapping
-from typing import Self
+from pathlib import Path
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -89,3 +90,20 @@ class Settings(BaseModel):
 def split_list(text: str) -> tuple[str, ...]:
     """`a, b` → `("a", "b")`."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def referenced_secret(value: Any) -> Any:
+    """A secret that is named instead of written: `env:NAME` a variable, `file:PATH` a file. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    kind, _, name = value.partition(":")
+    if kind == "env":
+        if (found := os.environ.get(name)) is None:
+            raise ValueError(f"refers to the variable {name}, which is not set")
+        return found
+    if kind == "file":
+        try:
+            return Path(name).read_text("utf-8").strip()
+        except OSError as error:
+            raise ValueError(f"refers to the file {name}, which cannot be read: {error.strerror}") from None
+    return value

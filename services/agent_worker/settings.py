@@ -1,11 +1,12 @@
 """Every variable that a worker reads, and the upstreams that they describe."""
 
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, Json, SecretStr, model_validator
+from pydantic import AnyHttpUrl, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from pydantic.alias_generators import to_camel
 
-from shared.settings import Settings, split_list
+from shared.settings import Settings, referenced_secret, split_list
+from shared.upstreams import described_upstreams
 from shared.web.guard_rules import AllowList, OutgoingPolicy
 
 DEFAULT_UPSTREAM = "default"
@@ -69,7 +70,7 @@ class Upstream(_Value):
     """
 
     base_url: str
-    api_key: SecretStr = SecretStr("")
+    api_key: Annotated[SecretStr, BeforeValidator(referenced_secret)] = SecretStr("")
     kind: UpstreamKind | None = None
     headers: dict[str, SecretStr] = Field(default_factory=dict)
     query: dict[str, str] = Field(default_factory=dict)
@@ -96,11 +97,10 @@ class WorkerSettings(Settings):
         "", description="the upstream `default`: URL of an OpenAI-compatible API, up to and including /v1"
     )
     model_api_key: SecretStr = Field(SecretStr(""), description="its key; empty: none")
-    upstreams: Json[dict[str, Upstream]] = Field(
+    upstreams: Annotated[dict[str, Upstream], BeforeValidator(described_upstreams)] = Field(
         default_factory=dict,
-        description=(
-            'further upstreams that agents may name, as JSON: {"name": {"baseUrl": "…", "apiKey": "…", "kind": "vllm"}}'
-        ),
+        description="further upstreams that agents may name: JSON, or the path of a JSON or TOML file, such as "
+        '{"name": {"baseUrl": "…", "apiKey": "env:NAME", "kind": "vllm"}}',
     )
     model_connect_timeout_s: float = Field(5.0, description="to connect to a model, seconds", gt=0)
     model_first_token_timeout_s: float = Field(

@@ -11,9 +11,12 @@ from aiohttp import web
 from redis.exceptions import RedisError
 
 from services.history.agents.agents import Agents
+from services.history.agents.drafts import Drafts
+from services.history.agents.publishing import Publishing
 from services.history.agents.versions import Versions
 from services.history.api.nouns import NOUNS, Nouns
 from services.history.api.routes import ROUTES
+from services.history.audit.records import Audit
 from services.history.keys.api_keys import ApiKeys
 from services.history.knowledge.passages import Passages
 from services.history.metrics import MONGODB_SECONDS, REQUEST_SECONDS
@@ -38,6 +41,7 @@ from services.history.turns.turns import Turns
 from shared.contracts.errors import ApiError, Code
 from shared.log import get_logger
 from shared.run_log.reader import RunLogs
+from shared.secrets import SecretBox
 from shared.tasks import BackgroundLoops, loops_ready
 from shared.turn_queue.queue import TurnQueue
 from shared.web.health import health_routes
@@ -76,10 +80,17 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
         ):
             finalizer = TurnFinalizer(database, queue, logs, Contexts(database))
             erasure = Erasure(database, queue, logs, finalizer, settings)
+            nouns = _nouns(database, queue, logs, finalizer, erasure, settings)
+            repairs = (nouns.drafts.reconcile, nouns.publishing.reconcile)
             async with (
                 Outbox(queue, finalizer, Parking(database, queue, finalizer)) as outbox,
                 Reconciler(
-                    database, queue, outbox, finalizer, Housekeeping(database, outbox, erasure, settings), settings
+                    database,
+                    queue,
+                    outbox,
+                    finalizer,
+                    Housekeeping(database, outbox, erasure, settings, repairs),
+                    settings,
                 ) as reconciler,
             ):
                 yield Dependencies(
@@ -90,7 +101,7 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
                     outbox=outbox,
                     reconciler=reconciler,
                     finalizer=finalizer,
-                    nouns=_nouns(database, queue, logs, finalizer, erasure, settings),
+                    nouns=nouns,
                 )
     finally:
         await queue.aclose()
@@ -105,16 +116,22 @@ def _nouns(
     settings: HistorySettings,
 ) -> Nouns:
     agents = Agents(database)
-    versions = Versions(database, agents, Passages(database))
+    passages = Passages(database)
+    versions = Versions(database, agents, passages)
     sessions = Sessions(database, agents, finalizer, erasure)
+    audit = Audit(database)
+    box = SecretBox(settings.secret_keys)
     contexts = finalizer.contexts
     return Nouns(
         keys=ApiKeys(database),
         agents=agents,
+        drafts=Drafts(database, agents, audit, box, settings.upstream_names, sessions.end_all),
         versions=versions,
+        publishing=Publishing(database, agents, passages, audit),
+        audit=audit,
         sessions=sessions,
         transcript=Transcript(database, sessions),
-        admission=Admission(database, agents, versions, contexts),
+        admission=Admission(database, versions, contexts),
         turns=Turns(database, finalizer),
         claims=Claims(database, queue, versions, contexts, finalizer, settings),
         attempts=Attempts(database, queue, finalizer, erasure, settings),

@@ -1,8 +1,11 @@
 """Every variable that history reads."""
 
-from pydantic import Field
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
 
 from shared.settings import Settings
+from shared.upstreams import described_upstreams
 
 
 class HistorySettings(Settings):
@@ -19,3 +22,12 @@ class HistorySettings(Settings):
     completion_keep_s: float = Field(
         604_800.0, description="how long the digest and usage of an erased completion are kept, seconds", gt=0
     )
+    upstreams: Annotated[dict[str, Any], BeforeValidator(described_upstreams)] = Field(
+        default_factory=dict,
+        description="the upstreams that agents may name: JSON, or the path of a JSON or TOML file; history needs their names",
+    )
+
+    @property
+    def upstream_names(self) -> frozenset[str]:
+        """Empty: history was not told, so agents may name any."""
+        return frozenset({"default", *self.upstreams}) if self.upstreams else frozenset()

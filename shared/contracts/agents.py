@@ -1,6 +1,6 @@
 """Agents and their frozen versions: what answers, with which model, tools, knowledge and limits."""
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
@@ -26,14 +26,29 @@ class Limits(Schema):
     context_tokens: int = Field(default=12_000, ge=0)
 
 
+Question = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Variable(Schema):
+    """A declared `{{variable}}` of the agent's texts. Without `default` a session must bring its value in `metadata`."""
+
+    description: str = Field(default="", max_length=500)
+    default: str | None = Field(default=None, max_length=4000)
+
+
 class AgentConfig(Schema):
     """What a draft holds and publishing freezes.
 
-    `caller_parameters` are the OpenAI parameters that callers may set (None: all).
+    `caller_parameters` are the OpenAI parameters that callers may set (None: all). `instructions` and `greeting` may hold
+    `{{variables}}`, see `shared/contracts/templates.py`.
     """
 
     name: str = Field(min_length=1, max_length=200)
+    description: str = Field(default="", max_length=2000)
     instructions: str = Field(default="", max_length=100_000)
+    greeting: str = Field(default="", max_length=4000)
+    suggested_questions: tuple[Question, ...] = Field(default=(), max_length=10)
+    variables: dict[str, Variable] = Field(default_factory=dict, max_length=50)
     model: ModelChoice
     fallback_models: tuple[ModelChoice, ...] = ()
     parameters: dict[str, Any] = Field(default_factory=dict)

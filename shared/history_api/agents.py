@@ -1,8 +1,17 @@
 """Agents and their versions."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
+from shared.contracts.agent_records import (
+    AgentRecord,
+    Change,
+    DraftPatch,
+    NewAgent,
+    PublishOrder,
+    RollbackOrder,
+    VersionRecord,
+)
 from shared.contracts.agents import Agent, AgentConfig, AgentVersion, Passage
 from shared.history_api.transport import Transport
 
@@ -47,3 +56,51 @@ class AgentCalls(Transport):
     async def passages(self, workspace: str, agent_id: str, number: int) -> list[Passage]:
         rows = await self._get(f"/workspaces/{workspace}/agents/{agent_id}/versions/{number}/passages")
         return [Passage.model_validate(row) for row in rows]
+
+    async def create_draft(self, workspace: str, order: NewAgent) -> AgentRecord:
+        """Raises `validation_failed`, `payload_too_large`. A repeat of the same id creates nothing."""
+        return AgentRecord.model_validate(await self._post(f"/workspaces/{workspace}/drafts", order.wire()))
+
+    async def draft_list(self, workspace: str, query: dict[str, str]) -> dict[str, Any]:
+        """`{"items": [agent without its draft…], "nextCursor"}`, newest first."""
+        return await self._page(f"/workspaces/{workspace}/drafts", query)
+
+    async def draft(self, workspace: str, agent_id: str) -> AgentRecord:
+        """With the draft. Raises `agent_not_found`."""
+        return AgentRecord.model_validate(await self._get(_draft(workspace, agent_id)))
+
+    async def patch_draft(self, workspace: str, agent_id: str, order: DraftPatch) -> AgentRecord:
+        """Raises `version_conflict`, `validation_failed`, `payload_too_large`."""
+        return AgentRecord.model_validate(await self._call("PATCH", _draft(workspace, agent_id), order.wire()))
+
+    async def delete_agent(self, workspace: str, agent_id: str, actor: str | None) -> None:
+        """Idempotent. Its sessions end; transcripts stay."""
+        await self._call("DELETE", _draft(workspace, agent_id), {"actor": actor})
+
+    async def publish_draft(self, workspace: str, agent_id: str, order: PublishOrder) -> VersionRecord:
+        """The new version, which may still be `preparing`."""
+        return VersionRecord.model_validate(await self._post(_draft(workspace, agent_id) + "/publish", order.wire()))
+
+    async def rollback_agent(self, workspace: str, agent_id: str, order: RollbackOrder) -> VersionRecord:
+        """Raises `not_found` for a version that was never published."""
+        return VersionRecord.model_validate(await self._post(_draft(workspace, agent_id) + "/rollback", order.wire()))
+
+    async def version_list(self, workspace: str, agent_id: str, query: dict[str, str]) -> dict[str, Any]:
+        """`{"items": [version without its configuration…], "nextCursor"}`, highest first."""
+        return await self._page(_draft(workspace, agent_id) + "/versions", query)
+
+    async def version_record(self, workspace: str, agent_id: str, number: int) -> VersionRecord:
+        return VersionRecord.model_validate(await self._get(f"{_draft(workspace, agent_id)}/versions/{number}"))
+
+    async def version_diff(self, workspace: str, agent_id: str, number: int, against: int) -> list[Change]:
+        """From version `against` to `number`; 0 is the draft."""
+        path = f"{_draft(workspace, agent_id)}/versions/{number}/diff"
+        return [Change.model_validate(row) for row in await self._get(path, {"against": str(against)})]
+
+    async def audit(self, workspace: str, query: dict[str, str]) -> dict[str, Any]:
+        """`{"items": [audit record…], "nextCursor"}`, newest first."""
+        return await self._page(f"/workspaces/{workspace}/audit", query)
+
+
+def _draft(workspace: str, agent_id: str) -> str:
+    return f"/workspaces/{workspace}/drafts/{agent_id}"

@@ -1,18 +1,14 @@
-"""Agents: each has a draft, and the number of its published version. `versions.py` freezes drafts."""
+"""Agents: found, listed, and put by an operator. Their authors use `drafts.py`, and `publishing.py` freezes drafts."""
 
 from datetime import UTC, datetime
-from typing import Final
 
-import orjson
-
+from services.history.agents.documents import WITHOUT_DRAFT, agent_key, agent_of, default_slug, frozen
 from services.history.mongo.client import Database
 from services.history.mongo.dialect import Fields
 from services.history.mongo.errors import Duplicate
 from services.history.mongo.filters import Document, Where, above, present
 from shared.contracts.agents import Agent, AgentConfig
 from shared.contracts.errors import ApiError, Code
-
-_WITHOUT_DRAFT: Final[Fields] = {"draft": 0}
 
 
 class Agents:
@@ -24,13 +20,16 @@ class Agents:
     async def put(self, workspace: str, agent_id: str, config: AgentConfig) -> Agent:
         """Creates the agent or replaces its draft."""
         where = {"_id": agent_key(workspace, agent_id)}
-        changed = {"name": config.name, "draft": frozen(config)}
+        now = datetime.now(UTC)
+        changed = {"name": config.name, "draft": frozen(config), "updatedAt": now}
         created: Document = {
             **where,
             "workspace": workspace,
             "agentId": agent_id,
             **changed,
-            "createdAt": datetime.now(UTC),
+            "slug": f"{default_slug(config.name)}-{agent_id[-8:]}".lower().replace("_", "-"),
+            "revision": 1,
+            "createdAt": now,
         }
         # Not an upsert: of two that run at once, one can fail.
         if not await self._agents.update(where, {"$set": changed}):
@@ -42,15 +41,15 @@ class Agents:
 
     async def find(self, workspace: str, agent_id: str) -> Agent:
         """Raises `agent_not_found`."""
-        return _agent(await self.document(workspace, agent_id, _WITHOUT_DRAFT))
+        return agent_of(await self.document(workspace, agent_id, WITHOUT_DRAFT))
 
     async def published(self, workspace: str, after: str | None, limit: int) -> tuple[list[Agent], str | None]:
         """Up to `limit` published agents beyond the id `after`, in the order of their ids, and the next start."""
-        where: Where = {"workspace": workspace, "publishedVersion": present()}
+        where: Where = {"workspace": workspace, "publishedVersion": present(), "deleted": None}
         if after is not None:
             where = {**where, "agentId": above(after)}
-        rows = await self._agents.many(where, fields=_WITHOUT_DRAFT, order=[("agentId", 1)], limit=limit + 1)
-        agents = [_agent(row) for row in rows[:limit]]
+        rows = await self._agents.many(where, fields=WITHOUT_DRAFT, order=[("agentId", 1)], limit=limit + 1)
+        agents = [agent_of(row) for row in rows[:limit]]
         return agents, agents[-1].id if len(rows) > limit else None
 
     async def published_one(self, workspace: str, agent_id: str) -> Agent:
@@ -61,25 +60,16 @@ class Agents:
         return agent
 
     async def document(self, workspace: str, agent_id: str, fields: Fields | None = None) -> Document:
-        """The stored agent. Raises `agent_not_found`."""
-        agent = await self._agents.one({"_id": agent_key(workspace, agent_id)}, fields)
+        """The stored agent. Raises `agent_not_found`, also for one that was deleted."""
+        agent = await self._agents.one({"_id": agent_key(workspace, agent_id), "deleted": None}, fields)
         if agent is None:
             raise ApiError(Code.AGENT_NOT_FOUND)
         return agent
 
-    async def set_published(self, agent: Document, number: int) -> None:
-        """Never lowers the number: of two publishings that run at once, the later version stays published."""
-        await self._agents.update({"_id": agent["_id"]}, {"$max": {"publishedVersion": number}})
+    async def is_there(self, workspace: str, agent_id: str) -> bool:
+        where = {"_id": agent_key(workspace, agent_id), "deleted": None}
+        return await self._agents.one(where, {"_id": 1}) is not None
 
-
-def agent_key(workspace: str, agent_id: str) -> str:
-    """An agent document's id. It contains the workspace, so that two workspaces may use the same agent id."""
-    return f"{workspace}:{agent_id}"
-
-
-def frozen(config: AgentConfig) -> str:
-    return orjson.dumps(config.wire(), option=orjson.OPT_SORT_KEYS).decode()
-
-
-def _agent(row: Document) -> Agent:
-    return Agent.model_validate({**row, "id": row["agentId"]})
+    async def exists(self, workspace: str, agent_id: str) -> bool:
+        """Also for one that was deleted."""
+        return await self._agents.one({"_id": agent_key(workspace, agent_id)}, {"_id": 1}) is not None

@@ -1,97 +1,134 @@
-"""Agent versions: numbered, frozen with their passages, and therefore cached."""
+"""Versions: read by number, listed, compared, and found by the names that callers use."""
 
-import hashlib
-from collections.abc import Sequence
-from datetime import UTC, datetime
+import re
 from typing import Final
 
-import orjson
 from cachetools import LRUCache
 
-from services.history.agents.agents import Agents, agent_key
+from services.history.agents.agents import Agents
+from services.history.agents.documents import (
+    DRAFT,
+    WITHOUT_CONFIG,
+    WITHOUT_DRAFT,
+    agent_key,
+    config_of,
+    shown,
+    version_key,
+    version_of,
+)
+from services.history.agents.merge_patch import changes
 from services.history.knowledge.passages import Passages
 from services.history.mongo.client import Database
-from services.history.mongo.errors import Duplicate
-from services.history.mongo.filters import Document
-from shared.contracts.agents import AgentConfig, AgentVersion, Passage
+from services.history.mongo.filters import Document, between
+from shared.contracts.agent_records import Change, VersionRecord
+from shared.contracts.agents import AgentVersion, Passage
 from shared.contracts.errors import ApiError, Code
 
 CACHED_VERSIONS: Final = 1000
-DRAFT: Final = 0
+_MODEL: Final = re.compile(r"([a-z0-9_-]{1,64})(?:@([1-9][0-9]{0,8}))?")
 
 
 class Versions:
+    """Configurations of versions never change, so they are kept; the draft (number 0) is read each time."""
+
     def __init__(self, database: Database, agents: Agents, passages: Passages) -> None:
+        self._documents = database.agents
         self._versions = database.agent_versions
         self._agents = agents
         self._passages = passages
         self._cache = LRUCache[str, AgentVersion](CACHED_VERSIONS)
 
-    async def publish(self, workspace: str, agent_id: str, passages: Sequence[Passage]) -> AgentVersion:
-        """Freezes the draft and the passages under the next number. The same content again gives the existing version.
+    async def resolve(self, workspace: str, model: str) -> tuple[str, int]:
+        """The agent's id and version that a completion's `model` names: an id or a slug, with `@n` for a version.
 
-        The version's document claims the number, then its passages are stored, then it becomes the published version.
-        Whoever sees it therefore sees all of it, and a repeat completes a publishing that was interrupted.
+        Raises `model_not_found`, also for an agent that was never published.
         """
-        agent = await self._agents.document(workspace, agent_id)
-        digest = _digest(agent["draft"], passages)
-        number = max(1, int(agent.get("publishedVersion") or 0))
-        while not await self._holds(agent, number, digest, len(passages)):
-            number += 1
-        await self._passages.freeze(_key(workspace, agent_id, number), passages)
-        await self._agents.set_published(agent, number)
-        return await self.read(workspace, agent_id, number)
+        found = _MODEL.fullmatch(model)
+        if found is None:
+            raise ApiError(Code.MODEL_NOT_FOUND, param="model")
+        name, number = found[1], int(found[2]) if found[2] else None
+        row = await self._named(workspace, name)
+        if row is None or row.get("publishedVersion") is None:
+            raise ApiError(Code.MODEL_NOT_FOUND, param="model")
+        if number is None:
+            return row["agentId"], row["publishedVersion"]
+        version = await self._versions.one({"_id": f"{row['_id']}:{number}"}, WITHOUT_CONFIG)
+        if version is None or version.get("state", "published") != "published":
+            raise ApiError(Code.MODEL_NOT_FOUND, f"This agent has no version {number}.", param="model")
+        return row["agentId"], number
+
+    async def _named(self, workspace: str, name: str) -> Document | None:
+        if "_" in name:  # Ids have one, slugs have none.
+            return await self._documents.one({"_id": agent_key(workspace, name), "deleted": None}, WITHOUT_DRAFT)
+        return await self._documents.one({"workspace": workspace, "slug": name}, WITHOUT_DRAFT)
 
     async def read(self, workspace: str, agent_id: str, number: int) -> AgentVersion:
-        """Number 0 is the current draft. Raises `agent_not_found`."""
+        """Number 0 is the draft as it is now. Raises `agent_not_found`. A deleted agent's versions stay readable: turns that
+        were accepted before the deletion need them.
+        """
         if number == DRAFT:
-            return await self._draft(workspace, agent_id)
-        key = _key(workspace, agent_id, number)
+            return _draft(await self._agents.document(workspace, agent_id))
+        key = version_key(workspace, agent_id, number)
         if (cached := self._cache.get(key)) is not None:
             return cached
-        row = await self._versions.one({"_id": key})
-        if row is None:
-            raise ApiError(Code.AGENT_NOT_FOUND)
-        config = AgentConfig.model_validate(orjson.loads(row["config"]))
-        version = AgentVersion(agent_id=agent_id, number=number, config=config, passage_count=row["passageCount"])
+        row = await self._row(workspace, agent_id, number)
+        version = AgentVersion(
+            agent_id=agent_id, number=number, config=config_of(row["config"]), passage_count=row["passageCount"]
+        )
         self._cache[key] = version
         return version
 
-    async def passages(self, workspace: str, version: AgentVersion) -> list[Passage]:
-        return await self._passages.read(_key(workspace, version.agent_id, version.number), version.passage_count)
-
-    async def _draft(self, workspace: str, agent_id: str) -> AgentVersion:
-        agent = await self._agents.document(workspace, agent_id)
-        config = AgentConfig.model_validate(orjson.loads(agent["draft"]))
-        return AgentVersion(agent_id=agent_id, number=DRAFT, config=config)
-
-    async def _holds(self, agent: Document, number: int, digest: str, passage_count: int) -> bool:
-        """Whether this number belongs to this content, since now or since earlier."""
-        key = f"{agent['_id']}:{number}"
-        existing = await self._versions.one({"_id": key}, {"digest": 1})
-        if existing is not None:
-            return bool(existing["digest"] == digest)
-        document: Document = {
-            "_id": key,
-            "workspace": agent["workspace"],
-            "agent": agent["_id"],
-            "number": number,
-            "config": agent["draft"],
-            "digest": digest,
-            "passageCount": passage_count,
-            "createdAt": datetime.now(UTC),
-        }
+    async def record(self, workspace: str, agent_id: str, number: int) -> VersionRecord:
+        """With its configuration. Raises `agent_not_found` for an absent agent, `not_found` for an absent version."""
+        await self._agents.document(workspace, agent_id, WITHOUT_DRAFT)
         try:
-            await self._versions.insert(document)
-        except Duplicate:
-            return await self._holds(agent, number, digest, passage_count)
-        return True
+            return version_of(await self._row(workspace, agent_id, number))
+        except ApiError as error:
+            raise (_no_version(number) if error.code is Code.AGENT_NOT_FOUND else error) from None
+
+    async def page(
+        self, workspace: str, agent_id: str, before: int | None, limit: int
+    ) -> tuple[list[VersionRecord], int | None]:
+        """Versions below `before`, highest first, without configurations, and the number to go on from."""
+        agent = await self._agents.document(workspace, agent_id, WITHOUT_DRAFT)
+        latest = agent.get("latestVersion") or agent.get("publishedVersion") or 0
+        high = min(before, latest + 1) if before is not None else latest + 1
+        low = max(1, high - limit)
+        where = {"agent": agent["_id"], "number": between(low, high)}
+        rows = await self._versions.many(where, fields=WITHOUT_CONFIG, order=[("number", -1)])
+        return [version_of(row) for row in rows], low if low > 1 else None
+
+    async def diff(self, workspace: str, agent_id: str, number: int, against: int) -> list[Change]:
+        """What changed from version `against` to version `number`; 0 is the draft. Raises as `record`."""
+        before, after = [await self._configuration(workspace, agent_id, each) for each in (against, number)]
+        return changes(before, after)
+
+    async def _configuration(self, workspace: str, agent_id: str, number: int) -> object:
+        if number == DRAFT:
+            return shown((await self._agents.document(workspace, agent_id))["draft"])
+        return (await self.record(workspace, agent_id, number)).config
+
+    async def passages(self, workspace: str, agent_id: str, number: int) -> list[Passage]:
+        """What a version knows; the draft knows what the latest version knows."""
+        if number == DRAFT:
+            agent = await self._agents.document(workspace, agent_id, WITHOUT_DRAFT)
+            number = agent.get("latestVersion") or agent.get("publishedVersion") or 0
+            if number == DRAFT:
+                return []
+        row = await self._row(workspace, agent_id, number)
+        owner = version_key(workspace, agent_id, row.get("knowledge", number))
+        return await self._passages.read(owner, row["passageCount"])
+
+    async def _row(self, workspace: str, agent_id: str, number: int) -> Document:
+        row = await self._versions.one({"_id": version_key(workspace, agent_id, number)})
+        if row is None:
+            raise ApiError(Code.AGENT_NOT_FOUND)
+        return row
 
 
-def _key(workspace: str, agent_id: str, number: int) -> str:
-    return f"{agent_key(workspace, agent_id)}:{number}"
+def _draft(row: Document) -> AgentVersion:
+    return AgentVersion(agent_id=row["agentId"], number=DRAFT, config=config_of(row["draft"]))
 
 
-def _digest(draft: str, passages: Sequence[Passage]) -> str:
-    content = orjson.dumps([draft, [passage.wire() for passage in passages]], option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(content).hexdigest()
+def _no_version(number: int) -> ApiError:
+    return ApiError(Code.NOT_FOUND, f"This agent has no version {number}.")

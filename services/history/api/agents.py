@@ -9,6 +9,7 @@ from services.history.api.bodies import read_schema
 from services.history.api.nouns import nouns
 from services.history.api.paging import bad_cursor, cursor_of, cursor_values, limit_of, page_of
 from services.history.api.paths import AGENT, WORKSPACE, path_id, workspace_of
+from shared.contracts.agent_records import PublishOrder
 from shared.contracts.agents import AgentConfig, AgentVersion, Passage
 from shared.ids import is_name
 from shared.web.bodies import json_response
@@ -44,10 +45,12 @@ async def get_published_agent(request: web.Request) -> web.Response:
     return json_response(agent.wire())
 
 
-async def post_publish(request: web.Request) -> web.Response:
+async def post_publish_with_passages(request: web.Request) -> web.Response:
+    """The operator's publishing: with passages of its own, which the caller sends whole."""
     body = await read_schema(request, Publication)
-    version = await nouns(request).versions.publish(workspace_of(request), path_id(request, "agent_id"), body.passages)
-    return json_response(version.wire())
+    workspace, agent_id = workspace_of(request), path_id(request, "agent_id")
+    record = await nouns(request).publishing.publish(workspace, agent_id, PublishOrder(), body.passages)
+    return json_response((await nouns(request).versions.read(workspace, agent_id, record.number)).wire())
 
 
 async def get_version(request: web.Request) -> web.Response:
@@ -55,7 +58,8 @@ async def get_version(request: web.Request) -> web.Response:
 
 
 async def get_passages(request: web.Request) -> web.Response:
-    passages = await nouns(request).versions.passages(workspace_of(request), await _version(request))
+    number = int(path_id(request, "number"))
+    passages = await nouns(request).versions.passages(workspace_of(request), path_id(request, "agent_id"), number)
     return json_response([passage.wire() for passage in passages])
 
 
@@ -69,7 +73,7 @@ ROUTES: Final = (
     web.get(WORKSPACE + "/agents", get_published_agents),
     web.put(AGENT, put_agent),
     web.get(AGENT, get_published_agent),
-    web.post(AGENT + "/publish", post_publish),
+    web.post(AGENT + "/publish", post_publish_with_passages),
     web.get(_VERSION, get_version),
     web.get(_VERSION + "/passages", get_passages),
 )

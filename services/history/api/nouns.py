@@ -6,7 +6,10 @@ from typing import Final
 from aiohttp import web
 
 from services.history.agents.agents import Agents
+from services.history.agents.drafts import Drafts
+from services.history.agents.publishing import Publishing
 from services.history.agents.versions import Versions
+from services.history.audit.records import Audit
 from services.history.keys.api_keys import ApiKeys
 from services.history.sessions.sessions import Sessions
 from services.history.sessions.transcript import Transcript
@@ -21,7 +24,10 @@ from services.history.turns.turns import Turns
 class Nouns:
     keys: ApiKeys
     agents: Agents
+    drafts: Drafts
     versions: Versions
+    publishing: Publishing
+    audit: Audit
     sessions: Sessions
     transcript: Transcript
     admission: Admission

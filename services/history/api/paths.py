@@ -8,6 +8,7 @@ from shared.contracts.schema import NAME_PATTERN
 
 WORKSPACE: Final = rf"/workspaces/{{workspace:{NAME_PATTERN}}}"
 AGENT: Final = rf"{WORKSPACE}/agents/{{agent_id:{NAME_PATTERN}}}"
+DRAFT: Final = rf"{WORKSPACE}/drafts/{{agent_id:{NAME_PATTERN}}}"
 KEY: Final = rf"{WORKSPACE}/keys/{{key_id:{NAME_PATTERN}}}"
 SESSION: Final = rf"{WORKSPACE}/sessions/{{session_id:{NAME_PATTERN}}}"
 TURN: Final = rf"{WORKSPACE}/turns/{{turn_id:{NAME_PATTERN}}}"

@@ -5,11 +5,12 @@ from typing import Final
 
 from aiohttp import web
 
-from services.history.api import agents, claims, completions, keys, sessions, turns
+from services.history.api import agents, claims, completions, drafts, keys, sessions, turns
 
 ROUTES: Final[Sequence[web.RouteDef]] = (
     *keys.ROUTES,
     *agents.ROUTES,
+    *drafts.ROUTES,
     *sessions.ROUTES,
     *turns.ROUTES,
     *claims.ROUTES,

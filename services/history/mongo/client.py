@@ -64,6 +64,7 @@ class Database:
         self.agent_versions = self._collection("agent_versions")
         self.passages = self._collection("passages")
         self.keys = self._collection("keys")
+        self.audit = self._collection("audit")
 
     def _collection(self, name: str) -> Collection:
         collection = Collection(self.availability, self._database.get_collection(name))

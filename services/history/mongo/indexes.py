@@ -27,6 +27,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
     "sessions": (
         Index(("workspace", "_id")),
         Index(("workspace", "agentId", "_id")),
+        Index(("workspace", "agentId", "status"), partial={"status": "active"}, name="active_of_agent"),
         Index(("erasing",), partial={"erasing": True}),
     ),
     "turns": (
@@ -50,8 +51,19 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("erasable", "endedAt"), partial={"erasable": True}),
         Index(("expiresAt",), expires=True),
     ),
-    "agents": (Index(("workspace", "agentId")),),
-    "agent_versions": (Index(("agent", "number"), unique=True),),
+    "agents": (
+        Index(("workspace", "agentId")),
+        Index(("workspace", "slug"), unique=True, partial={"slug": _PRESENT}, name="slug"),
+        Index(("workspace", "createKey"), unique=True, partial={"createKey": _PRESENT}, name="create_key"),
+        Index(("endingSessions",), partial={"endingSessions": True}),
+        Index(("unaudited.id",), partial={"unaudited.id": _PRESENT}, name="unaudited"),
+    ),
+    "agent_versions": (
+        Index(("agent", "number"), unique=True),
+        Index(("agent", "publishKey"), unique=True, partial={"publishKey": _PRESENT}, name="publish_key"),
+        Index(("preparing", "createdAt"), partial={"preparing": True}),
+    ),
+    "audit": (Index(("workspace", "_id")),),
     "passages": (Index(("version", "position"), unique=True),),
     "keys": (Index(("digest",), unique=True), Index(("workspace",))),
 }

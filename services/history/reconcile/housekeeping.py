@@ -1,7 +1,7 @@
 """Housekeeping: what has to go is erased, page by page: texts of completions, deleted sessions, dead consumers."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -22,10 +22,22 @@ ERASE_PAGE: Final = 200
 REMOVE_CONSUMERS_EVERY_S: Final = 600.0
 
 
-class Housekeeping:
-    """Each step may be repeated, and run by several processes at once."""
+Repair = Callable[[], Awaitable[None]]
+"""Finishes what a killed process left undone in one noun's documents. It may be repeated, and run by several processes."""
 
-    def __init__(self, database: Database, outbox: Outbox, erasure: Erasure, settings: HistorySettings) -> None:
+
+class Housekeeping:
+    """Each step may be repeated, and run by several processes at once. `repairs` are those of the nouns."""
+
+    def __init__(
+        self,
+        database: Database,
+        outbox: Outbox,
+        erasure: Erasure,
+        settings: HistorySettings,
+        repairs: Sequence[Repair] = (),
+    ) -> None:
+        self._repairs = repairs
         self._turns = database.turns
         self._sessions = database.sessions
         self._outbox = outbox
@@ -37,9 +49,18 @@ class Housekeeping:
         """Raises ApiError, RedisError or OSError while a store is away."""
         await self._erase_completions(stopping)
         await self._erase_sessions()
+        for repair in self._repairs:
+            await self._repair(repair)
         if time.monotonic() > self._consumers_from:
             self._consumers_from = time.monotonic() + REMOVE_CONSUMERS_EVERY_S
             await self._outbox.remove_dead()
+
+    async def _repair(self, repair: Repair) -> None:
+        """One noun's fault must not hold up the others."""
+        try:
+            await repair()
+        except (ApiError, RedisError, OSError) as error:
+            log.warning("repair_postponed", repair=repair.__qualname__, error=str(getattr(error, "code", type(error))))
 
     async def _erase_completions(self, stopping: Callable[[], bool]) -> None:
         """Completions that nobody asked to store: their texts go, their digest and usage stay for a while."""

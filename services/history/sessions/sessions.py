@@ -7,7 +7,7 @@ import orjson
 from pydantic import BaseModel, Field
 
 from services.history.agents.agents import Agents
-from services.history.agents.versions import DRAFT
+from services.history.agents.documents import DRAFT
 from services.history.mongo.client import Database
 from services.history.mongo.dialect import IdField
 from services.history.mongo.errors import Duplicate
@@ -19,6 +19,7 @@ from shared.contracts.schema import NAME_PATTERN
 from shared.contracts.sessions import EndedReason, Session
 
 VISIBLE: Final = ("active", "ended")
+END_PAGE: Final = 100
 _IDS: Final = IdField("_id", "ses")
 
 
@@ -57,6 +58,10 @@ class Sessions:
             await self._sessions.insert(document)
         except Duplicate:
             return await self.read(workspace, new.id)
+        # Who deletes an agent first marks it, then ends its sessions: one of both sees this session.
+        if not await self._agents.is_there(workspace, new.agent_id):
+            await self.end(workspace, new.id, "agent")
+            raise ApiError(Code.AGENT_NOT_FOUND)
         return _session(document)
 
     async def read(self, workspace: str, session_id: str) -> Session:
@@ -90,6 +95,13 @@ class Sessions:
         session = await self.read(workspace, session_id)
         await self._finalizer.stop_session(workspace, session_id)
         return session
+
+    async def end_all(self, workspace: str, agent_id: str) -> None:
+        """Ends every active session of an agent. May be repeated, and picks up where it was interrupted."""
+        where = {"workspace": workspace, "agentId": agent_id, "status": "active"}
+        while rows := await self._sessions.many(where, fields={"_id": 1}, limit=END_PAGE):
+            for row in rows:
+                await self.end(workspace, row["_id"], "agent")
 
     async def delete(self, workspace: str, session_id: str) -> None:
         """Idempotent. Raises `session_not_found` if it never existed.

@@ -5,7 +5,6 @@ from typing import Final
 
 import orjson
 
-from services.history.agents.agents import Agents
 from services.history.agents.versions import Versions
 from services.history.metrics import TURNS_ADMITTED
 from services.history.mongo.client import Database
@@ -26,10 +25,9 @@ MAX_SNAPSHOT: Final = 16 << 10
 
 
 class Admission:
-    def __init__(self, database: Database, agents: Agents, versions: Versions, contexts: Contexts) -> None:
+    def __init__(self, database: Database, versions: Versions, contexts: Contexts) -> None:
         self._sessions = database.sessions
         self._turns = database.turns
-        self._agents = agents
         self._versions = versions
         self._contexts = contexts
         self._guard = RetryGuard(database)
@@ -81,12 +79,11 @@ class Admission:
         assert session is not None
         return Target(session["agentId"], session["agentVersion"], session["turnCount"] + 1)
 
-    async def _completion_target(self, workspace: str, agent_id: str) -> Target | ApiError:
+    async def _completion_target(self, workspace: str, model: str) -> Target | ApiError:
         try:
-            agent = await self._agents.published_one(workspace, agent_id)
+            return Target(*await self._versions.resolve(workspace, model))
         except ApiError as error:
-            return ApiError(Code.MODEL_NOT_FOUND, param="model") if error.code is Code.AGENT_NOT_FOUND else error
-        return Target(agent_id, agent.published_version or 0)
+            return error
 
     async def _earlier(self, workspace: str, order: AdmitTurn) -> TurnRecord | None:
         return await self._by_key(workspace, order) or await self._guard.repeated(workspace, order)

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from services.history.agents.versions import DRAFT, Versions
+from services.history.agents.documents import DRAFT
+from services.history.agents.versions import Versions
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document
 from services.history.settings import HistorySettings

@@ -171,9 +171,8 @@ def completion(text: str = "Hello?", *, store: bool = False, **members: Any) -> 
     return order(
         None,
         text,
-        agent_id="agt_demo",
+        **{"agent_id": "agt_demo", **members},
         completion=CompletionRequest(store=store, parameters={"$odd.name": 1}),
-        **members,
     )
 
 

@@ -1,0 +1,83 @@
+"""What a draft must satisfy before it is stored: its schema, its size, its templates, its upstreams, its tools. Pure."""
+
+from collections.abc import Collection, Iterator
+from difflib import get_close_matches
+from typing import Any, Final
+
+import orjson
+from pydantic import ValidationError
+
+from shared.contracts.agents import AgentConfig
+from shared.contracts.errors import ApiError, Code
+from shared.contracts.templates import BUILT_INS, is_known, names_in
+
+MAX_DRAFT: Final = 256 << 10
+MAX_TOOLS: Final = 64
+MAX_FALLBACKS: Final = 8
+
+Fault = dict[str, str]
+
+
+def checked_draft(draft: dict[str, Any], upstreams: Collection[str]) -> AgentConfig:
+    """The draft as a configuration. `upstreams`: the names that agents may use; empty: any.
+
+    Raises `payload_too_large` above 256 KiB, and `validation_failed` with one entry per fault: its field and what to change.
+    """
+    size = len(orjson.dumps(draft))
+    if size > MAX_DRAFT:
+        raise ApiError(Code.PAYLOAD_TOO_LARGE, f"The draft is {size} bytes long; at most {MAX_DRAFT} are allowed.")
+    try:
+        config = AgentConfig.model_validate(draft, extra="forbid")
+    except ValidationError as error:
+        raise ApiError(Code.VALIDATION_FAILED, errors=[_fault(fault) for fault in error.errors()]) from None
+    faults = [*_template_faults(config), *_upstream_faults(config, upstreams), *_tool_faults(config)]
+    if faults:
+        raise ApiError(Code.VALIDATION_FAILED, errors=faults)
+    return config
+
+
+def _fault(fault: Any) -> Fault:
+    field = ".".join(str(part) for part in fault["loc"]) or "draft"
+    if fault["type"] != "extra_forbidden":
+        return {"field": field, "message": fault["msg"].removeprefix("Value error, ")}
+    nearest = get_close_matches(str(fault["loc"][-1]), _known_names(), n=1)
+    return {"field": field, "message": "is not a known member." + (f" Did you mean {nearest[0]}?" if nearest else "")}
+
+
+def _known_names() -> list[str]:
+    schema = AgentConfig.model_json_schema(by_alias=True)
+    names = set(schema["properties"])
+    for definition in schema.get("$defs", {}).values():
+        names |= set(definition.get("properties", ()))
+    return sorted(names)
+
+
+def _template_faults(config: AgentConfig) -> Iterator[Fault]:
+    known = ", ".join(sorted(BUILT_INS))
+    for field, text in (("instructions", config.instructions), ("greeting", config.greeting)):
+        for name in names_in(text):
+            if not is_known(name):
+                yield {
+                    "field": field,
+                    "message": f"{{{{{name}}}}} is not a variable: use a name of the session's metadata, endUser.…, or one of {known}.",
+                }
+    for name in config.variables:
+        if not is_known(name) or name in BUILT_INS:
+            yield {"field": f"variables.{name}", "message": "A variable's name has letters, digits, - and _ only."}
+
+
+def _upstream_faults(config: AgentConfig, upstreams: Collection[str]) -> Iterator[Fault]:
+    if len(config.fallback_models) > MAX_FALLBACKS:
+        yield {"field": "fallbackModels", "message": f"At most {MAX_FALLBACKS} fallback models are allowed."}
+    for index, choice in enumerate((config.model, *config.fallback_models)):
+        if upstreams and choice.upstream not in upstreams:
+            field = "model.upstream" if index == 0 else f"fallbackModels.{index - 1}.upstream"
+            yield {
+                "field": field,
+                "message": f"There is no upstream {choice.upstream!r}. Known: {', '.join(sorted(upstreams))}.",
+            }
+
+
+def _tool_faults(config: AgentConfig) -> Iterator[Fault]:
+    if len(config.tools) > MAX_TOOLS:
+        yield {"field": "tools", "message": f"At most {MAX_TOOLS} tools are allowed."}

@@ -1,0 +1,50 @@
+from typing import Any
+
+import pytest
+
+from services.history.agents.draft_rules import MAX_DRAFT, checked_draft
+from shared.contracts.errors import ApiError, Code
+
+DRAFT = {"name": "Mia", "model": {"name": "m"}}
+
+
+def faults(draft: dict[str, Any], upstreams: tuple[str, ...] = ()) -> dict[str, str]:
+    with pytest.raises(ApiError) as caught:
+        checked_draft(draft, upstreams)
+    assert caught.value.code is Code.VALIDATION_FAILED
+    return {fault["field"]: fault["message"] for fault in caught.value.errors}
+
+
+def test_a_whole_draft_is_a_configuration() -> None:
+    config = checked_draft(DRAFT | {"instructions": "It is {{now}}. Plan: {{plan}}. {{endUser.name}}"}, ("default",))
+    assert (config.name, config.model.upstream) == ("Mia", "default")
+
+
+def test_a_misspelt_member_is_refused_with_the_nearest_name() -> None:
+    assert faults(DRAFT | {"instrutions": "x"}) == {"instrutions": "is not a known member. Did you mean instructions?"}
+
+
+def test_an_unknown_upstream_is_refused_with_the_known_ones() -> None:
+    draft = DRAFT | {"model": {"name": "m", "upstream": "opanai"}, "fallbackModels": [{"name": "n", "upstream": "x"}]}
+    found = faults(draft, ("default", "openai"))
+    assert found["model.upstream"] == "There is no upstream 'opanai'. Known: default, openai."
+    assert "fallbackModels.0.upstream" in found
+
+
+def test_a_variable_that_no_session_can_give_is_refused() -> None:
+    assert "{{agent.password}} is not a variable" in faults(DRAFT | {"greeting": "{{agent.password}}"})["greeting"]
+
+
+def test_two_tools_of_one_name_are_refused() -> None:
+    tool = {"kind": "http", "name": "look_up", "url": "https://example.org/"}
+    assert faults(DRAFT | {"tools": [tool, tool]}) == {"draft": "two tools have the name look_up"}
+
+
+def test_a_draft_above_256_kib_is_refused() -> None:
+    with pytest.raises(ApiError) as caught:
+        checked_draft(DRAFT | {"description": "x" * MAX_DRAFT}, ())
+    assert caught.value.code is Code.PAYLOAD_TOO_LARGE
+
+
+def test_a_missing_name_is_named() -> None:
+    assert faults({"model": {"name": "m"}}) == {"name": "Field required"}
