@@ -118,7 +118,7 @@ def _nouns(
     agents = Agents(database)
     passages = Passages(database)
     versions = Versions(database, agents, passages)
-    sessions = Sessions(database, agents, finalizer, erasure)
+    sessions = Sessions(database, agents, versions, finalizer, erasure)
     audit = Audit(database)
     box = SecretBox(settings.secret_keys)
     contexts = finalizer.contexts

@@ -10,12 +10,21 @@ SessionStatus = Literal["active", "ended"]
 EndedReason = Literal["api", "agent", "visitor", "expired"]
 
 
+class EndUser(Schema):
+    """Whoever talks to the agent, in the caller's own terms. Its `id` is the caller's, and means nothing here."""
+
+    id: str = Field(min_length=1, max_length=200)
+    name: str | None = Field(default=None, max_length=200)
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+
 class Session(Schema):
     id: str
     agent_id: str
     agent_version: int = Field(description="0 in draft mode")
     status: SessionStatus
     metadata: dict[str, str] = Field(default_factory=dict)
+    end_user: EndUser | None = None
     collected: dict[str, dict[str, Any]] | None = Field(
         default=None, description="the forms that the agent's `collect` tools have filled in, by the tools' names"
     )

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from shared.contracts.agents import AgentVersion
 from shared.contracts.schema import Schema, Time
-from shared.contracts.sessions import Message, TurnMessage
+from shared.contracts.sessions import EndUser, Message, TurnMessage
 
 TurnStatus = Literal["queued", "running", "completed", "cancelled", "failed"]
 # A turn with one of these never changes again.
@@ -63,6 +63,7 @@ class CompletionRequest(Schema):
     tool_choice: Any = None
     store: bool = False
     metadata: dict[str, str] = Field(default_factory=dict)
+    end_user: EndUser | None = None
 
 
 class AdmitTurn(Schema):
@@ -159,6 +160,7 @@ class ClaimedTurn(Schema):
     context: tuple[Message, ...] = ()
     input: tuple[TurnMessage, ...] = ()
     completion: CompletionRequest | None = None
+    variables: dict[str, str] = Field(default_factory=dict)
     reasoning: bool = False
     started_calls: tuple[str, ...] = ()
 

@@ -48,6 +48,14 @@ class AgentCalls(Transport):
         """Raises `agent_not_found`, also for one that was never published."""
         return Agent.model_validate(await self._get(f"/workspaces/{workspace}/agents/{agent_id}"))
 
+    async def resolve_model(self, workspace: str, model: str) -> tuple[str, int]:
+        """The agent's id and the version that `model` names: an id or a slug, with `@n` for a version.
+
+        Raises `model_not_found`.
+        """
+        found = await self._get(f"/workspaces/{workspace}/resolved-model", {"model": model})
+        return found["agentId"], found["version"]
+
     async def agent_version(self, workspace: str, agent_id: str, number: int) -> AgentVersion:
         return AgentVersion.model_validate(
             await self._get(f"/workspaces/{workspace}/agents/{agent_id}/versions/{number}")

@@ -2,19 +2,27 @@
 
 from typing import Any
 
-from shared.contracts.sessions import Session
+from shared.contracts.sessions import EndUser, Session
 from shared.history_api.transport import Transport
 
 
 class SessionCalls(Transport):
     async def create_session(
-        self, workspace: str, session_id: str, agent_id: str, metadata: dict[str, str], draft: bool
+        self,
+        workspace: str,
+        session_id: str,
+        agent_id: str,
+        metadata: dict[str, str],
+        draft: bool,
+        end_user: EndUser | None = None,
     ) -> Session:
         """Raises `agent_not_found`, `no_published_version`.
 
         The caller makes the id, so that a repeat creates nothing.
         """
-        body = {"id": session_id, "agentId": agent_id, "metadata": metadata, "draft": draft}
+        body: dict[str, Any] = {"id": session_id, "agentId": agent_id, "metadata": metadata, "draft": draft}
+        if end_user is not None:
+            body["endUser"] = end_user.wire()
         return Session.model_validate(await self._post(f"/workspaces/{workspace}/sessions", body))
 
     async def sessions(self, workspace: str, query: dict[str, str]) -> dict[str, Any]:

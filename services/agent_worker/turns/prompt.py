@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 import orjson
@@ -13,8 +13,9 @@ from services.agent_worker.model.request import COMPANIONS
 from services.agent_worker.turns.conversation import is_empty, missing_answer
 from services.agent_worker.turns.paired_calls import PromptMessage
 from shared.contracts.agents import AgentConfig
-from shared.contracts.sessions import Message, Retrieval, ToolCall, TurnMessage
-from shared.contracts.turns import CompletionRequest
+from shared.contracts.sessions import Message, Retrieval, ToolCall
+from shared.contracts.templates import render
+from shared.contracts.turns import ClaimedTurn, CompletionRequest
 
 # Members of the request itself. Neither an agent's parameters nor a caller's may replace them.
 RESERVED: Final = frozenset(
@@ -32,23 +33,22 @@ _DATA_NOTE: Final = (
 )
 
 
-def messages_of(
-    agent: AgentConfig, context: Sequence[Message], messages: Sequence[TurnMessage], retrieval: Retrieval | None
-) -> list[PromptMessage]:
+def messages_of(agent: AgentConfig, claimed: ClaimedTurn, retrieval: Retrieval | None) -> list[PromptMessage]:
     """The conversation in OpenAI's shape, not yet adapted to a chat template.
 
     The agent's instructions, the system messages at the start of the caller's messages and the passages form one
     system message.
     """
-    opening = 0
+    messages, opening = claimed.input, 0
     while opening < len(messages) and messages[opening].role == "system":
         opening += 1
-    parts = [agent.instructions, *(message.content or "" for message in messages[:opening])]
+    instructions = render(agent.instructions, claimed.variables)
+    parts = [instructions, *(message.content or "" for message in messages[:opening])]
     if retrieval is not None and retrieval.passages:
         parts.append(_passages(retrieval))
     system = "\n\n".join(part for part in parts if part.strip())
     head = [{"role": "system", "content": system}] if system else []
-    sent = [*_answered(map(message_of, context)), *map(message_of, messages[opening:])]
+    sent = [*_answered(map(message_of, claimed.context)), *map(message_of, messages[opening:])]
     for message in sent:
         if COMPANIONS in message and message[COMPANIONS]["upstream"] is None:
             # A caller has sent it back without saying whose it is.

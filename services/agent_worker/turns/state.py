@@ -47,7 +47,7 @@ class TurnState:
         self.usage = Usage()
         self._agent = agent
         self._retrieval = retrieval
-        self._messages = prompt.messages_of(agent, claimed.context, claimed.input, retrieval)
+        self._messages = prompt.messages_of(agent, claimed, retrieval)
         self._parameters = prompt.parameters_of(agent, claimed.completion)
         self._tools = OfferedTools(tools, claimed.completion)
         self._calls_made = 0

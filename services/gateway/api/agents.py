@@ -5,21 +5,24 @@ from typing import Any, Final
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.gateway.api.schemas import DELETED
+from services.gateway.call import Call, Route
+from services.gateway.edge.params import CURSOR, IDEMPOTENCY, LIMIT, OWN_BODY
 from services.gateway.edge.replies import data_response, page_response
-from services.gateway.edge.route import Call
+from services.gateway.edge.route import Param, Reply
 from services.gateway.edge.validation import idempotency_key, no_body, page_query, refused
 from shared.contracts.agent_records import AgentRecord, DraftPatch, NewAgent
+from shared.contracts.agents import AgentConfig
 from shared.contracts.errors import ApiError, Code
+from shared.contracts.keys import Scope
 from shared.ids import new_id
 from shared.web.bodies import parse_json, read_body
 
 MAX_TAG: Final = 40
 
 
-class CreateAgent(BaseModel):
-    """An agent's configuration, and its slug beside it. What the configuration must satisfy is checked where it is stored."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
+class CreateAgent(AgentConfig):
+    """An agent's configuration, and its slug beside it. What it must satisfy is checked where it is stored."""
 
     slug: str | None = Field(default=None, description="names the agent in `model`; made of its name when left out")
 
@@ -107,3 +110,59 @@ def _text_or_none(value: Any) -> str | None:
     if value is not None and not isinstance(value, str):
         raise ApiError(Code.VALIDATION_FAILED, errors=[{"field": "slug", "message": "must be a string"}])
     return value
+
+
+IF_MATCH: Final = Param(
+    "If-Match", {"type": "string"}, "the `ETag` that the editor read; another editor's change since then: 409", "header"
+)
+ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        method="POST",
+        path="/agents",
+        serve=create,
+        scope=Scope.AGENTS_WRITE,
+        summary="Create an agent with its draft",
+        request=CreateAgent,
+        params=(IDEMPOTENCY,),
+        replies={201: (Reply("the agent", AgentRecord),)},
+        errors=OWN_BODY,
+    ),
+    Route(
+        method="GET",
+        path="/agents",
+        serve=list_all,
+        scope=Scope.AGENTS_READ,
+        summary="List agents without their drafts, newest first",
+        params=(LIMIT, CURSOR),
+        replies={200: (Reply("a page of agents", AgentRecord, paged=True),)},
+    ),
+    Route(
+        method="GET",
+        path="/agents/{agentId}",
+        serve=get,
+        scope=Scope.AGENTS_READ,
+        summary="Get an agent with its draft; `ETag` is the draft's revision",
+        replies={200: (Reply("the agent", AgentRecord),)},
+        errors=(Code.AGENT_NOT_FOUND,),
+    ),
+    Route(
+        method="PATCH",
+        path="/agents/{agentId}",
+        serve=patch,
+        scope=Scope.AGENTS_WRITE,
+        summary="Change the draft by a JSON merge patch, whole or not at all",
+        request=PatchAgent,
+        params=(IF_MATCH,),
+        replies={200: (Reply("the agent", AgentRecord),)},
+        errors=(*OWN_BODY, Code.AGENT_NOT_FOUND, Code.VERSION_CONFLICT),
+    ),
+    Route(
+        method="DELETE",
+        path="/agents/{agentId}",
+        serve=delete,
+        scope=Scope.AGENTS_WRITE,
+        summary="Delete an agent; its sessions end, their transcripts stay",
+        replies={200: (Reply("it is gone", DELETED),)},
+        errors=(*OWN_BODY, Code.AGENT_NOT_FOUND),
+    ),
+)

@@ -14,13 +14,20 @@ from services.gateway.edge.validation import Metadata, json_body, no_body, page_
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import Scope
 from shared.contracts.schema import PublicRequest
-from shared.contracts.sessions import Session
+from shared.contracts.sessions import EndUser, Session
 from shared.ids import is_id, new_id
+
+
+class SentEndUser(PublicRequest):
+    id: str = Field(min_length=1, max_length=200)
+    name: str | None = Field(default=None, max_length=200)
+    metadata: Metadata = Field(default_factory=dict)
 
 
 class CreateSession(PublicRequest):
     agent_id: str
     metadata: Metadata = Field(default_factory=dict)
+    end_user: SentEndUser | None = Field(default=None, description="who talks to the agent, for variables and filters")
     draft_mode: bool = Field(default=False, description="run the agent's draft, not its published version")
 
 
@@ -37,8 +44,9 @@ async def create(call: Call) -> web.StreamResponse:
     body = await json_body(call.request, CreateSession)
     if not is_id("agt", body.agent_id):
         raise ApiError(Code.AGENT_NOT_FOUND)
+    end_user = EndUser(**body.end_user.model_dump()) if body.end_user is not None else None
     session = await call.dependencies.history.create_session(
-        call.workspace, new_id("ses"), body.agent_id, body.metadata, body.draft_mode
+        call.workspace, new_id("ses"), body.agent_id, body.metadata, body.draft_mode, end_user
     )
     return data_response(shown(session), status=201, headers={"Location": f"{call.request.path}/{session.id}"})
 

@@ -1,18 +1,23 @@
 """An agent's versions: published, listed, compared, and rolled back to."""
 
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 from pydantic import Field
 
 from services.gateway.api.agents import agent_id
+from services.gateway.call import Call, Route
+from services.gateway.edge.params import CURSOR, IDEMPOTENCY, LIMIT, OWN_BODY
 from services.gateway.edge.replies import data_response, page_response
-from services.gateway.edge.route import Call
+from services.gateway.edge.route import Param, Reply
 from services.gateway.edge.validation import idempotency_key, page_query, refused, validated
-from shared.contracts.agent_records import PublishOrder, RollbackOrder, VersionRecord
+from shared.contracts.agent_records import Change, PublishOrder, RollbackOrder, VersionRecord
 from shared.contracts.errors import ApiError, Code
+from shared.contracts.keys import Scope
 from shared.contracts.schema import PublicRequest
 from shared.web.bodies import parse_json, read_body
+
+_CHANGES: Final = {"type": "array", "items": Change.model_json_schema(by_alias=True)}
 
 
 class Publish(PublicRequest):
@@ -81,3 +86,57 @@ def number_of(call: Call) -> int:
 
 def is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= 9
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        method="POST",
+        path="/agents/{agentId}/publish",
+        serve=publish,
+        scope=Scope.AGENTS_WRITE,
+        summary="Publish the draft as the next version; `Location` says when it is published",
+        request=Publish,
+        params=(IDEMPOTENCY,),
+        replies={202: (Reply("the version, perhaps still `preparing`", VersionRecord),)},
+        errors=(*OWN_BODY, Code.AGENT_NOT_FOUND),
+    ),
+    Route(
+        method="POST",
+        path="/agents/{agentId}/rollback",
+        serve=rollback,
+        scope=Scope.AGENTS_WRITE,
+        summary="Give new sessions another version that was published",
+        request=Rollback,
+        replies={200: (Reply("the version", VersionRecord),)},
+        errors=(*OWN_BODY, Code.AGENT_NOT_FOUND, Code.NOT_FOUND),
+    ),
+    Route(
+        method="GET",
+        path="/agents/{agentId}/versions",
+        serve=list_all,
+        scope=Scope.AGENTS_READ,
+        summary="List versions without their configurations, highest first",
+        params=(LIMIT, CURSOR),
+        replies={200: (Reply("a page of versions", VersionRecord, paged=True),)},
+        errors=(Code.AGENT_NOT_FOUND,),
+    ),
+    Route(
+        method="GET",
+        path="/agents/{agentId}/versions/{version}",
+        serve=get,
+        scope=Scope.AGENTS_READ,
+        summary="Get a version with its configuration",
+        replies={200: (Reply("the version", VersionRecord),)},
+        errors=(Code.AGENT_NOT_FOUND, Code.NOT_FOUND),
+    ),
+    Route(
+        method="GET",
+        path="/agents/{agentId}/versions/{version}/diff",
+        serve=diff,
+        scope=Scope.AGENTS_READ,
+        summary="Compare a version with another one; version 0 is the draft",
+        params=(Param("against", {"type": "integer", "minimum": 0}, "the other version; without it, the one before"),),
+        replies={200: (Reply("what changed from `against` to this version", _CHANGES),)},
+        errors=(Code.AGENT_NOT_FOUND, Code.NOT_FOUND),
+    ),
+)

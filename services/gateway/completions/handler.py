@@ -8,6 +8,7 @@ from aiohttp import web
 
 from services.gateway.call import Call, Route
 from services.gateway.completions.chunks import ChunkStream
+from services.gateway.completions.models import is_model
 from services.gateway.completions.request import ChatCompletion, parse_completion
 from services.gateway.completions.schemas import CHAT_COMPLETION, CHUNKS
 from services.gateway.completions.shapes import completion_shape
@@ -27,7 +28,7 @@ from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import BEGINNING, FrameId, stream_frame
 from shared.contracts.keys import Scope
 from shared.contracts.turns import ENDED, AdmitTurn, StoredTurn, Turn, terminal_frame
-from shared.ids import is_id, new_id
+from shared.ids import new_id
 from shared.log import get_logger
 from shared.web.bodies import json_response, read_json
 
@@ -37,7 +38,7 @@ log = get_logger()
 async def create(call: Call) -> web.StreamResponse:
     body, ignored = parse_completion(await read_json(call.request))
     key, after = idempotency_key(call.request), last_event_id(call.request)
-    if not is_id("agt", body.model):
+    if not is_model(body.model):
         raise ApiError(Code.MODEL_NOT_FOUND, param="model")
     await _refuse_unanswerable(call, body)
     order = AdmitTurn(
@@ -80,15 +81,12 @@ async def _refuse_unanswerable(call: Call, body: ChatCompletion) -> None:
     format_matters = body.response_format is not None and body.response_format["type"] != "text"
     if not format_matters and not body.says_nothing:
         return
-    try:
-        agent = await call.dependencies.history.published_agent(call.workspace, body.model)
-    except ApiError as error:
-        raise (ApiError(Code.MODEL_NOT_FOUND, param="model") if error.code is Code.AGENT_NOT_FOUND else error) from None
-    rules, number = call.dependencies.agents, agent.published_version or 0
-    if body.says_nothing and not await rules.has_instructions(call.workspace, agent.id, number):
+    agent_id, number = await call.dependencies.history.resolve_model(call.workspace, body.model)
+    rules = call.dependencies.agents
+    if body.says_nothing and not await rules.has_instructions(call.workspace, agent_id, number):
         raise refused("messages", "must hold text, because the agent has no instructions")
     # A caller that asks for JSON cannot use prose.
-    if format_matters and await rules.refused(call.workspace, agent.id, number, {"response_format"}):
+    if format_matters and await rules.refused(call.workspace, agent_id, number, {"response_format"}):
         raise refused("response_format", "cannot be chosen by callers of this agent")
 
 

@@ -1,5 +1,6 @@
 """Published agents as OpenAI's models."""
 
+import re
 from typing import Any, Final
 
 from aiohttp import web
@@ -12,6 +13,13 @@ from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import Scope
 from shared.web.bodies import json_response
 
+_MODEL: Final = re.compile(r"(agt_[0-9a-z]{26}|[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?)(@[1-9][0-9]{0,8})?")
+
+
+def is_model(text: str) -> bool:
+    """Whether a text has the shape of a `model`: an agent's id or slug, with `@n` for one of its versions."""
+    return _MODEL.fullmatch(text) is not None
+
 
 def shown(agent: Agent) -> dict[str, Any]:
     return {"id": agent.id, "object": "model", "created": int(agent.created_at.timestamp()), "owned_by": "parley"}
@@ -23,7 +31,10 @@ async def list_all(call: Call) -> web.StreamResponse:
 
 
 async def get(call: Call) -> web.StreamResponse:
-    agent_id = call.path_id("model", "agt", Code.MODEL_NOT_FOUND)
+    model = call.request.match_info["model"]
+    if not is_model(model):
+        raise ApiError(Code.MODEL_NOT_FOUND)
+    agent_id, _ = await call.dependencies.history.resolve_model(call.workspace, model)
     try:
         return json_response(shown(await call.dependencies.history.published_agent(call.workspace, agent_id)))
     except ApiError as error:

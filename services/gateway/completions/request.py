@@ -11,11 +11,12 @@ from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, fie
 from services.gateway.completions.fields import ResponseFormat, Stop, ToolChoice
 from services.gateway.completions.messages import Lenient, SentMessage, check_results_have_calls, say_nothing
 from services.gateway.edge.validation import Metadata, canonical, validated_openai
-from shared.contracts.sessions import TurnMessage
+from shared.contracts.sessions import EndUser, TurnMessage
 from shared.contracts.turns import CallerTool, CompletionRequest
 
 MAX_MESSAGES: Final = 2000
 MAX_TOOLS: Final = 128
+MAX_END_USER: Final = 200
 # Generation parameters that go to the model, where the agent allows it.
 PASSED: Final = (
     "temperature", "top_p", "max_tokens", "max_completion_tokens", "stop", "seed", "frequency_penalty",
@@ -24,7 +25,7 @@ PASSED: Final = (
 # Documented by OpenAI and harmless to leave out. The answer is as if they were not there; a header names them.
 IGNORED: Final = (
     "function_call", "functions", "logprobs", "moderation", "prediction", "prompt_cache_key", "prompt_cache_options",
-    "prompt_cache_retention", "safety_identifier", "service_tier", "top_logprobs", "user", "web_search_options",
+    "prompt_cache_retention", "service_tier", "top_logprobs", "web_search_options",
 )  # fmt: skip
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_]{1,64}")
 _METADATA: Final = TypeAdapter[Any](Metadata)
@@ -49,13 +50,15 @@ class StreamOptions(Lenient):
 class ChatCompletion(Lenient):
     """The request body. Members beyond these are ignored and named in `x-parley-ignored`."""
 
-    model: str = Field(description="an agent's id")
+    model: str = Field(description="an agent's id or slug; `slug@3` is its version 3")
     messages: Annotated[list[SentMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     tools: Annotated[list[OfferedTool], Field(max_length=MAX_TOOLS)] | None = None
     tool_choice: ToolChoice = None
     store: bool | None = None
+    user: Any = Field(default=None, description="the end user's id, for the agent's variables")
+    safety_identifier: Any = Field(default=None, description="as `user`, which it replaces")
     metadata: Metadata | None = Field(
         default=None, description="used with `store` only; without it, metadata of another shape is ignored"
     )
@@ -115,7 +118,15 @@ class ChatCompletion(Lenient):
             tool_choice=self.tool_choice,
             store=bool(self.store),
             metadata=self.metadata or {},
+            end_user=self.end_user(),
         )
+
+    def end_user(self) -> EndUser | None:
+        """OpenAI's two names for whoever talks to the agent. A value that is no id is ignored."""
+        for value in (self.safety_identifier, self.user):
+            if isinstance(value, str) and 0 < len(value) <= MAX_END_USER:
+                return EndUser(id=value)
+        return None
 
     @property
     def says_nothing(self) -> bool:
@@ -126,11 +137,11 @@ class ChatCompletion(Lenient):
         return tuple(message.stored(now) for message in self.messages)
 
     def digest(self) -> str:
-        """A digest of the question. The form of the answer (streamed or whole) is not part of it."""
+        """A digest of the question. The form of the answer and who asks are not part of it."""
         question = {
             "model": self.model,
             "messages": [message.model_dump(exclude_none=True) for message in self.messages],
-            **self.completion().wire(),
+            **self.completion().model_copy(update={"end_user": None}).wire(),
         }
         return hashlib.sha256(canonical(question)).hexdigest()
 

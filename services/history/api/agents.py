@@ -34,6 +34,12 @@ async def get_published_agents(request: web.Request) -> web.Response:
     return json_response(page_of([agent.wire() for agent in agents], cursor))
 
 
+async def get_resolved(request: web.Request) -> web.Response:
+    """The agent's id and version that the `model` of a completion names."""
+    agent_id, number = await nouns(request).versions.resolve(workspace_of(request), request.query.get("model", ""))
+    return json_response({"agentId": agent_id, "version": number})
+
+
 async def put_agent(request: web.Request) -> web.Response:
     config = await read_schema(request, AgentConfig)
     agent = await nouns(request).agents.put(workspace_of(request), path_id(request, "agent_id"), config)
@@ -71,6 +77,7 @@ async def _version(request: web.Request) -> AgentVersion:
 _VERSION: Final = AGENT + r"/versions/{number:\d{1,9}}"
 ROUTES: Final = (
     web.get(WORKSPACE + "/agents", get_published_agents),
+    web.get(WORKSPACE + "/resolved-model", get_resolved),
     web.put(AGENT, put_agent),
     web.get(AGENT, get_published_agent),
     web.post(AGENT + "/publish", post_publish_with_passages),

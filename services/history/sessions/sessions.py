@@ -8,15 +8,18 @@ from pydantic import BaseModel, Field
 
 from services.history.agents.agents import Agents
 from services.history.agents.documents import DRAFT
+from services.history.agents.variables import refuse_missing, texts_of, values_for
+from services.history.agents.versions import Versions
 from services.history.mongo.client import Database
 from services.history.mongo.dialect import IdField
 from services.history.mongo.errors import Duplicate
 from services.history.mongo.filters import Document, one_of
+from services.history.sessions.end_users import end_user_of
 from services.history.turns.erasure import Erasure
 from services.history.turns.finalize import TurnFinalizer
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.schema import NAME_PATTERN
-from shared.contracts.sessions import EndedReason, Session
+from shared.contracts.sessions import EndedReason, EndUser, Session
 
 VISIBLE: Final = ("active", "ended")
 END_PAGE: Final = 100
@@ -27,23 +30,35 @@ class NewSession(BaseModel):
     id: str = Field(pattern=f"^{NAME_PATTERN}$")
     agent_id: str = Field(alias="agentId")
     metadata: dict[str, str] = Field(default_factory=dict)
+    end_user: EndUser | None = Field(default=None, alias="endUser")
     draft: bool = False
 
 
 class Sessions:
-    def __init__(self, database: Database, agents: Agents, finalizer: TurnFinalizer, erasure: Erasure) -> None:
+    def __init__(
+        self, database: Database, agents: Agents, versions: Versions, finalizer: TurnFinalizer, erasure: Erasure
+    ) -> None:
         self._sessions = database.sessions
         self._turns = database.turns
         self._agents = agents
+        self._versions = versions
         self._finalizer = finalizer
         self._erasure = erasure
 
     async def create(self, workspace: str, new: NewSession) -> Session:
-        """Pins the published version. Raises `agent_not_found`, `no_published_version`."""
+        """Pins the published version.
+
+        Raises `agent_not_found`, `no_published_version`, and `validation_failed` where a variable of the agent's texts has no
+        value.
+        """
         agent = await self._agents.find(workspace, new.agent_id)
         version = DRAFT if new.draft else agent.published_version
         if version is None:
             raise ApiError(Code.NO_PUBLISHED_VERSION)
+        now = datetime.now(UTC)
+        config = (await self._versions.read(workspace, new.agent_id, version)).config
+        values = values_for(config, new.metadata, new.end_user, agent_id=new.agent_id, session_id=new.id, now=now)
+        refuse_missing(texts_of(config), values)
         document: Document = {
             "_id": new.id,
             "workspace": workspace,
@@ -52,8 +67,10 @@ class Sessions:
             "status": "active",
             "metadata": orjson.dumps(new.metadata).decode(),
             "turnCount": 0,
-            "createdAt": datetime.now(UTC),
+            "createdAt": now,
         }
+        if new.end_user is not None:
+            document |= {"endUserId": new.end_user.id, "endUser": orjson.dumps(new.end_user.wire()).decode()}
         try:
             await self._sessions.insert(document)
         except Duplicate:
@@ -110,7 +127,7 @@ class Sessions:
         """
         change = {
             "$set": {"status": "deleted", "erasing": True, "deletedAt": datetime.now(UTC)},
-            "$unset": {"metadata": "", "lastMessageAt": "", "collected": ""},
+            "$unset": {"metadata": "", "lastMessageAt": "", "collected": "", "endUser": "", "endUserId": ""},
         }
         if not await self._sessions.update({"_id": session_id, "workspace": workspace}, change):
             raise ApiError(Code.SESSION_NOT_FOUND)
@@ -121,4 +138,5 @@ def _session(row: Document, active: Document | None = None) -> Session:
     metadata = orjson.loads(row["metadata"]) if "metadata" in row else {}
     running = {"turnCount": active["n"], "lastMessageAt": active["createdAt"]} if active is not None else {}
     collected = {name: orjson.loads(form) for name, form in row.get("collected", {}).items()} or None
-    return Session.model_validate({**row, **running, "id": row["_id"], "metadata": metadata, "collected": collected})
+    shown = {"id": row["_id"], "metadata": metadata, "collected": collected, "endUser": end_user_of(row)}
+    return Session.model_validate({**row, **running, **shown})

@@ -1,24 +1,29 @@
 """Admission: how a turn becomes durable, and what a repeat of it is answered."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Final
 
 import orjson
 
+from services.history.agents.variables import refuse_missing, texts_of, used_names, values_for
 from services.history.agents.versions import Versions
 from services.history.metrics import TURNS_ADMITTED
 from services.history.mongo.client import Database
 from services.history.mongo.errors import Duplicate
 from services.history.mongo.filters import Document, above
+from services.history.sessions.end_users import end_user_of
 from services.history.turns.context import Contexts
 from services.history.turns.new_turn import Target, new_turn
 from services.history.turns.record import COMPLETIONS, TurnRecord, record_of
 from services.history.turns.retry_guard import RetryGuard
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.turns import AdmittedTurn, AdmitTurn
+from shared.contracts.sessions import EndUser
+from shared.contracts.turns import AdmittedTurn, AdmitTurn, CompletionRequest
 
 # Each round means that another turn of the session started and ended meanwhile.
 ADMIT_ROUNDS: Final = 20
+_SESSION_FIELDS: Final = {"status": 1, "agentId": 1, "agentVersion": 1, "turnCount": 1, "metadata": 1, "endUser": 1}
 # A waiting turn's snapshot lies in Redis. A model reads a longer prompt for so long that a call to history does not
 # matter.
 MAX_SNAPSHOT: Final = 16 << 10
@@ -71,19 +76,38 @@ class Admission:
     async def _target(self, workspace: str, order: AdmitTurn) -> Target | ApiError:
         """A refusal is returned, not raised: an idempotency key may still name an earlier turn."""
         if order.session_id is None:
-            return await self._completion_target(workspace, order.agent_id or "")
+            return await self._completion_target(workspace, order)
         where = {"_id": order.session_id, "workspace": workspace}
-        session = await self._sessions.one(where, {"status": 1, "agentId": 1, "agentVersion": 1, "turnCount": 1})
+        session = await self._sessions.one(where, _SESSION_FIELDS)
         if (refusal := _refusal(session)) is not None:
             return refusal
         assert session is not None
-        return Target(session["agentId"], session["agentVersion"], session["turnCount"] + 1)
+        target = Target(session["agentId"], session["agentVersion"], session["turnCount"] + 1)
+        metadata = orjson.loads(session["metadata"]) if "metadata" in session else {}
+        return await self._with_variables(workspace, target, order.session_id, metadata, end_user_of(session))
 
-    async def _completion_target(self, workspace: str, model: str) -> Target | ApiError:
+    async def _completion_target(self, workspace: str, order: AdmitTurn) -> Target | ApiError:
         try:
-            return Target(*await self._versions.resolve(workspace, model))
+            target = Target(*await self._versions.resolve(workspace, order.agent_id or ""))
         except ApiError as error:
             return error
+        request = order.completion or CompletionRequest()
+        return await self._with_variables(workspace, target, None, request.metadata, request.end_user)
+
+    async def _with_variables(
+        self, workspace: str, target: Target, session_id: str | None, metadata: dict[str, str], end_user: EndUser | None
+    ) -> Target | ApiError:
+        """The target with the values that the agent's texts use, fixed here so that every attempt reads the same."""
+        try:
+            config = (await self._versions.read(workspace, target.agent_id, target.agent_version)).config
+            if not used_names(config):
+                return target
+            now = datetime.now(UTC)
+            values = values_for(config, metadata, end_user, agent_id=target.agent_id, session_id=session_id, now=now)
+            refuse_missing(texts_of(config), values)
+        except ApiError as error:
+            return error
+        return target._replace(variables=values)
 
     async def _earlier(self, workspace: str, order: AdmitTurn) -> TurnRecord | None:
         return await self._by_key(workspace, order) or await self._guard.repeated(workspace, order)

@@ -17,6 +17,7 @@ class Target(NamedTuple):
     agent_id: str
     agent_version: int
     n: int = 0
+    variables: dict[str, str] | None = None
 
 
 def new_turn(workspace: str, order: AdmitTurn, target: Target, n: int) -> Document:
@@ -39,6 +40,8 @@ def new_turn(workspace: str, order: AdmitTurn, target: Target, n: int) -> Docume
         document |= {"sessionId": order.session_id, "n": n}
     if order.idempotency_key is not None:
         document["idempotencyKey"] = order.idempotency_key
+    if target.variables:
+        document["variables"] = orjson.dumps(target.variables).decode()
     if order.metadata:
         document["metadata"] = orjson.dumps(order.metadata).decode()
     if order.completion is not None:

@@ -22,11 +22,11 @@ from shared.contracts.turns import (
 )
 
 # All but the texts: status, fences and times.
-WITHOUT_TEXT: Final = {"input": 0, "output": 0, "completion": 0, "metadata": 0}
+WITHOUT_TEXT: Final = {"input": 0, "output": 0, "completion": 0, "variables": 0, "metadata": 0}
 # The same, with the messages that the turn answers.
-WITHOUT_ANSWER: Final = {"output": 0, "completion": 0, "metadata": 0}
+WITHOUT_ANSWER: Final = {"output": 0, "completion": 0, "variables": 0, "metadata": 0}
 # WITHOUT_TEXT, with the ids and roles of the messages that the turn answers.
-OUTLINE: Final = {"input.content": 0, "output": 0, "completion": 0, "metadata": 0}
+OUTLINE: Final = {"input.content": 0, "output": 0, "completion": 0, "variables": 0, "metadata": 0}
 # The scope of a completion's idempotency key; a session's is its id.
 COMPLETIONS: Final = "completions"
 
@@ -63,6 +63,7 @@ class TurnRecord(Schema):
     input: tuple[TurnMessage, ...] = ()
     output: tuple[TurnMessage, ...] = ()
     completion: str | None = None
+    variables: str | None = None
     reasoning: bool = False
     store: bool = False
     labels: tuple[str, ...] | None = None
@@ -117,6 +118,7 @@ class TurnRecord(Schema):
             session_id=self.session_id,
             input=self.input,
             completion=self.request(),
+            variables=orjson.loads(self.variables) if self.variables else {},
             reasoning=self.reasoning,
             started_calls=self.started_calls,
         )

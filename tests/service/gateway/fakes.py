@@ -26,7 +26,7 @@ from shared.contracts.agents import Agent, AgentConfig, AgentVersion, ModelChoic
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import FrameId
 from shared.contracts.keys import Principal, Scope, digest_of, new_secret
-from shared.contracts.sessions import Session, ToolCall, TurnMessage
+from shared.contracts.sessions import EndUser, Session, ToolCall, TurnMessage
 from shared.contracts.turns import AdmittedTurn, AdmitTurn, StoredTurn, Turn, Usage, terminal_frame
 from shared.history_client import HistoryClient
 from shared.ids import new_id
@@ -59,6 +59,11 @@ class FakeHistory(HistoryClient):
         self.deleted: set[str] = set()
         self.retries = 0
         self._logs = logs
+
+    async def _call(self, *_: Any, **__: Any) -> Any:
+        """What has no method here is a noun that this fake does not keep."""
+        self._check()
+        raise ApiError(Code.NOT_FOUND)
 
     def _check(self) -> None:
         if self.down:
@@ -93,16 +98,33 @@ class FakeHistory(HistoryClient):
             raise ApiError(Code.AGENT_NOT_FOUND)
         return Agent(id=agent_id, workspace=workspace, name="Pizza", published_version=1, created_at=now())
 
+    async def resolve_model(self, workspace: str, model: str) -> tuple[str, int]:
+        if model not in self.versions or workspace != WORKSPACE:
+            raise ApiError(Code.MODEL_NOT_FOUND, param="model")
+        return model, 1
+
     async def agent_version(self, workspace: str, agent_id: str, number: int) -> AgentVersion:
         return AgentVersion(agent_id=agent_id, number=number, config=self.versions[agent_id])
 
     async def create_session(
-        self, workspace: str, session_id: str, agent_id: str, metadata: dict[str, str], draft: bool
+        self,
+        workspace: str,
+        session_id: str,
+        agent_id: str,
+        metadata: dict[str, str],
+        draft: bool,
+        end_user: EndUser | None = None,
     ) -> Session:
         self._check()
         await self.published_agent(workspace, agent_id)
         session = Session(
-            id=session_id, agent_id=agent_id, agent_version=1, status="active", metadata=metadata, created_at=now()
+            id=session_id,
+            agent_id=agent_id,
+            agent_version=1,
+            status="active",
+            metadata=metadata,
+            end_user=end_user,
+            created_at=now(),
         )
         self.kept_sessions[workspace, session_id] = session
         return session

@@ -59,8 +59,8 @@ class History:
         session = await self.client.create_session(WORKSPACE, new_id("ses"), agent_id, {}, draft=False)
         return session.id
 
-    async def publish(self, agent_id: str = "agt_demo", instructions: str = "Be brief.") -> int:
-        await self.client.put_agent(WORKSPACE, agent_id, config(instructions))
+    async def publish(self, agent_id: str = "agt_demo", instructions: str = "Be brief.", **members: Any) -> int:
+        await self.client.put_agent(WORKSPACE, agent_id, config(instructions, **members))
         return (await self.client.publish_agent(WORKSPACE, agent_id, [passage(1)])).number
 
     async def admit(self, session_id: str, text: str = "Hello?", **members: Any) -> AdmittedTurn:

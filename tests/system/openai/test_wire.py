@@ -169,12 +169,10 @@ async def test_every_documented_member_is_taken_and_what_was_ignored_is_named(
         "parallel_tool_calls": False, "verbosity": "low",
     }  # fmt: skip
     ignored = {
-        "user": "u",
         "service_tier": "auto",
         "logprobs": True,
         "top_logprobs": 2,
         "prompt_cache_key": "k",
-        "safety_identifier": "s",
     }
     question = "members of every kind"
     messages = [
@@ -192,6 +190,8 @@ async def test_every_documented_member_is_taken_and_what_was_ignored_is_named(
         "n": 1,
         "modalities": ["text"],
         "frobnicate": 1,
+        "user": "u",
+        "safety_identifier": "s",
         **passed,
         **ignored,
     }

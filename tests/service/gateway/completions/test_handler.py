@@ -367,7 +367,7 @@ async def test_ignored_members_are_named_and_the_rest_reaches_the_worker(gateway
     await gateway.answer(turn_id, "ok")
     status, headers, _ = await post
     assert status == 200
-    assert headers["x-parley-ignored"] == "frobnicate, seed, service_tier, user"
+    assert headers["x-parley-ignored"] == "frobnicate, seed, service_tier"
     order = gateway.history.orders[turn_id]
     assert [(message.role, message.content) for message in order.messages] == [
         ("system", "Be brief."),

@@ -9,6 +9,7 @@ from services.gateway.route_table import ROUTES
 from shared.contracts.keys import Scope, digest_of, new_secret
 from tests.conftest import eventually
 from tests.service.gateway.fakes import Stage, stage
+from tests.service.gateway.paths import path_with
 
 BROKEN_LINES = (
     b"Authorization: Bearer parley_sk_live_canary\x00",
@@ -56,7 +57,7 @@ async def test_no_key_is_told_apart_from_a_bad_one(gateway: Stage) -> None:
 async def test_every_route_needs_its_scope_and_names_it(gateway: Stage, route: Any) -> None:
     others = set(Scope) - {route.scope}
     headers = {"Authorization": f"Bearer {gateway.history.key(*others)}"}
-    path = route.path.format(sessionId="ses_x", turnId="trn_x", completionId="chatcmpl-x", model="agt_x")
+    path = path_with(route.path)
     async with gateway.client.request(route.method, gateway.url(path), headers=headers) as response:
         assert response.status == 403
         body = await refusal(response)
@@ -67,7 +68,7 @@ async def test_every_route_needs_its_scope_and_names_it(gateway: Stage, route: A
     "route", [route for route in ROUTES if route.scope], ids=lambda route: f"{route.method} {route.path}"
 )
 async def test_every_route_needs_a_key(gateway: Stage, route: Any) -> None:
-    path = route.path.format(sessionId="ses_x", turnId="trn_x", completionId="chatcmpl-x", model="agt_x")
+    path = path_with(route.path)
     async with aiohttp.ClientSession() as client, client.request(route.method, gateway.url(path)) as response:
         assert response.status == 401
 

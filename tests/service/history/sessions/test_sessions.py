@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 
 from shared.contracts.errors import ApiError, Code
+from shared.contracts.sessions import EndUser
+from shared.contracts.turns import ClaimedTurn, ClaimTurn
 from shared.ids import new_id
 from tests.conftest import eventually
-from tests.service.history.running import WORKSPACE, History, finished
+from tests.service.history.running import WORKSPACE, History, completion, finished
+from tests.service.history.running import order as turn_order
 
 
 async def refused(call: Any) -> Code:
@@ -164,14 +167,14 @@ async def test_a_transcript_longer_than_one_read_is_whole(history: History) -> N
     ]
     await history.documents.turns.insert_many(rows)
     await history.documents.sessions.update_one({"_id": session_id}, {"$set": {"turnCount": 130}})
-    for order in ("asc", "desc"):
-        page = await history.client.messages(WORKSPACE, session_id, {"limit": "200", "order": order})
+    for direction in ("asc", "desc"):
+        page = await history.client.messages(WORKSPACE, session_id, {"limit": "200", "order": direction})
         rest = await history.client.messages(
-            WORKSPACE, session_id, {"limit": "200", "order": order, "cursor": page["nextCursor"]}
+            WORKSPACE, session_id, {"limit": "200", "order": direction, "cursor": page["nextCursor"]}
         )
         questions = [item["content"] for item in page["items"] + rest["items"] if item["role"] == "user"]
         expected = ["first"] + [f"q{n}" for n in range(2, 131)]
-        assert questions == (expected if order == "asc" else expected[::-1])
+        assert questions == (expected if direction == "asc" else expected[::-1])
 
 
 async def test_a_turn_is_read_without_its_text(history: History) -> None:
@@ -293,3 +296,36 @@ async def test_ending_and_admitting_at_once_leaves_no_active_turn(history: Histo
             history.admit(session_id), history.client.end_session(WORKSPACE, session_id), return_exceptions=True
         )
         assert await history.count(sessionId=session_id, active=True) == 0
+
+
+async def test_a_session_brings_the_values_of_the_agents_variables(history: History) -> None:
+    await history.publish(
+        instructions="Plan {{plan}}, for {{endUser.name}} of {{endUser.city}}, by {{agent.name}}, {{tone}}.",
+        variables={"tone": {"default": "kind"}},
+    )
+    with pytest.raises(ApiError) as caught:
+        await history.client.create_session(WORKSPACE, new_id("ses"), "agt_demo", {}, draft=False)
+    assert [fault["field"] for fault in caught.value.errors] == [
+        "metadata.plan",
+        "endUser.name",
+        "endUser.metadata.city",
+    ]
+    user = EndUser(id="user-7", name="Ada", metadata={"city": "Rome"})
+    session_id = new_id("ses")
+    session = await history.client.create_session(
+        WORKSPACE, session_id, "agt_demo", {"plan": "gold"}, draft=False, end_user=user
+    )
+    assert session.end_user == user
+    assert (await history.client.session(WORKSPACE, session_id)).end_user == user
+    admitted = await history.client.admit(WORKSPACE, turn_order(session_id))
+    snapshot = ClaimedTurn.model_validate_json(admitted.snapshot or "")
+    claimed = await history.client.claim(WORKSPACE, admitted.turn.id, ClaimTurn(claim_id="c"))
+    expected = {"plan": "gold", "endUser.name": "Ada", "endUser.city": "Rome", "agent.name": "Demo", "tone": "kind"}
+    assert snapshot.variables == claimed.variables == expected
+
+
+async def test_a_completion_without_the_value_of_a_variable_is_refused(history: History) -> None:
+    await history.publish(instructions="Hello {{endUser.id}}.")
+    with pytest.raises(ApiError) as caught:
+        await history.client.admit(WORKSPACE, completion())
+    assert caught.value.code is Code.VALIDATION_FAILED

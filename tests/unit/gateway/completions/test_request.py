@@ -27,7 +27,7 @@ SENT: dict[str, Any] = {
 UNHEEDED: dict[str, Any] = {
     "function_call": "auto", "functions": [{"name": "f"}], "logprobs": True, "moderation": {"x": 1},
     "prediction": {"type": "content", "content": "x"}, "prompt_cache_key": "k", "prompt_cache_options": {"x": 1},
-    "prompt_cache_retention": "24h", "safety_identifier": "s", "service_tier": "flex", "top_logprobs": 3, "user": "u",
+    "prompt_cache_retention": "24h", "service_tier": "flex", "top_logprobs": 3,
     "web_search_options": {"search_context_size": "low"},
 }  # fmt: skip
 
@@ -50,6 +50,18 @@ def test_generation_parameters_go_on_as_they_were_sent() -> None:
     request, ignored = parse_completion(asking(**SENT))
     assert request.completion().parameters == SENT
     assert ignored == []
+
+
+def test_whoever_talks_to_the_agent_is_known_by_either_of_openais_names() -> None:
+    named: list[dict[str, Any]] = [
+        {"user": "u"},
+        {"user": "u", "safety_identifier": "s"},
+        {"user": 7},
+        {"user": "x" * 201},
+        {},
+    ]
+    users = [parsed(**members).completion().end_user for members in named]
+    assert [user.id if user else None for user in users] == ["u", "s", None, None, None]
 
 
 def test_what_is_ignored_is_named_and_goes_nowhere() -> None:
@@ -108,8 +120,8 @@ def test_metadata_that_is_stored_is_bounded(pairs: dict[str, str]) -> None:
 )
 @pytest.mark.parametrize("store", [{}, {"store": False}, {"store": None}])
 def test_metadata_of_another_shape_is_ignored_and_named_unless_it_is_stored(metadata: Any, store: Any) -> None:
-    request, ignored = parse_completion(asking(metadata=metadata, user="u", **store))
-    assert (request.metadata, ignored) == (None, ["metadata", "user"])
+    request, ignored = parse_completion(asking(metadata=metadata, service_tier="flex", **store))
+    assert (request.metadata, ignored) == (None, ["metadata", "service_tier"])
     assert request.digest() == parsed(**store).digest()
     with pytest.raises(ApiError) as raised:
         parsed(metadata=metadata, store=True)
