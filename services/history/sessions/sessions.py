@@ -14,7 +14,7 @@ from services.history.mongo.client import Database
 from services.history.mongo.dialect import IdField
 from services.history.mongo.errors import Duplicate
 from services.history.mongo.filters import Document, one_of
-from services.history.sessions.end_users import end_user_of
+from services.history.turns.end_users import end_user_of
 from services.history.turns.erasure import Erasure
 from services.history.turns.finalize import TurnFinalizer
 from shared.contracts.errors import ApiError, Code

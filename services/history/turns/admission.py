@@ -12,8 +12,8 @@ from services.history.metrics import TURNS_ADMITTED
 from services.history.mongo.client import Database
 from services.history.mongo.errors import Duplicate
 from services.history.mongo.filters import Document, above
-from services.history.sessions.end_users import end_user_of
 from services.history.turns.context import Contexts
+from services.history.turns.end_users import end_user_of
 from services.history.turns.new_turn import Target, new_turn
 from services.history.turns.record import COMPLETIONS, TurnRecord, record_of
 from services.history.turns.retry_guard import RetryGuard

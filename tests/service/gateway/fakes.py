@@ -389,7 +389,7 @@ async def stage(redis_url: str, *, private: bool = True, **more: Any) -> AsyncIt
         runner = PublicRunner(create_app(dependencies, private=private))
         async with running(runner) as (host, port):
             base = f"http://{host}:{port}"
-            key = history.key(Scope.CHAT_READ, Scope.CHAT_WRITE)
+            key = history.key(*(set(Scope) - {Scope.CHAT_PUBLIC}))
             headers = {"Authorization": f"Bearer {key}"}
             async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=0)) as client:
                 yield Stage(base, dependencies, history, writer, client, history.agent(), key, runner)
