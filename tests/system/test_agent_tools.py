@@ -63,3 +63,21 @@ async def test_a_completion_is_offered_no_tool_that_needs_a_session(stack: Stack
     status, body = await client.call("POST", "/chat/completions", request)
     assert status == 200
     assert body["choices"][0]["finish_reason"] == "stop"
+
+
+async def test_a_secret_reaches_its_tool_and_is_nowhere_else_to_be_read(stack: Stack, client: Client) -> None:
+    canary = "canary-5b0c1a77"
+    async with mcp_server() as peer:
+        secret = {"Authorization": {"value": f"Bearer {canary}"}}
+        given = {"kind": "mcp", "name": "shop", "url": peer.url, "allow": ["find_order"], "secretHeaders": secret}
+        model = 'scripted/tokens=4,tool=shop_find_order:{"order_id":"7"}'
+        agent_id = await stack.publish(model, tools=(McpTool.model_validate(given),))
+        told = await client.ask(await client.session(agent_id), "Where is it?")
+        assert [frame.data["status"] for frame in told.frames if frame.event == "tool_result"] == ["ok"]
+        assert set((await peer.seen())["authorization"]) == {f"Bearer {canary}"}
+    async with stack.history() as history:
+        version = await history.agent_version(stack.facts["workspace"], agent_id, 1)
+        assert canary not in str(version.wire())
+    files = [path for path in stack.data_dir.rglob("*") if path.is_file()]
+    assert files
+    assert [path.name for path in files if canary.encode() in path.read_bytes()] == []
