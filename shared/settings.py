@@ -2,11 +2,12 @@
 
 import os
 import sys
+from base64 import b64decode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from shared.known_variables import PREFIX, complaints, own_variables
 
@@ -46,6 +47,18 @@ class Settings(BaseModel):
         "`openssl rand -base64 32` makes one",
     )
     uvloop: bool = Field(True, description="run on uvloop")
+
+    @field_validator("secrets_keys")
+    @classmethod
+    def _check_keys(cls, keys: SecretStr) -> SecretStr:
+        for key in split_list(keys.get_secret_value()):
+            try:
+                size = len(b64decode(key, altchars="-_" if set(key) & set("-_") else None, validate=True))
+            except ValueError:
+                size = 0
+            if size != 32:
+                raise ValueError("must hold keys of 32 bytes in base64, separated by commas")
+        return keys
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> Self:

@@ -115,12 +115,12 @@ def _nouns(
     erasure: Erasure,
     settings: HistorySettings,
 ) -> Nouns:
-    agents = Agents(database)
+    box = SecretBox(settings.secret_keys)
+    agents = Agents(database, box)
     passages = Passages(database)
     versions = Versions(database, agents, passages)
     sessions = Sessions(database, agents, versions, finalizer, erasure)
     audit = Audit(database)
-    box = SecretBox(settings.secret_keys)
     contexts = finalizer.contexts
     return Nouns(
         keys=ApiKeys(database),

@@ -2,23 +2,30 @@
 
 from datetime import UTC, datetime
 
-from services.history.agents.documents import WITHOUT_DRAFT, agent_key, agent_of, default_slug, frozen
+from services.history.agents.documents import WITHOUT_DRAFT, agent_key, agent_of, config_of, default_slug, frozen
+from services.history.agents.sealing import with_sealed_secrets
 from services.history.mongo.client import Database
 from services.history.mongo.dialect import Fields
 from services.history.mongo.errors import Duplicate
 from services.history.mongo.filters import Document, Where, above, present
 from shared.contracts.agents import Agent, AgentConfig
 from shared.contracts.errors import ApiError, Code
+from shared.secrets import SecretBox
+from shared.tool_secrets import secrets_of
 
 
 class Agents:
     """Configurations are stored as JSON text: a tool's schema has member names that MongoDB does not accept."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, box: SecretBox) -> None:
         self._agents = database.agents
+        self._box = box
 
     async def put(self, workspace: str, agent_id: str, config: AgentConfig) -> Agent:
-        """Creates the agent or replaces its draft."""
+        """Creates the agent or replaces its draft. Raises `validation_failed` for a secret that cannot be stored."""
+        if any(secrets_of(tool) for tool in config.tools):
+            row = await self._agents.one({"_id": agent_key(workspace, agent_id)}, {"draft": 1})
+            config = with_sealed_secrets(config, self._box, workspace, config_of(row["draft"]) if row else None)
         where = {"_id": agent_key(workspace, agent_id)}
         now = datetime.now(UTC)
         changed = {"name": config.name, "draft": frozen(config), "updatedAt": now}

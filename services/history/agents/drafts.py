@@ -16,6 +16,7 @@ from services.history.agents.documents import (
 )
 from services.history.agents.draft_rules import checked_draft
 from services.history.agents.merge_patch import merged
+from services.history.agents.sealing import with_sealed_secrets
 from services.history.audit.records import PENDING, Audit, audit_entry
 from services.history.mongo.client import Database
 from services.history.mongo.errors import Duplicate
@@ -23,8 +24,7 @@ from services.history.mongo.filters import Document, above
 from shared.contracts.agent_records import SLUG, AgentRecord, DraftPatch, NewAgent
 from shared.contracts.agents import AgentConfig
 from shared.contracts.errors import ApiError, Code
-from shared.secrets import SecretBox, SecretsUnavailable
-from shared.tool_secrets import sealed_config
+from shared.secrets import SecretBox
 
 # Each round means that another editor changed the draft in between.
 PATCH_ROUNDS: Final = 20
@@ -124,10 +124,7 @@ class Drafts:
 
     def _checked(self, workspace: str, draft: dict[str, Any], stored: AgentConfig | None) -> AgentConfig:
         """The draft as it is stored, with its secrets sealed."""
-        try:
-            return sealed_config(checked_draft(draft, self._upstreams), self._box, workspace, stored)
-        except SecretsUnavailable as error:
-            raise ApiError(Code.VALIDATION_FAILED, errors=[{"field": "tools", "message": str(error)}]) from None
+        return with_sealed_secrets(checked_draft(draft, self._upstreams), self._box, workspace, stored)
 
     async def _replace(self, row: Document, revision: int, change: dict[str, Any], actor: str | None) -> bool:
         """False: another editor was faster."""

@@ -78,3 +78,10 @@ def test_every_process_and_command_ends_at_once_and_without_a_traceback(command:
     assert "did you mean PARLEY_MONGODB_URI?" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert "secret" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("keys", ["hunter2hunter2", "QUJD", "QUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUI=,x"])
+def test_a_key_for_secrets_that_is_none_is_refused_and_not_shown(keys: str) -> None:
+    with pytest.raises(SettingsError, match=r"^PARLEY_SECRETS_KEYS: .*32 bytes in base64") as refused:
+        Settings.load({"PARLEY_INTERNAL_TOKEN": "t" * 16, "PARLEY_SECRETS_KEYS": keys})
+    assert keys not in str(refused.value)
