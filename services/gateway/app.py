@@ -17,7 +17,7 @@ from services.gateway.route_table import BASE, ROUTES
 from services.gateway.settings import GatewaySettings
 from services.gateway.streaming.disconnects import DisconnectMonitor
 from services.gateway.streaming.hub import Hub
-from services.gateway.streaming.turn_status import TurnStatusBatcher
+from services.gateway.streaming.turn_status import SessionStatusBatcher, TurnStatusBatcher
 from shared.contracts.errors import ApiError, Code
 from shared.history_client import HistoryClient
 from shared.run_log.reader import RunLogs
@@ -45,6 +45,7 @@ async def open_dependencies(settings: GatewaySettings) -> AsyncIterator[Dependen
             logs=await stack.enter_async_context(RunLogs(settings.stream_urls, keep_s=settings.log_keep_s)),
             hub=await stack.enter_async_context(Hub(settings.stream_urls)),
             turn_status=TurnStatusBatcher(history),
+            session_status=SessionStatusBatcher(history),
             authenticator=Authenticator(
                 KeyCache(history.resolve_key, ttl_s=settings.key_cache_s),
                 failures_per_minute=settings.failed_auth_per_minute,

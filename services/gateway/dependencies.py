@@ -9,7 +9,7 @@ from services.gateway.edge.limits import GatewayLimits
 from services.gateway.settings import GatewaySettings
 from services.gateway.streaming.disconnects import DisconnectMonitor
 from services.gateway.streaming.hub import Hub
-from services.gateway.streaming.turn_status import TurnStatusBatcher
+from services.gateway.streaming.turn_status import SessionStatusBatcher, TurnStatusBatcher
 from shared.history_client import HistoryClient
 from shared.run_log.reader import RunLogs
 from shared.tasks import BackgroundLoops
@@ -24,6 +24,7 @@ class Dependencies:
     logs: RunLogs
     hub: Hub
     turn_status: TurnStatusBatcher
+    session_status: SessionStatusBatcher
     authenticator: Authenticator
     limits: GatewayLimits
     agents: AgentRules

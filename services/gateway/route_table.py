@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from services.gateway.api import agents, sessions, turns, versions
+from services.gateway.api import agents, session_events, sessions, turns, versions
 from services.gateway.call import Call, Route
 from services.gateway.completions import handler as completions
 from services.gateway.completions import listing, models, stored
@@ -28,6 +28,7 @@ async def document(call: Call) -> web.StreamResponse:
 ROUTES: Final[tuple[Route, ...]] = (
     *sessions.ROUTES,
     *turns.ROUTES,
+    *session_events.ROUTES,
     *agents.ROUTES,
     *versions.ROUTES,
     *completions.ROUTES,

@@ -27,6 +27,7 @@ from services.history.reconcile.housekeeping import Housekeeping
 from services.history.reconcile.outbox import Outbox
 from services.history.reconcile.parking import Parking
 from services.history.reconcile.reconciler import Reconciler
+from services.history.sessions.session_turns import SessionTurnPages
 from services.history.sessions.sessions import Sessions
 from services.history.sessions.transcript import Transcript
 from services.history.settings import HistorySettings
@@ -131,6 +132,7 @@ def _nouns(
         audit=audit,
         sessions=sessions,
         transcript=Transcript(database, sessions),
+        session_turns=SessionTurnPages(database, sessions),
         admission=Admission(database, versions, contexts),
         turns=Turns(database, finalizer),
         claims=Claims(database, queue, versions, contexts, finalizer, settings),

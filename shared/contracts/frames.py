@@ -119,6 +119,12 @@ def event_of(frame: bytes) -> str:
     return frame[7 : frame.index(b"\n")].decode()
 
 
+def scoped(frame: bytes, scope: str) -> bytes:
+    """The frame as a part of a wider stream: its id becomes `<scope>.<attempt>-<seq>`. A frame without an id stays as it is."""
+    body, line, end = frame.rpartition(_ID_LINE)
+    return b"%b%b%b.%b" % (body, line, scope.encode(), end) if line else frame
+
+
 def head_of(frame: bytes) -> tuple[FrameId | None, str]:
     """The id and the event's name, without a look at the data."""
     text = id_text(frame)

@@ -35,6 +35,14 @@ class Session(Schema):
     ended_reason: EndedReason | None = None
 
 
+class SessionState(Schema):
+    """As much of a session as tells a follower whether it has missed something. `active`: a turn is under way."""
+
+    status: SessionStatus
+    turn_count: int = 0
+    active: bool = False
+
+
 class ToolCall(Schema):
     """A call of a tool. `arguments` is the JSON text as the model wrote it.
 

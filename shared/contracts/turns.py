@@ -6,7 +6,7 @@ from pydantic import Field
 
 from shared.contracts.agents import AgentVersion
 from shared.contracts.schema import Schema, Time
-from shared.contracts.sessions import EndUser, Message, TurnMessage
+from shared.contracts.sessions import EndUser, Message, Session, TurnMessage
 
 TurnStatus = Literal["queued", "running", "completed", "cancelled", "failed"]
 # A turn with one of these never changes again.
@@ -104,14 +104,29 @@ class AdmittedTurn(Schema):
 
 
 class StoredTurn(Schema):
-    """A turn with its messages. `last_seq` is the terminal frame's, once it has ended."""
+    """A turn with its messages. `last_seq` is the terminal frame's, once it has ended.
+
+    `number` is the turn's place in its session, from 1; 0 for a completion.
+    """
 
     turn: Turn
+    number: int = 0
     input: tuple[TurnMessage, ...] = ()
     output: tuple[TurnMessage, ...] = ()
     last_seq: int = 0
     completion: CompletionRequest | None = None
     erased: bool = False
+
+
+class SessionTurns(Schema):
+    """A page of a session's turns in the order of their numbers. `next` is the number that the next page begins with.
+
+    The session was read before its turns. `next` None: these are the last turns so far.
+    """
+
+    session: Session
+    turns: tuple[StoredTurn, ...] = ()
+    next: int | None = None
 
 
 class ClaimTurn(Schema):

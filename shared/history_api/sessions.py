@@ -1,8 +1,10 @@
 """Sessions and their messages."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from shared.contracts.sessions import EndUser, Session
+from shared.contracts.sessions import EndUser, Session, SessionState
+from shared.contracts.turns import SessionTurns
 from shared.history_api.transport import Transport
 
 
@@ -41,6 +43,19 @@ class SessionCalls(Transport):
         `query`: cursor, limit, order. Raises `session_not_found`, `invalid_request`.
         """
         return await self._page(f"/workspaces/{workspace}/sessions/{session_id}/messages", query)
+
+    async def session_turns(self, workspace: str, session_id: str, start: int = 1, limit: int = 20) -> SessionTurns:
+        """The turns from number `start` on, with their texts. Raises `session_not_found`."""
+        query = {"start": str(start), "limit": str(limit)}
+        return SessionTurns.model_validate(
+            await self._get(f"/workspaces/{workspace}/sessions/{session_id}/turns", query)
+        )
+
+    async def session_states(self, sessions: Sequence[tuple[str, str]]) -> list[SessionState | None]:
+        """Of many (workspace, session id) at once, in their order; None for one that is not there (any more)."""
+        body = {"sessions": [{"workspace": workspace, "sessionId": session_id} for workspace, session_id in sessions]}
+        rows = await self._post("/sessions/states", body)
+        return [SessionState.model_validate(row) if row else None for row in rows]
 
     async def end_session(self, workspace: str, session_id: str, reason: str = "api") -> Session:
         """Idempotent. An active turn is cancelled; its partial answer is kept."""

@@ -31,6 +31,14 @@ def log_key(workspace: str, turn_id: str) -> str:
     return f"turn:{workspace}:{turn_id}"
 
 
+def session_channel(workspace: str, session_id: str) -> str:
+    """The channel that rings whenever something about the session has been stored. Its messages are turn ids.
+
+    It exists on every stream Redis: a turn rings it on its own one.
+    """
+    return f"session:{workspace}:{session_id}"
+
+
 def frame_of(entry_id: bytes, fields: Mapping[bytes, bytes]) -> StreamFrame:
     """Raises UnknownVersion."""
     frame_id = FrameId.parse(entry_id.decode())

@@ -11,7 +11,7 @@ from shared.broker.client import connect
 from shared.broker.script import Script
 from shared.broker.shards import shard_of
 from shared.contracts.frames import BEGINNING, FrameId, StreamFrame, data_of, encode
-from shared.run_log.keys import VERSION, frame_of, log_key
+from shared.run_log.keys import VERSION, frame_of, log_key, session_channel
 from shared.single_flight import SingleFlight
 
 _HERE: Final = Path(__file__).parent
@@ -64,17 +64,29 @@ class RunLogs:
         return FrameId.parse(rows[0][0].decode()) if rows else BEGINNING
 
     async def append_terminal(
-        self, workspace: str, turn_id: str, frame_id: FrameId, event: str, data: dict[str, Any]
+        self,
+        workspace: str,
+        turn_id: str,
+        frame_id: FrameId,
+        event: str,
+        data: dict[str, Any],
+        session_id: str | None = None,
     ) -> bool:
         """Ends a turn's stream, after its document was written. False: this frame or a later attempt's is already
         there.
 
         Unlike an attempt's frames it needs no unbroken log: a log that was flushed is still ended, and its readers see
-        the gap.
+        the gap. The readers of the turn's session are told in the same step.
         """
-        arguments: list[str | bytes | int] = [self._keep_ms, VERSION, str(frame_id), encode(event, data, frame_id)]
+        channel = session_channel(workspace, session_id) if session_id is not None else ""
+        frame = encode(event, data, frame_id)
+        arguments: list[str | bytes | int] = [self._keep_ms, VERSION, str(frame_id), frame, channel, turn_id]
         key = log_key(workspace, turn_id)
         return bool(await _APPEND_TERMINAL.run(self._shard(turn_id).execute_command, [key], arguments))
+
+    async def ring(self, workspace: str, session_id: str, turn_id: str = "") -> None:
+        """Tells the readers of a session to look at what is stored. They look by themselves where this is lost."""
+        await self._shard(turn_id or session_id).publish(session_channel(workspace, session_id), turn_id)
 
     async def erase(self, workspace: str, turn_id: str) -> None:
         """Deletes the log for good.

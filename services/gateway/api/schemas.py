@@ -4,6 +4,7 @@ from typing import Final
 
 from services.gateway.edge.json_schema import ANY, MAYBE_TEXT, TEXT, object_of
 from shared.contracts.frame_types import FRAME_TYPES
+from shared.contracts.session_events import POSITION_PATTERN, SESSION_EVENT_TYPES
 
 MESSAGE: Final = object_of(
     {
@@ -44,5 +45,16 @@ EVENTS: Final = object_of(
         "data": {"type": "string", "contentMediaType": "application/json", "description": "one line of JSON"},
     },
     {"id": {"type": "string", "pattern": "^[1-9][0-9]*-[1-9][0-9]*$", "description": "`<attempt>-<seq>`, only grows"}},
+    "One server-sent event. Comment lines (`: ping`) come after at most 5 s of silence.",
+)
+SESSION_EVENTS: Final = object_of(
+    {
+        "event": {
+            "enum": [*SESSION_EVENT_TYPES, *(name for name, kind in FRAME_TYPES.items() if not kind.terminal), "error"],
+            "description": "`session_ended` comes last; a stream that ends without it goes on: resume it",
+        },
+        "data": {"type": "string", "contentMediaType": "application/json", "description": "one line of JSON"},
+    },
+    {"id": {"type": "string", "pattern": POSITION_PATTERN, "description": "`<turnId>.<attempt>-<seq>`"}},
     "One server-sent event. Comment lines (`: ping`) come after at most 5 s of silence.",
 )

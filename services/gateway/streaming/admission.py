@@ -53,10 +53,11 @@ async def admission(dependencies: Dependencies, workspace: str, order: AdmitTurn
         if answer.turn.id != order.turn_id:
             listener = await stack.enter_async_context(dependencies.hub.listen(workspace, answer.turn.id))
         enqueued = asyncio.create_task(_enqueue(dependencies, workspace, answer))
+        rung = asyncio.create_task(_ring(dependencies, workspace, answer))
         try:
             yield Admission(answer, listener, enqueued)
         finally:
-            await enqueued
+            await asyncio.gather(enqueued, rung)
 
 
 async def _queue_answers(dependencies: Dependencies) -> None:
@@ -83,6 +84,18 @@ async def _enqueue(dependencies: Dependencies, workspace: str, answer: AdmittedT
     except (RedisError, OSError, TimeoutError) as error:
         log.warning("enqueue_left_to_reconciler", turn_id=turn.id, error=type(error).__name__)
         return None
+
+
+async def _ring(dependencies: Dependencies, workspace: str, answer: AdmittedTurn) -> None:
+    """Tells the readers of the session that a turn has started. If this is lost, they find it at a heartbeat."""
+    turn = answer.turn
+    if not answer.created or turn.session_id is None:
+        return
+    try:
+        async with asyncio.timeout(QUEUE_TIMEOUT_S):
+            await dependencies.logs.ring(workspace, turn.session_id, turn.id)
+    except (RedisError, OSError, TimeoutError) as error:
+        log.warning("session_not_rung", turn_id=turn.id, error=type(error).__name__)
 
 
 async def queue_position(dependencies: Dependencies, turn_id: str) -> int:

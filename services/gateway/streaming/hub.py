@@ -14,7 +14,7 @@ from services.gateway.streaming.listener import Listener
 from shared.broker.pubsub import SUBSCRIBE_TIMEOUT_S, PubSub
 from shared.broker.shards import shard_of
 from shared.contracts.errors import ApiError, Code
-from shared.run_log.keys import log_key
+from shared.run_log.keys import log_key, session_channel
 from shared.tasks import BackgroundLoops, end_tasks
 
 # Clients are promised a sign of life within 5 s. A silent stream is noticed at most one tick late.
@@ -114,6 +114,28 @@ class Hub:
             yield listener
         finally:
             await self._unsubscribe(subscription)
+
+    @asynccontextmanager
+    async def listen_to_session(self, workspace: str, session_id: str) -> AsyncIterator[Listener]:
+        """A listener that hears the turn ids of the session's channel, with confirmed subscriptions.
+
+        Raises as `listen` does. A turn rings the channel on its own Redis, so this subscribes to all of them.
+        """
+        if self._draining:
+            raise ApiError(Code.DRAINING)
+        listener, name = Listener(), session_channel(workspace, session_id).encode()
+        self._listeners.add(listener)
+        LISTENERS.inc()
+        subscriptions = [_Subscription(shard, name, listener, at_once=True) for shard in self._shards]
+        try:
+            for subscription in subscriptions:
+                await subscription.confirmed()
+            yield listener
+        finally:
+            self._listeners.discard(listener)
+            LISTENERS.dec()
+            for subscription in subscriptions:
+                await subscription.end()
 
     @asynccontextmanager
     async def expect(

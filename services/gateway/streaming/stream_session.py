@@ -18,7 +18,7 @@ from shared.log import get_logger
 
 log = get_logger()
 
-_Frames = Callable[[Send], AsyncIterator[Sequence[StreamFrame]]]
+Frames = Callable[[Send], AsyncIterator[Sequence[StreamFrame]]]
 
 
 class StreamSession:
@@ -64,6 +64,10 @@ class StreamSession:
                 fast_path=fast_path,
             )
 
+        return await self.drive(request, frames, listener)
+
+    async def drive(self, request: web.Request, frames: Frames, listener: Listener) -> web.StreamResponse:
+        """The whole answer from batches that the caller makes, for streams of more than one turn."""
         try:
             return await self._run(request, frames, listener)
         finally:
@@ -77,7 +81,7 @@ class StreamSession:
 
         return await self._run(request, known)
 
-    async def _run(self, request: web.Request, frames: _Frames, listener: Listener | None = None) -> web.StreamResponse:
+    async def _run(self, request: web.Request, frames: Frames, listener: Listener | None = None) -> web.StreamResponse:
         stream = await EventStream.start(request, self._headers)
         if listener is not None:
             listener.keep_alive = partial(stream.ping_now, self._renderer.ping())

@@ -11,6 +11,7 @@ from services.history.agents.publishing import Publishing
 from services.history.agents.versions import Versions
 from services.history.audit.records import Audit
 from services.history.keys.api_keys import ApiKeys
+from services.history.sessions.session_turns import SessionTurnPages
 from services.history.sessions.sessions import Sessions
 from services.history.sessions.transcript import Transcript
 from services.history.turns.admission import Admission
@@ -30,6 +31,7 @@ class Nouns:
     audit: Audit
     sessions: Sessions
     transcript: Transcript
+    session_turns: SessionTurnPages
     admission: Admission
     turns: Turns
     claims: Claims

@@ -3,18 +3,30 @@
 from typing import Final
 
 from aiohttp import web
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from services.history.api.bodies import read_schema
 from services.history.api.nouns import nouns
 from services.history.api.paging import bad_cursor, cursor_of, cursor_values, direction_of, limit_of, page_of
 from services.history.api.paths import SESSION, WORKSPACE, path_id, workspace_of
+from services.history.sessions.session_turns import MAX_TURNS
 from services.history.sessions.sessions import VISIBLE, NewSession
 from services.history.sessions.transcript import Position
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.sessions import EndedReason
 from shared.ids import is_id
 from shared.web.bodies import json_response
+
+MAX_STATES: Final = 5000
+
+
+class SessionName(BaseModel):
+    workspace: str
+    session_id: str = Field(alias="sessionId")
+
+
+class SessionNames(BaseModel):
+    sessions: tuple[SessionName, ...] = Field(max_length=MAX_STATES)
 
 
 class Ending(BaseModel):
@@ -68,6 +80,22 @@ async def get_messages(request: web.Request) -> web.Response:
     return json_response(page_of(messages, cursor_of([direction, *last]) if last else None))
 
 
+async def get_turns(request: web.Request) -> web.Response:
+    start, limit = request.query.get("start", "1"), limit_of(request, MAX_TURNS)
+    if not (start.isascii() and start.isdigit() and len(start) <= 9 and int(start) > 0):
+        raise ApiError(Code.INVALID_REQUEST, "start must be the number of a turn.", param="start")
+    page = await nouns(request).session_turns.page(
+        workspace_of(request), path_id(request, "session_id"), int(start), limit
+    )
+    return json_response(page.wire())
+
+
+async def post_states(request: web.Request) -> web.Response:
+    names = (await read_schema(request, SessionNames)).sessions
+    states = await nouns(request).session_turns.states([(name.workspace, name.session_id) for name in names])
+    return json_response([state.wire() if state is not None else None for state in states])
+
+
 ROUTES: Final = (
     web.post(WORKSPACE + "/sessions", post_session),
     web.get(WORKSPACE + "/sessions", get_sessions),
@@ -75,4 +103,6 @@ ROUTES: Final = (
     web.post(SESSION + "/end", post_end),
     web.delete(SESSION, delete_session),
     web.get(SESSION + "/messages", get_messages),
+    web.get(SESSION + "/turns", get_turns),
+    web.post("/sessions/states", post_states),
 )

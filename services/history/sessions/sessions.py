@@ -84,13 +84,13 @@ class Sessions:
     async def read(self, workspace: str, session_id: str) -> Session:
         """Raises `session_not_found`."""
         # In this order: a turn is counted in its session before it stops being active.
-        active = await self._active_turns(workspace, session_id)
+        active = await self.active_turns(workspace, session_id)
         row = await self._sessions.one({"_id": session_id, "workspace": workspace})
         if row is None or row["status"] == "deleted":
             raise ApiError(Code.SESSION_NOT_FOUND)
         return _session(row, active.get(session_id))
 
-    async def _active_turns(self, workspace: str, *session_ids: str) -> dict[str, Document]:
+    async def active_turns(self, workspace: str, *session_ids: str) -> dict[str, Document]:
         """By session: number and time of its active turn. The session counts a turn only when the turn ends."""
         where = {"workspace": workspace, "sessionId": one_of(session_ids), "active": True}
         rows = await self._turns.many(where, fields={"sessionId": 1, "n": 1, "createdAt": 1})
@@ -102,7 +102,7 @@ class Sessions:
         """The newest sessions with an id below `before`, and the id to continue from."""
         where = {"workspace": workspace, "status": one_of(VISIBLE), **filters}
         rows, following = await self._sessions.page(where, _IDS, "desc", before, limit)
-        active = await self._active_turns(workspace, *(row["_id"] for row in rows if row["status"] == "active"))
+        active = await self.active_turns(workspace, *(row["_id"] for row in rows if row["status"] == "active"))
         return [_session(row, active.get(row["_id"])) for row in rows], following
 
     async def end(self, workspace: str, session_id: str, reason: EndedReason) -> Session:
@@ -111,6 +111,7 @@ class Sessions:
         await self._sessions.update({"_id": session_id, "workspace": workspace, "status": "active"}, change)
         session = await self.read(workspace, session_id)
         await self._finalizer.stop_session(workspace, session_id)
+        await self._finalizer.ring(workspace, session_id)
         return session
 
     async def end_all(self, workspace: str, agent_id: str) -> None:
@@ -132,6 +133,7 @@ class Sessions:
         if not await self._sessions.update({"_id": session_id, "workspace": workspace}, change):
             raise ApiError(Code.SESSION_NOT_FOUND)
         await self._erasure.erase_session(workspace, session_id)
+        await self._finalizer.ring(workspace, session_id)
 
 
 def _session(row: Document, active: Document | None = None) -> Session:

@@ -173,6 +173,13 @@ class TurnFinalizer:
 
     # --- with their session
 
+    async def ring(self, workspace: str, session_id: str) -> None:
+        """Tells the session's readers of a change that is stored. If this is lost, they find it at a heartbeat."""
+        try:
+            await self._logs.ring(workspace, session_id)
+        except (RedisError, OSError) as error:
+            log.warning("session_not_rung", session_id=session_id, error=type(error).__name__)
+
     async def stop_session(self, workspace: str, session_id: str) -> None:
         record = await self.active_of(workspace, session_id)
         if record is not None:
@@ -212,7 +219,7 @@ class TurnFinalizer:
         It is the client's receipt, so the document is always written first.
         """
         event, data = terminal_frame(turn, output)
-        await self._logs.append_terminal(workspace, turn.id, frame_id, event, data)
+        await self._logs.append_terminal(workspace, turn.id, frame_id, event, data, turn.session_id)
 
     async def _publish_own_end(self, workspace: str, turn: Turn, output: tuple[TurnMessage, ...], attempt: int) -> None:
         """The end is stored: without Redis, readers learn it at their next heartbeat; a leftover job does nothing."""

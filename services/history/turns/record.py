@@ -127,6 +127,7 @@ class TurnRecord(Schema):
     def stored(self) -> StoredTurn:
         return StoredTurn(
             turn=self.turn(),
+            number=self.n,
             input=self.input,
             output=self.output,
             last_seq=self.last_seq,

@@ -21,13 +21,22 @@ from services.gateway.edge.server import PublicRunner
 from services.gateway.settings import GatewaySettings
 from services.gateway.streaming.disconnects import DisconnectMonitor
 from services.gateway.streaming.hub import Hub
-from services.gateway.streaming.turn_status import TurnStatusBatcher
+from services.gateway.streaming.turn_status import SessionStatusBatcher, TurnStatusBatcher
 from shared.contracts.agents import Agent, AgentConfig, AgentVersion, ModelChoice
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import FrameId
 from shared.contracts.keys import Principal, Scope, digest_of, new_secret
-from shared.contracts.sessions import EndUser, Session, ToolCall, TurnMessage
-from shared.contracts.turns import AdmittedTurn, AdmitTurn, StoredTurn, Turn, Usage, terminal_frame
+from shared.contracts.sessions import EndUser, Session, SessionState, ToolCall, TurnMessage
+from shared.contracts.turns import (
+    ENDED,
+    AdmittedTurn,
+    AdmitTurn,
+    SessionTurns,
+    StoredTurn,
+    Turn,
+    Usage,
+    terminal_frame,
+)
 from shared.history_client import HistoryClient
 from shared.ids import new_id
 from shared.run_log.reader import RunLogs
@@ -147,12 +156,33 @@ class FakeHistory(HistoryClient):
         items = [message.public(session_id, turn.turn.id) for turn in stored for message in (*turn.input, *turn.output)]
         return {"items": items, "nextCursor": None}
 
+    async def session_turns(self, workspace: str, session_id: str, start: int = 1, limit: int = 20) -> SessionTurns:
+        session = await self.session(workspace, session_id)
+        found = self._numbered(session_id)
+        page = tuple(stored for stored in found if start <= stored.number < start + limit)
+        return SessionTurns(session=session, turns=page, next=start + limit if start + limit <= len(found) else None)
+
+    async def session_states(self, sessions: Sequence[tuple[str, str]]) -> list[SessionState | None]:
+        self._check()
+        return [self._state(name) for name in sessions]
+
+    def _state(self, name: tuple[str, str]) -> SessionState | None:
+        if name not in self.kept_sessions:
+            return None
+        turns = self._numbered(name[1])
+        active = any(stored.turn.status not in ENDED for stored in turns)
+        return SessionState(status=self.kept_sessions[name].status, turn_count=len(turns), active=active)
+
+    def _numbered(self, session_id: str) -> list[StoredTurn]:
+        return [stored for stored in self.turns.values() if stored.turn.session_id == session_id]
+
     async def end_session(self, workspace: str, session_id: str, reason: str = "api") -> Session:
         session = await self.session(workspace, session_id)
         ended = session.model_copy(
             update={"status": "ended", "ended_at": session.ended_at or now(), "ended_reason": "api"}
         )
         self.kept_sessions[workspace, session_id] = ended
+        await self._logs.ring(workspace, session_id)
         return ended
 
     async def delete_session(self, workspace: str, session_id: str) -> None:
@@ -179,7 +209,10 @@ class FakeHistory(HistoryClient):
         )
         self.orders[turn.turn_id] = turn
         self.owners[turn.turn_id] = workspace
-        self.turns[turn.turn_id] = StoredTurn(turn=admitted, input=turn.messages, completion=turn.completion)
+        number = len(self._numbered(turn.session_id)) + 1 if turn.session_id is not None else 0
+        self.turns[turn.turn_id] = StoredTurn(
+            turn=admitted, number=number, input=turn.messages, completion=turn.completion
+        )
         return AdmittedTurn(
             created=True, turn=admitted, user_message_id=turn.messages[-1].id, snapshot=f"brief of {turn.turn_id}"
         )
@@ -287,7 +320,7 @@ class FakeHistory(HistoryClient):
         ended = stored.turn.model_copy(update=values)
         self.turns[turn_id] = stored.model_copy(update={"turn": ended, "output": tuple(output), "last_seq": seq})
         end = terminal_frame(ended, tuple(output))
-        await self._logs.append_terminal(self.owners[turn_id], turn_id, FrameId(attempt, seq), *end)
+        await self._logs.append_terminal(self.owners[turn_id], turn_id, FrameId(attempt, seq), *end, ended.session_id)
 
 
 USAGE = Usage(prompt_tokens=7, completion_tokens=3, total_tokens=10, cached_tokens=2)
@@ -352,11 +385,13 @@ def settings_for(redis_url: str, **more: Any) -> GatewaySettings:
 
 
 @asynccontextmanager
-async def stage(redis_url: str, *, private: bool = True, **more: Any) -> AsyncIterator[Stage]:
-    """A gateway on a real AppRunner, as production runs it; its history is the fake."""
+async def stage(
+    redis_url: str, *, private: bool = True, history: FakeHistory | None = None, **more: Any
+) -> AsyncIterator[Stage]:
+    """A gateway on a real AppRunner, as production runs it; its history is the fake, its own or that of another stage."""
     settings = settings_for(redis_url, **more)
     logs = RunLogs(settings.stream_urls, keep_s=60)
-    history = FakeHistory(logs)
+    history = history or FakeHistory(logs)
     queue = TurnQueue.connect(settings.queue_redis_url)
     limits = GatewayLimits(
         requests_per_minute=settings.requests_per_minute,
@@ -376,6 +411,7 @@ async def stage(redis_url: str, *, private: bool = True, **more: Any) -> AsyncIt
             logs=logs,
             hub=hub,
             turn_status=TurnStatusBatcher(history),
+            session_status=SessionStatusBatcher(history),
             authenticator=Authenticator(
                 KeyCache(history.resolve_key, ttl_s=settings.key_cache_s),
                 failures_per_minute=settings.failed_auth_per_minute,
