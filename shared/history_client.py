@@ -10,6 +10,7 @@ from shared.history_api.turns import TurnCalls
 class HistoryClient(KeyCalls, AgentCalls, SessionCalls, TurnCalls, CompletionCalls):
     """Typed calls over one connection pool.
 
-    Raises ApiError with history's own code, or `dependency_unavailable` when no history answers. A call that could not be
-    delivered, or whose answer was lost, is tried once at the next of `urls`; so a history that was just killed costs nothing.
+    Raises ApiError with history's own code, or `dependency_unavailable` when no history answers. A call that could not
+    be delivered, or whose answer was lost, is tried once at the next of `urls`; so a history that was just killed costs
+    nothing.
     """

@@ -17,7 +17,10 @@ def _redacted(value: Any) -> Any:
 
 
 def redact(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """Redacts keys. It runs right before rendering, so that it covers the texts of exceptions and of other libraries."""
+    """Redacts keys.
+
+    It runs right before rendering, so that it covers the texts of exceptions and of other libraries.
+    """
     return {name: _redacted(value) for name, value in event.items()}
 
 

@@ -1,7 +1,8 @@
 """Where the upstreams are described: `PARLEY_UPSTREAMS` is JSON text, or the path of a JSON or TOML file.
 
-History and workers read the same description: history needs the names, only workers need the keys. So that the file itself
-holds no secret, `apiKey` may refer to one: `env:NAME` is a variable of the worker, `file:PATH` a file that it can read.
+History and workers read the same description: history needs the names, only workers need the keys. So that the file
+itself holds no secret, `apiKey` may refer to one: `env:NAME` is a variable of the worker, `file:PATH` a file that it
+can read.
 """
 
 import tomllib

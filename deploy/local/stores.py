@@ -108,8 +108,8 @@ def redis_store(data_dir: Path, port: int = 0, *, debug_commands: bool = False) 
     """
     port = port or free_port()
     arguments = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(data_dir.resolve())]
-    # Turns are in MongoDB already; a lost second of the queue is swept up. `noeviction`: a full Redis refuses instead
-    # of forgetting jobs.
+    # Turns are in MongoDB already; a lost second of the queue is repaired by the reconciler. `noeviction`: a full Redis
+    # refuses instead of forgetting jobs.
     arguments += ["--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction"]
     if debug_commands:
         arguments += ["--enable-debug-command", "local"]

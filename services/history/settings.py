@@ -24,7 +24,8 @@ class HistorySettings(Settings):
     )
     upstreams: Annotated[dict[str, Any], BeforeValidator(described_upstreams)] = Field(
         default_factory=dict,
-        description="the upstreams that agents may name: JSON, or the path of a JSON or TOML file; history needs their names",
+        description="the upstreams that agents may name: JSON, or the path of a JSON or TOML file; history needs "
+        "their names",
     )
 
     @property

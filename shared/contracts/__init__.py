@@ -1,1 +1,3 @@
-"""What crosses a process boundary, defined once: shapes, frames, jobs and errors. Nothing here awaits, reads a clock or logs."""
+"""What crosses a process boundary, defined once: shapes, frames, jobs and errors. Nothing here awaits, reads a clock
+or logs.
+"""

@@ -30,7 +30,8 @@ class AgentRecord(Schema):
 
 
 class VersionRecord(Schema):
-    """One version. `state` `preparing`: what it waits for is not ready, and the published pointer has not moved to it yet.
+    """One version. `state` `preparing`: what it waits for is not ready, and the published pointer has not moved to it
+    yet.
 
     `reason` says why a version failed. `config` is None in lists.
     """
@@ -68,7 +69,10 @@ class NewAgent(Schema):
 
 
 class DraftPatch(Schema):
-    """A JSON merge patch (RFC 7396) of the draft; `slug` beside it. `revision`: the one that the editor saw, None for any."""
+    """A JSON merge patch (RFC 7396) of the draft; `slug` beside it.
+
+    `revision`: the one that the editor saw, None for any.
+    """
 
     patch: dict[str, Any] = Field(default_factory=dict)
     slug: str | None = None

@@ -30,7 +30,10 @@ Question = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Variable(Schema):
-    """A declared `{{variable}}` of the agent's texts. Without `default` a session must bring its value in `metadata`."""
+    """A declared `{{variable}}` of the agent's texts.
+
+    Without `default` a session must bring its value in `metadata`.
+    """
 
     description: str = Field(default="", max_length=500)
     default: str | None = Field(default=None, max_length=4000)
@@ -39,8 +42,8 @@ class Variable(Schema):
 class AgentConfig(Schema):
     """What a draft holds and publishing freezes.
 
-    `caller_parameters` are the OpenAI parameters that callers may set (None: all). `instructions` and `greeting` may hold
-    `{{variables}}`, see `shared/contracts/templates.py`.
+    `caller_parameters` are the OpenAI parameters that callers may set (None: all). `instructions` and `greeting` may
+    hold `{{variables}}`, see `shared/contracts/templates.py`.
     """
 
     name: str = Field(min_length=1, max_length=200)

@@ -46,8 +46,8 @@ FRAME_TYPES: Final[dict[str, FrameType]] = {
     "delta": FrameType("worker", "A piece of the answer.", {"text": "text to append"}),
     "reasoning": FrameType(
         "worker",
-        "A piece of the model's reasoning, if the request that posted the message and the one that reads the stream both have"
-        " `?include=reasoning`. It is not stored.",
+        "A piece of the model's reasoning, if the request that posted the message and the one that reads the stream "
+        "both have `?include=reasoning`. It is not stored.",
         {"text": "text to append to the reasoning"},
     ),
     "kb_retrieval": FrameType(

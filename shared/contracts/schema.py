@@ -19,7 +19,10 @@ Time = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="
 
 
 class Schema(BaseModel):
-    """A frozen value, camelCase on the wire. Unknown members are ignored, so that processes of two releases understand each other."""
+    """A frozen value, camelCase on the wire.
+
+    Unknown members are ignored, so that processes of two releases understand each other.
+    """
 
     model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
 

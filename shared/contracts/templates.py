@@ -1,8 +1,9 @@
 """`{{variables}}` in an agent's texts: which names a text uses, and the text with their values. Pure.
 
-A name is `name` (a member of the session's metadata), `endUser.id`, `endUser.name`, `endUser.<member of its metadata>`, or a
-built-in: `now` (RFC 3339, UTC), `today` (the date, UTC), `agent.name`, `agent.id`, `session.id`. White space inside the braces
-is ignored. Nothing else is a template: no expressions, no filters, and a value is never read as a template again.
+A name is `name` (a member of the session's metadata), `endUser.id`, `endUser.name`, `endUser.<member of its metadata>`,
+or a built-in: `now` (RFC 3339, UTC), `today` (the date, UTC), `agent.name`, `agent.id`, `session.id`. White space
+inside the braces is ignored. Nothing else is a template: no expressions, no filters, and a value is never read as a
+template again.
 """
 
 import re

@@ -32,7 +32,10 @@ class Timing(Schema):
 
 
 class Turn(Schema):
-    """A turn as the public API shows it. `error` is a problem document. `reasoning`: its stream has `reasoning` frames."""
+    """A turn as the public API shows it.
+
+    `error` is a problem document. `reasoning`: its stream has `reasoning` frames.
+    """
 
     id: str
     session_id: str | None = None
@@ -50,13 +53,19 @@ class Turn(Schema):
 
 
 class CallerTool(Schema):
-    """A function that the caller of a completion offers; the caller runs it. `function` is OpenAI's object, passed through."""
+    """A function that the caller of a completion offers; the caller runs it.
+
+    `function` is OpenAI's object, passed through.
+    """
 
     function: dict[str, Any]
 
 
 class CompletionRequest(Schema):
-    """What only a completion brings: generation parameters, the caller's tools, whether to keep it. All in OpenAI's names."""
+    """What only a completion has: generation parameters, the caller's tools, whether to store it.
+
+    Members have OpenAI's names. `end_user` comes from `user` or `safety_identifier`.
+    """
 
     parameters: dict[str, Any] = Field(default_factory=dict)
     tools: tuple[CallerTool, ...] = ()
@@ -67,11 +76,13 @@ class CompletionRequest(Schema):
 
 
 class AdmitTurn(Schema):
-    """An order to accept a turn. Without `session_id` it is a completion and `agent_id` names what answers.
+    """An order to accept a turn. Without `session_id` it is a completion.
 
-    `body_digest` tells whether a repeated `idempotency_key` repeats the same request. `messages` are the caller's, in order.
-    `retry_key` is the same for equal completions of one key; `is_retry`: the client says that it repeats a request, so the
-    turn of that retry key that runs, or has just ended, is the answer. If the retry arrives first, its original gets its turn.
+    `agent_id` is what a completion names as its `model`: an id or a slug, with `@n` for a version. `messages` are the
+    caller's, in order. A repeated `idempotency_key` must bring the same `body_digest`.
+    `retry_key` is the same for equal completions of one key. `is_retry`: the client says that it repeats a request, so
+    it gets the turn of that retry key that runs or has just ended. If the retry arrives before the original, the
+    original gets the retry's turn.
 
     `reasoning`: the worker writes the model's reasoning into the run log, for readers who ask for it.
     """
@@ -90,10 +101,11 @@ class AdmitTurn(Schema):
 
 
 class AdmittedTurn(Schema):
-    """`created` is False when the idempotency key, or a retry, named an earlier turn: `turn` is that one, `output` there once it ended.
+    """The accepted turn. `created` False: the idempotency key or the retry key named an earlier turn.
 
-    `snapshot` is what the turn's first claim would be answered (a ClaimedTurn as JSON, without the agent), for the queue to pass on;
-    None where it would be too long, or could not be put together: then the claim asks.
+    `output` are that turn's messages once it has ended. `snapshot` is the answer to the turn's first claim (a
+    ClaimedTurn as JSON, without the agent); the queue passes it on. None: it is too long or could not be built, so the
+    worker claims the turn from history.
     """
 
     created: bool
@@ -130,16 +142,20 @@ class SessionTurns(Schema):
 
 
 class ClaimTurn(Schema):
-    """`claim_id` is unique per claim and is the value of the lease. `knows_agent`: the worker has the version cached."""
+    """`claim_id` is unique per claim and is the value of the lease.
+
+    `knows_agent`: the worker has the version cached.
+    """
 
     claim_id: str
     knows_agent: bool = False
 
 
 class StartAttempt(Schema):
-    """The claim's word that it makes its attempt. Before it is taken the worker may ask a model, and do nothing that anyone sees.
+    """An order to start the claim's attempt.
 
-    `session_id` and `admitted_at` are as the claim, or the turn's brief, told them: they spare history reads.
+    Until history has answered, the worker may call a model but must show nothing of it. `session_id` and `admitted_at`
+    come from the claim or the snapshot, and save history two reads.
     """
 
     claim_id: str
@@ -149,7 +165,7 @@ class StartAttempt(Schema):
 
 
 class StartedAttempt(Schema):
-    """`started` False: the turn is not the claim's, or has ended. `remaining_s` is the time to the turn's deadline."""
+    """`started` False: the turn belongs to another claim, or has ended. `remaining_s`: until the turn's deadline."""
 
     started: bool
     cancel_requested: bool = False
@@ -160,9 +176,9 @@ class StartedAttempt(Schema):
 class ClaimedTurn(Schema):
     """What a worker needs to run a turn, in one answer. `run` False: nothing to do (terminal, or no try left).
 
-    `attempt` is the number that the claim's attempt bears; the turn is the claim's only once that has begun. `context` are the
-    messages of earlier turns, oldest first. `started_calls` are the idempotency keys of never-retry tool calls that earlier attempts
-    began. `admitted_at` stands in a brief alone.
+    `attempt` is the number of the claim's attempt, which counts only after it was started. `context` are the messages
+    of earlier turns, oldest first. `started_calls` are the idempotency keys of never-retry tool calls that earlier
+    attempts started. `variables` are the values of the agent's `{{variables}}`. Only a snapshot has `admitted_at`.
     """
 
     run: bool
@@ -183,8 +199,8 @@ class ClaimedTurn(Schema):
 class FinishedTurn(Schema):
     """The fact `turn.finished` in the outbox: one attempt's result. The terminal frame's seq is `last_seq` + 1.
 
-    `collected` are forms for the session to keep, by the names of the tools that filled them in. `end_session`: the agent
-    has ended the session with this turn.
+    `collected` are forms for the session to keep, by the names of the tools that filled them in. `end_session`: the
+    agent has ended the session with this turn.
     """
 
     workspace: str
@@ -203,7 +219,10 @@ class FinishedTurn(Schema):
 
 
 def terminal_frame(turn: Turn, output: tuple[TurnMessage, ...]) -> tuple[str, dict[str, Any]]:
-    """The event and the data of the frame that ends a stored turn's stream. Pure, so that every telling of it is the same."""
+    """The event and the data of the frame that ends a stored turn's stream.
+
+    Pure, so that every telling of it is the same.
+    """
     if turn.status == "failed":
         return "error", {"turnId": turn.id, **(turn.error or {})}
     data = {

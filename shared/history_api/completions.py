@@ -13,7 +13,8 @@ class CompletionCalls(Transport):
     async def completions(self, workspace: str, query: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """`{"items": [StoredTurn's wire, without the caller's messages…], "nextCursor"}`.
 
-        `query`: agentId, after (a turn id), limit, order, and any number of label=`["name","value"]`. Raises `invalid_request`.
+        `query`: agentId, after (a turn id), limit, order, and any number of label=`["name","value"]`. Raises
+        `invalid_request`.
         """
         page: dict[str, Any] = await self._call("GET", f"/workspaces/{workspace}/completions", None, query)
         return page

@@ -37,8 +37,8 @@ class Transport:
     async def ready(self) -> None:
         """Raises unless a history answers that it is ready.
 
-        A check waits for less time than a call, and cancels this. Then the next check asks another history: a process that is
-        not ready gets no traffic, so nothing else would make it leave a silent history.
+        A check waits for less time than a call, and cancels this. Then the next check asks another history: a process
+        that is not ready gets no traffic, so nothing else would make it leave a silent history.
         """
         asked = self._preferred
         try:

@@ -11,7 +11,7 @@ from tests.bench.processes import loop_ms
 from tests.bench.rig import Rig
 from tests.bench.targets import Reading, Target
 
-SETTLE_SECONDS: Final = 30
+CALM_SECONDS: Final = 30
 
 Row = dict[str, Any]
 SERVICES: Final = ("gateway", "worker", "history", "redis", "mongodb", "model", "client")
@@ -264,7 +264,7 @@ async def turn_rate(rig: Rig, effort: Effort) -> list[Row]:
 
 async def acknowledge(rig: Rig) -> None:
     """Waits until the services are idle, at most half a minute: one measurement must not affect the next."""
-    for _ in range(SETTLE_SECONDS):
+    for _ in range(CALM_SECONDS):
         before = rig.meter.cpu()
         await asyncio.sleep(1.0)
         after = rig.meter.cpu()

@@ -295,7 +295,7 @@ def history_acknowledges(s: State, _: Rules) -> Steps:
 
 
 def verdict_reads(s: State, rules: Rules) -> Steps:
-    """The sweep (deadline, tries) or a cancellation reads the document: is there a reason to end the turn?"""
+    """The reconciler (deadline, tries) or a cancellation reads the document: is there a reason to end the turn?"""
     document = s.document
     if s.verdict is None and document.status == ACTIVE and may_judge(s, rules.drain and not rules.drain_after_read):
         reason = "deadline" if s.late else "cancel" if document.cancel else "tries" if document.tries >= TRIES else None
@@ -319,7 +319,7 @@ def verdict_looks(s: State, rules: Rules) -> Steps:
 
 
 def may_judge(s: State, drained: bool) -> bool:
-    """A sweep that must drain the outbox first goes on when it is empty."""
+    """A reconciler that must drain the outbox first goes on when it is empty."""
     return not drained or not s.queue.outbox
 
 

@@ -73,7 +73,7 @@ def reader_hears(s: State, rules: Rules) -> Steps:
 def reader_asks(s: State, rules: Rules) -> Steps:
     """Silence: the log once more, then history.
 
-    An end that the log does not prove is told afresh, without ids but for the last.
+    An end that the log does not prove is replayed from the stored turn, without ids but for the last.
     """
     if s.reader.step == LIVE and not s.reader.pipe and s.document.status != ACTIVE:
         frames, whole = proved(s, rules)

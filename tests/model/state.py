@@ -122,7 +122,7 @@ class Handling(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """A history process about to end the turn itself: by the sweep, or because of a cancellation.
+    """A history process about to end the turn itself: by the reconciler, or because of a cancellation.
 
     `step`: it has read the document, looked at the queue, or written the document. `finished`: the outbox held the
     current attempt's result when history looked at the queue (only an invariant asks).
@@ -180,7 +180,8 @@ class Rules(NamedTuple):
     claim_needs_lease: bool = True  # A claim that no longer holds the lease begins no attempt.
     prove_each: bool = True  # Each frame read from the log must follow the one before, not only the first.
     ended_mark: bool = True  # A lease of a turn that history has ended is not restored.
-    retell: bool = True  # A `done` that does not follow the reader's last frame in its own attempt is told afresh.
+    # A `done` that does not follow the reader's last frame in its own attempt is replayed from the stored turn.
+    retell: bool = True
 
 
 ALL_RULES: Final = Rules()

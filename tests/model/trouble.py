@@ -27,7 +27,7 @@ def start_is_repeated(s: State, _: Rules) -> Steps:
                     yield s._replace(requests=ordered(*s.requests, again)), SILENT
 
 
-def worker_hands_back(s: State, _: Rules) -> Steps:
+def worker_requeues(s: State, _: Rules) -> Steps:
     """A drain: the try is given back `where attempt == mine`, then the job if it is still its own."""
     for worker in working(s):
         if worker.attempt and not worker.finishing:
@@ -113,7 +113,7 @@ TROUBLE: Final[tuple[Action, ...]] = (
     deadline_passes,
     claim_is_repeated,
     start_is_repeated,
-    worker_hands_back,
+    worker_requeues,
     worker_dies,
     history_dies,
     gateway_dies,

@@ -1,4 +1,6 @@
-"""A background loop that ends by itself ends its process, with an error in the log and a status that makes a supervisor restart it."""
+"""A background loop that ends by itself ends its process, with an error in the log and a status that makes a
+supervisor restart it.
+"""
 
 import asyncio
 import os

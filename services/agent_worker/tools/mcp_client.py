@@ -41,7 +41,8 @@ class Server:
 class Generation:
     """The protocol generation of a server.
 
-    `discovered` is the answer to `server/discover` (since 2026-07-28); None: the server needs the `initialize` handshake.
+    `discovered` is the answer to `server/discover` (since 2026-07-28); None: the server needs the `initialize`
+    handshake.
     """
 
     discovered: types.DiscoverResult | None

@@ -14,8 +14,8 @@ from shared.contracts.errors import MEANINGS, Code
 from shared.version import VERSION
 
 _DESCRIPTION: Final = (
-    "Published conversational agents over HTTP. `HEAD` answers with headers only wherever `GET` is allowed. A client that "
-    "closes its side of the connection (a half-close) counts as disconnected."
+    "Published conversational agents over HTTP. `HEAD` answers with headers only wherever `GET` is allowed. A client "
+    "that closes its side of the connection (a half-close) counts as disconnected."
 )
 _REF: Final = "#/components/schemas/{model}"
 _NAMES = re.compile(r"\{(\w+)\}")

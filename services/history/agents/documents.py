@@ -65,7 +65,9 @@ def version_of(row: Document) -> VersionRecord:
 
 
 def frozen(config: AgentConfig) -> str:
-    """A configuration as it is stored: JSON text, because a tool's schema has member names that MongoDB does not accept."""
+    """A configuration as it is stored: JSON text, because a tool's schema has member names that MongoDB does not
+    accept.
+    """
     return orjson.dumps(config.wire(), option=orjson.OPT_SORT_KEYS).decode()
 
 

@@ -1,4 +1,4 @@
-"""What a draft must satisfy before it is stored: its schema, its size, its templates, its upstreams, its tools. Pure."""
+"""What a draft must satisfy before it is stored: schema, size, templates, upstreams and tools. Pure."""
 
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
@@ -21,7 +21,8 @@ Fault = dict[str, str]
 def checked_draft(draft: dict[str, Any], upstreams: Collection[str]) -> AgentConfig:
     """The draft as a configuration. `upstreams`: the names that agents may use; empty: any.
 
-    Raises `payload_too_large` above 256 KiB, and `validation_failed` with one entry per fault: its field and what to change.
+    Raises `payload_too_large` above 256 KiB, and `validation_failed` with one entry per fault: its field and what to
+    change.
     """
     size = len(orjson.dumps(draft))
     if size > MAX_DRAFT:
@@ -59,7 +60,8 @@ def _template_faults(config: AgentConfig) -> Iterator[Fault]:
             if not is_known(name):
                 yield {
                     "field": field,
-                    "message": f"{{{{{name}}}}} is not a variable: use a name of the session's metadata, endUser.…, or one of {known}.",
+                    "message": f"{{{{{name}}}}} is not a variable: use a name of the session's metadata, "
+                    f"endUser.…, or one of {known}.",
                 }
     for name in config.variables:
         if not is_known(name) or name in BUILT_INS:

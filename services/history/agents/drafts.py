@@ -52,7 +52,10 @@ class Drafts:
         self._end_sessions = end
 
     async def create(self, workspace: str, new: NewAgent) -> AgentRecord:
-        """Raises `validation_failed`, also for a slug that another agent of the workspace has. A repeat creates nothing."""
+        """Raises `validation_failed`, also for a slug that another agent of the workspace has.
+
+        A repeat creates nothing.
+        """
         config = self._checked(workspace, new.draft, None)
         now = datetime.now(UTC)
         document: Document = {
@@ -140,8 +143,9 @@ class Drafts:
             raise _slug_taken(change["slug"]) from None
 
     async def delete(self, workspace: str, agent_id: str, actor: str | None) -> None:
-        """No new sessions and completions from now on; its sessions end; transcripts stay. Idempotent; raises `agent_not_found`
-        for one that never was.
+        """No new sessions and completions from now on; its sessions end; transcripts stay.
+
+        Idempotent. Raises `agent_not_found` for an agent that never existed.
         """
         key = agent_key(workspace, agent_id)
         change = {

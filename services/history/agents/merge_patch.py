@@ -6,7 +6,9 @@ from shared.contracts.agent_records import Change
 
 
 def merged(target: Any, patch: Any) -> Any:
-    """RFC 7396: members of the patch replace those of the target, null removes one, anything but an object replaces whole."""
+    """RFC 7396: members of the patch replace those of the target, null removes one, anything but an object replaces
+    whole.
+    """
     if not isinstance(patch, dict):
         return patch
     result = dict(target) if isinstance(target, dict) else {}
@@ -19,8 +21,10 @@ def merged(target: Any, patch: Any) -> Any:
 
 
 def changes(before: Any, after: Any, field: str = "") -> list[Change]:
-    """What differs, in the order of the fields. Objects are compared member by member, lists of named objects by their names
-    (`tools.order_status.timeoutS`), other lists as a whole.
+    """What differs, in the order of the fields.
+
+    Objects are compared member by member, lists of named objects by their names (`tools.order_status.timeoutS`), other
+    lists as a whole.
     """
     if before == after:
         return []

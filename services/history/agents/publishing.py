@@ -1,8 +1,9 @@
 """Publishing and rolling back: how a version gets its number, becomes ready, and how the published pointer moves.
 
-A publishing is accepted by one insert: the version's document, in state `preparing`, with the number of the move that it will
-make. When all that it waits for is ready, one update of the agent moves the pointer, if no later move has been made meanwhile,
-and brings the audit entry with it. Each step may be repeated; the reconciler finishes what a killed process left.
+A publishing is accepted by one insert: the version's document, in state `preparing`, with the number of the move that
+it will make. When all that it waits for is ready, one update of the agent moves the pointer, if no later move has been
+made meanwhile, and brings the audit entry with it. Each step may be repeated; the reconciler finishes what a killed
+process left.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,7 +27,10 @@ PREPARING_GRACE: Final = timedelta(seconds=5)
 PASSAGES_WITHIN: Final = timedelta(hours=1)
 
 Ready = Callable[[Document], Awaitable[bool]]
-"""Whether one thing that a version waits for is ready. It starts that work, may be asked again, and raises for a failure."""
+"""Whether one thing that a version waits for is ready.
+
+It starts that work, may be asked again, and raises for a failure.
+"""
 
 
 class Publishing:
@@ -47,8 +51,8 @@ class Publishing:
     ) -> VersionRecord:
         """Freezes the draft under the next number. `passages` None: with the knowledge of the latest version.
 
-        With `order.key` a repeat is the same version; without one, a draft that equals the latest version is that version.
-        Raises `agent_not_found`, `idempotency_mismatch` for a key that was used with another draft.
+        With `order.key` a repeat is the same version; without one, a draft that equals the latest version is that
+        version. Raises `agent_not_found`, `idempotency_mismatch` for a key that was used with another draft.
         """
         for _ in range(ROUNDS):
             agent = await self._agents.document(workspace, agent_id)
@@ -161,8 +165,10 @@ class Publishing:
             await self._audit.deliver(self._documents, row)
 
     async def rollback(self, workspace: str, agent_id: str, order: RollbackOrder) -> VersionRecord:
-        """Points new sessions to an earlier (or later) version. Raises `agent_not_found`, `not_found` for a version that is not
-        there or not ready. A version that is published already stays so, without a record.
+        """Points new sessions to an earlier (or later) version.
+
+        Raises `agent_not_found`, and `not_found` for a version that does not exist or is not ready. If the version
+        is the published one already, nothing changes and nothing is recorded.
         """
         agent = await self._agents.document(workspace, agent_id, WITHOUT_DRAFT)
         row = await self._versions.one({"_id": version_key(workspace, agent_id, order.version)})

@@ -63,8 +63,9 @@ class Versions:
         return await self._documents.one({"workspace": workspace, "slug": name}, WITHOUT_DRAFT)
 
     async def read(self, workspace: str, agent_id: str, number: int) -> AgentVersion:
-        """Number 0 is the draft as it is now. Raises `agent_not_found`. A deleted agent's versions stay readable: turns that
-        were accepted before the deletion need them.
+        """Number 0 is the draft as it is now. Raises `agent_not_found`.
+
+        A deleted agent's versions stay readable: turns that were accepted before the deletion need them.
         """
         if number == DRAFT:
             return _draft(await self._agents.document(workspace, agent_id))

@@ -1,7 +1,8 @@
 """Audit records: written once, never changed, never with content.
 
-A change writes its record into its own document (`unaudited`) by the same update, and this collection gets it afterwards; the
-reconciler delivers what a killed process left behind. So no change is without its record, and no record without its change.
+A change writes its record into its own document (`unaudited`) by the same update, and this collection gets it
+afterwards; the reconciler delivers what a killed process left behind. So no change is without its record, and no record
+without its change.
 """
 
 from datetime import UTC, datetime
@@ -39,7 +40,10 @@ class Audit:
             return
 
     async def deliver(self, documents: Collection, row: Document) -> None:
-        """Moves the pending entries of a document into the collection. May be repeated, and by several processes at once."""
+        """Moves the pending entries of a document into the collection.
+
+        May be repeated, and by several processes at once.
+        """
         for entry in row.get(PENDING, ()):
             await self.record(row["workspace"], entry)
             await documents.update({"_id": row["_id"]}, {"$pull": {PENDING: {"id": entry["id"]}}})

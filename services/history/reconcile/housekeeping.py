@@ -23,7 +23,10 @@ REMOVE_CONSUMERS_EVERY_S: Final = 600.0
 
 
 Repair = Callable[[], Awaitable[None]]
-"""Finishes what a killed process left undone in one noun's documents. It may be repeated, and run by several processes."""
+"""Finishes what a killed process left undone in one noun's documents.
+
+It may be repeated, and run by several processes.
+"""
 
 
 class Housekeeping:

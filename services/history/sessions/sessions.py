@@ -48,8 +48,8 @@ class Sessions:
     async def create(self, workspace: str, new: NewSession) -> Session:
         """Pins the published version.
 
-        Raises `agent_not_found`, `no_published_version`, and `validation_failed` where a variable of the agent's texts has no
-        value.
+        Raises `agent_not_found`, `no_published_version`, and `validation_failed` where a variable of the agent's texts
+        has no value.
         """
         agent = await self._agents.find(workspace, new.agent_id)
         version = DRAFT if new.draft else agent.published_version

@@ -214,7 +214,7 @@ class FakeHistory(HistoryClient):
             turn=admitted, number=number, input=turn.messages, completion=turn.completion
         )
         return AdmittedTurn(
-            created=True, turn=admitted, user_message_id=turn.messages[-1].id, snapshot=f"brief of {turn.turn_id}"
+            created=True, turn=admitted, user_message_id=turn.messages[-1].id, snapshot=f"snapshot of {turn.turn_id}"
         )
 
     def _earlier(self, turn: AdmitTurn) -> StoredTurn | None:

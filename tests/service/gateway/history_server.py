@@ -1,4 +1,7 @@
-"""The fake history behind HTTP, for gateways that are processes of their own. Serves what a message and its stream need."""
+"""The fake history behind HTTP, for gateways that are processes of their own.
+
+Serves what a message and its stream need.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -39,7 +39,7 @@ TERMINAL: Final = frozenset({"completed", "cancelled", "failed"})
 # explain no restart.
 _RERUNS: Final = ("worker", "redis", "history-1 to redis", "history-2 to redis")
 _AFTERMATH_S: Final = 20.0
-# A gateway asks history about a silent turn every 5 s, and a sweep completes a deletion that was cut off.
+# A gateway asks history about a silent turn every 5 s, and a reconciler completes a deletion that was cut off.
 _GONE_WITHIN_S: Final = 10.0
 # The promises are 1 s and 5 s: here the clients, the proxies and whatever else runs share the machine's cores. The
 # report tells all times.

@@ -53,7 +53,9 @@ def _stored(document: dict[str, Any]) -> Stored:
 
 
 async def remains(cluster: Cluster, history: History, patience_s: float) -> list[Remains]:
-    """What the stores still hold of the sessions whose deletion was acknowledged; waits for the sweeps to remove it."""
+    """What the stores still hold of the sessions whose deletion was acknowledged; waits for the reconcilers to remove
+    it.
+    """
     deleted = {event.session for event in history.events if isinstance(event, Deleted)}
     sessions = {event.request: event.session for event in history.events if isinstance(event, Asked)}
     accepted = {event.turn: sessions[event.request] for event in history.events if isinstance(event, Accepted)}

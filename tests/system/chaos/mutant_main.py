@@ -112,7 +112,7 @@ def clean_end() -> None:
 
 
 def early_deletion() -> None:
-    """A deletion is acknowledged with its tombstone; the turns are left to a sweep that never comes."""
+    """A deletion is acknowledged with its tombstone; the turns are left to a reconciler that never comes."""
 
     async def later(self: Erasure, workspace: str, session_id: str) -> None:
         return None

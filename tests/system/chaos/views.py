@@ -22,7 +22,7 @@ class View:
     erased: bool = False
     position: FrameId = BEGINNING
     text: str = ""
-    afresh: bool = False
+    replayed: bool = False
     end: Frame | None = None
     whole_at: float | None = None
 
@@ -43,19 +43,19 @@ class View:
     def _replay(self, frame: Frame) -> Iterator[str]:
         """The stored turn told anew: `restarted` and the text, both without an id."""
         if frame.event == "restarted":
-            self.afresh = True
+            self.replayed = True
             self._drop_text()
-        elif frame.event == "delta" and self.afresh:
+        elif frame.event == "delta" and self.replayed:
             yield from self._write(frame)
         else:
             yield f"{frame.event} came without an id"
 
     def _read_numbered(self, frame: Frame, frame_id: FrameId) -> Iterator[str]:
-        if frame_id <= self.position and not (self.afresh and frame_id == self.position):
+        if frame_id <= self.position and not (self.replayed and frame_id == self.position):
             yield f"{frame.event} {frame_id} came after {self.position}: ids must grow"
-        elif self.afresh and frame.event not in TERMINAL_EVENTS:
+        elif self.replayed and frame.event not in TERMINAL_EVENTS:
             yield f"{frame.event} {frame_id} came after the whole answer"
-        elif not self.afresh and not self._continues(frame, frame_id):
+        elif not self.replayed and not self._continues(frame, frame_id):
             yield f"{frame.event} {frame_id} came after {self.position}: a hole"
         self.position = frame_id
         if frame.event == "restarted":

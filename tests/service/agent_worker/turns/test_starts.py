@@ -99,7 +99,7 @@ async def test_an_outdated_snapshot_is_refused_and_history_is_asked(stage: Stage
     async with stage.worker():
         await stage.ended(await stage.post(stage.agent()))
         asked = len(stage.history.claims_seen)
-        # As when the gateway's order comes late: the sweep's has led to an attempt already, whose worker died.
+        # As when the gateway's order comes late: the reconciler has led to an attempt already, whose worker died.
         ended = await stage.ended(await stage.post(stage.agent(), with_snapshot=True, attempt=1))
     assert len(stage.history.claims_seen) == asked + 1
     assert (ended.turn.attempt, ended.events) == (2, ["restarted", "started", "delta"])

@@ -59,7 +59,7 @@ async def test_a_worker_fenced_by_the_log_stops_its_model_and_finishes_nothing(s
     async with stage.worker():
         job = await stage.post(stage.agent(SLOW))
         await stage.shows(job, "delta")
-        # History has ended the turn under a higher attempt, as a sweep does.
+        # History has ended the turn under a higher attempt, as a reconciler does.
         stage.history.turns[job.turn_id].terminal = True
         await stage.logs.append_terminal(job.workspace, job.turn_id, FrameId(2, 1), "error", {})
 

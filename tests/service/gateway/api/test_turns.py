@@ -54,7 +54,7 @@ async def test_a_turns_brief_waits_with_its_job(gateway: Stage) -> None:
     await eventually(lambda: _waits_first(gateway, turn_id))
     assert (
         await gateway.dependencies.queue.execute_command("HGET", f"{QUEUE}:snapshots", turn_id)
-        == f"brief of {turn_id}".encode()
+        == f"snapshot of {turn_id}".encode()
     )
     await gateway.answer(turn_id, "Hello.")
     assert (await post)[0] == 200

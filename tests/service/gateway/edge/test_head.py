@@ -28,7 +28,9 @@ class Answers(NamedTuple):
 
 
 async def head_then_get(gateway: Stage, path: str, *, key: str | None = None) -> Answers:
-    """Sends both requests at once, waits for the HEAD's headers, and reads what follows up to the end of the second answer."""
+    """Sends both requests at once, waits for the HEAD's headers, and reads what follows up to the end of the second
+    answer.
+    """
     host, port = gateway.base.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:

@@ -84,8 +84,8 @@ async def test_indexes_of_earlier_code_are_replaced_at_start(mongodb_uri: str, r
             for _ in range(2):  # Two sessions without `id`: the old unique index would refuse the second.
                 await history.answer(await history.session())
         for collection in (turns, sessions):
-            standing = set(await collection.index_information())
-            assert not standing & set(RETIRED[collection.name])
-            assert len(standing) == len(INDEXES[collection.name]) + 1
+            existing = set(await collection.index_information())
+            assert not existing & set(RETIRED[collection.name])
+            assert len(existing) == len(INDEXES[collection.name]) + 1
     finally:
         client.close()

@@ -10,10 +10,13 @@ from shared.web.guard_rules import AllowList, OutgoingPolicy, UrlRefused, checke
 POLICY = OutgoingPolicy()
 
 NOT_PUBLIC = """
-127.0.0.1 127.0.0.2 127.255.255.255 0.0.0.0 0.1.2.3 10.0.0.1 10.255.255.255 172.16.0.1 172.31.255.255 192.168.0.1 192.168.255.255
-169.254.169.254 169.254.0.1 100.64.0.1 100.100.100.200 100.127.255.255 168.63.129.16 192.0.0.1 192.0.0.170 192.0.2.1 198.18.0.1
+127.0.0.1 127.0.0.2 127.255.255.255 0.0.0.0 0.1.2.3 10.0.0.1 10.255.255.255 172.16.0.1 172.31.255.255 192.168.0.1
+192.168.255.255
+169.254.169.254 169.254.0.1 100.64.0.1 100.100.100.200 100.127.255.255 168.63.129.16 192.0.0.1 192.0.0.170 192.0.2.1
+198.18.0.1
 198.19.255.255 198.51.100.1 203.0.113.7 192.88.99.1 224.0.0.1 239.255.255.250 240.0.0.1 255.255.255.255
-::1 :: fe80::1 fe80::1%eth0 fc00::1 fd00:ec2::254 fdff::1 fec0::1 ff02::1 ff0e::1 2001:db8::1 100::1 2001::1 2001:10::1 3fff::1 5f00::1
+::1 :: fe80::1 fe80::1%eth0 fc00::1 fd00:ec2::254 fdff::1 fec0::1 ff02::1 ff0e::1 2001:db8::1 100::1 2001::1
+2001:10::1 3fff::1 5f00::1
 ::ffff:127.0.0.1 ::ffff:7f00:1 0:0:0:0:0:ffff:10.0.0.1 ::ffff:169.254.169.254 ::ffff:a9fe:a9fe
 ::127.0.0.1 ::7f00:1 ::10.0.0.1 ::ffff:0:127.0.0.1 ::ffff:0:a00:1
 64:ff9b::127.0.0.1 64:ff9b::a9fe:a9fe 64:ff9b::10.0.0.1 64:ff9b:1::1 64:ff9b:1::8.8.8.8
@@ -24,7 +27,8 @@ NOT_PUBLIC = """
 """.split()
 
 PUBLIC = """
-8.8.8.8 1.1.1.1 93.184.216.34 172.15.0.1 172.32.0.1 192.167.0.1 100.63.255.255 100.128.0.1 169.253.0.1 198.17.0.1 223.255.255.255
+8.8.8.8 1.1.1.1 93.184.216.34 172.15.0.1 172.32.0.1 192.167.0.1 100.63.255.255 100.128.0.1 169.253.0.1 198.17.0.1
+223.255.255.255
 2606:4700::1111 2a00:1450:4001::200e 2a00::5efe:8.8.8.8 ::ffff:8.8.8.8 64:ff9b::8.8.8.8 2002:808:808::1
 """.split()
 
@@ -36,10 +40,10 @@ http://①②⑦.0.0.1/ http://127。0。0。1/ http://１２７.1/ http://1.2.3
 """.split()
 
 REFUSED_URLS = """
-ftp://example.com/ file:///etc/passwd gopher://example.com/ unix:///run/x //example.com/ /path example.com http:// http:///x https://:443/
-http://user@example.com/ http://user:pass@example.com/ http://@:80/ http://example.com:22/ http://example.com:6379/ http://example.com:0/
-http://example.com:99999/ javascript:alert(1) data:text/plain,x http://[::1/ http://exam\\ple.com/ http://127.0.0.1\\@example.com/
-http://[fe80::1%25eth0]:22/
+ftp://example.com/ file:///etc/passwd gopher://example.com/ unix:///run/x //example.com/ /path example.com http://
+http:///x https://:443/ http://user@example.com/ http://user:pass@example.com/ http://@:80/ http://example.com:22/
+http://example.com:6379/ http://example.com:0/ http://example.com:99999/ javascript:alert(1) data:text/plain,x
+http://[::1/ http://exam\\ple.com/ http://127.0.0.1\\@example.com/ http://[fe80::1%25eth0]:22/
 """.split()
 
 
