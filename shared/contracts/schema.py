@@ -24,7 +24,9 @@ class Schema(BaseModel):
     Unknown members are ignored, so that processes of two releases understand each other.
     """
 
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore", hide_input_in_errors=True
+    )
 
     def wire(self) -> dict[str, Any]:
         """As it goes over the wire: JSON values only, members that are None left out."""

@@ -74,3 +74,9 @@ def test_two_tools_of_one_name_are_refused() -> None:
     ):
         with pytest.raises(ValidationError, match="two tools have the name"):
             agent(one, other)
+
+
+def test_a_refusal_does_not_show_the_secrets_of_what_it_refuses() -> None:
+    with pytest.raises(ValidationError) as caught:
+        agent(http(secretHeaders={"X A": {"value": "canary"}}, signingSecret={"value": "canary"}))
+    assert "canary" not in str(caught.value)
