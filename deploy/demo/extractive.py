@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final
 
 import orjson
@@ -28,7 +29,9 @@ GREETING: Final = (
     "Hello! Ask me about delivery, opening hours, the menu or our policies, or where an order is, by its number."
 )
 
-_PASSAGE: Final = re.compile(r'<passage title="([^"]*)">(.*?)</passage>', re.DOTALL)
+_PASSAGE: Final = re.compile(
+    r'<passage(?: number="(\d+)")? title="([^"]*)"(?: \w+="[^"]*")*>(.*?)</passage>', re.DOTALL
+)
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+|\n+")
 _WORD: Final = re.compile(r"\w+")
 _PIECE: Final = re.compile(r"\s*\S+\s?")
@@ -79,14 +82,27 @@ def _words(messages: Sequence[dict[str, Any]]) -> str:
     if _GREETING.fullmatch(question):
         return GREETING
     system = "\n".join(text_of(message) for message in messages if message.get("role") in ("system", "developer"))
-    return " ".join(best_sentences(question, _PASSAGE.findall(system))) or NOTHING_FOUND
+    return " ".join(_cited(question, _PASSAGE.findall(system))) or NOTHING_FOUND
 
 
 # --- quoting
 
 
-def best_sentences(question: str, passages: Sequence[tuple[str, str]]) -> list[str]:
-    """Up to three sentences of the passages that share the question's rarest words, in the text's order."""
+def _cited(question: str, passages: Sequence[tuple[str, str, str]]) -> list[str]:
+    """The sentences, with the number of a passage behind the last one that comes from it."""
+    shown = list[str]()
+    for row, sentences in groupby(
+        best_sentences(question, [(title, text) for _, title, text in passages]), key=lambda quoted: quoted[1]
+    ):
+        number = passages[row][0]
+        shown += [text for text, _ in sentences]
+        if number:
+            shown.append(f"[{number}]")
+    return shown
+
+
+def best_sentences(question: str, passages: Sequence[tuple[str, str]]) -> list[tuple[str, int]]:
+    """Up to three sentences that share the question's rarest words, in the text's order, each with its passage."""
     wanted = _stems(question) - {_stem(word) for word in _STOP_WORDS}
     sentences = _sentences(passages)
     weights = _rarity(wanted, sentences)
@@ -97,7 +113,7 @@ def best_sentences(question: str, passages: Sequence[tuple[str, str]]) -> list[s
     chosen = sorted((row for row in scored if row[0] >= 0.6 * best), key=lambda row: (-row[0], row[1].place))[
         :_SENTENCES_SHOWN
     ]
-    return [sentence.text for _, sentence in sorted(chosen, key=lambda row: row[1].place)]
+    return [(sentence.text, sentence.place[0]) for _, sentence in sorted(chosen, key=lambda row: row[1].place)]
 
 
 def _sentences(passages: Sequence[tuple[str, str]]) -> list[_Sentence]:

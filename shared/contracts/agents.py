@@ -1,5 +1,6 @@
 """Agents and their frozen versions: what answers, with which model, tools, knowledge and limits."""
 
+import hashlib
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
@@ -16,7 +17,14 @@ class ModelChoice(Schema):
 
 
 class Knowledge(Schema):
+    """`min_score`: passages that score lower are not used; a question without any other passage is a gap.
+
+    The scale of scores is the retriever's. None: every passage that the retriever returns is used. `citations`: the model is asked for markers such as `[1]`.
+    """
+
     top_k: int = Field(default=4, ge=0, le=20)
+    min_score: float | None = None
+    citations: bool = True
 
 
 class Limits(Schema):
@@ -70,10 +78,26 @@ class AgentConfig(Schema):
 
 
 class Passage(Schema):
+    """A piece of a source. `heading` is the path of headings above it; `page` counts from 1.
+
+    `id` is None for passages that were stored without one: `name` derives it from the content.
+    """
+
+    id: str | None = None
     source_id: str
     title: str
     text: str
+    heading: str | None = None
     url: str | None = None
+    page: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The passage's id. The same content of the same source has the same one in every version."""
+        if self.id is not None:
+            return self.id
+        content = "\0".join((self.source_id, self.title, self.heading or "", str(self.page or ""), self.text))
+        return "psg_" + hashlib.sha256(content.encode()).hexdigest()[:26]
 
 
 class Agent(Schema):

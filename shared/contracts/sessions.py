@@ -1,5 +1,6 @@
 """Sessions and the messages of their transcripts, in the public API's shapes."""
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import Field
@@ -56,12 +57,38 @@ class ToolCall(Schema):
     companions: str | None = None
 
 
-class RetrievedPassage(Schema):
+class PassageName(Schema):
+    """Where a passage stands, without its text. `heading` is the path of headings above it, `page` counts from 1."""
+
+    id: str = ""
     source_id: str
     title: str
+    heading: str | None = None
     url: str | None = None
+    page: int | None = None
+
+
+class RetrievedPassage(PassageName):
+    """`marker` is the number under which the model was shown the passage: `[n]` in the answer names it.
+
+    A passage of a search that the model made is stored without its text, because the tool's result has it.
+    """
+
     text: str
     score: float
+    marker: int | None = None
+
+
+class Citation(Schema):
+    """A marker in an answer. `start` and `end` are its place in `content`, in Unicode characters, `end` excluded.
+
+    A marker that names several passages, such as `[1, 2]`, gives one citation for each of them.
+    """
+
+    marker: int
+    start: int
+    end: int
+    passage: PassageName
 
 
 class Retrieval(Schema):
@@ -88,11 +115,13 @@ class Message(Schema):
 class TurnMessage(Message):
     """A message inside its turn.
 
-    `empty`: the model ended its answer without text and calls; no later prompt has the message.
+    `empty`: the model ended its answer without text and calls; no later prompt has the message. `knowledge`: the
+    searches that were made for the message.
     """
 
     id: str
     knowledge: tuple[Retrieval, ...] | None = None
+    citations: tuple[Citation, ...] | None = None
     status: Literal["complete", "partial"] = "complete"
     empty: bool | None = None
     created_at: Time
@@ -116,3 +145,10 @@ def _without_companions(message: dict[str, Any]) -> dict[str, Any]:
         {name: value for name, value in call.items() if name != "companions"} for call in message.get("toolCalls") or ()
     ]
     return plain
+
+
+def without_markers(content: str, places: Iterable[tuple[int, int]]) -> str:
+    """An answer's text without the markers of its citations. `places`: their starts and ends, each place once or more."""
+    for start, end in sorted(set(places), reverse=True):
+        content = content[:start].removesuffix(" ") + content[end:]
+    return content

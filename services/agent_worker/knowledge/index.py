@@ -10,18 +10,22 @@ from shared.contracts.agents import Passage
 from shared.contracts.sessions import RetrievedPassage
 
 # Part of the files' names: a change of the schema or of the terms makes new files.
-FORMAT: Final = "2"
+FORMAT: Final = "3"
 TITLE_WEIGHT: Final = 2.0
 
 _SCHEMA: Final = f"""
-CREATE TABLE passages (id INTEGER PRIMARY KEY, source_id TEXT, title TEXT, url TEXT, text TEXT);
+CREATE TABLE passages (
+    number INTEGER PRIMARY KEY, id TEXT, source_id TEXT, title TEXT, heading TEXT, url TEXT, page INTEGER, text TEXT
+);
 CREATE VIRTUAL TABLE words USING fts5(title, text, content='', tokenize="{TOKENIZER}");
 """
+# The members of a passage, in the order of the query below.
+_COLUMNS: Final = ("id", "source_id", "title", "heading", "url", "page", "text")
 # The rank is computed once per row: the inner ORDER BY names the column and not the expression.
 _SEARCH: Final = """
-SELECT source_id, title, url, text, -rank AS score FROM passages
+SELECT id, source_id, title, heading, url, page, text, -rank AS score FROM passages
 JOIN (SELECT rowid, bm25(words, ?, 1.0) AS rank FROM words WHERE words MATCH ? ORDER BY 2, 1 LIMIT ?) AS found
-ON passages.id = found.rowid ORDER BY rank, passages.id
+ON passages.number = found.rowid ORDER BY rank, passages.number
 """
 
 
@@ -38,10 +42,7 @@ class Index:
     def search(self, expression: str, top_k: int) -> list[RetrievedPassage]:
         with self._lock:
             rows = self._connection.execute(_SEARCH, (TITLE_WEIGHT, expression, top_k)).fetchall()
-        return [
-            RetrievedPassage(source_id=source_id, title=title, url=url, text=text, score=round(score, 9))
-            for source_id, title, url, text, score in rows
-        ]
+        return [RetrievedPassage(**dict(zip(_COLUMNS, row, strict=False)), score=round(row[-1], 9)) for row in rows]
 
     def close(self) -> None:
         with self._lock:
@@ -53,8 +54,9 @@ def build(connection: sqlite3.Connection, passages: Iterable[Passage]) -> None:
     connection.executescript(_SCHEMA)
     with connection:
         for number, passage in enumerate(passages, 1):
-            row = (number, passage.source_id, passage.title, passage.url, passage.text)
-            connection.execute("INSERT INTO passages VALUES (?, ?, ?, ?, ?)", row)
+            place = (passage.source_id, passage.title, passage.heading, passage.url, passage.page)
+            row = (number, passage.name, *place, passage.text)
+            connection.execute("INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
             connection.execute(
                 "INSERT INTO words (rowid, title, text) VALUES (?, ?, ?)",
                 (number, indexed(passage.title), indexed(passage.text)),

@@ -12,14 +12,17 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from services.agent_worker.tools.result import ToolFailure
-from shared.contracts.sessions import Retrieval
+from shared.contracts.sessions import Retrieval, RetrievedPassage
 from shared.contracts.tools import BuiltinTool, HttpTool, McpTool
 
 Search = Callable[[str], Awaitable[Retrieval]]
 Clock = Callable[[], datetime]
 
 _DESCRIPTIONS: Final = {
-    "search_knowledge": "Search the knowledge base. Use it when the passages at hand do not answer the question.",
+    "search_knowledge": (
+        "Search the knowledge base. Use it when the passages at hand do not answer the question. If passages have "
+        "numbers, write a passage's number in square brackets, such as [1], after each statement that you take from it."
+    ),
     "current_time": "The current date and time.",
     "end_session": "End this conversation. Use it only when the user is done; say goodbye in the same answer.",
     "collect": "Store what the user has told you. Call it again with all values when one of them changes.",
@@ -88,8 +91,14 @@ async def _search(search: Search | None, query: str) -> str:
     found = await search(query)
     if not found.passages:
         return "Nothing was found."
-    shown = [{"title": passage.title, "url": passage.url, "text": passage.text} for passage in found.passages]
-    return orjson.dumps(shown).decode()
+    return orjson.dumps([_shown(passage) for passage in found.passages]).decode()
+
+
+def _shown(passage: RetrievedPassage) -> dict[str, Any]:
+    """`number` is what the model cites the passage by."""
+    members = {"number": passage.marker, "heading": passage.heading, "page": passage.page}
+    known = {name: value for name, value in members.items() if value is not None}
+    return {**known, "title": passage.title, "url": passage.url, "text": passage.text}
 
 
 def _time(now: datetime, timezone: str) -> str:

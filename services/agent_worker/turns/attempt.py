@@ -9,6 +9,7 @@ from services.agent_worker.model.client import ModelRequest
 from services.agent_worker.model.faults import ModelFault
 from services.agent_worker.tools.turn_tools import TurnScope, TurnTools
 from services.agent_worker.turns.agent_versions import KnownAgent
+from services.agent_worker.turns.citations import MarkerFilter
 from services.agent_worker.turns.conversation import valid
 from services.agent_worker.turns.dependencies import Dependencies
 from services.agent_worker.turns.history_wait import until_history_answers
@@ -46,6 +47,7 @@ class Attempt:
         self._knowledge = KnowledgeSearch(dependencies.retriever, job.workspace, agent.version, writer, self._started)
         self.tools = TurnTools(dependencies.tools, agent.toolbox, self._scope())
         self._rounds = ToolRounds(job.turn_id, self.tools, claimed.started_calls, writer)
+        self._markers: MarkerFilter | None = None  # Of the running model call.
         self.state = self._new_state(None)
 
     def _scope(self) -> TurnScope:
@@ -57,7 +59,13 @@ class Attempt:
         )
 
     def _new_state(self, retrieval: Retrieval | None) -> TurnState:
-        return TurnState(self._agent.version.config, self._claimed, retrieval, tools=self.tools.definitions())
+        return TurnState(
+            self._agent.version.config,
+            self._claimed,
+            retrieval,
+            tools=self.tools.definitions(),
+            passages=self._knowledge.passages,
+        )
 
     def start(self, waited_ms: int) -> None:
         """History has recorded the attempt: from now on it writes frames.
@@ -95,6 +103,7 @@ class Attempt:
         config = self._agent.version.config
         message_id = new_id("msg")
         self.state.asked()
+        self._markers = MarkerFilter(self._knowledge.passages.__contains__) if self._knowledge.is_cited else None
         try:
             answer = await self._dependencies.models.answer(
                 (config.model, *config.fallback_models),
@@ -107,7 +116,14 @@ class Attempt:
             detail = "The model's answer broke off." if fault.after_text else "The model did not answer."
             self.state.failed(ApiError(fault.code, detail, retryable=fault.retryable))
         else:
-            self.state.answered(answer, message_id, datetime.now(UTC))
+            text = None if self._markers is None else self._filtered_text(self._markers)
+            self.state.answered(answer, message_id, datetime.now(UTC), text)
+
+    def _filtered_text(self, markers: MarkerFilter) -> str:
+        """The model call's text as it was shown, once the rest of it has been."""
+        if rest := markers.end():
+            self._put(rest)
+        return self.state.shown_text
 
     @property
     def _sink(self) -> Sink:
@@ -122,6 +138,10 @@ class Attempt:
         await self._writer.room()
 
     def _show(self, text: str) -> None:
+        if self._markers is None or (text := self._markers.add(text)):
+            self._put(text)
+
+    def _put(self, text: str) -> None:
         if self.first_text_s is None:
             self.first_text_s = asyncio.get_running_loop().time() - self._created_at
             FIRST_TEXT_SECONDS.observe(self.first_text_s)
@@ -140,6 +160,8 @@ class Attempt:
             self.state.failed(ApiError(Code.TURN_FAILED, detail))
             return
         self.state.ran(results, [new_id("msg") for _ in results], datetime.now(UTC))
+        self.state.searched(self._knowledge.made)
+        self._knowledge.made.clear()
 
     async def _record(self, key: str) -> None:
         """Records a never-retry call before it is made, so that a later attempt knows of it.

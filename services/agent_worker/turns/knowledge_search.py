@@ -4,6 +4,7 @@ import asyncio
 from typing import Final
 
 from services.agent_worker.knowledge.retriever import MAX_QUERY, Retriever, VersionKey
+from services.agent_worker.turns.citations import NumberedPassages, good_enough, without_texts
 from services.agent_worker.turns.history_wait import until_history_answers
 from shared.contracts.agents import AgentVersion
 from shared.contracts.sessions import Retrieval, TurnMessage
@@ -21,10 +22,18 @@ class KnowledgeSearch:
     ) -> None:
         self._retriever = retriever
         self._key = VersionKey(workspace, version.agent_id, version.number)
-        self._top_k = version.config.knowledge.top_k
+        self._config = version.config.knowledge
+        self._top_k = self._config.top_k
         self._writer = writer
         self._started = started
         self.has_passages = version.passage_count > 0
+        self.passages = NumberedPassages()
+        self.made: list[Retrieval] = []  # The searches that the model made since the last look.
+
+    @property
+    def is_cited(self) -> bool:
+        """Whether brackets with numbers in the answer are markers."""
+        return self.has_passages and self._config.citations
 
     async def for_question(self, messages: tuple[TurnMessage, ...]) -> Retrieval | None:
         """The passages for the user's last message. None: the agent has no knowledge, or the user said nothing."""
@@ -35,13 +44,17 @@ class KnowledgeSearch:
 
     async def for_query(self, query: str) -> Retrieval:
         """The passages for a query that the model made."""
-        return await self._search(query, self._top_k or DEFAULT_TOP_K)
+        retrieval = await self._search(query, self._top_k or DEFAULT_TOP_K)
+        self.made.append(without_texts(retrieval))
+        return retrieval
 
     async def _search(self, query: str, top_k: int) -> Retrieval:
         query = query[:MAX_QUERY]
         # Without its knowledge the agent would invent an answer, so the turn rather waits for history.
         passages = await until_history_answers(lambda: self._retriever.search(self._key, query, top_k))
-        retrieval = Retrieval(query=query, passages=tuple(passages))
+        retrieval = Retrieval(query=query, passages=good_enough(passages, self._config.min_score))
+        if self._config.citations:
+            retrieval = self.passages.numbered(retrieval)
         await self._started.wait()
         self._writer.frame("kb_retrieval", retrieval.wire())
         return retrieval

@@ -10,6 +10,7 @@ from typing import Any, Final
 from services.agent_worker.model.answer import Answer
 from services.agent_worker.tools.result import ToolResult
 from services.agent_worker.turns import prompt
+from services.agent_worker.turns.citations import NumberedPassages, citations_of
 from services.agent_worker.turns.conversation import shrunk
 from services.agent_worker.turns.offered_tools import OfferedTools
 from services.agent_worker.turns.paired_calls import NO_RESULT
@@ -42,11 +43,13 @@ class TurnState:
         retrieval: Retrieval | None,
         *,
         tools: Sequence[dict[str, Any]] = (),
+        passages: NumberedPassages | None = None,
     ) -> None:
         self.output: list[TurnMessage] = []
         self.usage = Usage()
         self._agent = agent
-        self._retrieval = retrieval
+        self._passages = passages or NumberedPassages()
+        self._searches = [retrieval] if retrieval is not None else []  # Those that no message has yet.
         self._messages = prompt.messages_of(agent, claimed, retrieval)
         self._parameters = prompt.parameters_of(agent, claimed.completion)
         self._tools = OfferedTools(tools, claimed.completion)
@@ -96,15 +99,24 @@ class TurnState:
         """Text of the running model call that has gone out to the client."""
         self._shown.append(text)
 
-    def answered(self, answer: Answer, message_id: str, now: datetime) -> None:
-        """The model call is over."""
-        self._count(answer.usage, "".join(answer.text), [call.arguments for call in answer.tool_calls])
+    @property
+    def shown_text(self) -> str:
+        return "".join(self._shown)
+
+    def searched(self, retrievals: Sequence[Retrieval]) -> None:
+        """Searches that the model has made by a tool. The next message has them."""
+        self._searches += retrievals
+
+    def answered(self, answer: Answer, message_id: str, now: datetime, text: str | None = None) -> None:
+        """The model call is over. `text`: what was shown of its text, where that is not all of it."""
+        whole = "".join(answer.text)
+        self._count(answer.usage, whole, [call.arguments for call in answer.tool_calls])
         was_last = self._is_last_call
         self._calls_made += 1
         self._asking = False
         self._shown.clear()
         self._room -= answer.stored_size
-        text, calls = "".join(answer.text), answer.tool_calls
+        text, calls = whole if text is None else text, answer.tool_calls
         callers = tuple(call for call in calls if call.name in self._tools.callers_names)
         if callers:
             self._say(message_id, now, text, callers, answer)
@@ -129,7 +141,7 @@ class TurnState:
         partial: bool = False,
     ) -> None:
         """`answer` has the companions of the calls, which only its upstream gets back."""
-        first = not any(message.role == "assistant" for message in self.output)
+        searches, self._searches = tuple(self._searches), []
         self._add(
             TurnMessage(
                 id=message_id,
@@ -140,7 +152,8 @@ class TurnState:
                 upstream=answer.upstream if answer is not None and answer.has_companions else None,
                 # Later prompts leave such a message out, because many servers refuse it.
                 empty=None if calls or text.strip() else True,
-                knowledge=(self._retrieval,) if first and self._retrieval is not None else None,
+                knowledge=searches or None,
+                citations=citations_of(text, self._passages) or None,
                 status="partial" if partial else "complete",
                 created_at=now,
             )

@@ -1,11 +1,30 @@
 """JSON schemas of what the session routes send and no contract describes: views of a turn, its stream."""
 
-from typing import Final
+from typing import Any, Final
 
-from services.gateway.edge.json_schema import ANY, MAYBE_TEXT, TEXT, object_of
+from services.gateway.edge.json_schema import COUNT, MAYBE_TEXT, TEXT, object_of
 from shared.contracts.frame_types import FRAME_TYPES
 from shared.contracts.session_events import POSITION_PATTERN, SESSION_EVENT_TYPES
 
+_PASSAGE: Final[dict[str, Any]] = {"id": TEXT, "sourceId": TEXT, "title": TEXT}
+_PLACE: Final[dict[str, Any]] = {"heading": TEXT, "url": TEXT, "page": {"type": "integer"}}
+_RETRIEVAL: Final = object_of(
+    {
+        "query": TEXT,
+        "passages": {
+            "type": "array",
+            "items": object_of(
+                {"sourceId": TEXT, "title": TEXT, "text": TEXT, "score": {"type": "number"}},
+                {"id": TEXT, **_PLACE, "marker": {"type": "integer", "description": "the n of `[n]` in the answer"}},
+            ),
+        },
+    }
+)
+_CITATION: Final = object_of(
+    {"marker": {"type": "integer"}, "start": COUNT, "end": COUNT, "passage": object_of(_PASSAGE, _PLACE)},
+    None,
+    "A marker `[n]` in `content`. `start` and `end` are its place, in Unicode characters, `end` excluded.",
+)
 MESSAGE: Final = object_of(
     {
         "id": TEXT,
@@ -18,7 +37,8 @@ MESSAGE: Final = object_of(
         "content": TEXT,
         "toolCalls": {"type": "array", "items": object_of({"id": TEXT, "name": TEXT, "arguments": TEXT})},
         "toolCallId": TEXT,
-        "knowledge": {"type": "array", "items": ANY},
+        "knowledge": {"type": "array", "items": _RETRIEVAL},
+        "citations": {"type": "array", "items": _CITATION},
         "status": {"enum": ["complete", "partial"]},
         "empty": {"const": True, "description": "the model answered nothing; no later prompt contains the message"},
     },

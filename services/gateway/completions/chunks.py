@@ -9,6 +9,7 @@ from typing import Any, Final
 import orjson
 
 from services.gateway.completions.shapes import (
+    annotations_of,
     caller_calls,
     caller_companions,
     completion_id,
@@ -108,10 +109,12 @@ class ChunkStream:
         return Rendered([error_chunk(error.problem())], End.BROKEN)
 
     def finish(self, data: dict[str, Any], cursor: FrameId | None) -> bytes:
-        """What follows the text: the caller's calls, the finish reason, and the usage if it was asked for."""
+        """What follows the text: its citations, the caller's calls, the finish reason, and the usage if it was asked for."""
         calls = caller_calls(data)
         companions = caller_companions(data)
         parts = [self._chunk(companions)] if companions else []
+        if annotations := annotations_of(data["messages"]):
+            parts.append(self._chunk({"annotations": annotations}))
         parts += [chunk for index, call in enumerate(calls) for chunk in self._call(index, call)]
         parts.append(self._chunk({}, finish_reason(data.get("finishReason")), cursor))
         if self._include_usage:

@@ -10,11 +10,20 @@ _USAGE: Final = object_of(
 _TOOL_CALL: Final = object_of(
     {"id": TEXT, "type": {"const": "function"}, "function": object_of({"name": TEXT, "arguments": TEXT})}
 )
+_URL_CITATION: Final = object_of({"start_index": COUNT, "end_index": COUNT, "url": TEXT, "title": TEXT})
+_ANNOTATIONS: Final = {
+    "type": "array",
+    "items": object_of({"type": {"const": "url_citation"}, "url_citation": _URL_CITATION}),
+    "description": "the passages that markers such as `[1]` in `content` name; `url` is empty where there is none",
+}
 _CALLS: Final = {"type": "array", "items": _TOOL_CALL}
 _CHOICE: Final = object_of(
     {
         "index": COUNT,
-        "message": object_of({"role": {"const": "assistant"}, "content": MAYBE_TEXT}, {"tool_calls": _CALLS}),
+        "message": object_of(
+            {"role": {"const": "assistant"}, "content": MAYBE_TEXT},
+            {"tool_calls": _CALLS, "annotations": _ANNOTATIONS},
+        ),
         "finish_reason": {"enum": ["stop", "length", "tool_calls", "content_filter"]},
     }
 )
@@ -35,7 +44,9 @@ STORED_COMPLETIONS: Final = list_of(STORED_COMPLETION, _EDGES)
 DELETED_COMPLETION: Final = object_of(
     {"id": TEXT, "object": {"const": "chat.completion.deleted"}, "deleted": {"const": True}}
 )
-STORED_MESSAGES: Final = list_of(object_of({"id": TEXT, "role": TEXT, "content": MAYBE_TEXT}), _EDGES)
+STORED_MESSAGES: Final = list_of(
+    object_of({"id": TEXT, "role": TEXT, "content": MAYBE_TEXT}, {"annotations": _ANNOTATIONS}), _EDGES
+)
 CANCELLED_COMPLETION: Final = object_of({"id": TEXT, "object": {"const": "chat.completion"}, "status": TEXT})
 CHUNKS: Final = object_of(
     {

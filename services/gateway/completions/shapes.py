@@ -45,6 +45,25 @@ def answer_text(messages: Sequence[dict[str, Any]]) -> str:
     return "".join(message.get("content") or "" for message in messages if message["role"] == "assistant")
 
 
+def annotations_of(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The citations of what was streamed, with their places in it. A passage without an address has an empty `url`."""
+    annotations, before = list[dict[str, Any]](), 0
+    for message in messages:
+        if message["role"] != "assistant":
+            continue
+        annotations += [_url_citation(citation, before) for citation in message.get("citations") or ()]
+        before += len(message.get("content") or "")
+    return annotations
+
+
+def _url_citation(citation: dict[str, Any], before: int) -> dict[str, Any]:
+    """`before`: the characters in front of the message."""
+    passage = citation["passage"]
+    title = " > ".join(name for name in (passage["title"], passage.get("heading")) if name)
+    place = {"start_index": before + citation["start"], "end_index": before + citation["end"]}
+    return {"type": "url_citation", "url_citation": {**place, "url": passage.get("url") or "", "title": title}}
+
+
 def caller_calls(data: dict[str, Any]) -> list[dict[str, Any]]:
     """The calls of the caller's tools that a turn ended with, each with the companions that its model wants back.
 
@@ -77,6 +96,8 @@ def completion_shape(turn: Turn, data: dict[str, Any]) -> dict[str, Any]:
     """A `chat.completion` from the data of a `done` frame."""
     text, calls = answer_text(data["messages"]), caller_calls(data)
     message: dict[str, Any] = {"role": "assistant", "content": None if calls and not text else text, "refusal": None}
+    if annotations := annotations_of(data["messages"]):
+        message["annotations"] = annotations
     if calls:
         message |= caller_companions(data) | {"tool_calls": calls}
     choice = {
@@ -101,6 +122,8 @@ def message_shape(completion: str, index: int, message: TurnMessage) -> dict[str
     shape: dict[str, Any] = {"id": f"{completion}-{index}", "role": message.role, "content": message.content}
     if message.name is not None:
         shape["name"] = message.name
+    if annotations := annotations_of([message.wire()]):
+        shape["annotations"] = annotations
     if message.tool_call_id is not None:
         shape["tool_call_id"] = message.tool_call_id
     if message.tool_calls:

@@ -13,7 +13,7 @@ from cachetools import TTLCache
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document, between
 from shared.contracts.agents import Limits
-from shared.contracts.sessions import Message
+from shared.contracts.sessions import Message, without_markers
 from shared.tokens import message_tokens
 
 KEPT_BYTES: Final = 64 << 20
@@ -113,8 +113,16 @@ def _earlier_turn(status: str, messages: Iterable[Wire]) -> EarlierTurn:
     if status == "failed":
         return EarlierTurn(b"", 0)
     # Passages that were retrieved for an earlier turn are not shown again.
-    shown = [{name: value for name, value in message.items() if name in _SHOWN} for message in messages]
+    shown = [_shown(message) for message in messages]
     return EarlierTurn(orjson.dumps(shown)[1:-1], sum(map(_tokens, shown)))
+
+
+def _shown(message: Wire) -> Document:
+    """Without the markers of its citations: in the next turn the same numbers name other passages."""
+    shown = {name: value for name, value in message.items() if name in _SHOWN}
+    if places := [(citation["start"], citation["end"]) for citation in message.get("citations") or ()]:
+        shown["content"] = without_markers(shown["content"], places)
+    return shown
 
 
 def _fitting(turns: dict[int, EarlierTurn], room: int) -> list[bytes]:

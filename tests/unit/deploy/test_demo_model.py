@@ -85,6 +85,17 @@ def test_it_quotes_the_sentence_that_answers(question: str, fact: str) -> None:
     assert all(sentence in text for sentence in re.split(r"(?<=[.!?]) ", answer))
 
 
+def test_it_cites_the_numbered_passage_that_it_quotes() -> None:
+    rows = [
+        '<passage number="1" title="Area" heading="Delivery" page="2">We deliver to 80202. We deliver daily.</passage>',
+        '<passage number="2" title="Fees">We deliver for free.</passage>',
+    ]
+    system = {"role": "system", "content": "\n".join(["<passages>", *rows, "</passages>"])}
+    assert (
+        said(system, user("Do you deliver?")) == "We deliver to 80202. We deliver daily. [1] We deliver for free. [2]"
+    )
+
+
 def test_it_says_that_it_found_nothing_and_what_it_is() -> None:
     assert said(system_with_all_passages(), user("Who won the world cup?")) == NOTHING_FOUND
     assert said(user("Do you deliver?")) == NOTHING_FOUND

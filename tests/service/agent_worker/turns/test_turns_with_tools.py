@@ -11,7 +11,15 @@ from tests.service.agent_worker.stage import Stage, counted, model_stats
 
 async def test_passages_are_retrieved_reported_given_to_the_model_and_kept(stage: Stage) -> None:
     stage.history.shelf = [
-        Passage(source_id="src_1", title="Delivery", text="We deliver to 80202."),
+        Passage(
+            id="psg_1",
+            source_id="src_1",
+            title="Delivery",
+            text="We deliver to 80202.",
+            heading="Area > Denver",
+            url="https://example.com/area",
+            page=3,
+        ),
         Passage(source_id="src_2", title="Hours", text="Open from eleven to ten."),
     ]
     async with stage.worker():
@@ -23,6 +31,23 @@ async def test_passages_are_retrieved_reported_given_to_the_model_and_kept(stage
     assert "80202" in ended.text
     assert ended.turn.output[0].knowledge is not None
     assert ended.turn.output[0].knowledge[0].wire() == told
+    place = {"sourceId": "src_1", "title": "Delivery", "heading": "Area > Denver", "page": 3}
+    named = {"id": "psg_1", **place, "url": "https://example.com/area"}
+    assert told["passages"][0].items() >= {**named, "marker": 1}.items()
+    assert ended.text == "We deliver to 80202. [1]"
+    citations = [citation.wire() for citation in ended.turn.output[0].citations or ()]
+    assert citations == [{"marker": 1, "start": 21, "end": 24, "passage": named}]
+
+
+async def test_a_marker_that_names_nothing_is_neither_streamed_nor_stored(stage: Stage) -> None:
+    stage.history.shelf = [Passage(source_id="src_1", title="Hello", text="Hello is said at nine [7].")]
+    async with stage.worker():
+        cited = await stage.ended(await stage.post(stage.agent("demo/extractive"), "What is said at nine?"))
+        plain = stage.agent("demo/extractive", knowledge={"citations": False})
+        uncited = await stage.ended(await stage.post(plain, "What is said at nine?", number=2))
+    assert cited.text == cited.turn.output[0].content == "Hello is said at nine . [1]"
+    assert uncited.text == uncited.turn.output[0].content == "Hello is said at nine [7]."
+    assert uncited.turn.output[0].citations is None
 
 
 async def test_tools_run_in_parallel_and_are_answered_in_order(stage: Stage) -> None:

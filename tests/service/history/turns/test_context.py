@@ -8,7 +8,7 @@ import pytest
 from services.history.mongo.collection import Collection
 from services.history.turns.context import KEPT_S, Contexts
 from shared.contracts.agents import Limits
-from shared.contracts.sessions import Retrieval, RetrievedPassage
+from shared.contracts.sessions import Citation, PassageName, Retrieval, RetrievedPassage
 from tests.conftest import eventually
 from tests.service.history.conftest import is_ready
 from tests.service.history.running import WORKSPACE, History, finished, message, running, settings_for
@@ -86,8 +86,9 @@ async def test_what_was_retrieved_for_an_earlier_turn_is_left_out(history: Histo
     turn = (await history.admit(session_id, "one")).turn
     lease = await history.claim(turn.id)
     passage = RetrievedPassage(source_id="src_1", title="Hours", text="From eleven.", score=1.0)
-    answer = message("two", "assistant").model_copy(
-        update={"knowledge": (Retrieval(query="one", passages=(passage,)),)}
+    citation = Citation(marker=1, start=4, end=7, passage=PassageName(source_id="src_1", title="Hours"))
+    answer = message("two [1]", "assistant").model_copy(
+        update={"knowledge": (Retrieval(query="one", passages=(passage,)),), "citations": (citation,)}
     )
     await lease.job.finish(finished(turn.id, 1, output=(answer,)))
     await history.wait_for_end(turn.id)

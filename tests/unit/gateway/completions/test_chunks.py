@@ -178,3 +178,33 @@ def test_companions_of_the_agents_own_calls_are_not_shown() -> None:
     answer = {"role": "assistant", "content": "Hello"}
     shape = completion_shape(TURN, DONE_DATA | {"messages": [CALLING, answer]})
     assert set(shape["choices"][0]["message"]) == {"role", "content", "refusal"}
+
+
+def cited(role: str, content: str, *citations: dict[str, Any]) -> dict[str, Any]:
+    return {"role": role, "content": content, "citations": list(citations)}
+
+
+def test_citations_are_annotations_with_their_places_in_all_of_the_text() -> None:
+    passage = {"id": "psg_1", "sourceId": "src_1", "title": "Menu", "heading": "Pizzas", "url": "https://a.example"}
+    messages = [
+        cited("assistant", "Let me see. "),
+        cited("tool", "[1]"),
+        cited(
+            "assistant",
+            "$12 [1][2]",
+            {"marker": 1, "start": 4, "end": 7, "passage": passage},
+            {"marker": 2, "start": 7, "end": 10, "passage": {"id": "psg_2", "sourceId": "src_2", "title": "Fees"}},
+        ),
+    ]
+    data = {**DONE_DATA, "messages": messages}
+    whole = completion_shape(TURN, data)["choices"][0]["message"]
+    annotations = [
+        {"start_index": 16, "end_index": 19, "url": "https://a.example", "title": "Menu > Pizzas"},
+        {"start_index": 19, "end_index": 22, "url": "", "title": "Fees"},
+    ]
+    assert whole["annotations"] == [{"type": "url_citation", "url_citation": one} for one in annotations]
+    assert [whole["content"][one["start_index"] : one["end_index"]] for one in annotations] == ["[1]", "[2]"]
+    blocks = stream().finish(data, FrameId(1, 9)).split(b"\n\n")
+    assert orjson.loads(blocks[0][6:])["choices"][0]["delta"] == {"annotations": whole["annotations"]}
+    assert orjson.loads(blocks[1][6:])["choices"][0]["finish_reason"] == "stop"
+    assert "annotations" not in completion_shape(TURN, DONE_DATA)["choices"][0]["message"]
