@@ -58,8 +58,17 @@ async def create(call: Call) -> web.StreamResponse:
                 cursor = BEGINNING if accepted.answer.created or after is None else after
                 return await _answer(call, body, accepted, ignored, cursor)
         except ApiError as error:
-            error.param = "model" if error.code is Code.MODEL_NOT_FOUND else error.param
-            raise
+            raise _as_openai(error) from None
+
+
+def _as_openai(error: ApiError) -> ApiError:
+    """The refusal of an admission as OpenAI words it: it names the member at fault, and has no 422."""
+    if error.code is Code.MODEL_NOT_FOUND:
+        error.param = "model"
+    if error.code is not Code.VALIDATION_FAILED:
+        return error
+    param = error.errors[0]["field"] if error.errors else None
+    return ApiError(Code.INVALID_REQUEST, error.detail, errors=error.errors, param=param)
 
 
 def _retry_key(call: Call, body: ChatCompletion) -> str:
