@@ -19,7 +19,8 @@ class ModelChoice(Schema):
 class Knowledge(Schema):
     """`min_score`: passages that score lower are not used; a question without any other passage is a gap.
 
-    The scale of scores is the retriever's. None: every passage that the retriever returns is used. `citations`: the model is asked for markers such as `[1]`.
+    The scale of scores is the retriever's. None: every passage that the retriever returns is used. `citations`: the
+    model is asked for markers such as `[1]`.
     """
 
     top_k: int = Field(default=4, ge=0, le=20)

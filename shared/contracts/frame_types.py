@@ -55,7 +55,8 @@ FRAME_TYPES: Final[dict[str, FrameType]] = {
         "A search of the agent's knowledge.",
         {
             "query": "text that was searched for",
-            "passages": "list of `{id, sourceId, title, heading?, url?, page?, text, score, marker?}`, best first; `marker` is"
+            "passages": "list of `{id, sourceId, title, heading?, url?, page?, text, score, marker?}`, best first; "
+            "`marker` is"
             " the n of `[n]` in the answer",
         },
     ),
@@ -87,7 +88,8 @@ FRAME_TYPES: Final[dict[str, FrameType]] = {
             "turnId": "id of the turn",
             "status": "`completed` or `cancelled`",
             "finishReason": "`stop`, `length`, `tool_calls`, `content_filter` or `cancelled`",
-            "messages": "stored assistant and tool messages of this turn; `citations` of a message map its markers to passages:"
+            "messages": "stored assistant and tool messages of this turn; `citations` of a message map its markers "
+            "to passages:"
             " list of `{marker, start, end, passage}`, places in Unicode characters, `end` excluded",
             "usage": "tokens that the turn used, or null",
             "timing": "`{queuedMs, firstTokenMs, totalMs}`, or null",

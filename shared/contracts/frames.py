@@ -120,7 +120,7 @@ def event_of(frame: bytes) -> str:
 
 
 def scoped(frame: bytes, scope: str) -> bytes:
-    """The frame as a part of a wider stream: its id becomes `<scope>.<attempt>-<seq>`. A frame without an id stays as it is."""
+    """The frame as a part of a wider stream, with the id `<scope>.<attempt>-<seq>`. Without an id it stays as it is."""
     body, line, end = frame.rpartition(_ID_LINE)
     return b"%b%b%b.%b" % (body, line, scope.encode(), end) if line else frame
 

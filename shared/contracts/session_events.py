@@ -1,7 +1,8 @@
 """The live stream of a session: its positions, its event types, and what each event says. Pure.
 
-The stream tells a session's turns in the order of their numbers: `turn_started`, on request the frames of the turn while
-it runs, `turn_ended`. Ids are `<turnId>.<attempt>-<seq>`. Attempts do not order turns, so the turn is part of the id.
+The stream tells a session's turns in the order of their numbers: `turn_started`, on request the frames of the turn
+while it runs, `turn_ended`. Ids are `<turnId>.<attempt>-<seq>`. Attempts do not order turns, so the turn is part of the
+id.
 """
 
 import re

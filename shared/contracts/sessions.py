@@ -148,7 +148,10 @@ def _without_companions(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def without_markers(content: str, places: Iterable[tuple[int, int]]) -> str:
-    """An answer's text without the markers of its citations. `places`: their starts and ends, each place once or more."""
+    """An answer's text without the markers of its citations.
+
+    `places`: their starts and ends, each place once or more.
+    """
     for start, end in sorted(set(places), reverse=True):
         content = content[:start].removesuffix(" ") + content[end:]
     return content

@@ -109,7 +109,7 @@ class ChunkStream:
         return Rendered([error_chunk(error.problem())], End.BROKEN)
 
     def finish(self, data: dict[str, Any], cursor: FrameId | None) -> bytes:
-        """What follows the text: its citations, the caller's calls, the finish reason, and the usage if it was asked for."""
+        """What follows the text: citations, the caller's calls, the finish reason, and the usage if asked for."""
         calls = caller_calls(data)
         companions = caller_companions(data)
         parts = [self._chunk(companions)] if companions else []

@@ -25,8 +25,8 @@ class SessionFollower:
     `listener` hears the session's channel and was subscribed before the first read, so nothing is missed after that.
     What the channel loses is found by asking history at each heartbeat of silence.
 
-    `with_frames`: also the frames of turns. A reader without a position gets those of the turns that end from now on, and
-    earlier turns as a start and an end. A reader with a position gets the frames of all turns after it.
+    `with_frames`: also the frames of turns. A reader without a position gets those of the turns that end from now on,
+    and earlier turns as a start and an end. A reader with a position gets the frames of all turns after it.
     """
 
     def __init__(

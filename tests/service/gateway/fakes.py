@@ -388,7 +388,7 @@ def settings_for(redis_url: str, **more: Any) -> GatewaySettings:
 async def stage(
     redis_url: str, *, private: bool = True, history: FakeHistory | None = None, **more: Any
 ) -> AsyncIterator[Stage]:
-    """A gateway on a real AppRunner, as production runs it; its history is the fake, its own or that of another stage."""
+    """A gateway on a real AppRunner, as production runs it; its history is a fake, its own or another stage's."""
     settings = settings_for(redis_url, **more)
     logs = RunLogs(settings.stream_urls, keep_s=60)
     history = history or FakeHistory(logs)

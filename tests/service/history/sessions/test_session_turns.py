@@ -1,4 +1,4 @@
-"""What followers of a session read: its turns by number, the state of many sessions, and the bell that tells them to look."""
+"""What followers of a session read: its turns by number, the state of many sessions, and the signal to look."""
 
 import asyncio
 
