@@ -5,9 +5,10 @@ from shared.history_api.completions import CompletionCalls
 from shared.history_api.keys import KeyCalls
 from shared.history_api.sessions import SessionCalls
 from shared.history_api.turns import TurnCalls
+from shared.history_api.workspaces import WorkspaceCalls
 
 
-class HistoryClient(KeyCalls, AgentCalls, SessionCalls, TurnCalls, CompletionCalls):
+class HistoryClient(KeyCalls, AgentCalls, SessionCalls, TurnCalls, CompletionCalls, WorkspaceCalls):
     """Typed calls over one connection pool.
 
     Raises ApiError with history's own code, or `dependency_unavailable` when no history answers. A call that could not

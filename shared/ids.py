@@ -47,3 +47,8 @@ def time_of(some_id: str) -> int:
 def id_at(prefix: str, time_ms: int) -> str:
     """The smallest id of that millisecond."""
     return f"{prefix}_" + "".join(_ALPHABET[time_ms >> shift & 31] for shift in range(45, -1, -5)) + "0" * 16
+
+
+def id_from(prefix: str, number: int) -> str:
+    """An id whose random part is this number of 80 bits, and whose time is the beginning: the same for each caller."""
+    return f"{prefix}_" + "0" * _TIME_DIGITS + "".join(_ALPHABET[number >> shift & 31] for shift in range(75, -1, -5))

@@ -112,14 +112,15 @@ def test_a_room_of_the_gateway_imports_only_the_rooms_below_it(room: str) -> Non
 # Which rooms of its own service a room may import. The files at a service's top know all of them.
 ARROWS: dict[str, set[str]] = {
     "services/history/mongo": set(),
-    "services/history/keys": {"mongo"},
+    "services/history/workspaces": {"mongo"},
+    "services/history/keys": {"mongo", "agents", "audit", "workspaces"},
     "services/history/knowledge": {"mongo"},
     "services/history/audit": {"mongo"},
     "services/history/agents": {"mongo", "knowledge", "audit"},
     "services/history/turns": {"mongo", "agents"},
     "services/history/sessions": {"mongo", "agents", "turns"},
     "services/history/reconcile": {"mongo", "turns"},
-    "services/history/api": {"agents", "audit", "keys", "knowledge", "sessions", "turns"},
+    "services/history/api": {"agents", "audit", "keys", "knowledge", "sessions", "turns", "workspaces"},
     "services/agent_worker/model": set(),
     "services/agent_worker/tools": set(),
     "services/agent_worker/knowledge": set(),

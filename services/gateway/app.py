@@ -20,6 +20,7 @@ from services.gateway.streaming.hub import Hub
 from services.gateway.streaming.turn_status import SessionStatusBatcher, TurnStatusBatcher
 from shared.contracts.errors import ApiError, Code
 from shared.history_client import HistoryClient
+from shared.key_notices import CHANNEL
 from shared.run_log.reader import RunLogs
 from shared.tasks import loops_ready
 from shared.turn_queue.queue import TurnQueue
@@ -38,16 +39,18 @@ async def open_dependencies(settings: GatewaySettings) -> AsyncIterator[Dependen
         )
         queue = TurnQueue.connect(settings.queue_redis_url)
         stack.push_async_callback(queue.aclose)
+        keys, hub = KeyCache(history.resolve_key, ttl_s=settings.key_cache_s), Hub(settings.stream_urls)
+        hub.keep(CHANNEL, keys)
         yield Dependencies(
             settings=settings,
             history=history,
             queue=queue,
             logs=await stack.enter_async_context(RunLogs(settings.stream_urls, keep_s=settings.log_keep_s)),
-            hub=await stack.enter_async_context(Hub(settings.stream_urls)),
+            hub=await stack.enter_async_context(hub),
             turn_status=TurnStatusBatcher(history),
             session_status=SessionStatusBatcher(history),
             authenticator=Authenticator(
-                KeyCache(history.resolve_key, ttl_s=settings.key_cache_s),
+                keys,
                 failures_per_minute=settings.failed_auth_per_minute,
                 trusted_proxies=settings.proxy_networks,
             ),

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from services.gateway.api import agents, session_events, sessions, turns, versions
+from services.gateway.api import agents, audit, keys, publishable_keys, session_events, sessions, turns, versions
 from services.gateway.call import Call, Route
 from services.gateway.completions import handler as completions
 from services.gateway.completions import listing, models, stored
@@ -31,6 +31,9 @@ ROUTES: Final[tuple[Route, ...]] = (
     *session_events.ROUTES,
     *agents.ROUTES,
     *versions.ROUTES,
+    *keys.ROUTES,
+    *publishable_keys.ROUTES,
+    *audit.ROUTES,
     *completions.ROUTES,
     *listing.ROUTES,
     *stored.ROUTES,

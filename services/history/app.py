@@ -18,6 +18,8 @@ from services.history.api.nouns import NOUNS, Nouns
 from services.history.api.routes import ROUTES
 from services.history.audit.records import Audit
 from services.history.keys.api_keys import ApiKeys
+from services.history.keys.bootstrap import BootstrapKey
+from services.history.keys.key_lists import KeyLists
 from services.history.knowledge.passages import Passages
 from services.history.metrics import MONGODB_SECONDS, REQUEST_SECONDS
 from services.history.mongo.client import Database
@@ -39,7 +41,10 @@ from services.history.turns.context import Contexts
 from services.history.turns.erasure import Erasure
 from services.history.turns.finalize import TurnFinalizer
 from services.history.turns.turns import Turns
+from services.history.workspaces.deletion import WorkspaceDeletion
+from services.history.workspaces.workspaces import Workspaces
 from shared.contracts.errors import ApiError, Code
+from shared.key_notices import KeyNotices
 from shared.log import get_logger
 from shared.run_log.reader import RunLogs
 from shared.secrets import SecretBox
@@ -78,11 +83,19 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
         async with (
             Database(settings.mongodb_uri, settings.mongodb_database) as database,
             RunLogs(settings.stream_urls, keep_s=settings.log_keep_s) as logs,
+            KeyNotices(settings.stream_urls[0]) as notices,
         ):
             finalizer = TurnFinalizer(database, queue, logs, Contexts(database))
             erasure = Erasure(database, queue, logs, finalizer, settings)
-            nouns = _nouns(database, queue, logs, finalizer, erasure, settings)
-            repairs = (nouns.drafts.reconcile, nouns.publishing.reconcile)
+            nouns = _nouns(database, queue, logs, notices, finalizer, erasure, settings)
+            repairs = (
+                BootstrapKey(database, nouns.keys, settings).reconcile,
+                nouns.workspaces.adopt,
+                nouns.drafts.reconcile,
+                nouns.publishing.reconcile,
+                nouns.keys.reconcile,
+                WorkspaceDeletion(database, queue, logs, notices).reconcile,
+            )
             async with (
                 Outbox(queue, finalizer, Parking(database, queue, finalizer)) as outbox,
                 Reconciler(
@@ -112,6 +125,7 @@ def _nouns(
     database: Database,
     queue: TurnQueue,
     logs: RunLogs,
+    notices: KeyNotices,
     finalizer: TurnFinalizer,
     erasure: Erasure,
     settings: HistorySettings,
@@ -123,8 +137,11 @@ def _nouns(
     sessions = Sessions(database, agents, versions, finalizer, erasure)
     audit = Audit(database)
     contexts = finalizer.contexts
+    workspaces = Workspaces(database, notices)
     return Nouns(
-        keys=ApiKeys(database),
+        workspaces=workspaces,
+        keys=ApiKeys(database, agents, workspaces, audit, notices),
+        key_lists=KeyLists(database, agents, audit, notices),
         agents=agents,
         drafts=Drafts(database, agents, audit, box, settings.upstream_names, sessions.end_all),
         versions=versions,

@@ -2,8 +2,10 @@
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
+from shared.contracts.keys import is_secret
+from shared.ids import is_name
 from shared.settings import Settings
 from shared.upstreams import described_upstreams
 
@@ -27,6 +29,27 @@ class HistorySettings(Settings):
         description="the upstreams that agents may name: JSON, or the path of a JSON or TOML file; history needs "
         "their names",
     )
+
+    bootstrap_key: SecretStr = Field(
+        SecretStr(""),
+        description="a secret key with all scopes, stored at the first start; later starts change nothing",
+    )
+    bootstrap_workspace: str = Field("default", description="the workspace of the bootstrap key")
+
+    @field_validator("bootstrap_key")
+    @classmethod
+    def _is_a_secret_key(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        if text and not (text.startswith("parley_sk_") and is_secret(text)):
+            raise ValueError("must be a secret key, parley_sk_live_… or parley_sk_test_…")
+        return value
+
+    @field_validator("bootstrap_workspace")
+    @classmethod
+    def _names_a_workspace(cls, value: str) -> str:
+        if not is_name(value):
+            raise ValueError("must be 1 to 64 of the characters A-Z a-z 0-9 _ -")
+        return value
 
     @property
     def upstream_names(self) -> frozenset[str]:

@@ -11,6 +11,7 @@ class Code(StrEnum):
     INVALID_API_KEY = "invalid_api_key"
     EXPIRED_API_KEY = "expired_api_key"
     INSUFFICIENT_SCOPE = "insufficient_scope"
+    ORIGIN_NOT_ALLOWED = "origin_not_allowed"
     NOT_FOUND = "not_found"
     SESSION_NOT_FOUND = "session_not_found"
     TURN_NOT_FOUND = "turn_not_found"
@@ -52,6 +53,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.INVALID_API_KEY: Meaning(401, False, "The API key is not valid", "authentication_error"),
     Code.EXPIRED_API_KEY: Meaning(401, False, "The API key has expired", "authentication_error"),
     Code.INSUFFICIENT_SCOPE: Meaning(403, False, "The key lacks a scope", "permission_error"),
+    Code.ORIGIN_NOT_ALLOWED: Meaning(403, False, "The key may not be used from this origin", "permission_error"),
     Code.NOT_FOUND: Meaning(404, False, "Not found", "not_found_error"),
     Code.SESSION_NOT_FOUND: Meaning(404, False, "No such session", "not_found_error"),
     Code.TURN_NOT_FOUND: Meaning(404, False, "No such turn", "not_found_error"),

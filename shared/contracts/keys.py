@@ -5,12 +5,14 @@ import re
 import secrets
 import zlib
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from shared.contracts.schema import NAME_PATTERN, Schema, Time
 
+MAX_LABEL: Final = 200
+DIGEST_PATTERN: Final = r"^[0-9a-f]{64}$"
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _RANDOM: Final = 43
 _CHECKSUM: Final = 6
@@ -24,33 +26,81 @@ class Scope(StrEnum):
     AGENTS_READ = "agents:read"
     AGENTS_WRITE = "agents:write"
     KEYS_WRITE = "keys:write"
+    USAGE_READ = "usage:read"
+    AUDIT_READ = "audit:read"
+    ENDUSERS_WRITE = "endusers:write"
+    WEBHOOKS_WRITE = "webhooks:write"
     CHAT_PUBLIC = "chat:public"
 
 
+# What each scope opens, for the reference.
+SCOPES: Final[dict[Scope, str]] = {
+    Scope.CHAT_READ: "read sessions, turns, streams, stored completions and models",
+    Scope.CHAT_WRITE: "create and end sessions, post messages and completions",
+    Scope.AGENTS_READ: "read agents, their versions and their knowledge",
+    Scope.AGENTS_WRITE: "create, change, publish and delete agents",
+    Scope.KEYS_WRITE: "list, create, change, rotate and revoke keys",
+    Scope.USAGE_READ: "read usage",
+    Scope.AUDIT_READ: "read the audit records",
+    Scope.ENDUSERS_WRITE: "export and erase the data of end users",
+    Scope.WEBHOOKS_WRITE: "manage webhooks",
+    Scope.CHAT_PUBLIC: "the widget's routes; only publishable keys hold it, and they hold nothing else",
+}
+# All that a secret key can hold.
+SECRET_SCOPES: Final = frozenset(Scope) - {Scope.CHAT_PUBLIC}
+Environment = Literal["live", "test"]
+KeyKind = Literal["sk", "pk"]
+
+
+def _known(scopes: Any) -> Any:
+    """Leaves out the scopes of a newer release: a process of this one has no route for them."""
+    known = frozenset(Scope)
+    return [scope for scope in scopes if scope in known] if isinstance(scopes, (list, tuple)) else scopes
+
+
 class Principal(Schema):
-    """Who calls, as a key's digest resolves. `retry_guard` attaches an SDK's blind retry to the turn it repeats."""
+    """Who calls, as a key's digest resolves. `retry_guard` attaches an SDK's blind retry to the turn it repeats.
+
+    A publishable key has an `agent_id` and `allowed_origins`. `rate_limit_rpm` replaces the gateway's own limit.
+    """
 
     key_id: str
     workspace: str
-    scopes: frozenset[Scope]
+    scopes: Annotated[frozenset[Scope], BeforeValidator(_known)]
     expires_at: Time | None = None
     retry_guard: bool = False
+    agent_id: str | None = None
+    allowed_origins: tuple[str, ...] = ()
+    rate_limit_rpm: int | None = None
 
 
 class NewKey(Schema):
+    """`name` is the label that people give a key."""
+
     workspace: str = Field(pattern=f"^{NAME_PATTERN}$")
-    name: str = ""
+    name: str = Field(default="", max_length=MAX_LABEL)
     scopes: frozenset[Scope]
-    environment: Literal["live", "test"] = "live"
+    environment: Environment = "live"
     expires_at: Time | None = None
     retry_guard: bool = False
+    created_by: str | None = None
+
+
+class Publishable(Schema):
+    """What only a publishable key has: its agent, the origins that may use it, and its own limits."""
+
+    agent_id: str
+    allowed_origins: tuple[str, ...]
+    rate_limit_rpm: int | None = None
+    daily_tokens: int | None = None
 
 
 class StoreKey(NewKey):
     """A new key as history stores it. The caller makes id and secret, so that a repeated order stores one key."""
 
     id: str = Field(pattern=f"^{NAME_PATTERN}$")
-    digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+    digest: str = Field(pattern=DIGEST_PATTERN)
+    publishable: Publishable | None = None
 
 
 class CreatedKey(Schema):
@@ -60,9 +110,12 @@ class CreatedKey(Schema):
     secret: str = Field(repr=False)
 
 
-def new_secret(environment: Literal["live", "test"]) -> str:
-    """`parley_sk_live_<43 random characters><6 of checksum>`: 256 random bits, so its digest needs no slow hash."""
-    head = f"parley_sk_{environment}_" + "".join(secrets.choice(_DIGITS) for _ in range(_RANDOM))
+def new_secret(environment: Environment, kind: KeyKind = "sk") -> str:
+    """`parley_sk_live_<43 random characters><6 of checksum>`: 256 random bits, so its digest needs no slow hash.
+
+    `pk` makes a publishable key.
+    """
+    head = f"parley_{kind}_{environment}_" + "".join(secrets.choice(_DIGITS) for _ in range(_RANDOM))
     return head + _checksum(head)
 
 

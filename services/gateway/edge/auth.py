@@ -11,6 +11,7 @@ from services.gateway.edge.client_address import Network, address_of
 from services.gateway.edge.key_cache import KeyCache
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import Principal, Scope, digest_of, is_secret
+from shared.contracts.origins import is_allowed
 
 _LOOKS_LIKE_A_KEY = re.compile(r"parley_(?:sk|pk)_")
 _KEY_PARAMETERS: Final = frozenset({"api_key", "apikey", "key", "access_token", "token"})
@@ -42,6 +43,17 @@ def require_scope(principal: Principal, scope: Scope) -> None:
         raise ApiError(
             Code.INSUFFICIENT_SCOPE, f"This needs a key with the scope {scope}.", members={"requiredScope": str(scope)}
         )
+
+
+def require_origin(principal: Principal, request: web.Request) -> None:
+    """A publishable key stands in a page's source. Its origins keep other sites' pages from using it, and nobody else:
+    only browsers tell the truth about their `Origin`.
+    """
+    if principal.agent_id is None:
+        return
+    given = request.headers.getall("Origin", [])
+    if len(given) != 1 or not is_allowed(given[0], principal.allowed_origins):
+        raise ApiError(Code.ORIGIN_NOT_ALLOWED)
 
 
 class Authenticator:

@@ -9,6 +9,7 @@ from cachetools import LRUCache
 
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import Principal
+from shared.key_notices import parse
 from shared.single_flight import SingleFlight
 
 KNOWN_KEYS: Final = 10_000
@@ -27,9 +28,24 @@ class KeyCache:
     def __init__(self, resolve: Resolve, *, ttl_s: float, size: int = KNOWN_KEYS, unknown: int = UNKNOWN_KEYS) -> None:
         self._resolve = resolve
         self._ttl_s = ttl_s
+        self._notices = 0
         self._good = LRUCache[str, tuple[float, Principal]](size)
         self._unknown = LRUCache[str, float](unknown)
         self._lookups = SingleFlight[str, Principal | None]()
+
+    def deliver(self, message: bytes) -> None:
+        """A notice that a key has changed, or all keys of a workspace: the next request looks it up again.
+
+        Notices are rare, so none of the work of a lookup is spent on finding keys by their ids.
+        """
+        workspace, key_id = parse(message)
+        self._notices += 1
+        for digest, (_, principal) in list(self._good.items()):
+            if principal.workspace == workspace and key_id in ("", principal.key_id):
+                self._good[digest] = (0.0, principal)
+
+    def lose(self) -> None:
+        """Notices may have been missed. No record is trusted for longer than `ttl_s` anyway."""
 
     def was_good(self, digest: str) -> bool:
         """Whether this was the digest of a good key when it was last looked up, however long ago."""
@@ -55,7 +71,7 @@ class KeyCache:
 
     async def _look_up(self, digest: str) -> Principal | None:
         # Counted from before the call, so that a revoked key is never accepted for longer than `ttl_s`.
-        fresh_until = time.monotonic() + self._ttl_s
+        fresh_until, notices = time.monotonic() + self._ttl_s, self._notices
         try:
             principal = await self._resolve(digest)
         except ApiError as error:
@@ -64,5 +80,6 @@ class KeyCache:
             self._good.pop(digest, None)
             self._unknown[digest] = fresh_until
             return None
-        self._good[digest] = (fresh_until, principal)
+        # A notice that came meanwhile may be about this key: the answer may be older than the change.
+        self._good[digest] = (fresh_until if notices == self._notices else 0.0, principal)
         return principal

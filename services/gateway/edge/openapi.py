@@ -52,7 +52,9 @@ def document(
         "paths": paths,
         "components": {
             "schemas": _schemas(routes, contracts) | {"Problem": PROBLEM},
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "`parley_sk_…`"}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer", "description": "`parley_sk_…`, `parley_pk_…`"}
+            },
         },
     }
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 from aiohttp import web
 from pydantic import BaseModel
 
-from services.gateway.edge.auth import Authenticator, refuse_key_in_url, require_scope
+from services.gateway.edge.auth import Authenticator, refuse_key_in_url, require_origin, require_scope
 from services.gateway.edge.limits import GatewayLimits
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import Principal, Scope
@@ -111,6 +111,7 @@ ANYONE: Final = Principal(key_id="", workspace="", scopes=frozenset())
 async def _principal(request: web.Request, guards: Guards, scope: Scope, openai: bool) -> Principal:
     principal = await guards.authenticator.principal(request)
     require_scope(principal, scope)
+    require_origin(principal, request)
     allowance = guards.limits.request(principal.key_id)
     # Added to every response to this request, streams and errors included.
     request[LIMIT_HEADERS] = allowance.headers(openai=openai)

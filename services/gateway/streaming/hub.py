@@ -11,7 +11,7 @@ from prometheus_client import Gauge
 from redis.exceptions import RedisError
 
 from services.gateway.streaming.listener import Listener
-from shared.broker.pubsub import SUBSCRIBE_TIMEOUT_S, PubSub
+from shared.broker.pubsub import SUBSCRIBE_TIMEOUT_S, PubSub, Subscriber
 from shared.broker.shards import shard_of
 from shared.contracts.errors import ApiError, Code
 from shared.run_log.keys import log_key, session_channel
@@ -69,6 +69,10 @@ class Hub:
         self._shards = [PubSub(url) for url in urls]
         self._listeners: set[Listener] = set()
         self._draining = False
+
+    def keep(self, channel: str, subscriber: Subscriber) -> None:
+        """A subscription for as long as the process lives, at the first stream Redis. Call it before `async with`."""
+        self._shards[0].keep(channel.encode(), subscriber)
 
     async def __aenter__(self) -> Self:
         for number, shard in enumerate(self._shards):

@@ -11,6 +11,7 @@ from services.history.agents.publishing import Publishing
 from services.history.agents.versions import Versions
 from services.history.audit.records import Audit
 from services.history.keys.api_keys import ApiKeys
+from services.history.keys.key_lists import KeyLists
 from services.history.sessions.session_turns import SessionTurnPages
 from services.history.sessions.sessions import Sessions
 from services.history.sessions.transcript import Transcript
@@ -19,11 +20,14 @@ from services.history.turns.attempts import Attempts
 from services.history.turns.claims import Claims
 from services.history.turns.completions import Completions
 from services.history.turns.turns import Turns
+from services.history.workspaces.workspaces import Workspaces
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Nouns:
+    workspaces: Workspaces
     keys: ApiKeys
+    key_lists: KeyLists
     agents: Agents
     drafts: Drafts
     versions: Versions

@@ -5,9 +5,10 @@ from typing import Final
 
 from aiohttp import web
 
-from services.history.api import agents, claims, completions, drafts, keys, sessions, turns
+from services.history.api import agents, claims, completions, drafts, keys, sessions, turns, workspaces
 
 ROUTES: Final[Sequence[web.RouteDef]] = (
+    *workspaces.ROUTES,
     *keys.ROUTES,
     *agents.ROUTES,
     *drafts.ROUTES,

@@ -1,1 +1,1 @@
-"""API keys, stored as digests."""
+"""API keys, stored as digests: secret keys of servers, publishable keys of browsers."""

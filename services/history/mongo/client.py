@@ -65,11 +65,17 @@ class Database:
         self.passages = self._collection("passages")
         self.keys = self._collection("keys")
         self.audit = self._collection("audit")
+        self.workspaces = self._collection("workspaces")
 
     def _collection(self, name: str) -> Collection:
         collection = Collection(self.availability, self._database.get_collection(name))
         self._collections.append(collection)
         return collection
+
+    @property
+    def collections(self) -> Sequence[Collection]:
+        """All of them. Whatever a workspace stores is erased with it, in every collection."""
+        return tuple(self._collections)
 
     async def __aenter__(self) -> Self:
         self.availability.open()

@@ -65,7 +65,13 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
     ),
     "audit": (Index(("workspace", "_id")),),
     "passages": (Index(("version", "position"), unique=True),),
-    "keys": (Index(("digest",), unique=True), Index(("workspace",))),
+    "keys": (
+        Index(("digest",), unique=True),
+        Index(("oldDigest",), unique=True, partial={"oldDigest": _PRESENT}, name="old_digest"),
+        Index(("workspace", "agentId", "_id")),
+        Index(("unaudited.id",), partial={"unaudited.id": _PRESENT}, name="unaudited"),
+    ),
+    "workspaces": (Index(("deleting",), partial={"deleting": True}),),
 }
 
 # Indexes of earlier code. They are dropped once those above exist.
@@ -80,6 +86,7 @@ RETIRED: Final[dict[str, tuple[str, ...]]] = {
         "workspace_1_storedId_1",
     ),
     "agents": ("workspace_1",),
+    "keys": ("workspace_1",),
 }
 
 

@@ -35,6 +35,7 @@ STEPS: Final[dict[str, tuple[Step, ...]]] = {
     "agents": (unchanged,),
     "agent_versions": (unchanged,),
     "keys": (unchanged,),
+    "workspaces": (unchanged,),
 }
 
 

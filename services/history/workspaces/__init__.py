@@ -1,0 +1,1 @@
+"""Workspaces: created, listed, and deleted with all that belongs to them."""

@@ -1,0 +1,67 @@
+"""Keys as they are listed and changed. Nothing here holds a secret: history knows digests only."""
+
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from shared.contracts.keys import DIGEST_PATTERN, MAX_LABEL, Environment, Scope
+from shared.contracts.schema import Schema, Time
+
+MAX_GRACE_S: Final = 30 * 86_400
+MAX_ORIGINS: Final = 50
+MAX_RPM: Final = 1_000_000
+MAX_DAILY_TOKENS: Final = 1_000_000_000_000
+
+Origins = Annotated[tuple[str, ...], Field(min_length=1, max_length=MAX_ORIGINS)]
+Rpm = Annotated[int, Field(ge=1, le=MAX_RPM)]
+DailyTokens = Annotated[int, Field(ge=1, le=MAX_DAILY_TOKENS)]
+
+
+class _Key(Schema):
+    id: str
+    label: str
+    environment: Environment
+    created_at: Time
+    created_by: str | None = Field(default=None, description="the id of the key that made it; null: an operator")
+    expires_at: Time | None = None
+    last_used_at: Time | None = Field(default=None, description="written at most once a minute")
+    old_secret_until: Time | None = Field(default=None, description="the secret before the rotation works until then")
+
+
+class KeyRecord(_Key):
+    """A secret key."""
+
+    scopes: tuple[Scope, ...]
+    retry_guard: bool = False
+
+
+class PublishableKeyRecord(_Key):
+    """A key for browsers: it opens the widget's routes of one agent, for pages of these origins."""
+
+    agent_id: str
+    allowed_origins: tuple[str, ...]
+    rate_limit_rpm: int | None = Field(default=None, description="requests per minute; null: the gateway's own limit")
+    daily_tokens: int | None = Field(default=None, description="the budget of a day (UTC); null: none")
+
+
+class RotateKey(Schema):
+    """The new secret's digest, and how long the old secret works on. A repeat rotates once.
+
+    `agent_id`: the publishable key's agent.
+    """
+
+    digest: str = Field(pattern=DIGEST_PATTERN)
+    grace_s: int = Field(default=0, ge=0, le=MAX_GRACE_S)
+    agent_id: str | None = None
+    actor: str | None = None
+
+
+class ChangeKey(Schema):
+    """A change of a publishable key. Only the members that are set are changed; None clears a limit."""
+
+    agent_id: str
+    label: str | None = Field(default=None, max_length=MAX_LABEL)
+    allowed_origins: Origins | None = None
+    rate_limit_rpm: Rpm | None = None
+    daily_tokens: DailyTokens | None = None
+    actor: str | None = None

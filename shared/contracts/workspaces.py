@@ -1,0 +1,33 @@
+"""Workspaces as operators see them."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from shared.contracts.schema import NAME_PATTERN, Schema, Time
+
+WorkspaceStatus = Literal["active", "deleting", "deleted"]
+
+
+class NewWorkspace(Schema):
+    name: str = Field(pattern=f"^{NAME_PATTERN}$")
+
+
+class Receipt(Schema):
+    """What a deletion has erased: the number of documents by collection.
+
+    A deletion that was interrupted may have erased up to a page of documents more than it counted.
+    """
+
+    requested_at: Time
+    completed_at: Time
+    erased: dict[str, int]
+
+
+class Workspace(Schema):
+    """A deleted workspace's name stays taken: nothing that comes late can reach another tenant."""
+
+    name: str
+    status: WorkspaceStatus
+    created_at: Time
+    receipt: Receipt | None = None
