@@ -4,7 +4,17 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from services.gateway.api import agents, audit, keys, publishable_keys, session_events, sessions, turns, versions
+from services.gateway.api import (
+    agent_schema,
+    agents,
+    audit,
+    keys,
+    publishable_keys,
+    session_events,
+    sessions,
+    turns,
+    versions,
+)
 from services.gateway.call import Call, Route
 from services.gateway.completions import handler as completions
 from services.gateway.completions import listing, models, stored
@@ -34,6 +44,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *keys.ROUTES,
     *publishable_keys.ROUTES,
     *audit.ROUTES,
+    *agent_schema.ROUTES,
     *completions.ROUTES,
     *listing.ROUTES,
     *stored.ROUTES,

@@ -7,7 +7,7 @@ from services.gateway.call import Route
 from services.gateway.route_table import BASE, ROUTES, openapi_document
 from shared.contracts.keys import Scope
 
-OPEN = {"/openapi.json"}
+OPEN = {"/openapi.json", "/schemas/agent.json"}
 
 
 def the_document() -> dict[str, Any]:
