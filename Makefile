@@ -1,7 +1,7 @@
 # One address for everything a person or CI runs here. Needs only Python 3.11+ and make.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-RUN_LOCKS := requirements.lock requirements-mcp.lock requirements-local.lock
+RUN_LOCKS := requirements.lock requirements-mcp.lock requirements-cli.lock requirements-local.lock
 DEV_LOCKS := $(RUN_LOCKS) requirements-dev.lock
 # The stamps carry a checksum of the locks: a second `make venv` costs nothing, a changed lock reinstalls,
 # and a fresh checkout with newer file times does not.
@@ -27,6 +27,7 @@ $(RUN_STAMP):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Parley needs Python 3.11 or newer")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(INSTALL) $(addprefix -r ,$(RUN_LOCKS))
+	@ln -sf ../../deploy/cli/parley $(BIN)/parley
 	@rm -f .venv/.run-*
 	@touch $@
 
@@ -77,6 +78,7 @@ chaos-mutants: $(DEV_STAMP)  ## plants one bug after the other and shows that ch
 lock: $(DEV_STAMP)  ## resolve the requirements again; COMPILE_ARGS=--upgrade for newer releases
 	$(COMPILE) -o requirements.lock requirements.in
 	$(COMPILE) -o requirements-mcp.lock requirements-mcp.in
+	$(COMPILE) -o requirements-cli.lock requirements-cli.in
 	$(COMPILE) -o requirements-local.lock requirements-local.in
 	$(COMPILE) -o requirements-dev.lock requirements-dev.in
 	for client in $(CLIENTS); do \

@@ -22,8 +22,8 @@ SETTINGS: Final = frozenset(
     TOOL_RESULT_BYTES TRUSTED_PROXIES TURN_TIMEOUT_S UPSTREAMS UVLOOP
     """.split()
 )
-# Read by `make up` and the demo model alone.
-COMMANDS: Final = frozenset("DEMO_DELAY_MS GATEWAYS HISTORIES MODEL WORKERS".split())
+# Read by `make up`, the demo model and `parley` alone.
+COMMANDS: Final = frozenset("API_KEY CONFIG DEMO_DELAY_MS GATEWAYS HISTORIES MODEL PROFILE URL WORKERS".split())
 # Read by the tests and chaos runs; a developer may have them in the shell that starts a stack.
 _TESTS: Final = re.compile(r"(TEST|CHAOS)_\w+")
 

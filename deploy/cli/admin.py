@@ -1,17 +1,21 @@
-"""An operator's first steps in a new deployment: create a workspace's first key, publish an agent.
+"""`parley admin …`: an operator's first steps in a new deployment, before there is a key.
 
 The commands call history's internal API. They read PARLEY_HISTORY_URL and PARLEY_INTERNAL_TOKEN, or with --local the
 address and the token of the stack that `make up` runs.
 """
 
-import argparse
 import asyncio
-import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import click
 import orjson
+from pydantic import ValidationError
 
+from deploy.cli.agent_source import BESIDE_DRAFT
+from deploy.cli.exits import CliError, Exit
+from deploy.cli.yaml_file import YamlError, read_yaml
 from deploy.demo.agent import passages_of
 from shared.contracts.agents import AgentConfig
 from shared.contracts.errors import ApiError
@@ -21,77 +25,101 @@ from shared.ids import is_id, is_name, new_id
 from shared.settings import Settings
 
 
-def workspace_name(text: str) -> str:
+def workspace_name(_: click.Context, __: click.Parameter, text: str) -> str:
     if not is_name(text):
-        raise argparse.ArgumentTypeError("a workspace's name has 1 to 64 of the characters A-Z a-z 0-9 _ -")
+        raise click.BadParameter("a workspace's name has 1 to 64 of the characters A-Z a-z 0-9 _ -")
     return text
 
 
-def agent_id(text: str) -> str:
+def agent_id(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
     """The API's routes accept no other ids."""
-    if not is_id("agt", text):
-        raise argparse.ArgumentTypeError("an agent's id is agt_ and 26 characters, as `publish` prints it")
+    if text is not None and not is_id("agt", text):
+        raise click.BadParameter("an agent's id is agt_ and 26 characters, as `publish` prints it")
     return text
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m deploy.cli.admin", description=__doc__)
-    parser.add_argument(
-        "--local", type=Path, metavar="DIR", help="data directory of a running `make up`, usually .parley"
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    key = commands.add_parser("create-key", help="print a new secret key with all scopes of a workspace")
-    key.add_argument("workspace", type=workspace_name)
-    key.add_argument("--name", default="first key")
-    key.add_argument(
-        "--retry-guard", action="store_true", help="an OpenAI SDK's blind retry gets the turn that it repeats"
-    )
-    agent = commands.add_parser("publish", help="create or replace an agent, publish it and print its id")
-    agent.add_argument("workspace", type=workspace_name)
-    agent.add_argument("config", type=Path, help="JSON, in the shape of deploy/demo/agent.json")
-    agent.add_argument(
-        "--documents", type=Path, help="folder of Markdown files; each second-level section becomes a passage"
-    )
-    agent.add_argument("--agent", type=agent_id, help="id of an existing agent; without it, a new agent is created")
-    return parser.parse_args(arguments)
+@click.group("admin")
+@click.option("--local", type=click.Path(path_type=Path), metavar="DIR", help="Data directory of a running `make up`.")
+@click.pass_context
+def admin(context: click.Context, local: Path | None) -> None:
+    """For operators, beside history: the first key, and agents without a key.
+
+    Reads PARLEY_HISTORY_URL and PARLEY_INTERNAL_TOKEN.
+    """
+    context.obj = local
 
 
-async def create_key(history: HistoryClient, options: argparse.Namespace) -> str:
+@admin.command("create-key")
+@click.argument("workspace", callback=workspace_name)
+@click.option("--name", default="first key", show_default=True)
+@click.option("--retry-guard", is_flag=True, help="An OpenAI SDK's blind retry gets the turn that it repeats.")
+@click.pass_obj
+def create_key(local: Path | None, workspace: str, name: str, *, retry_guard: bool) -> None:
+    """Print a new secret key with all scopes of WORKSPACE. It is shown once."""
     scopes = frozenset(Scope) - {Scope.CHAT_PUBLIC}
-    key = NewKey(workspace=options.workspace, name=options.name, scopes=scopes, retry_guard=options.retry_guard)
-    return (await history.create_key(key)).secret
+    key = NewKey(workspace=workspace, name=name, scopes=scopes, retry_guard=retry_guard)
+    click.echo(_with_history(local, lambda history: history.create_key(key)).secret)
 
 
-async def publish(history: HistoryClient, options: argparse.Namespace) -> str:
-    config = AgentConfig.model_validate(orjson.loads(options.config.read_bytes()))
-    agent = options.agent or new_id("agt")
-    await history.put_agent(options.workspace, agent, config)
-    version = await history.publish_agent(
-        options.workspace, agent, passages_of(options.documents) if options.documents else []
-    )
-    return f"{agent} version {version.number}"
+@admin.command("publish")
+@click.argument("workspace", callback=workspace_name)
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--documents", type=click.Path(path_type=Path), help="A folder of Markdown files to quote from.")
+@click.option("--agent", callback=agent_id, help="The id of an existing agent; without it, a new one is created.")
+@click.pass_obj
+def publish(local: Path | None, workspace: str, config: Path, documents: Path | None, agent: str | None) -> None:
+    """Create or replace an agent, publish it, and print its id.
+
+    CONFIG is YAML or JSON, in the shape of deploy/demo/agent.json. Each second-level section of a document is a
+    passage.
+    """
+    checked = _config(config)
+    passages = passages_of(documents) if documents else []
+    wanted = agent or new_id("agt")
+
+    async def run(history: HistoryClient) -> int:
+        await history.put_agent(workspace, wanted, checked)
+        return (await history.publish_agent(workspace, wanted, passages)).number
+
+    click.echo(f"{wanted} version {_with_history(local, run)}")
+
+
+def _config(file: Path) -> AgentConfig:
+    try:
+        value = read_yaml(file.read_bytes()).value
+        members = {name: member for name, member in value.items() if name not in BESIDE_DRAFT}
+        return AgentConfig.model_validate(members)
+    except YamlError as error:
+        raise CliError(f"{file}:{error.line}: {error.message}", Exit.BAD_FILE) from None
+    except OSError as error:
+        raise CliError(f"{file}: {error.strerror}", Exit.BAD_FILE) from None
+    except ValidationError as error:
+        lines = [f"{file}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        raise CliError("\n".join(lines), Exit.BAD_FILE) from None
+    except AttributeError:
+        raise CliError(f"{file}: the file must be a mapping", Exit.BAD_FILE) from None
+
+
+def _with_history(local: Path | None, work: Callable[[HistoryClient], Awaitable[Any]]) -> Any:
+    urls, token = address(local)
+
+    async def run() -> Any:
+        async with HistoryClient(urls, token, timeout_s=15.0) as history:
+            return await work(history)
+
+    try:
+        return asyncio.run(run())
+    except ApiError as error:
+        raise CliError(f"refused: {error.code}") from None
 
 
 def address(local: Path | None) -> tuple[Sequence[str], str]:
     """History's base URLs and the internal token."""
-    if local is not None:
+    if local is None:
+        settings = Settings.load_or_exit()
+        return settings.history_urls, settings.internal_token.get_secret_value()
+    try:
         state = orjson.loads((local / "state.json").read_bytes())
         return [f"http://127.0.0.1:{state['ports']['history-1']}"], state["internalToken"]
-    settings = Settings.load_or_exit()
-    return settings.history_urls, settings.internal_token.get_secret_value()
-
-
-async def main(options: argparse.Namespace) -> int:
-    urls, token = address(options.local)
-    async with HistoryClient(urls, token, timeout_s=15.0) as history:
-        try:
-            result = await (create_key if options.command == "create-key" else publish)(history, options)
-        except ApiError as error:
-            sys.stderr.write(f"refused: {error.code}\n")
-            return 1
-    sys.stdout.write(result + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(asyncio.run(main(parse(sys.argv[1:]))))
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
+        raise CliError(f"{local} is not the data directory of a running `make up`", Exit.BAD_FILE) from None

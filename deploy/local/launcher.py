@@ -51,6 +51,7 @@ class Launcher:
             async with HistoryClient(stack.history_urls, stack.internal_token, timeout_s=15.0) as history:
                 await self._publish(history)
                 self._secret = self._stack.state.secret_key = await self._key(history)
+            stack.state.note_public_url(stack.base_url)
             await self._start_all(stack.gateway_commands())
             await workers
         finally:

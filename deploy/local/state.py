@@ -65,6 +65,11 @@ class LocalState:
         self._write()
         _write_bytes(self.data_dir / "key", value.encode() + b"\n")
 
+    def note_public_url(self, url: str) -> None:
+        """For `parley login --local`."""
+        self._values["publicUrl"] = url
+        self._write()
+
     def port(self, name: str) -> int:
         """The port that `name` had at the last start, or a new one where that is taken."""
         ports = self._get("ports", dict)

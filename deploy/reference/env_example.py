@@ -1,6 +1,6 @@
 """deploy/env.example: every variable with its default, ready to be copied and changed."""
 
-from deploy.reference.settings import LOCAL, SECTIONS, own_fields, shown_default
+from deploy.reference.settings import CLI, LOCAL, SECTIONS, own_fields, shown_default
 
 HEAD = """\
 # Every variable that Parley reads, with its default. Copy this file to deploy/env and uncomment what you change.
@@ -22,5 +22,8 @@ def page() -> str:
         lines.append("")
     lines.append("# --- `make up` alone")
     for name, default, text in LOCAL:
+        lines += [f"# {text}", f"#PARLEY_{name}={default}"]
+    lines += ["", "# --- `parley` alone"]
+    for name, default, text in CLI:
         lines += [f"# {text}", f"#PARLEY_{name}={default}"]
     return "\n".join(lines) + "\n"

@@ -26,6 +26,13 @@ LOCAL: Final = (
     ("WORKERS", "2", "number of workers"),
     ("HISTORIES", "1", "number of history processes"),
 )
+# What `parley`, the command line, reads.
+CLI: Final = (
+    ("URL", "http://127.0.0.1:8080", "the server that `parley` talks to; else that of its profile"),
+    ("API_KEY", "", "the key that `parley` uses; else that of its profile"),
+    ("PROFILE", "", "the profile of `parley login` to use; else the current one"),
+    ("CONFIG", "~/.config/parley/config.json", "where `parley login` keeps its profiles"),
+)
 INTRODUCTION = """\
 Every process reads its settings from the environment once, at its start. An unknown `PARLEY_*` variable is refused with
 the nearest name that exists. A process ignores the variables of the others, so that one file serves all of them.
@@ -55,7 +62,12 @@ def shown_default(field: FieldInfo) -> str:
 
 def page() -> str:
     return markdown_page(
-        "Settings", "the settings classes", INTRODUCTION, *(_section(*each) for each in SECTIONS), _local()
+        "Settings",
+        "the settings classes",
+        INTRODUCTION,
+        *(_section(*each) for each in SECTIONS),
+        _plain_section("`make up` alone", LOCAL),
+        _plain_section("`parley` alone", CLI),
     )
 
 
@@ -74,6 +86,6 @@ def _default(field: FieldInfo) -> str:
     return f"`{shown}`" if shown else "empty"
 
 
-def _local() -> str:
-    rows = [(f"`PARLEY_{name}`", f"`{default}`" if default else "empty", text) for name, default, text in LOCAL]
-    return "## `make up` alone\n\n" + table(("variable", "default", "meaning"), rows)
+def _plain_section(title: str, variables: tuple[tuple[str, str, str], ...]) -> str:
+    rows = [(f"`PARLEY_{name}`", f"`{default}`" if default else "empty", text) for name, default, text in variables]
+    return f"## {title}\n\n" + table(("variable", "default", "meaning"), rows)

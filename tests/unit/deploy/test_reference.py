@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Final
 
-from deploy.reference.settings import LOCAL, SECTIONS
+from deploy.reference.settings import CLI, LOCAL, SECTIONS
 from shared.contracts.errors import MEANINGS, Code
 from shared.contracts.frame_types import FRAME_TYPES
 from shared.contracts.frames import TERMINAL_EVENTS
@@ -26,7 +26,7 @@ def test_the_generated_files_are_current() -> None:
 def test_the_known_variables_are_those_of_the_settings_classes() -> None:
     """A new setting: add its name to `shared/known_variables.py`."""
     assert {name.upper() for _, settings in SECTIONS for name in settings.model_fields} == SETTINGS
-    assert {name for name, _, _ in LOCAL} == COMMANDS
+    assert {name for name, _, _ in (*LOCAL, *CLI)} == COMMANDS
 
 
 def test_every_setting_says_what_it_is() -> None:

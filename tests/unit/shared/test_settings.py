@@ -67,7 +67,7 @@ def test_faults_name_variables_and_hold_no_values() -> None:
         ["services.agent_worker"],
         ["services.history"],
         ["deploy.local"],
-        ["deploy.cli.admin", "create-key", "w"],
+        ["deploy.cli", "admin", "create-key", "w"],
     ],
     ids=lambda command: command[0],
 )

@@ -1,0 +1,124 @@
+"""`parley sessions …`: conversations, listed, read and exported."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TextIO
+from urllib.parse import urlencode
+
+import click
+import orjson
+
+from deploy.cli.agent_lookup import find_agent
+from deploy.cli.commands import Cli, api_command
+from deploy.cli.exits import CliError, Exit
+from shared.ids import is_id
+
+AGENT = click.option("--agent", help="Only this agent's: a slug or an id.")
+STATUS = click.option("--status", type=click.Choice(["active", "ended"]), help="Only these.")
+
+
+@click.group("sessions")
+def sessions() -> None:
+    """Sessions: list, show and export."""
+
+
+@api_command(sessions, "list")
+@AGENT
+@STATUS
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
+async def list_sessions(cli: Cli, *, agent: str | None, status: str | None, limit: int) -> None:
+    """List sessions, newest first."""
+    found: list[dict[str, Any]] = []
+    async for session in _sessions(cli, agent, status):
+        found.append(session)
+        if len(found) == limit:
+            break
+    if cli.out.as_json:
+        cli.out.value(found)
+        return
+    rows = ((s["id"], s["agentId"], s["agentVersion"], s["status"], s["turnCount"], s["createdAt"]) for s in found)
+    cli.out.table(("ID", "AGENT", "VERSION", "STATUS", "TURNS", "CREATED"), rows)
+
+
+@api_command(sessions, "show")
+@click.argument("session")
+async def show(cli: Cli, session: str) -> None:
+    """Show a session and its messages."""
+    document = await _document(cli, session)
+    if cli.out.as_json:
+        cli.out.value(document)
+        return
+    facts = ("id", "agentId", "agentVersion", "status", "endedReason", "turnCount", "metadata", "createdAt", "endedAt")
+    cli.out.table(("", ""), ((name, document["session"].get(name)) for name in facts))
+    cli.out.say("\n" + as_text(document["messages"]))
+
+
+@api_command(sessions, "export")
+@click.argument("session", required=False)
+@AGENT
+@STATUS
+@click.option("--format", "form", type=click.Choice(["ndjson", "text"]), default="ndjson", show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A file; else standard output.")
+async def export(
+    cli: Cli, session: str | None, *, agent: str | None, status: str | None, form: str, output: Path | None
+) -> None:
+    """Write SESSION, or all sessions that match, with their messages.
+
+    In ndjson each line is one session: {"session": …, "messages": […]}.
+    """
+    count = 0
+    with ExitStack() as files:
+        out: TextIO = files.enter_context(output.open("w", encoding="utf-8")) if output else sys.stdout
+        async with cli.out.progress("exporting sessions") as bar:
+            ids = _one(session) if session else (found["id"] async for found in _sessions(cli, agent, status))
+            async for session_id in ids:
+                out.write(_rendered(await _document(cli, session_id), form))
+                count += 1
+                bar.advance()
+    if output is not None:
+        cli.out.note(f"{count} session{'' if count == 1 else 's'} written to {output}")
+
+
+async def _one(session: str) -> AsyncIterator[str]:
+    yield session
+
+
+async def _sessions(cli: Cli, agent: str | None, status: str | None) -> AsyncIterator[dict[str, Any]]:
+    query = {}
+    if agent is not None:
+        query["agentId"] = agent if is_id("agt", agent) else (await find_agent(cli.api, agent))["id"]
+    if status is not None:
+        query["status"] = status
+    async for page in cli.api.pages("/chat/sessions" + (f"?{urlencode(query)}" if query else "")):
+        for session in page:
+            yield session
+
+
+async def _document(cli: Cli, session: str) -> dict[str, Any]:
+    if not is_id("ses", session):
+        raise CliError(f"{session} is not the id of a session", Exit.NOT_FOUND)
+    found = (await cli.api.call("GET", f"/chat/sessions/{session}")).data
+    messages = [message async for page in cli.api.pages(f"/chat/sessions/{session}/messages") for message in page]
+    return {"session": found, "messages": messages}
+
+
+def _rendered(document: dict[str, Any], form: str) -> str:
+    if form == "text":
+        head = f"# {document['session']['id']}, {document['session']['createdAt']}\n\n"
+        return head + as_text(document["messages"]) + "\n"
+    return orjson.dumps(document).decode() + "\n"
+
+
+def as_text(messages: list[dict[str, Any]]) -> str:
+    """A transcript for people: who said it, then the text; calls of tools by name."""
+    parts = []
+    for message in messages:
+        calls = ", ".join(f"{call['name']} {call['arguments']}" for call in message.get("toolCalls") or ())
+        text = message.get("content") or ""
+        lines = [text] if text else []
+        if calls:
+            lines.append(f"(calls {calls})")
+        parts.append(f"{message['role']}: " + "\n".join(lines) + "\n")
+    return "\n".join(parts)
