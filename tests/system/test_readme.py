@@ -1,16 +1,16 @@
 """The commands that the README tells its readers to paste are run as they stand there."""
 
 import asyncio
-import os
 import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.system.cli.terminal import PARLEY, environment
 from tests.system.stack import ROOT, Stack
 
-SECTIONS = {"try": "## Try it", "own": "## Run your own agent"}
+SECTIONS = {"try": "## Try it", "own": "## Your own agent in five minutes"}
 
 
 def example(section: str, language: str) -> str:
@@ -26,13 +26,14 @@ async def run(stack: Stack, section: str, language: str, directory: Path) -> str
         .replace("http://127.0.0.1:8080", stack.facts["baseUrl"])
         .replace(".parley", str(stack.data_dir))
         .replace(".venv/bin/python", sys.executable)
+        .replace(".venv/bin/parley", str(PARLEY))
     )
     program = ["bash", "-euo", "pipefail", "-c"] if language == "bash" else [sys.executable, "-c"]
     process = await asyncio.create_subprocess_exec(
         *program,
         code,
         cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**environment(directory), "PYTHONPATH": str(ROOT)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -52,13 +53,6 @@ async def test_the_examples_work_as_pasted(stack: Stack, language: str, expected
 
 async def test_an_own_agent_is_published_as_pasted_and_answers(stack: Stack, tmp_path: Path) -> None:
     output = await run(stack, "own", "bash", tmp_path)
-    published = re.fullmatch(r"(agt_[0-9a-z]+) version 1\n", output)
-    assert published is not None, output
-    question = (
-        f'{{"model": "{published[1]}", "messages": [{{"role": "user", "content": "Which number has support?"}}]}}'
-    )
-    ask = ["curl", "-s", f"{stack.facts['baseUrl']}/api/v1/chat/completions", "-d", question]
-    ask += ["-H", f"Authorization: Bearer {stack.facts['secretKey']}", "-H", "Content-Type: application/json"]
-    process = await asyncio.create_subprocess_exec(*ask, stdout=asyncio.subprocess.PIPE)
-    answer, _ = await process.communicate()
-    assert b"303-555-0199" in answer, answer
+    *_, published, answer = output.splitlines()
+    assert published == "support version 1 is published", output
+    assert answer.startswith("Hello"), output
