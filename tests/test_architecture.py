@@ -18,6 +18,7 @@ HOMES = {
     "openai": {"services/agent_worker/model/connection.py"},
     "arq": {"shared/turn_queue/queue.py"},
     "cryptography": {"shared/secrets.py"},
+    "re2": {"services/history/checks/patterns.py"},
     "mcp": {"services/agent_worker/tools/mcp_client.py"},
 }
 
@@ -118,9 +119,10 @@ ARROWS: dict[str, set[str]] = {
     "services/history/audit": {"mongo"},
     "services/history/agents": {"mongo", "knowledge", "audit"},
     "services/history/turns": {"mongo", "agents"},
+    "services/history/checks": {"mongo", "agents", "audit", "turns"},
     "services/history/sessions": {"mongo", "agents", "turns"},
     "services/history/reconcile": {"mongo", "turns"},
-    "services/history/api": {"agents", "audit", "keys", "knowledge", "sessions", "turns", "workspaces"},
+    "services/history/api": {"agents", "audit", "checks", "keys", "knowledge", "sessions", "turns", "workspaces"},
     "services/agent_worker/model": set(),
     "services/agent_worker/tools": set(),
     "services/agent_worker/knowledge": set(),

@@ -17,6 +17,12 @@ from services.history.agents.versions import Versions
 from services.history.api.nouns import NOUNS, Nouns
 from services.history.api.routes import ROUTES
 from services.history.audit.records import Audit
+from services.history.checks.check_turns import CheckTurns
+from services.history.checks.judge import JUDGE_ID, judge_of
+from services.history.checks.publish_gate import PublishGate
+from services.history.checks.runner import Runner
+from services.history.checks.runs import Runs
+from services.history.checks.suites import Suites
 from services.history.keys.api_keys import ApiKeys
 from services.history.keys.bootstrap import BootstrapKey
 from services.history.keys.key_lists import KeyLists
@@ -92,6 +98,8 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
                 BootstrapKey(database, nouns.keys, settings).reconcile,
                 nouns.workspaces.adopt,
                 nouns.drafts.reconcile,
+                nouns.suites.reconcile,
+                nouns.runner.reconcile,
                 nouns.publishing.reconcile,
                 nouns.keys.reconcile,
                 WorkspaceDeletion(database, queue, logs, notices).reconcile,
@@ -133,11 +141,15 @@ def _nouns(
     box = SecretBox(settings.secret_keys)
     agents = Agents(database, box)
     passages = Passages(database)
-    versions = Versions(database, agents, passages)
+    judge = judge_of(settings.checks_judge_upstream, settings.checks_judge_model)
+    versions = Versions(database, agents, passages, {JUDGE_ID: judge.config} if judge else None)
     sessions = Sessions(database, agents, versions, finalizer, erasure)
     audit = Audit(database)
     contexts = finalizer.contexts
     workspaces = Workspaces(database, notices)
+    suites = Suites(database, agents, audit, has_judge=judge is not None)
+    runs = Runs(database, agents, versions, suites, settings)
+    check_turns = CheckTurns(database, queue, versions, finalizer, judge, settings)
     return Nouns(
         workspaces=workspaces,
         keys=ApiKeys(database, agents, workspaces, audit, notices),
@@ -145,7 +157,10 @@ def _nouns(
         agents=agents,
         drafts=Drafts(database, agents, audit, box, settings.upstream_names, sessions.end_all),
         versions=versions,
-        publishing=Publishing(database, agents, passages, audit),
+        publishing=Publishing(database, agents, passages, audit, (PublishGate(database, runs).is_ready,)),
+        suites=suites,
+        check_runs=runs,
+        runner=Runner(database, agents, check_turns, settings),
         audit=audit,
         sessions=sessions,
         transcript=Transcript(database, sessions),

@@ -14,6 +14,7 @@ OUTBOX_PARKED: Final = Counter(
     "parley_outbox_parked_total", "Outbox entries that can never be stored; their turns ended as failed", ["reason"]
 )
 TURNS_RECONCILED: Final = Counter("parley_turns_reconciled_total", "Turns that the reconciler repaired", ["action"])
+CHECKS_ENDED: Final = Counter("parley_checks_ended_total", "Checks of agents that ended", ["state"])
 TURNS_ADMITTED: Final = Counter("parley_turns_admitted_total", "Turns that were accepted")
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 REQUEST_SECONDS: Final = Histogram(

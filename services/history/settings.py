@@ -24,6 +24,10 @@ class HistorySettings(Settings):
     completion_keep_s: float = Field(
         604_800.0, description="how long the digest and usage of an erased completion are kept, seconds", gt=0
     )
+    checks_concurrency: int = Field(4, description="turns of checks that run at once, over all runs", ge=1)
+    checks_judge_model: str = Field("", description="the model that judges rubrics of checks; empty: no rubrics")
+    checks_judge_upstream: str = Field("default", description="the upstream of that model")
+    check_runs_keep_s: float = Field(7_776_000.0, description="how long runs of checks are kept, seconds", gt=0)
     upstreams: Annotated[dict[str, Any], BeforeValidator(described_upstreams)] = Field(
         default_factory=dict,
         description="the upstreams that agents may name: JSON, or the path of a JSON or TOML file; history needs "

@@ -44,6 +44,7 @@ class VersionRecord(Schema):
     created_at: Time
     published_at: Time | None = None
     reason: str | None = None
+    check_run: str | None = Field(default=None, description="the run of checks that it had to pass")
     config: dict[str, Any] | None = None
 
 
@@ -84,6 +85,7 @@ class PublishOrder(Schema):
     """`key` makes a repeat the same publishing; without one, a draft that equals the latest version is that version."""
 
     note: str = Field(default="", max_length=2000)
+    require_checks: bool = False
     key: str | None = None
     actor: str | None = None
 

@@ -33,7 +33,10 @@ class ExpectedCall(Schema):
 
 
 class ExpectedPassage(Schema):
-    """A passage to which all of this applies. `title` and `contains` ignore case and may be a part of it."""
+    """A passage to which all of this applies. `title` and `contains` ignore case and may be a part of it.
+
+    The turn keeps no text of passages that the model itself has searched for: for them give `title` or `source_id`.
+    """
 
     source_id: str | None = Field(default=None, min_length=1, max_length=200)
     title: str | None = Field(default=None, min_length=1, max_length=500)

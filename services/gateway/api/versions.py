@@ -24,6 +24,10 @@ class Publish(PublicRequest):
     """The body of a publishing, which may be left out."""
 
     note: str = Field(default="", max_length=2000, description="what changed, for whoever reads the list of versions")
+    require_checks: bool = Field(
+        default=False,
+        description="the version stays `preparing` until its checks have passed, and fails if one of them fails",
+    )
 
 
 class Rollback(PublicRequest):
@@ -42,7 +46,7 @@ async def publish(call: Call) -> web.StreamResponse:
     wanted, key = agent_id(call), idempotency_key(call.request)
     raw = await read_body(call.request)
     body = validated(Publish, parse_json(raw) if raw else {})
-    order = PublishOrder(note=body.note, key=key, actor=call.principal.key_id)
+    order = PublishOrder(note=body.note, require_checks=body.require_checks, key=key, actor=call.principal.key_id)
     record = await call.dependencies.history.publish_draft(call.workspace, wanted, order)
     location = call.request.path.removesuffix("/publish") + f"/versions/{record.number}"
     return data_response(shown(record), status=202, headers={"Location": location})

@@ -60,6 +60,7 @@ def version_of(row: Document) -> VersionRecord:
         created_at=row["createdAt"],
         published_at=row.get("publishedAt"),
         reason=row.get("reason"),
+        check_run=row.get("checkRun"),
         config=shown(config) if config is not None else None,
     )
 

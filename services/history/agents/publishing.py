@@ -59,7 +59,7 @@ class Publishing:
             if order.key is not None and (earlier := await self._by_key(agent, order.key)) is not None:
                 return version_of(await self._prepare(earlier, passages))
             latest = await self._latest(agent)
-            if latest is not None and order.key is None and _is_same(agent, latest, passages):
+            if latest is not None and order.key is None and _is_same(agent, latest, order, passages):
                 row = latest
                 if row.get("state", "published") == "published" and agent.get("publishedVersion") != row["number"]:
                     await self._move(agent, row["number"], await self._next_move(agent), "agent.published", order.actor)
@@ -90,6 +90,8 @@ class Publishing:
             "frozen": carried is not None or not passages,
             "createdAt": datetime.now(UTC),
         }
+        if order.require_checks:
+            row["requireChecks"] = True
         if order.key is not None:
             row["publishKey"] = order.key
         if order.actor is not None:
@@ -198,9 +200,11 @@ class Publishing:
         return await self._versions.one({"_id": f"{agent['_id']}:{number}"}) if number else None
 
 
-def _is_same(agent: Document, latest: Document, passages: Sequence[Passage] | None) -> bool:
+def _is_same(agent: Document, latest: Document, order: PublishOrder, passages: Sequence[Passage] | None) -> bool:
     """Whether publishing would freeze what the latest version holds already."""
     if latest.get("state", "published") == "failed" or latest["config"] != agent["draft"]:
+        return False
+    if order.require_checks and not latest.get("requireChecks"):
         return False
     return passages is None or latest.get("passagesDigest") == passages_digest(passages)
 

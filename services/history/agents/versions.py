@@ -1,6 +1,7 @@
 """Versions: read by number, listed, compared, and found by the names that callers use."""
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from cachetools import LRUCache
@@ -21,7 +22,7 @@ from services.history.knowledge.passages import Passages
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document, between
 from shared.contracts.agent_records import Change, VersionRecord
-from shared.contracts.agents import AgentVersion, Passage
+from shared.contracts.agents import AgentConfig, AgentVersion, Passage
 from shared.contracts.errors import ApiError, Code
 
 CACHED_VERSIONS: Final = 1000
@@ -29,13 +30,23 @@ _MODEL: Final = re.compile(r"([a-z0-9_-]{1,64})(?:@([1-9][0-9]{0,8}))?")
 
 
 class Versions:
-    """Configurations of versions never change, so they are kept; the draft (number 0) is read each time."""
+    """Configurations of versions never change, so they are kept; the draft (number 0) is read each time.
 
-    def __init__(self, database: Database, agents: Agents, passages: Passages) -> None:
+    `internal`: agents of the server itself, which every workspace has and no list shows.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        agents: Agents,
+        passages: Passages,
+        internal: Mapping[str, AgentConfig] | None = None,
+    ) -> None:
         self._documents = database.agents
         self._versions = database.agent_versions
         self._agents = agents
         self._passages = passages
+        self._internal = internal or {}
         self._cache = LRUCache[str, AgentVersion](CACHED_VERSIONS)
 
     async def resolve(self, workspace: str, model: str) -> tuple[str, int]:
@@ -67,6 +78,8 @@ class Versions:
 
         A deleted agent's versions stay readable: turns that were accepted before the deletion need them.
         """
+        if (config := self._internal.get(agent_id)) is not None:
+            return AgentVersion(agent_id=agent_id, number=number, config=config)
         if number == DRAFT:
             return _draft(await self._agents.document(workspace, agent_id))
         key = version_key(workspace, agent_id, number)

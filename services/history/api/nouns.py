@@ -10,6 +10,9 @@ from services.history.agents.drafts import Drafts
 from services.history.agents.publishing import Publishing
 from services.history.agents.versions import Versions
 from services.history.audit.records import Audit
+from services.history.checks.runner import Runner
+from services.history.checks.runs import Runs
+from services.history.checks.suites import Suites
 from services.history.keys.api_keys import ApiKeys
 from services.history.keys.key_lists import KeyLists
 from services.history.sessions.session_turns import SessionTurnPages
@@ -33,6 +36,9 @@ class Nouns:
     versions: Versions
     publishing: Publishing
     audit: Audit
+    suites: Suites
+    check_runs: Runs
+    runner: Runner
     sessions: Sessions
     transcript: Transcript
     session_turns: SessionTurnPages

@@ -5,13 +5,14 @@ from typing import Final
 
 from aiohttp import web
 
-from services.history.api import agents, claims, completions, drafts, keys, sessions, turns, workspaces
+from services.history.api import agents, checks, claims, completions, drafts, keys, sessions, turns, workspaces
 
 ROUTES: Final[Sequence[web.RouteDef]] = (
     *workspaces.ROUTES,
     *keys.ROUTES,
     *agents.ROUTES,
     *drafts.ROUTES,
+    *checks.ROUTES,
     *sessions.ROUTES,
     *turns.ROUTES,
     *claims.ROUTES,

@@ -61,6 +61,8 @@ class Database:
         self.sessions = self._collection("sessions")
         self.turns = self._collection("turns")
         self.agents = self._collection("agents")
+        self.check_suites = self._collection("check_suites")
+        self.check_runs = self._collection("check_runs")
         self.agent_versions = self._collection("agent_versions")
         self.passages = self._collection("passages")
         self.keys = self._collection("keys")

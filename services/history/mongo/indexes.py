@@ -63,6 +63,15 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("agent", "publishKey"), unique=True, partial={"publishKey": _PRESENT}, name="publish_key"),
         Index(("preparing", "createdAt"), partial={"preparing": True}),
     ),
+    "check_suites": (Index(("unaudited.id",), partial={"unaudited.id": _PRESENT}, name="unaudited"),),
+    "check_runs": (
+        Index(("workspace", "agentId", "_id")),
+        Index(("workspace", "agentId", "version", "_id")),
+        Index(("workspace", "agentId", "runKey"), unique=True, partial={"runKey": _PRESENT}, name="run_key"),
+        Index(("workspace", "active"), partial={"active": True}, name="active_of_workspace"),
+        Index(("active", "_id"), partial={"active": True}),
+        Index(("expiresAt",), expires=True),
+    ),
     "audit": (Index(("workspace", "_id")),),
     "passages": (Index(("version", "position"), unique=True),),
     "keys": (

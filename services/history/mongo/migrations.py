@@ -36,6 +36,8 @@ STEPS: Final[dict[str, tuple[Step, ...]]] = {
     "agent_versions": (unchanged,),
     "keys": (unchanged,),
     "workspaces": (unchanged,),
+    "check_suites": (unchanged,),
+    "check_runs": (unchanged,),
 }
 
 

@@ -52,7 +52,8 @@ class Attempts:
         )
         if not holds or row is None:
             return REFUSED
-        if session_status != "active":
+        # A check's turns share a session id without a session.
+        if session_status != "active" and "check" not in row:
             await self._reject(workspace, turn_id, start, session_status)
             return REFUSED
         mine = {

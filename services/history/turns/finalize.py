@@ -74,6 +74,8 @@ class TurnFinalizer:
             # The session was deleted meanwhile; the worker may have written the log again since.
             await self._logs.erase(workspace, turn_id)
             return
+        if stored:
+            _count_end(record, finished.status)
         if stored and record.session_id is not None:
             messages = [message.wire() for message in (*record.input, *finished.output)]
             self.contexts.add(workspace, record.session_id, record.n, finished.status, messages)
@@ -123,6 +125,7 @@ class TurnFinalizer:
             ended = await self._write_end(record.workspace, record.id, record.attempt, {**fields, "output": []})
         if not ended:
             return False
+        _count_end(record, verdict.status)
         log.info("turn_ended_by_history", turn_id=record.id, status=verdict.status, code=verdict.code)
         update = {
             "status": verdict.status,
@@ -208,10 +211,7 @@ class TurnFinalizer:
         if releases_key(fields["error"]):
             change["$unset"] = {"idempotencyKey": "", "retryKey": ""}
         mine = {"_id": turn_id, "workspace": workspace, "active": True, "attempt": attempt}
-        if not await self._turns.update(mine, change):
-            return False
-        TURNS_FINISHED.labels(fields["status"]).inc()
-        return True
+        return await self._turns.update(mine, change)
 
     async def _publish(self, workspace: str, turn: Turn, output: tuple[TurnMessage, ...], frame_id: FrameId) -> None:
         """Appends the terminal frame to the log.
@@ -246,6 +246,12 @@ class TurnFinalizer:
             frames += rows
             page, after = len(rows), (rows[-1].id or after) if rows else after
         return written_text(frames)
+
+
+def _count_end(record: TurnRecord, status: str) -> None:
+    """Turns of checks count in no statistics."""
+    if record.check is None:
+        TURNS_FINISHED.labels(status).inc()
 
 
 def _partial_answer(text: str, now: datetime) -> TurnMessage:

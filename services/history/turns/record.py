@@ -37,8 +37,8 @@ class TurnRecord(Schema):
     `attempt` is the fence: it only grows, and each write of a worker names its own attempt. `tries` counts the attempts
     that count towards the limit. `claim_id` is the claim that raised the attempt last. `completion` is JSON text,
     because it has member names that MongoDB does not accept. `labels` are a stored completion's current metadata, each
-    pair as JSON text, so that an index finds it. `joined`, `orphan`, `replaces` and `withdrawing` belong to the retry
-    guard.
+    pair as JSON text, so that an index finds it. `check` is the run of checks that the turn belongs to. `joined`,
+    `orphan`, `replaces` and `withdrawing` belong to the retry guard.
     """
 
     id: str = Field(alias="_id")
@@ -67,6 +67,7 @@ class TurnRecord(Schema):
     reasoning: bool = False
     store: bool = False
     labels: tuple[str, ...] | None = None
+    check: str | None = None
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
     timing: Timing | None = None
