@@ -3,13 +3,16 @@
 from shared.history_api.agents import AgentCalls
 from shared.history_api.checks import CheckCalls
 from shared.history_api.completions import CompletionCalls
+from shared.history_api.gaps import GapCalls
 from shared.history_api.keys import KeyCalls
 from shared.history_api.sessions import SessionCalls
 from shared.history_api.turns import TurnCalls
 from shared.history_api.workspaces import WorkspaceCalls
 
 
-class HistoryClient(KeyCalls, AgentCalls, CheckCalls, SessionCalls, TurnCalls, CompletionCalls, WorkspaceCalls):
+class HistoryClient(
+    KeyCalls, AgentCalls, CheckCalls, SessionCalls, TurnCalls, CompletionCalls, WorkspaceCalls, GapCalls
+):
     """Typed calls over one connection pool.
 
     Raises ApiError with history's own code, or `dependency_unavailable` when no history answers. A call that could not

@@ -46,6 +46,7 @@ from services.history.turns.completions import Completions
 from services.history.turns.context import Contexts
 from services.history.turns.erasure import Erasure
 from services.history.turns.finalize import TurnFinalizer
+from services.history.turns.gaps import Gaps
 from services.history.turns.turns import Turns
 from services.history.workspaces.deletion import WorkspaceDeletion
 from services.history.workspaces.workspaces import Workspaces
@@ -170,6 +171,7 @@ def _nouns(
         claims=Claims(database, queue, versions, contexts, finalizer, settings),
         attempts=Attempts(database, queue, finalizer, erasure, settings),
         completions=Completions(database, logs, settings),
+        gaps=Gaps(database),
     )
 
 

@@ -22,6 +22,7 @@ from services.history.turns.admission import Admission
 from services.history.turns.attempts import Attempts
 from services.history.turns.claims import Claims
 from services.history.turns.completions import Completions
+from services.history.turns.gaps import Gaps
 from services.history.turns.turns import Turns
 from services.history.workspaces.workspaces import Workspaces
 
@@ -47,6 +48,7 @@ class Nouns:
     claims: Claims
     attempts: Attempts
     completions: Completions
+    gaps: Gaps
 
 
 NOUNS: Final = web.AppKey("nouns", Nouns)

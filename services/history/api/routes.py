@@ -5,7 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
-from services.history.api import agents, checks, claims, completions, drafts, keys, sessions, turns, workspaces
+from services.history.api import agents, checks, claims, completions, drafts, gaps, keys, sessions, turns, workspaces
 
 ROUTES: Final[Sequence[web.RouteDef]] = (
     *workspaces.ROUTES,
@@ -13,6 +13,7 @@ ROUTES: Final[Sequence[web.RouteDef]] = (
     *agents.ROUTES,
     *drafts.ROUTES,
     *checks.ROUTES,
+    *gaps.ROUTES,
     *sessions.ROUTES,
     *turns.ROUTES,
     *claims.ROUTES,

@@ -47,6 +47,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("workspace", "retryKey", "_id"), partial={"retryKey": _PRESENT}, name="retry_key"),
         Index(("workspace", "orphan"), unique=True, partial={"orphan": _PRESENT}, name="one_orphan_per_retry_key"),
         Index(("workspace", "storedId"), partial={"storedId": _PRESENT}, name="stored_completions"),
+        Index(("workspace", "agentId", "gapId"), partial={"gapId": _PRESENT}, name="knowledge_gaps"),
         Index(("active", "_id"), partial={"active": True}),
         Index(("erasable", "endedAt"), partial={"erasable": True}),
         Index(("expiresAt",), expires=True),

@@ -15,6 +15,7 @@ from services.history.mongo.errors import Unstorable
 from services.history.mongo.filters import Document, one_of
 from services.history.turns.context import Contexts
 from services.history.turns.effects import SessionEffects
+from services.history.turns.gaps import gap_of
 from services.history.turns.record import (
     WITHOUT_ANSWER,
     WITHOUT_TEXT,
@@ -64,7 +65,7 @@ class TurnFinalizer:
         # The session counts the turn first: nobody who reads the session may find the turn neither active nor counted.
         await self._count(record)
         await self._effects.collect(record, finished)
-        stored = await self._store_result(finished)
+        stored = await self._store_result(finished, gap_of(record, finished))
         if not stored:
             record = await self._record(workspace, turn_id)
             if record is not None and (record.active or record.attempt != finished.attempt):
@@ -85,7 +86,7 @@ class TurnFinalizer:
         turn = record.turn().model_copy(update={name: getattr(finished, name) for name in _RESULT})
         await self._publish(workspace, turn, finished.output, FrameId(finished.attempt, finished.last_seq + 1))
 
-    async def _store_result(self, finished: FinishedTurn) -> bool:
+    async def _store_result(self, finished: FinishedTurn, gap: Document) -> bool:
         """Raises Unstorable."""
         fields = {
             "status": finished.status,
@@ -96,6 +97,7 @@ class TurnFinalizer:
             "error": finished.error,
             "lastSeq": finished.last_seq + 1,
             "endedAt": finished.ended_at,
+            **gap,
         }
         return await self._write_end(finished.workspace, finished.turn_id, finished.attempt, fields)
 
