@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import uvloop
 
-from tests.bench import readers, scenarios
+from tests.bench import readers, retrieval, scenarios
 from tests.bench.report import render, write_json
 from tests.bench.rig import running_stack
 from tests.bench.scenarios import Effort, Row, Scenario
@@ -26,11 +26,15 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "long-session": scenarios.long_session,
 }
 QUICK: Final = ("streams", "sequential", "idle")
+# Measured without a stack, on data of one's own, and only when it is asked for.
+RETRIEVAL: Final = "retrieval"
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)} (default: all)")
+    parser.add_argument(
+        "scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)} (default: all), or {RETRIEVAL}"
+    )
     parser.add_argument(
         "--quick", action="store_true", help=f"a first impression within a minute: {', '.join(QUICK)}, one round"
     )
@@ -41,10 +45,15 @@ def parse() -> argparse.Namespace:
         "--data", type=Path, default=_memory(), help="where the stores' data go (default: memory, if there is any)"
     )
     parser.add_argument(
+        "--questions", type=Path, default=Path("xquad"), help=f"folder of {RETRIEVAL}'s data: a JSON file per language"
+    )
+    parser.add_argument(
         "--json", type=Path, default=Path(".parley/bench/latest.json"), help="default .parley/bench/latest.json"
     )
     options = parser.parse_args()
-    if unknown := set(options.scenarios) - set(SCENARIOS):
+    if RETRIEVAL in options.scenarios and len(options.scenarios) > 1:
+        parser.error(f"{RETRIEVAL} is measured alone")
+    if unknown := set(options.scenarios) - {*SCENARIOS, RETRIEVAL}:
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
     return options
 
@@ -101,6 +110,9 @@ def sync_time_ms(directory: Path) -> float:
 
 def main() -> None:
     options = parse()
+    if options.scenarios == [RETRIEVAL]:
+        write_json(options.json, {"rows": retrieval.measure(options.questions, quick=options.quick)})
+        return
     told = facts(options, [], sync_time_ms(options.data))
     print(f"Data in {options.data}. " + ", ".join(f"{name}: {value}" for name, value in told["machine"].items()))
     told["rows"] = uvloop.run(measure(options))

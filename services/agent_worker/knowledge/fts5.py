@@ -1,4 +1,4 @@
-"""The default retriever: BM25 over a version's passages by SQLite FTS5, one index per version, built on first use.
+"""The default retriever: words and spellings by SQLite FTS5, one index per version, built on first use.
 
 It is good for about 20,000 passages a version. SQLite, locks and the disk are touched in threads only, never on the
 event loop.
@@ -16,7 +16,6 @@ from cachetools import LRUCache
 from services.agent_worker.knowledge.index import Index, in_memory
 from services.agent_worker.knowledge.index_files import IndexFiles
 from services.agent_worker.knowledge.retriever import VersionKey
-from services.agent_worker.knowledge.terms import match_expression
 from shared.contracts.agents import Passage
 from shared.contracts.sessions import RetrievedPassage
 from shared.log import get_logger
@@ -52,19 +51,18 @@ class Fts5Retriever:
         self._keep(version, await self._in_thread(self._files.create, version, rows))
 
     async def search(self, version: VersionKey, query: str, top_k: int) -> list[RetrievedPassage]:
-        expression = match_expression(query)
-        if not expression or top_k <= 0:
+        if top_k <= 0 or not query.strip():
             return []
         if version.number == 0:
-            return await self._in_thread(_search_once, await self._load(version), expression, top_k)
+            return await self._in_thread(_search_once, await self._load(version), query, top_k)
         try:
-            return await self._in_thread((await self._index(version)).search, expression, top_k)
+            return await self._in_thread((await self._index(version)).search, query, top_k)
         except sqlite3.ProgrammingError:
             pass  # The index was evicted, and so closed, between the look-up and the search.
         except sqlite3.Error as error:
             log.warning("index_damaged", agent_id=version.agent_id, version=version.number, error=type(error).__name__)
             await self.drop(version)
-        return await self._in_thread((await self._index(version)).search, expression, top_k)
+        return await self._in_thread((await self._index(version)).search, query, top_k)
 
     async def drop(self, version: VersionKey) -> None:
         if (index := self._open.pop(version, None)) is not None:
@@ -121,10 +119,10 @@ class _OpenIndexes(LRUCache[VersionKey, Index]):
         return version, index
 
 
-def _search_once(passages: list[Passage], expression: str, top_k: int) -> list[RetrievedPassage]:
+def _search_once(passages: list[Passage], query: str, top_k: int) -> list[RetrievedPassage]:
     """A draft's passages may change at any time: their index serves one search."""
     index = in_memory(passages)
     try:
-        return index.search(expression, top_k)
+        return index.search(query, top_k)
     finally:
         index.close()

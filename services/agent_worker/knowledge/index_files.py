@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from contextlib import closing, suppress
 from pathlib import Path
 
-from services.agent_worker.knowledge.index import FORMAT, Index, build, in_memory
+from services.agent_worker.knowledge.build import build
+from services.agent_worker.knowledge.index import FORMAT, Index, in_memory
 from services.agent_worker.knowledge.retriever import VersionKey
 from shared.contracts.agents import Passage
 from shared.log import get_logger
@@ -40,7 +41,12 @@ class IndexFiles:
             )
         except (OSError, sqlite3.Error):
             return None
-        return Index(connection)
+        try:
+            return Index(connection)
+        except (sqlite3.Error, ValueError, KeyError) as error:
+            connection.close()
+            log.warning("index_damaged", error=type(error).__name__)
+            return None
 
     def create(self, version: VersionKey, passages: Iterable[Passage]) -> Index:
         """If the disk is full or cannot be written, the index lives in memory."""

@@ -1,41 +1,58 @@
-import sqlite3
-from contextlib import closing
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.agent_worker.knowledge.index import build, in_memory
-from services.agent_worker.knowledge.terms import MAX_TERMS, indexed, match_expression
+from services.agent_worker.knowledge.index import in_memory
+from services.agent_worker.knowledge.languages import PLAIN, stemmer_of
+from services.agent_worker.knowledge.question import MAX_TERMS, affordable, expression, terms_of
+from services.agent_worker.knowledge.terms import Stems, indexed, normalized, pieces
 from shared.contracts.agents import Passage
 
 
 def found(query: str, *texts: str) -> list[str]:
     """The texts that the query finds, best first."""
     index = in_memory(Passage(source_id="s", title="", text=text) for text in texts)
-    expression = match_expression(query)
-    passages = index.search(expression, 10) if expression else []
+    passages = index.search(query, 10)
     index.close()
     return [passage.text for passage in passages]
 
 
-@given(st.text(max_size=300))
+def terms(text: str, language: str = PLAIN) -> str:
+    text = normalized(text)
+    return indexed(text, pieces(text), Stems(language))
+
+
+def asked(text: str) -> str:
+    return expression(terms_of(pieces(normalized(text)), [Stems(PLAIN)]))
+
+
+def detected(text: str) -> str | None:
+    text = normalized(text)
+    return stemmer_of(text, pieces(text))
+
+
+@given(st.text(max_size=300), st.text(max_size=100))
 @settings(max_examples=200, deadline=None)
-def test_every_text_is_a_valid_expression_and_can_be_indexed(text: str) -> None:
-    with closing(sqlite3.connect(":memory:")) as connection:
-        build(connection, [Passage(source_id="s", title=text, text=text)])
-        if expression := match_expression(text):
-            connection.execute("SELECT rowid FROM words WHERE words MATCH ?", (expression,)).fetchall()
+def test_every_text_can_be_indexed_and_asked(text: str, other: str) -> None:
+    index = in_memory([Passage(source_id="s", title=text, text=text), Passage(source_id="s", title="", text=other)])
+    index.search(text, 3)
+    index.search(other, 3)
+    index.close()
 
 
 def test_a_long_question_is_cut_to_a_bounded_expression() -> None:
-    assert match_expression(" ".join(f"word{number}" for number in range(10_000))).count(" OR ") == MAX_TERMS - 1
-    assert match_expression("時" * 100_000).count(" OR ") == 0
+    assert asked(" ".join(f"word{number}" for number in range(10_000))).count(" OR ") == MAX_TERMS - 1
+    assert asked("時" * 100_000).count(" OR ") == 0
 
 
 def test_scripts_without_spaces_are_words_of_two_characters() -> None:
-    assert indexed("abc営業時間 x") == "abc 営業 業時 時間 間  x"
-    assert match_expression("営業時間") == '"営業" OR "業時" OR "時間"'
+    assert terms("abc営業時間 x") == "abc 営業 業時 時間 間 x"
+    assert asked("営業時間") == '"営業" OR "業時" OR "時間"'
+
+
+def test_vowel_signs_stay_with_their_character_in_pairs() -> None:
+    assert terms("เวลา") == "เวลา ลา"
+    assert terms("กินข้าว") == "กิน นข้า ข้าว ว"
 
 
 @pytest.mark.parametrize("query", ["時", "間", "営"])
@@ -48,7 +65,7 @@ def test_a_word_in_another_script_beside_an_unspaced_one_is_a_word() -> None:
 
 
 def test_vowel_signs_are_parts_of_words() -> None:
-    assert match_expression("मेरा पार्सल?") == '"मेरा" OR "पार्सल"'
+    assert asked("मेरा पार्सल?") == '"मेरा" OR "पार्सल"'
     assert found("पार्सल", "पार्क", "मेरा पार्सल") == ["मेरा पार्सल"]
     assert found("กิน", "กัน", "กินข้าว") == ["กินข้าว"]
 
@@ -56,3 +73,69 @@ def test_vowel_signs_are_parts_of_words() -> None:
 def test_marks_that_texts_leave_out_do_not_matter() -> None:
     assert found("كتاب", "كِتَاب") == ["كِتَاب"]
     assert found("creme", "Cre\u0300me", "Crème") == ["Cre\u0300me", "Crème"]
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("How do I return the parcel that you sent to me?", "english"),
+        ("Wie kann ich das Paket zurückgeben, und was ist mit der Rechnung?", "german"),
+        ("¿Cómo puede la tienda enviar el paquete a los clientes de una ciudad?", "spanish"),
+        ("Cum poate magazinul să trimită un colet care este în depozit?", "romanian"),
+        ("Bu paket için ne kadar ve nasıl ödeme olarak", "turkish"),
+        ("Làm thế nào để trả lại gói hàng và được hoàn tiền trong một năm?", PLAIN),
+        ("Как вернуть посылку?", "russian"),
+        ("Як повернути посилку її?", PLAIN),
+        ("Πώς επιστρέφω το δέμα;", "greek"),
+        ("كيف أعيد الطرد؟", "arabic"),
+        ("چگونه بسته را پس بدهم؟", "persian"),
+        ("मैं पार्सल कैसे लौटाऊँ?", "hindi"),
+        ("SKU 4711", None),
+        ("営業時間", None),
+    ],
+)
+def test_the_stemmer_follows_the_language(text: str, language: str | None) -> None:
+    assert detected(text) == language
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("deliveries", "The delivery of the parcel is free, and it is with you on the next day."),
+        ("Rechnungen", "Die Rechnung ist in der Mail, und das Paket kommt mit der Post."),
+        ("посылки", "Посылка придёт завтра."),
+        ("faturalar", "Fatura bu paket için ve bir gün sonra gelir."),
+        ("λογαριασμοί", "Ο λογαριασμός έρχεται αύριο."),
+    ],
+)
+def test_an_inflected_word_is_found(query: str, text: str) -> None:
+    assert found(query, "xylophone", text) == [text]
+
+
+def test_each_language_of_an_index_has_its_stems() -> None:
+    german = "Die Rechnung ist in der Mail, und das Paket kommt mit der Post."
+    english = "The delivery of the parcel is free, and it is with you on the next day."
+    assert found("Rechnungen", german, english)[0] == german
+    assert found("deliveries", german, english)[0] == english
+
+
+def test_a_misspelt_word_is_found() -> None:
+    text = "The warranty of the machine is two years, and it is not for the filters."
+    assert found("waranty", "Something else that is of no use to you", text) == [text]
+    assert found("гарантя", "Гарантия два года.", "Доставка завтра.") == ["Гарантия два года."]
+
+
+def test_a_word_like_no_other_finds_nothing() -> None:
+    assert found("xylophone", "The warranty of the machine", "is for two years") == []
+
+
+def test_a_phrase_decides_between_passages_with_the_same_words() -> None:
+    first, second = "thành phố lớn có công viên", "lớn công thành có viên phố"
+    assert found("công viên", second, first)[0] == first
+
+
+def test_the_commonest_terms_are_left_out_of_a_search_that_would_match_too_much() -> None:
+    groups = [("the",), ("of",), ("warranty",), ("machine",), ("and",)]
+    shares = {"the": 0.9, "of": 0.8, "and": 0.7}
+    assert affordable(groups, shares, 100) == groups
+    assert affordable(groups, shares, 100_000) == [("machine",), ("warranty",), ("and",)]
