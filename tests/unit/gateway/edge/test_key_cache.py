@@ -61,3 +61,39 @@ async def test_concurrent_requests_of_one_key_ask_once(history: History) -> None
     cache = KeyCache(history.resolve, ttl_s=60)
     await asyncio.gather(*(cache.principal("good a") for _ in range(20)))
     assert history.asked == ["good a"]
+
+
+async def test_a_notice_makes_the_cache_ask_again_for_that_key_only(history: History) -> None:
+    cache = KeyCache(history.resolve, ttl_s=60)
+    for digest in ("good a", "good b"):
+        await cache.principal(digest)
+    for notice in (b"other:good a", b"w:good c", b"", b"\xff"):
+        cache.deliver(notice)
+    for digest in ("good a", "good b"):
+        await cache.principal(digest)
+    assert history.asked == ["good a", "good b"]
+    cache.deliver(b"w:good a")
+    assert cache.was_good("good a")
+    for digest in ("good a", "good b"):
+        await cache.principal(digest)
+    assert history.asked == ["good a", "good b", "good a"]
+
+
+async def test_a_notice_of_a_workspace_makes_the_cache_ask_again_for_all_its_keys(history: History) -> None:
+    cache = KeyCache(history.resolve, ttl_s=60)
+    for _ in range(2):
+        for digest in ("good a", "good b"):
+            await cache.principal(digest)
+        cache.deliver(b"w:")
+    assert history.asked == ["good a", "good b"] * 2
+
+
+async def test_an_answer_that_a_notice_overtook_is_not_remembered(history: History) -> None:
+    cache = KeyCache(history.resolve, ttl_s=60)
+    lookup = asyncio.create_task(cache.principal("good a"))
+    while not history.asked:
+        await asyncio.sleep(0)
+    cache.deliver(b"w:good a")
+    await lookup
+    await cache.principal("good a")
+    assert history.asked == ["good a", "good a"]

@@ -1,0 +1,227 @@
+"""The table of who may do what: every route, every kind of credential, own, foreign and absent objects.
+
+A new route is in the table by itself. If it has an id in its path that `absent_ids` does not know, or needs a body to
+get as far as its objects, the tests here fail until the scene or BODIES know it.
+"""
+
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import orjson
+import pytest
+
+from services.gateway.call import Route
+from services.gateway.route_table import ROUTES
+from shared.contracts.key_records import RotateKey
+from shared.contracts.keys import SECRET_SCOPES, NewKey, Scope, digest_of, new_secret
+from tests.service.gateway.edge.workspace_scene import CANARY, FOREIGN, OWN, Scene, absent_ids, scene
+
+OPEN = {"/openapi.json"}
+# What the routes need to get as far as the object that their path names.
+BODIES: Mapping[tuple[str, str], Any] = {
+    ("POST", "/chat/sessions/{sessionId}/messages"): {"content": "hi"},
+    ("POST", "/agents/{agentId}/rollback"): {"version": 1},
+    ("POST", "/agents/{agentId}/publishable-keys"): {"allowedOrigins": ["https://a.example"]},
+    ("POST", "/chat/completions/{completionId}"): {"metadata": {}},
+}
+QUERIES: Mapping[str, str] = {"/agents/{agentId}/versions/{version}/diff": "?against=1"}
+KEYED = [route for route in ROUTES if route.path not in OPEN]
+WITH_IDS = [route for route in KEYED if "{" in route.path]
+
+
+class Answer(NamedTuple):
+    status: int
+    body: bytes
+
+    @property
+    def code(self) -> str:
+        return str(orjson.loads(self.body)["code"])
+
+
+@pytest.fixture
+async def stage(mongodb_uri: str, redis_url: str) -> AsyncIterator[Scene]:
+    async with scene(mongodb_uri, redis_url) as prepared:
+        yield prepared
+
+
+async def ask(stage: Scene, route: Route, ids: Mapping[str, str], *authorization: str) -> Answer:
+    """The answer without what differs from request to request. Of a stream only the status is read."""
+    named_ids = {**ids, "keyId": ids["secretKeyId"]} if route.path.startswith("/keys/") else ids
+    path = re.sub(r"\{(\w+)\}", lambda name: named_ids[name[1]], route.path)
+    headers = [("Authorization", text) for text in authorization]
+    body = None if route.method == "GET" else BODIES.get((route.method, route.path), {})
+    url = stage.base + path + QUERIES.get(route.path, "")
+    async with stage.client.request(route.method, url, json=body, headers=headers) as response:
+        if response.content_type == "text/event-stream":
+            response.close()
+            return Answer(response.status, b"")
+        return Answer(response.status, re.sub(rb"req_\w{26}", b"req_", await response.read()))
+
+
+async def bad_credentials(stage: Scene) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Of each kind: the code of its refusal, and what is sent."""
+    client, soon = stage.history.client, datetime.now(UTC) - timedelta(seconds=1)
+    revoked, rotated = [await client.create_key(NewKey(workspace=OWN, scopes=SECRET_SCOPES)) for _ in range(2)]
+    expired = await client.create_key(NewKey(workspace=OWN, scopes=SECRET_SCOPES, expires_at=soon))
+    await client.revoke_key(OWN, revoked.id)
+    await client.rotate_key(OWN, rotated.id, RotateKey(digest=digest_of(new_secret("live"))))
+    good = stage.own.all_scopes.secret
+    other = good.replace("_live_", "_test_")
+    sent = {
+        "malformed": ("invalid_api_key", ("Bearer nonsense",)),
+        "of another scheme": ("invalid_api_key", (f"Basic {good}",)),
+        "unknown": ("invalid_api_key", (f"Bearer {new_secret('live')}",)),
+        "of another environment": ("invalid_api_key", (f"Bearer {other}",)),
+        "revoked": ("invalid_api_key", (f"Bearer {revoked.secret}",)),
+        "rotated, after its grace": ("invalid_api_key", (f"Bearer {rotated.secret}",)),
+        "sent twice": ("invalid_api_key", (f"Bearer {good}", f"Bearer {good}")),
+        "expired": ("expired_api_key", (f"Bearer {expired.secret}",)),
+    }
+    return {"none": ("missing_api_key", ()), **sent}
+
+
+def named(route: Route) -> str:
+    return f"{route.method} {route.path}"
+
+
+def test_only_the_open_routes_need_no_scope() -> None:
+    assert {route.path for route in ROUTES if route.scope is None} == OPEN
+
+
+async def test_a_refused_credential_gets_the_same_bytes_whatever_it_asks_for(stage: Scene) -> None:
+    kinds = await bad_credentials(stage)
+    asked = (stage.own.ids, stage.foreign.ids, absent_ids())
+    by_code: dict[str, set[Answer]] = {}
+    for route in KEYED:
+        for kind, (code, sent) in kinds.items():
+            for ids in asked:
+                answer = await ask(stage, route, ids, *sent)
+                assert (answer.status, answer.code) == (401, code), f"{named(route)}, key {kind}"
+                by_code.setdefault(code, set()).add(answer)
+    assert {code: len(answers) for code, answers in by_code.items()} == dict.fromkeys(by_code, 1)
+
+
+async def test_a_key_without_the_scope_learns_nothing_of_any_object(stage: Scene) -> None:
+    for route in KEYED:
+        assert route.scope is not None
+        keys = {
+            "lacks the scope": await stage.key_with(SECRET_SCOPES - {route.scope}),
+            "publishable": stage.own.session_key.secret,
+        }
+        for kind, secret in keys.items():
+            if kind == "publishable" and route.scope is Scope.CHAT_PUBLIC:
+                continue
+            answers = {
+                await ask(stage, route, ids, f"Bearer {secret}")
+                for ids in (stage.own.ids, stage.foreign.ids, absent_ids())
+            }
+            assert len(answers) == 1, f"{named(route)}, key {kind}"
+            answer = answers.pop()
+            assert (answer.status, answer.code) == (403, "insufficient_scope"), f"{named(route)}, key {kind}"
+            assert orjson.loads(answer.body)["requiredScope"] == route.scope
+
+
+def mixtures(stage: Scene, route: Route) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
+    """Ids of which the last ones are foreign, and the same with absent ones: all of them, then behind own ones."""
+    absent, names = absent_ids(), re.findall(r"\{(\w+)\}", route.path)
+    for count in range(len(names)):
+        if count and names[count:] == ["version"]:
+            continue  # A number is no secret, and both workspaces have a version 1.
+        own = {name: stage.own.ids[name] for name in names[:count]}
+        yield {**stage.foreign.ids, **own}, {**absent, **own}
+
+
+async def test_foreign_objects_look_like_absent_ones(stage: Scene) -> None:
+    before = await contents(stage, FOREIGN)
+    key = f"Bearer {stage.own.all_scopes.secret}"
+    for route in WITH_IDS:
+        for foreign, absent in mixtures(stage, route):
+            answer = await ask(stage, route, foreign, key)
+            assert answer.status == 404, f"{named(route)}: {answer.body!r}; does it need a row in BODIES?"
+            assert answer == await ask(stage, route, absent, key), named(route)
+            assert CANARY.encode() not in answer.body
+    assert await contents(stage, FOREIGN) == before
+
+
+async def test_lists_hold_nothing_of_another_workspace(stage: Scene) -> None:
+    key = f"Bearer {stage.own.all_scopes.secret}"
+    for route in KEYED:
+        if route.method == "GET" and "{" not in route.path:
+            answer = await ask(stage, route, stage.own.ids, key)
+            assert answer.status == 200, named(route)
+            assert CANARY.encode() not in answer.body, named(route)
+            assert stage.foreign.ids["agentId"].encode() not in answer.body, named(route)
+
+
+async def test_foreign_ids_in_bodies_and_queries_look_like_absent_ones(stage: Scene) -> None:
+    foreign, absent = stage.foreign.ids["agentId"], absent_ids()["agentId"]
+    headers = {"Authorization": f"Bearer {stage.own.all_scopes.secret}"}
+    messages = [{"role": "user", "content": "hi"}]
+
+    async def asked(method: str, path: str, body: Any = None) -> Answer:
+        async with stage.client.request(method, stage.base + path, json=body, headers=headers) as response:
+            return Answer(response.status, re.sub(rb"req_\w{26}", b"req_", await response.read()))
+
+    async def pair(method: str, path: str, body: Any = None) -> list[Answer]:
+        """With the foreign id, and with the absent one."""
+        shown = orjson.dumps(body).decode()
+        return [
+            await asked(method, path.replace("AGENT", agent), orjson.loads(shown.replace("AGENT", agent)))
+            for agent in (foreign, absent)
+        ]
+
+    for one, other in (
+        await pair("POST", "/chat/sessions", {"agentId": "AGENT"}),
+        await pair("POST", "/chat/completions", {"model": "AGENT", "messages": messages}),
+        await pair("GET", "/chat/sessions?agentId=AGENT"),
+        await pair("GET", "/chat/completions?model=AGENT"),
+    ):
+        assert one == other
+        assert CANARY.encode() not in one.body
+
+
+async def test_the_right_key_reads_its_own_objects(stage: Scene) -> None:
+    """Without this the tables above could hold because nothing works."""
+    for route in WITH_IDS:
+        if route.method == "GET":
+            key = await stage.key_with(frozenset({Scope(str(route.scope))}))
+            answer = await ask(stage, route, stage.own.ids, f"Bearer {key}")
+            assert answer.status == 200, f"{named(route)}: {answer.body!r}"
+
+
+async def test_the_other_workspaces_key_changes_nothing_here(stage: Scene) -> None:
+    before = await contents(stage, OWN)
+    for route in WITH_IDS:
+        answer = await ask(stage, route, stage.own.ids, f"Bearer {stage.foreign.all_scopes.secret}")
+        assert answer.status == 404, named(route)
+    assert await contents(stage, OWN) == before
+
+
+async def contents(stage: Scene, workspace: str) -> dict[str, list[dict[str, Any]]]:
+    """All documents of a workspace, but for the time of its keys' last use."""
+    documents = stage.history.documents
+    found = {}
+    for name in sorted(await documents.list_collection_names()):
+        rows = await documents[name].find({"workspace": workspace}).to_list(None)
+        found[name] = [
+            {member: value for member, value in row.items() if member != "lastUsedAt"}
+            for row in sorted(rows, key=lambda row: str(row["_id"]))
+        ]
+    assert found["sessions"]
+    return found
+
+
+async def test_a_key_in_the_url_is_refused_beside_a_good_one(stage: Scene) -> None:
+    headers = {"Authorization": f"Bearer {stage.own.all_scopes.secret}"}
+    for query in ("api_key=x", f"q={stage.own.all_scopes.secret}"):
+        async with stage.client.get(f"{stage.base}/keys?{query}", headers=headers) as response:
+            text = await response.text()
+            assert response.status == 400
+            assert stage.own.all_scopes.secret not in text
+
+
+async def test_the_scene_knows_every_id_of_the_table(stage: Scene) -> None:
+    names = {name for route in ROUTES for name in re.findall(r"\{(\w+)\}", route.path)}
+    assert names <= stage.own.ids.keys() & stage.foreign.ids.keys() & absent_ids().keys()

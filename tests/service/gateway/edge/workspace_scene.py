@@ -1,0 +1,143 @@
+"""A gateway before a real history in which two workspaces have one object of each kind."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from pydantic import SecretStr
+
+from services.gateway.app import create_app, open_dependencies
+from services.gateway.edge.server import PublicRunner
+from services.gateway.settings import GatewaySettings
+from shared.contracts.keys import SECRET_SCOPES, CreatedKey, NewKey, Publishable, Scope
+from shared.ids import new_id
+from tests.conftest import eventually
+from tests.service.gateway.served import running as served
+from tests.service.history.conftest import is_ready
+from tests.service.history.running import (
+    TOKEN,
+    History,
+    completion,
+    config,
+    finished,
+    order,
+    passage,
+    running,
+    settings_for,
+)
+
+OWN, FOREIGN = "acme", "rival"
+CANARY = "canary-of-the-rival"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objects:
+    """Ids by the names that the paths of the route table have for them."""
+
+    ids: Mapping[str, str]
+    session_key: CreatedKey
+    all_scopes: CreatedKey
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    base: str
+    history: History
+    client: aiohttp.ClientSession
+    own: Objects
+    foreign: Objects
+    made: dict[frozenset[Scope], str] = field(default_factory=dict)
+
+    async def key_with(self, scopes: frozenset[Scope]) -> str:
+        """A secret of the own workspace with exactly these scopes."""
+        if scopes not in self.made:
+            key = await self.history.client.create_key(NewKey(workspace=OWN, scopes=scopes))
+            self.made[scopes] = key.secret
+        return self.made[scopes]
+
+
+def absent_ids() -> dict[str, str]:
+    """Well-formed ids of nothing."""
+    turn = new_id("trn")
+    return {
+        "sessionId": new_id("ses"),
+        "turnId": turn,
+        "completionId": "chatcmpl-" + turn.removeprefix("trn_"),
+        "agentId": new_id("agt"),
+        "model": new_id("agt"),
+        "version": "7",
+        "keyId": new_id("key"),
+        "secretKeyId": new_id("key"),
+    }
+
+
+async def _objects(history: History, workspace: str, mark: str) -> Objects:
+    client, agent_id = history.client, new_id("agt")
+    await client.put_agent(workspace, agent_id, config(f"Be brief, {mark}."))
+    await client.publish_agent(workspace, agent_id, [passage(1)])
+    session = await client.create_session(workspace, new_id("ses"), agent_id, {"note": mark}, draft=False)
+    turn = order(session.id, f"Hello {mark}?")
+    kept = completion(f"Hello {mark}?", store=True).model_copy(update={"agent_id": agent_id})
+    for admitted in (turn, kept):
+        await client.admit(workspace, admitted)
+        result = finished(admitted.turn_id, 0, f"Hi {mark}.").model_copy(update={"workspace": workspace})
+        await history.dependencies.finalizer.finish(result)
+    own = Publishable(agent_id=agent_id, allowed_origins=("https://shop.example",))
+    pages = await client.create_key(NewKey(workspace=workspace, name=mark, scopes=frozenset({Scope.CHAT_PUBLIC})), own)
+    servers = await client.create_key(NewKey(workspace=workspace, name=mark, scopes=SECRET_SCOPES))
+    ids = {
+        "sessionId": session.id,
+        "turnId": turn.turn_id,
+        "completionId": "chatcmpl-" + kept.turn_id.removeprefix("trn_"),
+        "agentId": agent_id,
+        "model": agent_id,
+        "version": "1",
+        "keyId": pages.id,
+        "secretKeyId": servers.id,
+    }
+    return Objects(ids=ids, session_key=pages, all_scopes=servers)
+
+
+def gateway_settings(history: History, redis_url: str, **more: Any) -> GatewaySettings:
+    given = {
+        "internal_token": SecretStr(TOKEN),
+        "queue_redis_url": redis_url,
+        "history_url": history.base_url,
+        "failed_auth_per_minute": 1_000_000,
+        "requests_per_minute": 1_000_000,
+    }
+    return GatewaySettings.model_validate(given | more)
+
+
+@asynccontextmanager
+async def gateway_before(history: History, redis_url: str, **more: Any) -> AsyncIterator[str]:
+    """The base URL of a gateway, built as its process builds it."""
+    async with open_dependencies(gateway_settings(history, redis_url, **more)) as dependencies:
+        runner = PublicRunner(create_app(dependencies, private=True))
+        async with served(runner) as (host, port):
+            base = f"http://{host}:{port}/api/v1"
+            async with aiohttp.ClientSession() as client:
+
+                async def ready() -> bool:
+                    async with client.get(f"http://{host}:{port}/readyz") as response:
+                        return response.status == 200
+
+                await eventually(ready, what="a ready gateway")
+            yield base
+            dependencies.drain()
+
+
+@asynccontextmanager
+async def scene(mongodb_uri: str, redis_url: str) -> AsyncIterator[Scene]:
+    async with running(settings_for(mongodb_uri, redis_url, reconcile_interval_s=60.0)) as history:
+        await eventually(lambda: is_ready(history), within_s=20.0, what="a ready history")
+        async with gateway_before(history, redis_url) as base, aiohttp.ClientSession() as client:
+            yield Scene(
+                base=base,
+                history=history,
+                client=client,
+                own=await _objects(history, OWN, "our own"),
+                foreign=await _objects(history, FOREIGN, CANARY),
+            )
