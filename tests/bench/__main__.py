@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import uvloop
 
-from tests.bench import readers, retrieval, scenarios
+from tests.bench import grown, readers, retrieval, scenarios
 from tests.bench.report import render, write_json
 from tests.bench.rig import running_stack
 from tests.bench.scenarios import Effort, Row, Scenario
@@ -24,6 +24,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "idle": readers.idle_streams,
     "never-reading": readers.never_reading,
     "long-session": scenarios.long_session,
+    "agents": grown.agents,
 }
 QUICK: Final = ("streams", "sequential", "idle")
 # Measured without a stack, on data of one's own, and only when it is asked for.

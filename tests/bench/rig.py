@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.local.processes import end, free_port, spawn
 from shared.contracts.agents import AgentConfig, ModelChoice
+from shared.contracts.keys import NewKey
 from shared.history_client import HistoryClient
 from shared.ids import new_id
 from tests.bench.processes import Meter
@@ -71,6 +72,9 @@ class Rig:
             await self._history.publish_agent(self.workspace, agent_id, ())
             self._agents[model] = agent_id
         return self._agents[model]
+
+    async def create_key(self, key: NewKey) -> str:
+        return (await self._history.create_key(key)).secret
 
     async def session(self, model: str) -> str:
         body = orjson.dumps({"agentId": await self.agent(model)})
