@@ -33,16 +33,13 @@ class AgentCalls(Transport):
         body = {"passages": [passage.wire() for passage in passages]}
         return AgentVersion.model_validate(await self._post(f"/workspaces/{workspace}/agents/{agent_id}/publish", body))
 
-    async def published_agents(self, workspace: str) -> list[Agent]:
-        """All of them, read in pages, in the order of their ids."""
-        agents: list[Agent] = []
-        query = {"limit": str(AGENTS_PAGE)}
-        while True:
-            page = await self._page(f"/workspaces/{workspace}/agents", query)
-            agents += [Agent.model_validate(agent) for agent in page["items"]]
-            if page["nextCursor"] is None:
-                return agents
-            query["cursor"] = page["nextCursor"]
+    async def published_agents(
+        self, workspace: str, before: str | None = None, limit: int = AGENTS_PAGE
+    ) -> tuple[list[Agent], bool]:
+        """Those older than the agent `before`, newest first, and whether more follow."""
+        query = {"limit": str(limit)} | ({"before": before} if before is not None else {})
+        page = await self._page(f"/workspaces/{workspace}/agents", query)
+        return [Agent.model_validate(agent) for agent in page["items"]], page["nextCursor"] is not None
 
     async def published_agent(self, workspace: str, agent_id: str) -> Agent:
         """Raises `agent_not_found`, also for one that was never published."""

@@ -22,7 +22,7 @@ DATABASE: Final = "parley"
 TURNS: Final = 10_000
 VERSIONS: Final = 1_000
 AGENTS: Final = 10_000
-SMALL: Final = 10
+SMALL: Final = 60  # More than a page.
 PIECE: Final = 500
 MINUTE_MS: Final = 60_000
 
@@ -130,7 +130,8 @@ async def _versions(workspace: Workspace, store: _Store, versions: int, times: i
 
 
 async def _many_agents(small: Workspace, large: Workspace, store: _Store, agents: int, times: int) -> list[Row]:
-    workspaces = {SMALL: small, agents: large}
+    # Both have a full page of each list.
+    workspaces = {agents // 10: small, agents: large}
     known = {}
     for count, workspace in workspaces.items():
         known[count] = await workspace.new_agent(model_name(8, 0, 0))

@@ -61,4 +61,4 @@ CHUNKS: Final = object_of(
 MODEL: Final = object_of(
     {"id": TEXT, "object": {"const": "model"}, "created": {"type": "integer"}, "owned_by": {"const": "parley"}}
 )
-MODELS: Final = list_of(MODEL)
+MODELS: Final = list_of(MODEL, _EDGES)

@@ -2,12 +2,20 @@
 
 from datetime import UTC, datetime
 
-from services.history.agents.documents import WITHOUT_DRAFT, agent_key, agent_of, config_of, default_slug, frozen
+from services.history.agents.documents import (
+    AGENT_IDS,
+    WITHOUT_DRAFT,
+    agent_key,
+    agent_of,
+    config_of,
+    default_slug,
+    frozen,
+)
 from services.history.agents.sealing import with_sealed_secrets
 from services.history.mongo.client import Database
 from services.history.mongo.dialect import Fields
 from services.history.mongo.errors import Duplicate
-from services.history.mongo.filters import Document, Where, above, present
+from services.history.mongo.filters import Document, Where, present
 from shared.contracts.agents import Agent, AgentConfig
 from shared.contracts.errors import ApiError, Code
 from shared.secrets import SecretBox
@@ -50,14 +58,11 @@ class Agents:
         """Raises `agent_not_found`."""
         return agent_of(await self.document(workspace, agent_id, WITHOUT_DRAFT))
 
-    async def published(self, workspace: str, after: str | None, limit: int) -> tuple[list[Agent], str | None]:
-        """Up to `limit` published agents beyond the id `after`, in the order of their ids, and the next start."""
-        where: Where = {"workspace": workspace, "publishedVersion": present(), "deleted": None}
-        if after is not None:
-            where = {**where, "agentId": above(after)}
-        rows = await self._agents.many(where, fields=WITHOUT_DRAFT, order=[("agentId", 1)], limit=limit + 1)
-        agents = [agent_of(row) for row in rows[:limit]]
-        return agents, agents[-1].id if len(rows) > limit else None
+    async def published(self, workspace: str, before: str | None, limit: int) -> tuple[list[Agent], str | None]:
+        """Published agents, newest first, and the id to go on from."""
+        where: Where = {"workspace": workspace, "deleted": None, "publishedVersion": present()}
+        rows, following = await self._agents.page(where, AGENT_IDS, "desc", before, limit, WITHOUT_DRAFT)
+        return [agent_of(row) for row in rows], following
 
     async def published_one(self, workspace: str, agent_id: str) -> Agent:
         """Raises `agent_not_found`, also for an agent that was never published."""

@@ -7,14 +7,14 @@ from pydantic import BaseModel
 
 from services.history.api.bodies import read_schema
 from services.history.api.nouns import nouns
-from services.history.api.paging import bad_cursor, cursor_of, cursor_values, limit_of, page_of
+from services.history.api.paging import bad_cursor, limit_of, page_of
 from services.history.api.paths import AGENT, WORKSPACE, path_id, workspace_of
 from shared.contracts.agent_records import PublishOrder
 from shared.contracts.agents import AgentConfig, AgentVersion, Passage
 from shared.ids import is_name
 from shared.web.bodies import json_response
 
-# The gateway lists all published agents of a workspace; most workspaces then need one call.
+# A list of models has one page in most workspaces.
 MAX_AGENTS: Final = 1000
 
 
@@ -23,15 +23,13 @@ class Publication(BaseModel):
 
 
 async def get_published_agents(request: web.Request) -> web.Response:
-    values = cursor_values(request, str)
-    after = values[0] if values else None
-    if after is not None and not is_name(after):
+    before = request.query.get("before")
+    if before is not None and not is_name(before):
         raise bad_cursor()
     agents, following = await nouns(request).agents.published(
-        workspace_of(request), after, limit_of(request, MAX_AGENTS)
+        workspace_of(request), before, limit_of(request, MAX_AGENTS)
     )
-    cursor = cursor_of([following]) if following else None
-    return json_response(page_of([agent.wire() for agent in agents], cursor))
+    return json_response(page_of([agent.wire() for agent in agents], following))
 
 
 async def get_resolved(request: web.Request) -> web.Response:

@@ -11,7 +11,7 @@ from services.history.api.paging import bad_cursor, cursor_of, cursor_values, li
 from services.history.api.paths import DRAFT, WORKSPACE, path_id, workspace_of
 from shared.contracts.agent_records import DraftPatch, NewAgent, PublishOrder, RollbackOrder
 from shared.contracts.errors import ApiError, Code
-from shared.ids import is_id
+from shared.ids import is_name
 from shared.web.bodies import json_response
 
 MAX_NUMBER: Final = 999_999_999
@@ -27,7 +27,7 @@ async def post_draft(request: web.Request) -> web.Response:
 
 
 async def get_drafts(request: web.Request) -> web.Response:
-    after = _after_id(request, "agt")
+    after = _after_id(request)
     records, following = await nouns(request).drafts.page(workspace_of(request), after, limit_of(request))
     return json_response(page_of([record.wire() for record in records], cursor_of([following]) if following else None))
 
@@ -83,7 +83,7 @@ async def get_diff(request: web.Request) -> web.Response:
 
 
 async def get_audit(request: web.Request) -> web.Response:
-    before = _after_id(request, "aud")
+    before = _after_id(request)
     records, following = await nouns(request).audit.page(workspace_of(request), before, limit_of(request))
     return json_response(page_of([record.wire() for record in records], cursor_of([following]) if following else None))
 
@@ -92,9 +92,10 @@ def _agent(request: web.Request) -> tuple[str, str]:
     return workspace_of(request), path_id(request, "agent_id")
 
 
-def _after_id(request: web.Request, prefix: str) -> str | None:
+def _after_id(request: web.Request) -> str | None:
     values = cursor_values(request, str)
-    if values and not is_id(prefix, values[0]):
+    # Not `is_id`: operators name agents as they like.
+    if values and not is_name(values[0]):
         raise bad_cursor()
     return values[0] if values else None
 

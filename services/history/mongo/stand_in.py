@@ -15,13 +15,17 @@ from pymongo import IndexModel
 from services.history.mongo.dialect import Dialect, Fields, Find, PageQuery
 from services.history.mongo.filters import Comparison, Document, Where, between, checked
 from services.history.mongo.indexes import Index, index_model
-from shared.ids import id_at, time_of
+from shared.ids import id_at, is_id, time_of
 
 FIRST_RANGE_MS: Final = 60_000
 RANGE_GROWTH: Final = 8
+# Documents that one read brings where some of them are dropped.
+LEAST_READ: Final = 256
 # Earlier than the first id of any deployment: 2025-01-01.
 BEGINNING_MS: Final = 1_735_689_600_000
 _END_OF_TIME_MS: Final = (1 << 48) - 1
+# Above every id, also those that an operator chose.
+_LAST_TEXT: Final = "\uffff"
 
 
 def dialect_for(build_info: Mapping[str, Any]) -> Dialect:
@@ -50,14 +54,51 @@ class StandInDialect(Dialect):
         return next((row for row in rows if all(row.get(name) == value for name, value in others.items())), None)
 
     async def page(self, find: Find, page: PageQuery) -> list[Document]:
-        """Reads bounded ranges of time, each eight times as wide as the one before, until the page is full."""
+        """Reads bounded ranges of time, each eight times as wide as the one before, until the page is full.
+
+        Members that must be absent, present, or one of several are compared here: with one of them in its filter, the
+        server uses no index (3,000 agents: 110 instead of 4 ms).
+        """
+        own = {name: value for name, value in checked(page.where).items() if _is_compared_here(value)}
+        others = {name: value for name, value in page.where.items() if name not in own}
+        fields = page.fields
+        if fields is not None and 1 in fields.values():
+            fields = {**fields, **dict.fromkeys(own, 1)}
+        size = max(page.limit + 1, LEAST_READ) if own else page.limit + 1
         found: list[Document] = []
         for low, high in _ranges(page):
-            query = self.query({**page.where, page.by.name: between(low, high)})
-            found += await find(query, page.fields, page.order, page.limit + 1)
+            rest: tuple[str, str] | None = (low, high)
+            while rest is not None and len(found) <= page.limit:
+                query = self.query({**others, page.by.name: between(*rest)})
+                rows = await find(query, fields, page.order, size)
+                found += [row for row in rows if all(_matches(row, name, value) for name, value in own.items())]
+                rest = _beyond(page, rest, rows[-1][page.by.name]) if len(rows) == size else None
             if len(found) > page.limit:
                 break
         return found[: page.limit + 1]
+
+
+def _is_compared_here(value: Any) -> bool:
+    return value is None or (isinstance(value, Comparison) and set(value.terms) in ({"$exists"}, {"$in"}))
+
+
+def _matches(row: Document, name: str, value: Any) -> bool:
+    if value is None:
+        return row.get(name) is None
+    if "$exists" in value.terms:
+        return name in row
+    return row.get(name) in value.terms["$in"]
+
+
+def _beyond(page: PageQuery, within: tuple[str, str], last: str) -> tuple[str, str]:
+    """What is left of a range after the id `last`."""
+    low, high = within
+    return (last + "\x00", high) if page.direction == "asc" else (low, last)
+
+
+def _time_or(page: PageQuery, otherwise: int) -> int:
+    """When the id was made after which the page starts. An operator's names of agents say nothing about it."""
+    return time_of(page.after) if page.after and is_id(page.by.prefix, page.after) else otherwise
 
 
 def _ranges(page: PageQuery) -> Iterator[tuple[str, str]]:
@@ -67,19 +108,19 @@ def _ranges(page: PageQuery) -> Iterator[tuple[str, str]]:
 
 def _descending(page: PageQuery, now_ms: int) -> Iterator[tuple[str, str]]:
     prefix, span_ms = page.by.prefix, FIRST_RANGE_MS
-    high, low_ms = page.after or id_at(prefix, _END_OF_TIME_MS), time_of(page.after) if page.after else now_ms
+    high, low_ms = page.after or _LAST_TEXT, _time_or(page, now_ms)
     while low_ms > 0:
         low_ms = max(0, low_ms - span_ms)
-        yield id_at(prefix, low_ms), high
+        yield id_at(prefix, low_ms) if low_ms else "", high
         high, span_ms = id_at(prefix, low_ms), span_ms * RANGE_GROWTH
 
 
 def _ascending(page: PageQuery, now_ms: int) -> Iterator[tuple[str, str]]:
     prefix, span_ms = page.by.prefix, FIRST_RANGE_MS
     # A range contains its lower end; this is the smallest text that comes after `after`.
-    low, high_ms = page.after + "\x00" if page.after else id_at(prefix, 0), time_of(page.after or "") or BEGINNING_MS
+    low, high_ms = page.after + "\x00" if page.after else "", _time_or(page, BEGINNING_MS)
     while high_ms < _END_OF_TIME_MS:
         # A clock that runs ahead may have made an id, so the last range has no end.
         high_ms = _END_OF_TIME_MS if high_ms > now_ms else high_ms + span_ms
-        yield low, id_at(prefix, high_ms)
+        yield low, id_at(prefix, high_ms) if high_ms < _END_OF_TIME_MS else _LAST_TEXT
         low, span_ms = id_at(prefix, high_ms), span_ms * RANGE_GROWTH

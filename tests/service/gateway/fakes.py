@@ -98,9 +98,12 @@ class FakeHistory(HistoryClient):
             raise ApiError(Code.INVALID_API_KEY)
         return self.principals[digest]
 
-    async def published_agents(self, workspace: str) -> list[Agent]:
+    async def published_agents(
+        self, workspace: str, before: str | None = None, limit: int = 1000
+    ) -> tuple[list[Agent], bool]:
         self._check()
-        return [await self.published_agent(workspace, agent_id) for agent_id in self.versions]
+        ids = [agent_id for agent_id in sorted(self.versions, reverse=True) if before is None or agent_id < before]
+        return [await self.published_agent(workspace, agent_id) for agent_id in ids[:limit]], len(ids) > limit
 
     async def published_agent(self, workspace: str, agent_id: str) -> Agent:
         if agent_id not in self.versions or workspace != WORKSPACE:

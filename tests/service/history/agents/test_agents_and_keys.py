@@ -7,6 +7,7 @@ import aiohttp
 import pytest
 from pydantic import ValidationError
 
+from shared.contracts.agent_records import NewAgent
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import NewKey, Scope, StoreKey, digest_of, new_secret
 from shared.contracts.tools import HttpTool
@@ -68,8 +69,8 @@ async def test_only_published_agents_of_the_workspace_are_listed(history: Histor
     await history.publish()
     await history.client.put_agent(WORKSPACE, "agt_draft", config())
     await history.client.put_agent("other", "agt_demo", config())
-    assert [agent.id for agent in await history.client.published_agents(WORKSPACE)] == ["agt_demo"]
-    assert await history.client.published_agents("other") == []
+    assert await listed(history) == (["agt_demo"], False)
+    assert await history.client.published_agents("other") == ([], False)
     assert await refused(history.client.published_agent(WORKSPACE, "agt_draft")) is Code.AGENT_NOT_FOUND
     assert await refused(history.client.published_agent("other", "agt_demo")) is Code.AGENT_NOT_FOUND
     assert await refused(history.client.agent_version("other", "agt_demo", 1)) is Code.AGENT_NOT_FOUND
@@ -89,15 +90,37 @@ async def test_published_agents_are_listed_whatever_drafts_lie_before_them(histo
     ]
     await history.documents.agents.insert_many(drafts)
     await history.publish("agt_zzz")
-    assert [agent.id for agent in await history.client.published_agents(WORKSPACE)] == ["agt_zzz"]
+    await history.publish("agt_0")
+    assert await listed(history) == (["agt_zzz", "agt_0"], False)
+    assert await listed(history, None, 1) == (["agt_zzz"], True)
 
 
-async def test_published_agents_are_read_in_pages(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.history_api.agents.AGENTS_PAGE", 2)
+async def listed(history: History, before: str | None = None, limit: int = 1000) -> tuple[list[str], bool]:
+    agents, has_more = await history.client.published_agents(WORKSPACE, before, limit)
+    return [agent.id for agent in agents], has_more
+
+
+async def test_published_agents_are_read_in_pages(history: History) -> None:
     for name in ("e", "a", "d", "b", "c"):
         await history.publish(f"agt_{name}")
     await history.client.put_agent(WORKSPACE, "agt_bb", config())
-    assert [agent.id for agent in await history.client.published_agents(WORKSPACE)] == [f"agt_{n}" for n in "abcde"]
+    assert await listed(history, None, 2) == (["agt_e", "agt_d"], True)
+    assert await listed(history, "agt_d", 2) == (["agt_c", "agt_b"], True)
+    assert await listed(history, "agt_b", 2) == (["agt_a"], False)
+
+
+async def test_agents_that_an_operator_named_are_among_the_drafts(history: History) -> None:
+    """Their ids say no time, and some sort behind every id that does."""
+    for name in ("demo", "agt_zzz"):
+        await history.publish(name)
+    made = await history.client.create_draft(
+        WORKSPACE, NewAgent(id=new_id("agt"), draft={"name": "Made", "model": {"name": "any"}})
+    )
+    page = await history.client.draft_list(WORKSPACE, {"limit": "50"})
+    assert [agent["id"] for agent in page["items"]] == ["demo", "agt_zzz", made.id]
+    first = await history.client.draft_list(WORKSPACE, {"limit": "1"})
+    rest = await history.client.draft_list(WORKSPACE, {"limit": "2", "cursor": first["nextCursor"]})
+    assert [agent["id"] for agent in rest["items"]] == ["agt_zzz", made.id]
 
 
 async def test_a_repeated_order_for_a_key_stores_one_key(history: History) -> None:

@@ -77,6 +77,31 @@ async def test_pages_are_the_same_in_both_forms(mongodb_uri: str, direction: Dir
     assert [session_id for page in general for session_id in page] == sorted(ids, reverse=direction == "desc")
 
 
+@pytest.mark.parametrize("direction", ["asc", "desc"])
+@pytest.mark.parametrize("limit", [1, 3, 20])
+async def test_the_stand_in_reads_on_where_documents_are_left_out(
+    mongodb_uri: str, direction: Direction, limit: int
+) -> None:
+    """Members that must be absent are compared by history, behind the server's limit."""
+    async with opened(mongodb_uri, f"test_{uuid4().hex}", StandInDialect()) as database:
+        ids = [new_id("agt") for _ in range(12)] + ["agt_zz", "demo"]
+        for number, agent_id in enumerate(ids):
+            marks = {"deleted": True} if number % 3 else {}
+            await database.agents.insert(
+                {"_id": f"{WORKSPACE}:{agent_id}", "workspace": WORKSPACE, "agentId": agent_id, **marks}
+            )
+        where = {"workspace": WORKSPACE, "deleted": None}
+        found: list[str] = []
+        after: str | None = None
+        while True:
+            rows, after = await database.agents.page(where, IdField("agentId", "agt"), direction, after, limit)
+            found += [row["agentId"] for row in rows]
+            if after is None:
+                break
+        wanted = sorted((one for number, one in enumerate(ids) if number % 3 == 0), reverse=direction == "desc")
+        assert found == wanted
+
+
 @pytest.mark.parametrize("after", [False, True])
 async def test_a_page_is_one_find_with_sort_and_limit(mongodb_uri: str, after: bool) -> None:
     recorder = Recorder()
@@ -181,7 +206,7 @@ async def test_history_works_with_the_general_queries(general: tuple[History, Re
     await history.wait_for_end(first.turn.id)
     stored = await history.client.completions(WORKSPACE, [])
     assert [item["turn"]["id"] for item in stored["items"]] == [first.turn.id]
-    assert [agent.id for agent in await history.client.published_agents(WORKSPACE)] == ["agt_demo"]
+    assert [agent.id for agent in (await history.client.published_agents(WORKSPACE))[0]] == ["agt_demo"]
     await history.client.delete_session(WORKSPACE, sessions[0])
     assert await history.count(sessionId=sessions[0]) == 0
 
