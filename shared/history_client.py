@@ -5,13 +5,14 @@ from shared.history_api.checks import CheckCalls
 from shared.history_api.completions import CompletionCalls
 from shared.history_api.gaps import GapCalls
 from shared.history_api.keys import KeyCalls
+from shared.history_api.knowledge import KnowledgeCalls
 from shared.history_api.sessions import SessionCalls
 from shared.history_api.turns import TurnCalls
 from shared.history_api.workspaces import WorkspaceCalls
 
 
 class HistoryClient(
-    KeyCalls, AgentCalls, CheckCalls, SessionCalls, TurnCalls, CompletionCalls, WorkspaceCalls, GapCalls
+    KeyCalls, AgentCalls, CheckCalls, KnowledgeCalls, SessionCalls, TurnCalls, CompletionCalls, WorkspaceCalls, GapCalls
 ):
     """Typed calls over one connection pool.
 

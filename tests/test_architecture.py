@@ -115,7 +115,7 @@ ARROWS: dict[str, set[str]] = {
     "services/history/mongo": set(),
     "services/history/workspaces": {"mongo"},
     "services/history/keys": {"mongo", "agents", "audit", "workspaces"},
-    "services/history/knowledge": {"mongo"},
+    "services/history/knowledge": {"mongo", "audit"},
     "services/history/audit": {"mongo"},
     "services/history/agents": {"mongo", "knowledge", "audit"},
     "services/history/turns": {"mongo", "agents"},
@@ -125,6 +125,7 @@ ARROWS: dict[str, set[str]] = {
     "services/history/api": {"agents", "audit", "checks", "keys", "knowledge", "sessions", "turns", "workspaces"},
     "services/agent_worker/model": set(),
     "services/agent_worker/tools": set(),
+    "services/agent_worker/ingest": set(),
     "services/agent_worker/knowledge": set(),
     "services/agent_worker/turns": {"model", "tools", "knowledge"},
 }

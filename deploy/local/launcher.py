@@ -18,7 +18,7 @@ from shared.contracts.keys import NewKey, Scope, digest_of
 from shared.history_client import HistoryClient
 
 # The order of stopping: the public processes first, the stores that the others use last.
-GROUPS: Final = ("gateway", "worker", "history", "model", "mongodb", "redis")
+GROUPS: Final = ("gateway", "worker", "ingest", "history", "model", "mongodb", "redis")
 
 
 class Launcher:
@@ -46,7 +46,7 @@ class Launcher:
         stack = self._stack
         await self._start_all(stack.first_commands())
         await self._start_all(stack.history_commands())
-        workers = asyncio.create_task(self._start_all(stack.worker_commands()))
+        workers = asyncio.create_task(self._start_all([*stack.worker_commands(), *stack.ingest_commands()]))
         try:
             async with HistoryClient(stack.history_urls, stack.internal_token, timeout_s=15.0) as history:
                 await self._publish(history)

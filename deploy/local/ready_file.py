@@ -16,7 +16,7 @@ def facts(stack: Stack, supervisor: Supervisor, secret: str) -> dict[str, Any]:
         "agentId": AGENT_ID,
         "workspace": WORKSPACE,
         "pids": {
-            **{group: pids(group) for group in ("gateway", "worker", "history")},
+            **{group: pids(group) for group in ("gateway", "worker", "ingest", "history")},
             **{group: next(iter(pids(group)), None) for group in ("redis", "mongodb", "model")},
         },
         "redisUrl": stack.redis_url,

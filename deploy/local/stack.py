@@ -19,10 +19,11 @@ DATABASE: Final = "parley"
 # All compete for one machine's cores. A token that comes late is seen, a turn that is stored some milliseconds later
 # is not.
 BEHIND: Final = ("nice", "-n", "3")
-YIELDING: Final = frozenset({"history", "mongodb"})
+YIELDING: Final = frozenset({"history", "mongodb", "ingest"})
 MODULES: Final = {
     "gateway": "services.gateway",
     "worker": "services.agent_worker",
+    "ingest": "services.agent_worker",
     "history": "services.history",
     "model": "deploy.demo.model",
 }
@@ -53,6 +54,7 @@ class Stack:
         self.history_urls = [f"http://127.0.0.1:{state.port(name)}" for name in _names("history", size.histories)]
         self.gateway_urls = [f"http://127.0.0.1:{state.port(name)}" for name in _names("gateway", size.gateways)]
         self.worker_urls = [f"http://127.0.0.1:{state.port(name)}" for name in _names("worker", size.workers)]
+        self.ingest_url = f"http://127.0.0.1:{state.port('ingest')}"
         self._redis = None if environment.get("PARLEY_QUEUE_REDIS_URL") else self._store(redis_store, "redis")
         self._mongodb = None if environment.get("PARLEY_MONGODB_URI") else self._store(mongodb_store, "mongodb")
         self.redis_url = self._redis.url if self._redis else environment["PARLEY_QUEUE_REDIS_URL"]
@@ -78,7 +80,7 @@ class Stack:
         return [(store.name, self._store_command(store)) for store in stores] + [("model", self._model_command())]
 
     def service_commands(self) -> list[tuple[str, Command]]:
-        return [*self.history_commands(), *self.worker_commands(), *self.gateway_commands()]
+        return [*self.history_commands(), *self.worker_commands(), *self.ingest_commands(), *self.gateway_commands()]
 
     # --- stores
 
@@ -123,6 +125,10 @@ class Stack:
             for name, url in zip(names, self.worker_urls, strict=True)
         ]
 
+    def ingest_commands(self) -> list[tuple[str, Command]]:
+        """One worker that reads knowledge sources."""
+        return [("ingest", self._service("ingest", "ingest", self.ingest_url, {}, options=("--queue", "ingest")))]
+
     def gateway_commands(self) -> list[tuple[str, Command]]:
         commands = []
         for name, url in zip(_names("gateway", self.size.gateways), self.gateway_urls, strict=True):
@@ -136,7 +142,15 @@ class Stack:
     def _model_command(self) -> Command:
         return self._service("model", "model", self.model_url, {}, grace_s=2.0)
 
-    def _service(self, kind: str, name: str, url: str, own: Mapping[str, str], grace_s: float = 10.0) -> Command:
+    def _service(
+        self,
+        kind: str,
+        name: str,
+        url: str,
+        own: Mapping[str, str],
+        grace_s: float = 10.0,
+        options: tuple[str, ...] = (),
+    ) -> Command:
         env = {
             **self._environment,
             "PARLEY_HOST": "127.0.0.1",
@@ -146,7 +160,7 @@ class Stack:
         }
         return Command(
             name=name,
-            arguments=_in_its_place(kind, (sys.executable, "-m", MODULES[kind])),
+            arguments=_in_its_place(kind, (sys.executable, "-m", MODULES[kind], *options)),
             log=self._log(name),
             pid_file=self._pid_file(name),
             probe=self._answers(f"{url}/readyz"),

@@ -1,4 +1,6 @@
-"""`python -m services.agent_worker`: one worker process."""
+"""`python -m services.agent_worker [--queue turns|ingest]`: one worker process, of turns or of knowledge sources."""
+
+import argparse
 
 from services.agent_worker.app import serve
 from services.agent_worker.settings import WorkerSettings
@@ -7,9 +9,18 @@ from shared.web.process import run
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m services.agent_worker")
+    parser.add_argument("--queue", choices=["turns", "ingest"], default="turns", help="what this worker does")
+    queue = parser.parse_args().queue
     settings = WorkerSettings.load_or_exit()
     configure("agent_worker", settings.log_level)
-    run(lambda: serve(settings), uvloop=settings.uvloop)
+    if queue == "ingest":
+        # Imported here: workers of turns neither need nor load what reads documents.
+        from services.agent_worker.ingest.app import serve_ingest
+
+        run(lambda: serve_ingest(settings), uvloop=settings.uvloop)
+    else:
+        run(lambda: serve(settings), uvloop=settings.uvloop)
 
 
 if __name__ == "__main__":

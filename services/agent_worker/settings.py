@@ -125,6 +125,15 @@ class WorkerSettings(Settings):
     )
     knowledge_cache_bytes: int = Field(1 << 30, description="size that the cache is kept below, bytes", gt=0)
 
+    ingest_concurrency: int = Field(2, description="knowledge sources that one ingest worker reads at once", ge=1)
+    ingest_memory_bytes: int = Field(
+        1 << 30, description="memory that reading one source may take, bytes of address space", ge=1 << 28
+    )
+    ingest_cpu_s: int = Field(60, description="CPU time that reading one source may take, seconds", ge=1)
+    ingest_lease_s: float = Field(
+        10.0, description="an ingest worker that is silent for so long loses its sources, seconds", gt=0
+    )
+
     @property
     def all_upstreams(self) -> dict[str, Upstream]:
         default = (

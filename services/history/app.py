@@ -26,7 +26,11 @@ from services.history.checks.suites import Suites
 from services.history.keys.api_keys import ApiKeys
 from services.history.keys.bootstrap import BootstrapKey
 from services.history.keys.key_lists import KeyLists
+from services.history.knowledge.ingest_queue import IngestQueue
 from services.history.knowledge.passages import Passages
+from services.history.knowledge.source_erasure import SourceErasure
+from services.history.knowledge.sources import Sources
+from services.history.knowledge.version_sources import VersionSources
 from services.history.metrics import MONGODB_SECONDS, REQUEST_SECONDS
 from services.history.mongo.client import Database
 from services.history.mongo.errors import Unstorable
@@ -103,7 +107,9 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
                 nouns.runner.reconcile,
                 nouns.publishing.reconcile,
                 nouns.keys.reconcile,
-                WorkspaceDeletion(database, queue, logs, notices).reconcile,
+                WorkspaceDeletion(database, queue, logs, notices, erasers=[nouns.sources.erase_workspace]).reconcile,
+                nouns.ingest.reconcile,
+                nouns.sources.reconcile,
             )
             async with (
                 Outbox(queue, finalizer, Parking(database, queue, finalizer)) as outbox,
@@ -142,10 +148,12 @@ def _nouns(
     box = SecretBox(settings.secret_keys)
     agents = Agents(database, box)
     passages = Passages(database)
+    version_sources = VersionSources(database, passages)
     judge = judge_of(settings.checks_judge_upstream, settings.checks_judge_model)
-    versions = Versions(database, agents, passages, {JUDGE_ID: judge.config} if judge else None)
+    versions = Versions(database, agents, passages, version_sources, {JUDGE_ID: judge.config} if judge else None)
     sessions = Sessions(database, agents, versions, finalizer, erasure)
     audit = Audit(database)
+    source_erasure = SourceErasure(database, passages, database.blobs, audit)
     contexts = finalizer.contexts
     workspaces = Workspaces(database, notices)
     suites = Suites(database, agents, audit, has_judge=judge is not None)
@@ -158,11 +166,15 @@ def _nouns(
         agents=agents,
         drafts=Drafts(database, agents, audit, box, settings.upstream_names, sessions.end_all),
         versions=versions,
-        publishing=Publishing(database, agents, passages, audit, (PublishGate(database, runs).is_ready,)),
+        publishing=Publishing(
+            database, agents, passages, version_sources, audit, (PublishGate(database, runs).is_ready,)
+        ),
         suites=suites,
         check_runs=runs,
         runner=Runner(database, agents, check_turns, settings),
         audit=audit,
+        sources=Sources(database, agents.require, database.blobs, audit, source_erasure),
+        ingest=IngestQueue(database, passages),
         sessions=sessions,
         transcript=Transcript(database, sessions),
         session_turns=SessionTurnPages(database, sessions),

@@ -15,6 +15,9 @@ OUTBOX_PARKED: Final = Counter(
 )
 TURNS_RECONCILED: Final = Counter("parley_turns_reconciled_total", "Turns that the reconciler repaired", ["action"])
 CHECKS_ENDED: Final = Counter("parley_checks_ended_total", "Checks of agents that ended", ["state"])
+SOURCES_READ: Final = Counter(
+    "parley_sources_read_total", "Readings of knowledge sources that ended, by their outcome", ["outcome"]
+)
 TURNS_ADMITTED: Final = Counter("parley_turns_admitted_total", "Turns that were accepted")
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 REQUEST_SECONDS: Final = Histogram(

@@ -1,9 +1,9 @@
 """One connection pool to the histories, and how a call moves to the next of them when one fails."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Final, Self
 
 import aiohttp
 import orjson
@@ -11,6 +11,10 @@ import orjson
 from shared.contracts.errors import ApiError, Code
 
 Query = dict[str, str] | Sequence[tuple[str, str]]
+
+
+# Of uploads and downloads: a silence of this length ends them.
+_STREAMED: Final = aiohttp.ClientTimeout(total=600.0, connect=1.0, sock_read=60.0)
 
 
 class Transport:
@@ -57,6 +61,42 @@ class Transport:
     async def _post(self, path: str, body: Any) -> Any:
         return await self._call("POST", path, body)
 
+    async def _upload(self, path: str, content: AsyncIterator[bytes]) -> Any:
+        """Sends bytes as they come. Not repeated: they are gone. Errors of `content` pass through."""
+        raised: list[BaseException] = []
+
+        async def watched() -> AsyncIterator[bytes]:
+            try:
+                async for piece in content:
+                    yield piece
+            except BaseException as error:
+                raised.append(error)
+                raise
+
+        index = self._preferred
+        try:
+            return await self._exchange(self._urls[index], "PUT", path, watched(), None, _STREAMED)
+        except (aiohttp.ClientError, TimeoutError, ConnectionError):
+            if raised:
+                raise raised[0] from None
+            self._leave(index)
+        raise ApiError(Code.DEPENDENCY_UNAVAILABLE, "The history service does not answer.")
+
+    async def _download(self, path: str, file: BinaryIO) -> None:
+        """Writes the answer's bytes into the file. Raises `dependency_unavailable` for an answer that breaks off."""
+        assert self._session is not None, "use the client inside `async with`"
+        index = self._preferred
+        try:
+            async with self._session.get(self._urls[index] + path, timeout=_STREAMED) as response:
+                if response.status >= 400:
+                    raise ApiError.from_problem(orjson.loads(await response.read()))
+                async for piece in response.content.iter_any():
+                    await asyncio.to_thread(file.write, piece)
+                return
+        except (aiohttp.ClientError, TimeoutError, ConnectionError):
+            self._leave(index)
+        raise ApiError(Code.DEPENDENCY_UNAVAILABLE, "The history service does not answer.")
+
     async def _call(self, method: str, path: str, body: Any = None, query: Query | None = None) -> Any:
         raw = orjson.dumps(body) if body is not None else None
         first = self._preferred
@@ -81,9 +121,19 @@ class Transport:
         if self._preferred == index:
             self._preferred = self._after(index)
 
-    async def _exchange(self, base: str, method: str, path: str, raw: bytes | None, query: Query | None) -> Any:
+    async def _exchange(
+        self,
+        base: str,
+        method: str,
+        path: str,
+        raw: bytes | AsyncIterator[bytes] | None,
+        query: Query | None,
+        timeout: aiohttp.ClientTimeout | None = None,
+    ) -> Any:
         assert self._session is not None, "use the client inside `async with`"
-        async with self._session.request(method, base + path, data=raw, params=query) as response:
+        async with self._session.request(
+            method, base + path, data=raw, params=query, timeout=timeout or self._timeout
+        ) as response:
             payload = await response.read()
         value = orjson.loads(payload) if payload else None
         if response.status >= 400:

@@ -78,6 +78,10 @@ class Agents:
             raise ApiError(Code.AGENT_NOT_FOUND)
         return agent
 
+    async def require(self, workspace: str, agent_id: str) -> None:
+        """Raises `agent_not_found`."""
+        await self.document(workspace, agent_id, {"_id": 1})
+
     async def is_there(self, workspace: str, agent_id: str) -> bool:
         where = {"_id": agent_key(workspace, agent_id), "deleted": None}
         return await self._agents.one(where, {"_id": 1}) is not None

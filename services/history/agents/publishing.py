@@ -14,6 +14,7 @@ from services.history.agents.agents import Agents
 from services.history.agents.documents import WITHOUT_DRAFT, passages_digest, version_key, version_of
 from services.history.audit.records import PENDING, Audit, audit_entry
 from services.history.knowledge.passages import Passages
+from services.history.knowledge.version_sources import VersionSources
 from services.history.mongo.client import Database
 from services.history.mongo.errors import Duplicate
 from services.history.mongo.filters import Document, up_to
@@ -37,12 +38,19 @@ class Publishing:
     """`waits`: what a version waits for besides its passages, asked in turn until each is ready."""
 
     def __init__(
-        self, database: Database, agents: Agents, passages: Passages, audit: Audit, waits: Sequence[Ready] = ()
+        self,
+        database: Database,
+        agents: Agents,
+        passages: Passages,
+        sources: VersionSources,
+        audit: Audit,
+        waits: Sequence[Ready] = (),
     ) -> None:
         self._documents = database.agents
         self._versions = database.agent_versions
         self._agents = agents
         self._passages = passages
+        self._sources = sources
         self._audit = audit
         self._waits = waits
 
@@ -59,7 +67,8 @@ class Publishing:
             if order.key is not None and (earlier := await self._by_key(agent, order.key)) is not None:
                 return version_of(await self._prepare(earlier, passages))
             latest = await self._latest(agent)
-            if latest is not None and order.key is None and _is_same(agent, latest, order, passages):
+            knowledge = await self._sources.draft_digest(workspace, agent_id)
+            if latest is not None and order.key is None and _is_same(agent, latest, order, passages, knowledge):
                 row = latest
                 if row.get("state", "published") == "published" and agent.get("publishedVersion") != row["number"]:
                     await self._move(agent, row["number"], await self._next_move(agent), "agent.published", order.actor)
@@ -74,6 +83,7 @@ class Publishing:
         """The new version's document. None: another publishing took the number; look again."""
         number = (latest["number"] if latest else 0) + 1
         carried = latest if passages is None else None
+        own = carried.get("ownPassages", carried["passageCount"]) if carried else len(passages or ())
         row: Document = {
             "_id": f"{agent['_id']}:{number}",
             "workspace": agent["workspace"],
@@ -86,7 +96,10 @@ class Publishing:
             "move": await self._next_move(agent),
             "note": order.note,
             "knowledge": carried.get("knowledge", carried["number"]) if carried else number,
-            "passageCount": carried["passageCount"] if carried else len(passages or ()),
+            "ownPassages": own,
+            "passageCount": own,
+            "sources": [],
+            "sourcesFrozen": False,
             "frozen": carried is not None or not passages,
             "createdAt": datetime.now(UTC),
         }
@@ -116,6 +129,9 @@ class Publishing:
                 return row if _age(row) < PASSAGES_WITHIN else await self._fail(row, "Its passages were never sent.")
             await self._passages.freeze(row["_id"], passages)
             await self._versions.update({"_id": row["_id"]}, {"$set": {"frozen": True}})
+        if (with_sources := await self._sources.frozen(row)) is None:
+            return row
+        row = with_sources
         for ready in self._waits:
             try:
                 if not await ready(row):
@@ -200,9 +216,20 @@ class Publishing:
         return await self._versions.one({"_id": f"{agent['_id']}:{number}"}) if number else None
 
 
-def _is_same(agent: Document, latest: Document, order: PublishOrder, passages: Sequence[Passage] | None) -> bool:
-    """Whether publishing would freeze what the latest version holds already."""
+def _is_same(
+    agent: Document,
+    latest: Document,
+    order: PublishOrder,
+    passages: Sequence[Passage] | None,
+    knowledge: str | None,
+) -> bool:
+    """Whether publishing would freeze what the latest version holds already, or waits to hold.
+
+    `knowledge` is the digest of the draft's sources; None while one of them has not been read.
+    """
     if latest.get("state", "published") == "failed" or latest["config"] != agent["draft"]:
+        return False
+    if latest.get("sourcesFrozen", True) and latest.get("sourcesDigest", "") != knowledge:
         return False
     if order.require_checks and not latest.get("requireChecks"):
         return False

@@ -19,6 +19,7 @@ from services.history.agents.documents import (
 )
 from services.history.agents.merge_patch import changes
 from services.history.knowledge.passages import Passages
+from services.history.knowledge.version_sources import VersionSources
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document, between
 from shared.contracts.agent_records import Change, VersionRecord
@@ -40,6 +41,7 @@ class Versions:
         database: Database,
         agents: Agents,
         passages: Passages,
+        sources: VersionSources,
         internal: Mapping[str, AgentConfig] | None = None,
     ) -> None:
         self._documents = database.agents
@@ -47,6 +49,7 @@ class Versions:
         self._agents = agents
         self._passages = passages
         self._internal = internal or {}
+        self._sources = sources
         self._cache = LRUCache[str, AgentVersion](CACHED_VERSIONS)
 
     async def resolve(self, workspace: str, model: str) -> tuple[str, int]:
@@ -81,7 +84,7 @@ class Versions:
         if (config := self._internal.get(agent_id)) is not None:
             return AgentVersion(agent_id=agent_id, number=number, config=config)
         if number == DRAFT:
-            return _draft(await self._agents.document(workspace, agent_id))
+            return await self._draft(await self._agents.document(workspace, agent_id))
         key = version_key(workspace, agent_id, number)
         if (cached := self._cache.get(key)) is not None:
             return cached
@@ -89,8 +92,23 @@ class Versions:
         version = AgentVersion(
             agent_id=agent_id, number=number, config=config_of(row["config"]), passage_count=row["passageCount"]
         )
-        self._cache[key] = version
+        if row.get("state") != "preparing":  # Its sources may not be frozen yet.
+            self._cache[key] = version
         return version
+
+    async def _draft(self, row: Document) -> AgentVersion:
+        """The draft knows its sources, and what an operator published with the latest version."""
+        own, _ = await self._own_passages(row)
+        entries = await self._sources.draft_set(row["workspace"], row["agentId"])
+        count = own + sum(entry["count"] for entry in entries)
+        return AgentVersion(agent_id=row["agentId"], number=DRAFT, config=config_of(row["draft"]), passage_count=count)
+
+    async def _own_passages(self, agent: Document) -> tuple[int, str]:
+        """How many an operator published with the latest version, and under which name."""
+        number = agent.get("latestVersion") or agent.get("publishedVersion") or 0
+        if number == DRAFT:
+            return 0, ""
+        return _own(await self._row(agent["workspace"], agent["agentId"], number))
 
     async def record(self, workspace: str, agent_id: str, number: int) -> VersionRecord:
         """With its configuration. Raises `agent_not_found` for an absent agent, `not_found` for an absent version."""
@@ -123,15 +141,15 @@ class Versions:
         return (await self.record(workspace, agent_id, number)).config
 
     async def passages(self, workspace: str, agent_id: str, number: int) -> list[Passage]:
-        """What a version knows; the draft knows what the latest version knows."""
+        """What a version knows: the passages that were published with it, and those of its sources."""
         if number == DRAFT:
-            agent = await self._agents.document(workspace, agent_id, WITHOUT_DRAFT)
-            number = agent.get("latestVersion") or agent.get("publishedVersion") or 0
-            if number == DRAFT:
-                return []
-        row = await self._row(workspace, agent_id, number)
-        owner = version_key(workspace, agent_id, row.get("knowledge", number))
-        return await self._passages.read(owner, row["passageCount"])
+            own, owner = await self._own_passages(await self._agents.document(workspace, agent_id, WITHOUT_DRAFT))
+            entries = await self._sources.draft_set(workspace, agent_id)
+        else:
+            row = await self._row(workspace, agent_id, number)
+            own, owner = _own(row)
+            entries = row.get("sources") or []
+        return [*await self._passages.read(owner, own), *await self._sources.passages(entries)]
 
     async def _row(self, workspace: str, agent_id: str, number: int) -> Document:
         row = await self._versions.one({"_id": version_key(workspace, agent_id, number)})
@@ -140,8 +158,9 @@ class Versions:
         return row
 
 
-def _draft(row: Document) -> AgentVersion:
-    return AgentVersion(agent_id=row["agentId"], number=DRAFT, config=config_of(row["draft"]))
+def _own(row: Document) -> tuple[int, str]:
+    count = row["ownPassages"] if "ownPassages" in row else row["passageCount"]
+    return int(count), f"{row['agent']}:{row.get('knowledge', row['number'])}"
 
 
 def _no_version(number: int) -> ApiError:

@@ -15,6 +15,8 @@ from services.history.checks.runs import Runs
 from services.history.checks.suites import Suites
 from services.history.keys.api_keys import ApiKeys
 from services.history.keys.key_lists import KeyLists
+from services.history.knowledge.ingest_queue import IngestQueue
+from services.history.knowledge.sources import Sources
 from services.history.sessions.session_turns import SessionTurnPages
 from services.history.sessions.sessions import Sessions
 from services.history.sessions.transcript import Transcript
@@ -40,6 +42,8 @@ class Nouns:
     suites: Suites
     check_runs: Runs
     runner: Runner
+    sources: Sources
+    ingest: IngestQueue
     sessions: Sessions
     transcript: Transcript
     session_turns: SessionTurnPages

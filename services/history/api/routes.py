@@ -5,7 +5,19 @@ from typing import Final
 
 from aiohttp import web
 
-from services.history.api import agents, checks, claims, completions, drafts, gaps, keys, sessions, turns, workspaces
+from services.history.api import (
+    agents,
+    checks,
+    claims,
+    completions,
+    drafts,
+    gaps,
+    keys,
+    knowledge,
+    sessions,
+    turns,
+    workspaces,
+)
 
 ROUTES: Final[Sequence[web.RouteDef]] = (
     *workspaces.ROUTES,
@@ -14,6 +26,7 @@ ROUTES: Final[Sequence[web.RouteDef]] = (
     *drafts.ROUTES,
     *checks.ROUTES,
     *gaps.ROUTES,
+    *knowledge.ROUTES,
     *sessions.ROUTES,
     *turns.ROUTES,
     *claims.ROUTES,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from services.history.mongo.client import Database
-from services.history.mongo.filters import between
+from services.history.mongo.filters import between, one_of
 from shared.contracts.agents import Passage
 
 PAGE: Final = 500
@@ -16,13 +16,13 @@ class Passages:
     def __init__(self, database: Database) -> None:
         self._passages = database.passages
 
-    async def freeze(self, version_id: str, passages: Sequence[Passage]) -> None:
-        """May be repeated with the same passages."""
-        for start in range(0, len(passages), PAGE):
-            rows = enumerate(passages[start : start + PAGE], start)
+    async def freeze(self, version_id: str, passages: Sequence[Passage], *, start: int = 0) -> None:
+        """The first gets the position `start`. May be repeated with the same passages."""
+        for at in range(0, len(passages), PAGE):
+            rows = enumerate(passages[at : at + PAGE], start + at)
             await self._passages.insert_all(
                 [
-                    {"_id": f"{version_id}:{position}", "version": version_id, "position": position, **row.wire()}
+                    {**row.wire(), "_id": f"{version_id}:{position}", "version": version_id, "position": position}
                     for position, row in rows
                 ]
             )
@@ -35,3 +35,8 @@ class Passages:
             rows = await self._passages.many(where, order=[("position", 1)])
             found += [Passage.model_validate(row) for row in rows]
         return found
+
+    async def erase(self, version_id: str) -> None:
+        """All of them, in pages, so that no single command takes long. May be repeated."""
+        while rows := await self._passages.many({"version": version_id}, fields={"_id": 1}, limit=PAGE):
+            await self._passages.delete_all({"_id": one_of([row["_id"] for row in rows])})

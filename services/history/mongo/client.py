@@ -14,6 +14,7 @@ from services.history.mongo.availability import SELECTION_TIMEOUT_S, Availabilit
 from services.history.mongo.collection import Collection
 from services.history.mongo.dialect import Dialect
 from services.history.mongo.filters import Document
+from services.history.mongo.gridfs import GridFsBlobs
 from services.history.mongo.migrations import prepare
 from services.history.mongo.stand_in import dialect_for
 from shared.log import get_logger
@@ -68,6 +69,8 @@ class Database:
         self.keys = self._collection("keys")
         self.audit = self._collection("audit")
         self.workspaces = self._collection("workspaces")
+        self.sources = self._collection("sources")
+        self.blobs = GridFsBlobs(self.availability, self._database)
 
     def _collection(self, name: str) -> Collection:
         collection = Collection(self.availability, self._database.get_collection(name))

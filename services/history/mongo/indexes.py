@@ -63,6 +63,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("agent", "number"), unique=True),
         Index(("agent", "publishKey"), unique=True, partial={"publishKey": _PRESENT}, name="publish_key"),
         Index(("preparing", "createdAt"), partial={"preparing": True}),
+        Index(("sourceIds",), partial={"sourceIds": _PRESENT}, name="holders_of_sources"),
     ),
     "check_suites": (Index(("unaudited.id",), partial={"unaudited.id": _PRESENT}, name="unaudited"),),
     "check_runs": (
@@ -82,6 +83,18 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("unaudited.id",), partial={"unaudited.id": _PRESENT}, name="unaudited"),
     ),
     "workspaces": (Index(("deleting",), partial={"deleting": True}),),
+    "sources": (
+        Index(("workspace", "agentId", "_id")),
+        Index(
+            ("workspace", "agentId", "contentKey"),
+            unique=True,
+            partial={"contentKey": _PRESENT},
+            name="one_source_per_content",
+        ),
+        Index(("waiting", "dueAt"), partial={"waiting": True}),
+        Index(("sweep",), partial={"sweep": True}),
+        Index(("refreshing", "refreshAt"), partial={"refreshing": True}),
+    ),
 }
 
 # Indexes of earlier code. They are dropped once those above exist.

@@ -38,6 +38,7 @@ STEPS: Final[dict[str, tuple[Step, ...]]] = {
     "workspaces": (unchanged,),
     "check_suites": (unchanged,),
     "check_runs": (unchanged,),
+    "sources": (unchanged,),
 }
 
 

@@ -1,0 +1,74 @@
+"""The documents of sources: how they are made, read and queued. Pure."""
+
+import hashlib
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from services.history.mongo.filters import Document
+from shared.contracts.errors import ApiError, Code
+from shared.contracts.knowledge import IngestJob, NewSource, Source
+
+# A source that no worker has read until then fails.
+DEADLINE: Final = timedelta(hours=24)
+
+
+def passages_owner(row: Document, attempt: int) -> str:
+    """Under this name the passages of one reading are stored. It begins with the workspace, like all ids that do."""
+    return f"{row['workspace']}:{row['_id']}:{attempt}"
+
+
+def source_of(row: Document) -> Source:
+    return Source.model_validate({**row, "id": row["_id"]})
+
+
+def job_of(row: Document) -> IngestJob:
+    return IngestJob.model_validate({**row, "sourceId": row["_id"]})
+
+
+def queued(now: datetime) -> Document:
+    """The members of a source that waits for a worker."""
+    return {"state": "pending", "waiting": True, "dueAt": now, "deadlineAt": now + DEADLINE, "tries": 0}
+
+
+def new_document(workspace: str, agent_id: str, order: NewSource, digest: str, size: int, now: datetime) -> Document:
+    return {
+        "_id": order.id,
+        "workspace": workspace,
+        "agentId": agent_id,
+        **order.model_dump(mode="json", by_alias=True, include=_KEPT, exclude_none=True),
+        "contentKey": content_key(order, digest),
+        "title": order.title or order.file_name or order.url or "",
+        "isTitleGiven": bool(order.title),
+        "size": size,
+        "attempt": 0,
+        "pages": 0,
+        "passages": 0,
+        "createdAt": now,
+        "updatedAt": now,
+        **queued(now),
+    }
+
+
+_KEPT: Final = {"kind", "url", "tags", "refresh_hours", "file_name", "content_type"}
+
+
+def content_key(order: NewSource, digest: str) -> str:
+    """The same content is the same source: equal bytes of one kind, or one address."""
+    if order.kind in ("url", "sitemap"):
+        return f"{order.kind}:{hashlib.sha256((order.url or '').encode()).hexdigest()}"
+    return f"{order.kind}:{digest}"
+
+
+def absent() -> ApiError:
+    return ApiError(Code.NOT_FOUND, "This agent has no such source.")
+
+
+def entry_of(row: Document) -> Document:
+    """What a version keeps of a source."""
+    entry: dict[str, Any] = {
+        "id": row["_id"],
+        "owner": passages_owner(row, row["currentAttempt"]),
+        "count": row["passageCount"],
+        "title": row["title"],
+    }
+    return entry | ({"url": row["url"]} if row.get("url") else {})

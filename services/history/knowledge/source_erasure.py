@@ -1,0 +1,85 @@
+"""What nobody needs any more of a source is erased: old readings, the content of deleted sources, abandoned uploads.
+
+A version holds the readings that it was published with. A reading is erased only when no version holds it. A version
+that is being published checks its sources again after it has written them down (`version_sources.py`), so that one of
+the two notices.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from services.history.audit.records import Audit
+from services.history.knowledge.blobs import BlobStore, blob_key
+from services.history.knowledge.passages import Passages
+from services.history.knowledge.source_documents import passages_owner
+from services.history.mongo.client import Database
+from services.history.mongo.filters import Document
+
+PAGE: Final = 100
+# An upload takes at most some minutes; then its source refers to it.
+ABANDONED: Final = timedelta(hours=1)
+LOOK_FOR_UPLOADS_EVERY: Final = timedelta(minutes=10)
+
+
+class SourceErasure:
+    def __init__(self, database: Database, passages: Passages, blobs: BlobStore, audit: Audit) -> None:
+        self._sources = database.sources
+        self._versions = database.agent_versions
+        self._passages = passages
+        self._blobs = blobs
+        self._audit = audit
+        self._uploads_from = datetime.now(UTC) + LOOK_FOR_UPLOADS_EVERY
+
+    async def reconcile(self) -> None:
+        """Goes on with what was cut off."""
+        for row in await self._sources.many({"sweep": True}, fields={"_id": 1}, limit=PAGE):
+            await self.sweep(row["_id"])
+        if datetime.now(UTC) > self._uploads_from:
+            self._uploads_from = datetime.now(UTC) + LOOK_FOR_UPLOADS_EVERY
+            await self._erase_abandoned()
+
+    async def sweep(self, source_id: str) -> None:
+        """May be repeated, and by several processes at once."""
+        row = await self._sources.one({"_id": source_id})
+        if row is None:
+            return
+        await self._audit.deliver(self._sources, row)
+        if row.get("purge"):
+            await self._take_from_versions(row)
+        held = await self._held(row)
+        current = [row["currentAttempt"]] if row.get("currentAttempt") and row.get("removed") else []
+        unfinished = [row["attempt"]] if row.get("removed") else []
+        for attempt in {*row.get("stale", ()), *current, *unfinished}:
+            if passages_owner(row, attempt) not in held:
+                await self._passages.erase(passages_owner(row, attempt))
+                await self._sources.update({"_id": source_id}, {"$pull": {"stale": attempt}})
+        if row.get("removed"):
+            await self._blobs.delete(blob_key(row["workspace"], source_id))
+        if row.get("removed") and not held:
+            await self._sources.delete({"_id": source_id})
+            return
+        await self._sources.update({"_id": source_id, "attempt": row["attempt"]}, {"$unset": {"sweep": ""}})
+
+    async def _held(self, row: Document) -> set[str]:
+        """The readings that versions hold."""
+        fields = {"sources": 1}
+        versions = await self._versions.many({"sourceIds": row["_id"]}, fields=fields)
+        return {each["owner"] for version in versions for each in version["sources"] if each["id"] == row["_id"]}
+
+    async def _take_from_versions(self, row: Document) -> None:
+        for version in await self._versions.many({"sourceIds": row["_id"]}, fields={"sources": 1}):
+            lost = sum(each["count"] for each in version["sources"] if each["id"] == row["_id"])
+            change = {
+                "$pull": {"sources": {"id": row["_id"]}, "sourceIds": row["_id"]},
+                "$inc": {"passageCount": -lost},
+            }
+            await self._versions.update({"_id": version["_id"], "sourceIds": row["_id"]}, change)
+
+    async def _erase_abandoned(self) -> None:
+        after = ""
+        while ids := await self._blobs.older_than(datetime.now(UTC) - ABANDONED, after, PAGE):
+            for blob_id in ids:
+                workspace, _, source_id = blob_id.partition(":")
+                if await self._sources.one({"_id": source_id, "workspace": workspace}, {"_id": 1}) is None:
+                    await self._blobs.delete(blob_id)
+            after = ids[-1]

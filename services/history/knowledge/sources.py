@@ -1,0 +1,191 @@
+"""Sources as an agent's authors work with them: added, listed, changed, read again and deleted."""
+
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from services.history.audit.records import PENDING, Audit, audit_entry
+from services.history.knowledge.blobs import BlobStore, blob_key
+from services.history.knowledge.source_documents import absent, content_key, new_document, queued, source_of
+from services.history.knowledge.source_erasure import SourceErasure
+from services.history.mongo.client import Database
+from services.history.mongo.dialect import IdField
+from services.history.mongo.errors import Duplicate
+from services.history.mongo.filters import Document
+from shared.contracts.errors import ApiError, Code
+from shared.contracts.knowledge import (
+    MAX_SOURCES,
+    MAX_UPLOAD,
+    NewSource,
+    Source,
+    SourceCounts,
+    SourcePatch,
+    StoredContent,
+)
+
+ERASED_AT_ONCE: Final = 100
+_IDS: Final = IdField("_id", "src")
+
+RequireAgent = Callable[[str, str], Awaitable[None]]
+"""Raises `agent_not_found` for an agent that the workspace does not have."""
+
+
+class Sources:
+    def __init__(
+        self, database: Database, require_agent: RequireAgent, blobs: BlobStore, audit: Audit, erasure: SourceErasure
+    ) -> None:
+        self._sources = database.sources
+        self._require_agent = require_agent
+        self._blobs = blobs
+        self._audit = audit
+        self._erasure = erasure
+
+    async def upload(
+        self, workspace: str, agent_id: str, source_id: str, content: AsyncIterator[bytes]
+    ) -> StoredContent:
+        """Stores a file for `create` to refer to. Raises `agent_not_found`, `payload_too_large`."""
+        await self._require_agent(workspace, agent_id)
+        digest, size = hashlib.sha256(), 0
+
+        async def counted() -> AsyncIterator[bytes]:
+            nonlocal size
+            async for piece in content:
+                size += len(piece)
+                if size > MAX_UPLOAD:
+                    raise ApiError(Code.PAYLOAD_TOO_LARGE, f"A file may have at most {MAX_UPLOAD >> 20} MiB.")
+                digest.update(piece)
+                yield piece
+
+        await self._blobs.put(blob_key(workspace, source_id), counted())
+        return StoredContent(size=size, digest=digest.hexdigest())
+
+    async def create(self, workspace: str, agent_id: str, order: NewSource) -> Source:
+        """The source, or the one that has the same content. Raises `agent_not_found`, `validation_failed`."""
+        await self._require_agent(workspace, agent_id)
+        stored = order.stored
+        if order.content is not None:
+            stored = await self._upload_text(workspace, agent_id, order)
+        digest, size = (stored.digest, stored.size) if stored else ("", 0)
+        row = new_document(workspace, agent_id, order, digest, size, datetime.now(UTC))
+        row[PENDING] = [audit_entry("knowledge.source_added", order.id, order.actor, agent=agent_id)]
+        if sum((await self.counts(workspace, agent_id)).model_dump().values()) >= MAX_SOURCES:
+            await self._blobs.delete(blob_key(workspace, order.id))
+            raise ApiError(Code.VALIDATION_FAILED, f"An agent may have at most {MAX_SOURCES} sources.")
+        try:
+            await self._sources.insert(row)
+        except Duplicate:
+            return await self._existing(workspace, agent_id, order, digest)
+        await self._audit.deliver(self._sources, row)
+        return source_of(row)
+
+    async def _upload_text(self, workspace: str, agent_id: str, order: NewSource) -> StoredContent:
+        async def content() -> AsyncIterator[bytes]:
+            yield (order.content or "").encode()
+
+        # A repeat finds its own source; a blob of the same id may be there already.
+        await self._blobs.delete(blob_key(workspace, order.id))
+        return await self.upload(workspace, agent_id, order.id, content())
+
+    async def _existing(self, workspace: str, agent_id: str, order: NewSource, digest: str) -> Source:
+        if (own := await self._sources.one({"_id": order.id, "workspace": workspace})) is not None:
+            return source_of(own)
+        where = {"workspace": workspace, "agentId": agent_id, "contentKey": content_key(order, digest)}
+        row = await self._sources.one(where)
+        if row is None:
+            raise ApiError(Code.OVERLOADED)  # It was deleted just now: the caller repeats.
+        await self._blobs.delete(blob_key(workspace, order.id))
+        return source_of(row)
+
+    async def get(self, workspace: str, agent_id: str, source_id: str) -> Source:
+        return source_of(await self._row(workspace, agent_id, source_id))
+
+    async def _row(self, workspace: str, agent_id: str, source_id: str) -> Document:
+        """Raises `agent_not_found`, `not_found`."""
+        await self._require_agent(workspace, agent_id)
+        where = {"_id": source_id, "workspace": workspace, "agentId": agent_id, "removed": None}
+        row = await self._sources.one(where)
+        if row is None:
+            raise absent()
+        return row
+
+    async def page(
+        self, workspace: str, agent_id: str, before: str | None, limit: int
+    ) -> tuple[list[Source], str | None]:
+        """Newest first, and the id to continue from."""
+        await self._require_agent(workspace, agent_id)
+        where = {"workspace": workspace, "agentId": agent_id, "removed": None}
+        rows, following = await self._sources.page(where, _IDS, "desc", before, limit)
+        return [source_of(row) for row in rows], following
+
+    async def counts(self, workspace: str, agent_id: str) -> SourceCounts:
+        where = {"workspace": workspace, "agentId": agent_id, "removed": None}
+        states = [row["state"] for row in await self._sources.many(where, fields={"state": 1})]
+        return SourceCounts.model_validate({state: states.count(state) for state in set(states)})
+
+    async def patch(self, workspace: str, agent_id: str, source_id: str, order: SourcePatch) -> Source:
+        """A new address of a URL source is read at once. Raises `not_found`, `validation_failed`."""
+        row = await self._row(workspace, agent_id, source_id)
+        change: dict[str, Any] = {"updatedAt": datetime.now(UTC)}
+        change |= order.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"actor"})
+        if order.title is not None:
+            change["isTitleGiven"] = bool(order.title)
+        if order.url is not None and row["kind"] in ("url", "sitemap") and order.url != row.get("url"):
+            moved = NewSource(id=source_id, kind=row["kind"], url=order.url)
+            change |= {"contentKey": content_key(moved, ""), "etag": None, **queued(datetime.now(UTC))}
+        entry = audit_entry("knowledge.source_updated", source_id, order.actor, agent=agent_id, fields=sorted(change))
+        try:
+            await self._change(row, {"$set": change, "$push": {PENDING: entry}})
+        except Duplicate:
+            message = "Another source of this agent has this address."
+            raise ApiError(Code.VALIDATION_FAILED, errors=[{"field": "url", "message": message}]) from None
+        return await self.get(workspace, agent_id, source_id)
+
+    async def retry(self, workspace: str, agent_id: str, source_id: str) -> Source:
+        """Reads the source again, unless it waits or is being read."""
+        row = await self._row(workspace, agent_id, source_id)
+        change = {"$set": {**queued(datetime.now(UTC)), "updatedAt": datetime.now(UTC)}, "$unset": {"reason": ""}}
+        await self._sources.update({"_id": row["_id"], "waiting": None, "removed": None}, change)
+        return await self.get(workspace, agent_id, source_id)
+
+    async def delete(self, workspace: str, agent_id: str, source_id: str, actor: str | None, *, purge: bool) -> None:
+        """Gone from the draft at once. Published versions keep it, unless `purge`. May be repeated.
+
+        Raises `agent_not_found`, `not_found` for a source that never was.
+        """
+        await self._require_agent(workspace, agent_id)
+        row = await self._sources.one({"_id": source_id, "workspace": workspace, "agentId": agent_id})
+        if row is None or (row.get("removed") and (row.get("purge") or not purge)):
+            raise absent()
+        action = "knowledge.source_purged" if purge else "knowledge.source_deleted"
+        change: Document = {
+            "$set": {"removed": True, "sweep": True, "updatedAt": datetime.now(UTC)},
+            "$unset": {"contentKey": "", "waiting": "", "dueAt": "", "refreshing": ""},
+            "$push": {PENDING: audit_entry(action, source_id, actor, agent=agent_id)},
+        }
+        if purge:
+            change["$set"]["purge"] = True
+        await self._change(row, change)
+        await self._erasure.sweep(source_id)
+
+    async def content(self, workspace: str, source_id: str) -> AsyncIterator[bytes]:
+        """The bytes, for the worker. Raises `not_found`."""
+        if await self._sources.one({"_id": source_id, "workspace": workspace}, {"_id": 1}) is None:
+            raise absent()
+        return self._blobs.read(blob_key(workspace, source_id))
+
+    async def reconcile(self) -> None:
+        """Goes on with deletions that were cut off."""
+        await self._erasure.reconcile()
+
+    async def erase_workspace(self, workspace: str) -> int:
+        """Erases all content of a workspace, and returns how much there was. May be repeated."""
+        ids = await self._blobs.of_workspace(workspace, ERASED_AT_ONCE)
+        for blob_id in ids:
+            await self._blobs.delete(blob_id)
+        return len(ids)
+
+    async def _change(self, row: Document, change: Document) -> None:
+        await self._sources.update({"_id": row["_id"], "workspace": row["workspace"]}, change)
+        if (changed := await self._sources.one({"_id": row["_id"]})) is not None:
+            await self._audit.deliver(self._sources, changed)

@@ -1,0 +1,60 @@
+"""Blobs in MongoDB's GridFS: the default blob store."""
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import datetime
+from typing import Final
+
+from gridfs.errors import NoFile
+from motor.motor_asyncio import AsyncIOMotorDatabase, AsyncIOMotorGridFSBucket
+
+from services.history.mongo.availability import Availability
+from services.history.mongo.filters import Document
+from shared.contracts.errors import ApiError, Code
+
+CHUNK: Final = 1 << 20
+
+
+class GridFsBlobs:
+    """See BlobStore. A blob exists once its upload is complete."""
+
+    def __init__(self, availability: Availability, database: "AsyncIOMotorDatabase[Document]") -> None:
+        self._run = availability.run
+        self._files = database.get_collection("blobs.files")
+        self._chunks = database.get_collection("blobs.chunks")
+        self._bucket = AsyncIOMotorGridFSBucket(database, bucket_name="blobs", chunk_size_bytes=CHUNK)
+
+    async def put(self, blob_id: str, content: AsyncIterator[bytes]) -> None:
+        upload = self._bucket.open_upload_stream_with_id(blob_id, blob_id)
+        try:
+            async for piece in content:
+                await self._run(lambda piece=piece: upload.write(piece))  # type: ignore[misc]
+            await self._run(upload.close)
+        except BaseException:
+            with suppress(Exception):
+                await self._run(upload.abort)
+            raise
+
+    async def read(self, blob_id: str) -> AsyncIterator[bytes]:
+        try:
+            download = await self._run(lambda: self._bucket.open_download_stream(blob_id))
+        except NoFile:
+            raise ApiError(Code.NOT_FOUND, "The content has been erased.") from None
+        while piece := await self._run(download.readchunk):
+            yield piece
+
+    async def delete(self, blob_id: str) -> None:
+        await self._run(lambda: self._chunks.delete_many({"files_id": blob_id}))
+        await self._run(lambda: self._files.delete_one({"_id": blob_id}))
+
+    async def of_workspace(self, workspace: str, limit: int) -> list[str]:
+        ids = {"$gte": f"{workspace}:", "$lt": f"{workspace};"}
+        files = self._files.find({"_id": ids}, {"_id": 1}).limit(limit)
+        chunks = self._chunks.find({"files_id": ids}, {"files_id": 1}).limit(limit)
+        found = [row["_id"] for row in await self._run(lambda: files.to_list(None))]
+        return list({*found, *(row["files_id"] for row in await self._run(lambda: chunks.to_list(None)))})
+
+    async def older_than(self, moment: datetime, after: str, limit: int) -> list[str]:
+        query = {"_id": {"$gt": after}, "uploadDate": {"$lt": moment}}
+        cursor = self._files.find(query, {"_id": 1}).sort("_id", 1).limit(limit)
+        return [row["_id"] for row in await self._run(lambda: cursor.to_list(None))]
