@@ -10,10 +10,12 @@ from click.shell_completion import get_completion_class
 from deploy.cli.admin import admin
 from deploy.cli.agents import agents
 from deploy.cli.chat import chat
+from deploy.cli.check_runs import check
 from deploy.cli.commands import api_command
 from deploy.cli.exits import MEANINGS, CliError, Exit
 from deploy.cli.sessions import sessions
 from deploy.cli.status import login, logout, profiles, status
+from deploy.cli.versions import publish, rollback, versions
 from shared.version import VERSION
 
 EPILOG: Final = "\b\nExit codes:\n" + "\n".join(f"  {int(code):>3}  {meaning}" for code, meaning in MEANINGS.items())
@@ -49,6 +51,8 @@ def _add_chat() -> None:
 
 _add_chat()
 api_command(parley, "status")(status)
+for command in (check, publish, versions, rollback):
+    agents.add_command(command)
 for command in (agents, sessions, login, logout, profiles, admin, completion):
     parley.add_command(command)
 

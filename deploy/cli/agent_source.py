@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path as FilePath
@@ -14,22 +14,27 @@ from deploy.cli.exits import CliError, Exit
 from deploy.cli.yaml_file import Document, Path, YamlError, read_yaml
 from shared.contracts.agent_file import AgentFile, agent_file_schema
 from shared.contracts.agents import AgentConfig
+from shared.contracts.checks import CheckSuite
 
 MAX_SHOWN: Final = 20
 # What stands in the file beside the draft's members.
-BESIDE_DRAFT: Final = ("slug",)
+BESIDE_DRAFT: Final = ("slug", "checks")
 _FROM_ENVIRONMENT: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _SECRET_PLACES: Final = ("secretHeaders", "signingSecret")
 
 
 @dataclass(frozen=True, kw_only=True)
 class AgentSource:
-    """`draft` has the values of secrets in it: it goes to the server and is never shown. `shown` has none of them."""
+    """`draft` has the values of secrets in it: it goes to the server and is never shown. `shown` has none of them.
+
+    `checks` None: the file does not speak of them.
+    """
 
     file: FilePath
     slug: str
     draft: dict[str, Any]
     shown: dict[str, Any]
+    checks: list[dict[str, Any]] | None
     document: Document
 
     @property
@@ -59,12 +64,20 @@ def read_source(file: FilePath, environment: Mapping[str, str] = os.environ) -> 
         raise CliError("\n".join(dict.fromkeys(lines)), Exit.BAD_FILE) from None
     plain = {name: value for name, value in document.value.items() if name not in BESIDE_DRAFT}
     draft = normal(_with_environment(file, document, plain, environment))
-    return AgentSource(file=file, slug=checked.slug, draft=draft, shown=without_secrets(draft), document=document)
+    checks = None if checked.checks is None else normal_checks(document.value["checks"])
+    return AgentSource(
+        file=file, slug=checked.slug, draft=draft, shown=without_secrets(draft), checks=checks, document=document
+    )
 
 
 def normal(draft: Mapping[str, Any]) -> dict[str, Any]:
     """A draft with every default written out, so that two drafts that mean the same are equal."""
     return AgentConfig.model_validate(draft).wire()
+
+
+def normal_checks(checks: Sequence[Any]) -> list[dict[str, Any]]:
+    written: list[dict[str, Any]] = CheckSuite.model_validate({"checks": checks}).wire()["checks"]
+    return written
 
 
 def without_secrets(draft: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,8 @@
-"""`parley agents …`: an agent as a reviewed file, its draft and its versions."""
+"""`parley agents init|list|show|diff|apply|delete`: an agent as a reviewed file, and its draft."""
 
-import asyncio
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 import yaml
@@ -17,7 +16,6 @@ from deploy.cli.difference import differences, lines_of
 from deploy.cli.exits import CliError, Exit
 from deploy.cli.starter import starter_file
 
-POLL_S: Final = 0.3
 FILE = click.option(
     "-f", "--file", type=click.Path(path_type=Path), default=Path("agent.yaml"), show_default=True, help="The file."
 )
@@ -161,65 +159,6 @@ async def apply(cli: Cli, *, file: Path, yes: bool, overwrite: bool, dry_run: bo
     result = await Apply(cli, source).run(yes=yes, overwrite=overwrite, dry_run=dry_run)
     if cli.out.as_json:
         cli.out.value(result)
-
-
-@api_command(agents, "publish")
-@click.argument("agent")
-@click.option("--note", default="", help="What changed, for the list of versions.")
-@click.option("--no-wait", is_flag=True, help="Do not wait until the version is ready.")
-async def publish(cli: Cli, agent: str, *, note: str, no_wait: bool) -> None:
-    """Freeze the draft as the next version and send new sessions to it."""
-    found = await find_agent(cli.api, agent)
-    version = (await cli.api.call("POST", f"/agents/{found['id']}/publish", {"note": note})).data
-    if not no_wait:
-        version = await _ready(cli, found["id"], version)
-    if cli.out.as_json:
-        cli.out.value(version)
-    if version["state"] == "failed":
-        raise CliError(f"version {version['number']} failed: {version['reason']}")
-    cli.out.say(f"{found['slug']} version {version['number']} is {version['state']}")
-
-
-async def _ready(cli: Cli, agent_id: str, version: dict[str, Any]) -> dict[str, Any]:
-    async with cli.out.progress(f"version {version['number']} is being prepared"):
-        while version["state"] == "preparing":
-            await asyncio.sleep(POLL_S)
-            version = (await cli.api.call("GET", f"/agents/{agent_id}/versions/{version['number']}")).data
-    return version
-
-
-@api_command(agents, "versions")
-@click.argument("agent")
-async def versions(cli: Cli, agent: str) -> None:
-    """List an agent's versions, newest first."""
-    found = await find_agent(cli.api, agent)
-    rows = [row async for page in cli.api.pages(f"/agents/{found['id']}/versions") for row in page]
-    if cli.out.as_json:
-        cli.out.value(rows)
-        return
-    shown = (
-        (
-            row["number"],
-            "current" if row["number"] == found["publishedVersion"] else row["state"],
-            row["note"],
-            row["createdAt"],
-            row["createdBy"],
-        )
-        for row in rows
-    )
-    cli.out.table(("VERSION", "STATE", "NOTE", "CREATED", "BY"), shown)
-
-
-@api_command(agents, "rollback")
-@click.argument("agent")
-@click.argument("version", type=click.IntRange(min=1))
-async def rollback(cli: Cli, agent: str, version: int) -> None:
-    """Send new sessions to an earlier (or later) version. Running sessions keep theirs."""
-    found = await find_agent(cli.api, agent)
-    data = (await cli.api.call("POST", f"/agents/{found['id']}/rollback", {"version": version})).data
-    if cli.out.as_json:
-        cli.out.value(data)
-    cli.out.say(f"new sessions of {found['slug']} get version {data['number']}")
 
 
 @api_command(agents, "delete")

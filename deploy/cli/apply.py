@@ -2,18 +2,19 @@
 
 import sys
 import uuid
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import click
 
 from deploy.cli.agent_lookup import agent_or_none
-from deploy.cli.agent_source import AgentSource, normal
+from deploy.cli.agent_source import AgentSource, normal, normal_checks
 from deploy.cli.api import Api, Refused
 from deploy.cli.commands import Cli
 from deploy.cli.difference import Difference, differences, lines_of, merge_patch
 from deploy.cli.exits import CliError, Exit
 from deploy.cli.lock import Lock, Seen
 
+CHECKS: Final = "checks"
 _CHANGED: Final = (
     "the draft was changed on the server since this file was applied from here: take the change into the file"
     " (`parley agents show {slug} --yaml`), or repeat with --overwrite"
@@ -22,6 +23,18 @@ _UNSEEN: Final = (
     "{slug} exists on the server and differs, and this file was never applied from here: compare, and repeat with"
     " --overwrite"
 )
+
+
+class OnServer(NamedTuple):
+    """The agent with its draft, and its checks if the file speaks of them."""
+
+    agent: dict[str, Any]
+    checks: list[dict[str, Any]]
+    checks_revision: int | None
+
+    @property
+    def seen(self) -> Seen:
+        return Seen(self.agent["id"], self.agent["revision"], self.checks_revision)
 
 
 class Apply:
@@ -38,65 +51,95 @@ class Apply:
         current = await self._current()
         found = [] if current is None else self._differences(current)
         self._show_plan(current, found)
-        if current is not None and not found and not (self._source.has_secrets and not dry_run):
+        if current is not None and not found and (dry_run or not self._source.has_secrets):
             return self._done("unchanged", current)
         if current is not None and found and not overwrite:
-            self._refuse_unseen(current)
+            self._refuse_unseen(current, found)
         if dry_run:
             return self._result("planned", current, found)
         if found or current is None:
             _confirm(yes)
-        return self._done(*await self._send(current, found))
+        return await self._send(current, found)
 
-    async def _current(self) -> dict[str, Any] | None:
+    # --- what is there, and what differs
+
+    async def _current(self) -> OnServer | None:
         """The agent that this file is on this server: by the lock, else by its slug."""
         seen = self._lock.seen(self._api.target.url)
         found = await agent_or_none(self._api, seen.agent_id) if seen else None
-        return found or await agent_or_none(self._api, self._source.slug)
+        found = found or await agent_or_none(self._api, self._source.slug)
+        if found is None or self._source.checks is None:
+            return OnServer(found, [], None) if found else None
+        checks = (await self._api.call("GET", f"/agents/{found['id']}/checks")).data
+        return OnServer(found, normal_checks(checks["checks"]), checks["revision"])
 
-    def _differences(self, current: dict[str, Any]) -> list[Difference]:
-        before = {"slug": current["slug"], **normal(current["draft"])}
-        return differences(before, {"slug": self._source.slug, **self._source.shown})
+    def _differences(self, current: OnServer) -> list[Difference]:
+        before = {"slug": current.agent["slug"], **normal(current.agent["draft"]), CHECKS: current.checks}
+        after = {"slug": self._source.slug, **self._source.shown, CHECKS: self._source.checks or []}
+        return differences(before, after)
 
-    def _show_plan(self, current: dict[str, Any] | None, found: list[Difference]) -> None:
+    def _show_plan(self, current: OnServer | None, found: list[Difference]) -> None:
         out, slug = self._cli.out, self._source.slug
         if current is None:
             out.changes([f"+ create the agent {slug} on {self._api.target.url}"])
         elif found:
-            out.changes([f"~ change the draft of {slug} (revision {current['revision']}) on {self._api.target.url}"])
+            revision = current.agent["revision"]
+            out.changes([f"~ change the draft of {slug} (revision {revision}) on {self._api.target.url}"])
             out.changes(f"  {line}" for difference in found for line in lines_of(difference))
         if self._source.has_secrets:
             out.changes(["  the values of secrets are sent; the server keeps those that are the same"])
 
-    def _refuse_unseen(self, current: dict[str, Any]) -> None:
+    def _refuse_unseen(self, current: OnServer, found: list[Difference]) -> None:
         seen = self._lock.seen(self._api.target.url)
-        if seen is None or seen.agent_id != current["id"]:
+        if seen is None or seen.agent_id != current.agent["id"]:
             raise CliError(_UNSEEN.format(slug=self._source.slug), Exit.CONFLICT)
-        if seen.revision != current["revision"]:
+        is_new_draft = seen.revision != current.agent["revision"] and not all(map(_is_of_checks, found))
+        is_new_suite = (seen.checks or 0) != (current.checks_revision or 0) and any(map(_is_of_checks, found))
+        if is_new_draft or is_new_suite:
             raise CliError(_CHANGED.format(slug=self._source.slug), Exit.CONFLICT)
 
-    async def _send(self, current: dict[str, Any] | None, found: list[Difference]) -> tuple[str, dict[str, Any]]:
+    # --- the change
+
+    async def _send(self, current: OnServer | None, found: list[Difference]) -> dict[str, Any]:
+        """First the draft, then the checks. Whatever was cut off in between is made by the next `apply`."""
         try:
             if current is None:
-                return "created", await self._create()
-            changed = await self._change(current)
+                changed = OnServer(await self._create(), [], None if self._source.checks is None else 0)
+            else:
+                changed = current._replace(agent=await self._change(current.agent))
+            checks = self._source.checks
+            if checks is not None and checks != changed.checks:
+                changed = await self._put_checks(changed, checks)
         except Refused as refused:
             if refused.code == "version_conflict":
                 await self._show_conflict()
             raise self._with_lines(refused) from None
-        return ("changed" if found or changed["revision"] != current["revision"] else "unchanged"), changed
+        if current is None:
+            return self._done("created", changed)
+        return self._done("changed" if found or changed.seen != current.seen else "unchanged", changed)
 
     async def _create(self) -> dict[str, Any]:
         body = {"slug": self._source.slug, **self._source.draft}
         reply = await self._api.call("POST", "/agents", body, {"Idempotency-Key": uuid.uuid4().hex})
-        return dict(reply.data)
+        agent = dict(reply.data)
+        # Noted at once: if the checks are refused now, the next `apply` knows this agent as its own.
+        self._lock.note(self._api.target.url, Seen(agent["id"], agent["revision"]))
+        return agent
 
-    async def _change(self, current: dict[str, Any]) -> dict[str, Any]:
-        patch = merge_patch(normal(current["draft"]), self._source.draft)
-        if current["slug"] != self._source.slug:
+    async def _change(self, agent: dict[str, Any]) -> dict[str, Any]:
+        patch = merge_patch(normal(agent["draft"]), self._source.draft)
+        if agent["slug"] != self._source.slug:
             patch["slug"] = self._source.slug
-        tag = {"If-Match": f'"{current["revision"]}"'}
-        return dict((await self._api.call("PATCH", f"/agents/{current['id']}", patch, tag)).data)
+        if not patch:
+            return agent
+        tag = {"If-Match": f'"{agent["revision"]}"'}
+        return dict((await self._api.call("PATCH", f"/agents/{agent['id']}", patch, tag)).data)
+
+    async def _put_checks(self, current: OnServer, checks: list[dict[str, Any]]) -> OnServer:
+        tag = {"If-Match": f'"{current.checks_revision}"'}
+        path, body = f"/agents/{current.agent['id']}/checks", {"checks": checks}
+        stored = (await self._api.call("PUT", path, body, tag)).data
+        return current._replace(checks=checks, checks_revision=stored["revision"])
 
     async def _show_conflict(self) -> None:
         """Another editor was faster than this command: what the server has now, against the file."""
@@ -112,15 +155,24 @@ class Apply:
         lines = [self._source.fault(str(fault.get("field")), str(fault.get("message"))) for fault in refused.faults]
         return CliError("\n".join(lines), Exit.BAD_FILE)
 
-    def _done(self, outcome: str, agent: dict[str, Any]) -> dict[str, Any]:
-        self._lock.note(self._api.target.url, Seen(agent["id"], agent["revision"]))
+    def _done(self, outcome: str, current: OnServer) -> dict[str, Any]:
+        agent, seen = current.agent, self._lock.seen(self._api.target.url)
+        kept = current.seen
+        if kept.checks is None and seen is not None and seen.agent_id == kept.agent_id:
+            kept = kept._replace(checks=seen.checks)
+        self._lock.note(self._api.target.url, kept)
         self._cli.out.say(f"{agent['slug']} {outcome}: {agent['id']}, revision {agent['revision']}")
-        return self._result(outcome, agent, [])
+        return self._result(outcome, current, [])
 
     @staticmethod
-    def _result(outcome: str, agent: dict[str, Any] | None, found: list[Difference]) -> dict[str, Any]:
-        known = {"id": agent["id"], "slug": agent["slug"], "revision": agent["revision"]} if agent else {}
+    def _result(outcome: str, current: OnServer | None, found: list[Difference]) -> dict[str, Any]:
+        agent: dict[str, Any] = current.agent if current else {}
+        known: dict[str, Any] = {name: agent[name] for name in ("id", "slug", "revision") if name in agent}
         return {"outcome": outcome, **known, "changes": [difference._asdict() for difference in found]}
+
+
+def _is_of_checks(difference: Difference) -> bool:
+    return difference.field.partition(".")[0] == CHECKS
 
 
 def _confirm(yes: bool) -> None:

@@ -14,8 +14,11 @@ from deploy.cli.exits import CliError, Exit
 
 
 class Seen(NamedTuple):
+    """`checks`: the revision of the agent's checks, None while the file has not brought any."""
+
     agent_id: str
     revision: int
+    checks: int | None = None
 
 
 class Lock:
@@ -29,10 +32,7 @@ class Lock:
         lock = cls(source.with_name(source.name + ".lock"))
         try:
             value = orjson.loads(lock._file.read_bytes())
-            lock._servers = {
-                str(url): {"agentId": str(seen["agentId"]), "revision": int(seen["revision"])}
-                for url, seen in value["servers"].items()
-            }
+            lock._servers = {str(url): _entry(_seen(seen)) for url, seen in value["servers"].items()}
         except FileNotFoundError:
             pass
         except (OSError, orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
@@ -42,9 +42,19 @@ class Lock:
 
     def seen(self, url: str) -> Seen | None:
         found = self._servers.get(url)
-        return Seen(found["agentId"], found["revision"]) if found else None
+        return _seen(found) if found else None
 
     def note(self, url: str, seen: Seen) -> None:
         if self.seen(url) != seen:
-            self._servers[url] = {"agentId": seen.agent_id, "revision": seen.revision}
+            self._servers[url] = _entry(seen)
             write_whole(self._file, {"servers": dict(sorted(self._servers.items()))}, 0o644)
+
+
+def _seen(entry: dict[str, Any]) -> Seen:
+    checks = entry.get("checksRevision")
+    return Seen(str(entry["agentId"]), int(entry["revision"]), None if checks is None else int(checks))
+
+
+def _entry(seen: Seen) -> dict[str, Any]:
+    checks = {} if seen.checks is None else {"checksRevision": seen.checks}
+    return {"agentId": seen.agent_id, "revision": seen.revision, **checks}

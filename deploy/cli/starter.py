@@ -20,6 +20,13 @@ model:
   upstream: {_quoted(upstream)}
   name: {_quoted(model)}
 
+# Tests of the agent: `parley agents check` runs them, `parley agents publish --require-checks` needs them to pass.
+# checks:
+#   - name: says hello
+#     steps:
+#       - user: Hello
+#         expect:
+#           - contains: hello
 # parameters:
 #   temperature: 0.3
 # limits:

@@ -1,10 +1,11 @@
 """`agent.yaml`: an agent as a file that people write and review, and the JSON Schema with which editors complete it."""
 
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from shared.contracts.agents import AgentConfig
+from shared.contracts.checks import Check, CheckSuite
 
 SLUG_PATTERN: Final = r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$"
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -19,6 +20,14 @@ class AgentFile(AgentConfig):
         pattern=SLUG_PATTERN,
         description="names the agent in its workspace: 1 to 64 lower-case letters, digits and hyphens",
     )
+    checks: tuple[Check, ...] | None = Field(
+        default=None, max_length=100, description="tests of the agent; left out: those on the server stay as they are"
+    )
+
+    @model_validator(mode="after")
+    def _checks_are_a_suite(self) -> Self:
+        CheckSuite(checks=self.checks or ())
+        return self
 
 
 def agent_file_schema() -> dict[str, Any]:

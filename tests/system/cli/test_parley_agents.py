@@ -151,3 +151,53 @@ async def test_the_schema_for_editors_is_served_to_everyone(stack: Stack, tmp_pa
     jsonschema.validate(
         await asyncio.to_thread(lambda: read_yaml((tmp_path / "agent.yaml").read_bytes()).value), schema
     )
+
+
+CHECKED = """\
+slug: {slug}
+name: Checked
+model:
+  name: demo/extractive
+instructions: Be kind.
+checks:
+  - name: greets
+    steps:
+      - user: Hello
+        expect:
+          - contains: {expected}
+"""
+
+
+async def test_checks_in_the_file_are_applied_run_and_required_before_publishing(
+    stack: Stack, client: Client, tmp_path: Path
+) -> None:
+    env, slug = user(stack, tmp_path), unique("checked")
+    file = tmp_path / "agent.yaml"
+
+    async def parley(*arguments: str) -> tuple[int, str]:
+        code, out, err = await run(*arguments, cwd=tmp_path, env=env)
+        return code, out.decode() + err.decode()
+
+    file.write_text(CHECKED.format(slug=slug, expected="goodbye"))
+    assert (await parley("agents", "apply", "--yes"))[0] == 0
+    code, said = await parley("agents", "apply", "--yes")
+    assert (code, f"{slug} unchanged" in said) == (0, True), said
+    code, said = await parley("agents", "check", slug)
+    assert (code, "- failed  greets" in said, "1 of 1 checks failed" in said) == (1, True, True), said
+    code, said = await parley("agents", "publish", slug, "--require-checks")
+    assert (code, "version 1 failed" in said) == (1, True), said
+
+    file.write_text(CHECKED.format(slug=slug, expected="hello"))
+    code, said = await parley("agents", "apply", "--yes")
+    assert (code, "~ checks.greets.steps" in said) == (0, True), said
+    code, said = await parley("agents", "check", slug)
+    assert (code, "+ passed  greets (before: failed)" in said) == (0, True), said
+    code, said = await parley("agents", "publish", slug, "--require-checks")
+    assert (code, said) == (0, f"{slug} version 2 is published\n")
+
+    # Another person's checks are not overwritten unseen either.
+    agent_id = orjson.loads((await run("agents", "show", slug, "--json", cwd=tmp_path, env=env))[1])["id"]
+    status, _ = await client.call("PUT", f"/agents/{agent_id}/checks", {"checks": []})
+    assert status == 200
+    assert (await parley("agents", "apply", "--yes"))[0] == 6
+    assert (await parley("agents", "apply", "--yes", "--overwrite"))[0] == 0

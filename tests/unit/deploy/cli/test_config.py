@@ -79,8 +79,9 @@ def test_the_lock_keeps_what_was_seen_for_each_server(tmp_path: Path) -> None:
     lock = Lock.beside(file)
     assert lock.seen("http://one") is None
     lock.note("http://one", Seen("agt_1", 3))
-    lock.note("http://two", Seen("agt_2", 1))
-    assert [Lock.beside(file).seen(url) for url in ("http://one", "http://two")] == [("agt_1", 3), ("agt_2", 1)]
+    lock.note("http://two", Seen("agt_2", 1, checks=4))
+    assert Lock.beside(file).seen("http://one") == Seen("agt_1", 3)
+    assert Lock.beside(file).seen("http://two") == Seen("agt_2", 1, checks=4)
     (tmp_path / "agent.yaml.lock").write_text("<<<<<<< HEAD")
     with pytest.raises(CliError, match="overwrite"):
         Lock.beside(file)
