@@ -70,7 +70,7 @@ def create_key(local: Path | None, workspace: str, name: str, *, retry_guard: bo
 def publish(local: Path | None, workspace: str, config: Path, documents: Path | None, agent: str | None) -> None:
     """Create or replace an agent, publish it, and print its id.
 
-    CONFIG is YAML or JSON, in the shape of deploy/demo/agent.json. Each second-level section of a document is a
+    CONFIG is YAML or JSON, in the shape of deploy/demo/agent.yaml. Each second-level section of a document is a
     passage.
     """
     checked = _config(config)

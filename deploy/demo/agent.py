@@ -1,11 +1,10 @@
-"""The demo agent: its configuration and its documents, cut into passages."""
+"""The demo agent: its configuration, its checks, and its documents, cut into passages."""
 
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-import orjson
-
+from deploy.cli.yaml_file import read_yaml
 from shared.contracts.agents import AgentConfig, ModelChoice, Passage
 
 WORKSPACE: Final = "demo"
@@ -16,10 +15,20 @@ _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 
 def demo_config(tool_base_url: str, model: str | None = None) -> AgentConfig:
     """`tool_base_url` is where the demo process listens; `model` names another model than `demo/extractive`."""
-    config = AgentConfig.model_validate(orjson.loads((HERE / "agent.json").read_bytes()))
+    config = AgentConfig.model_validate(_file())
     tools = tuple(tool.model_copy(update={"url": f"{tool_base_url}/tools/{tool.name}"}) for tool in config.tools)
     choice = ModelChoice(name=model) if model else config.model
     return config.model_copy(update={"tools": tools, "model": choice})
+
+
+def demo_checks() -> dict[str, Any]:
+    """As `PUT /agents/{id}/checks` takes them."""
+    return {"checks": _file()["checks"]}
+
+
+def _file() -> dict[str, Any]:
+    found: dict[str, Any] = read_yaml((HERE / "agent.yaml").read_bytes()).value
+    return found
 
 
 def demo_passages() -> list[Passage]:

@@ -7,12 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from deploy.demo.agent import AGENT_ID, WORKSPACE, demo_config, demo_passages
+from deploy.demo.agent import AGENT_ID, WORKSPACE, demo_checks, demo_config, demo_passages
 from deploy.local.ready_file import facts
 from deploy.local.stack import Stack
 from deploy.local.state import write_private
 from deploy.local.supervisor import Child, Supervisor
 from deploy.local.terminal import banner, say
+from shared.contracts.checks import PutChecks
 from shared.contracts.errors import ApiError
 from shared.contracts.keys import NewKey, Scope, digest_of
 from shared.history_client import HistoryClient
@@ -70,6 +71,7 @@ class Launcher:
         config = demo_config(self._stack.model_url, self._stack.demo_model)
         await history.put_agent(WORKSPACE, AGENT_ID, config)
         await history.publish_agent(WORKSPACE, AGENT_ID, demo_passages())
+        await history.put_checks(WORKSPACE, AGENT_ID, PutChecks(suite=demo_checks()))
 
     async def _key(self, history: HistoryClient) -> str:
         """The key of the last start, if this database still knows it."""

@@ -6,11 +6,12 @@ from typing import Any
 import orjson
 import pytest
 
-from deploy.demo.agent import cut, demo_config, demo_passages, source_id
+from deploy.demo.agent import cut, demo_checks, demo_config, demo_passages, source_id
 from deploy.demo.answer import Answer, Call, ChunkRenderer, usage_of, whole_body
 from deploy.demo.extractive import GREETING, NOTHING_FOUND, WHAT_IT_IS, best_sentences, extractive_reply, told_result
 from deploy.demo.scripted import KnobError, Knobs, read_knobs, scripted_answer, scripted_pieces, scripted_reply
 from deploy.demo.tools import ORDERS
+from services.history.checks.suite_rules import checked_suite
 from shared.contracts.tools import HttpTool
 from shared.ids import is_id
 
@@ -47,6 +48,12 @@ def test_the_demo_agents_tool_points_at_the_demo_process() -> None:
     ]
     assert config.model.name == "demo/extractive"
     assert demo_config("http://x", "some-model").model.name == "some-model"
+
+
+def test_the_demo_agents_checks_are_ones_that_history_takes() -> None:
+    suite = checked_suite(demo_checks(), has_judge=False)
+    assert len(suite.checks) >= 3
+    assert any(len(check.steps) > 1 for check in suite.checks)
 
 
 def test_passages_are_the_same_at_every_start_and_carry_ids() -> None:
