@@ -83,7 +83,7 @@ class Attempt:
 
     async def run(self) -> Finish | Fail:
         """Raises Fenced when another attempt owns the turn."""
-        retrieval = await self._knowledge.for_question(self._claimed.input)
+        retrieval = await self._knowledge.for_question(self._claimed.input, self._claimed.context)
         await self.tools.prepare()
         if retrieval is not None or self._agent.toolbox.mcp:
             self.state = self._new_state(retrieval)

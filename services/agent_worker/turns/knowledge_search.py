@@ -3,11 +3,12 @@
 import asyncio
 from typing import Final
 
+from services.agent_worker.knowledge.queries import merged, queries_of
 from services.agent_worker.knowledge.retriever import MAX_QUERY, Retriever, VersionKey
 from services.agent_worker.turns.citations import NumberedPassages, good_enough, without_texts
 from services.agent_worker.turns.history_wait import until_history_answers
 from shared.contracts.agents import AgentVersion
-from shared.contracts.sessions import Retrieval, TurnMessage
+from shared.contracts.sessions import Message, Retrieval, RetrievedPassage, TurnMessage
 from shared.run_log.writer import TurnWriter
 
 # For the tool that searches, where the agent retrieves nothing by itself.
@@ -35,12 +36,17 @@ class KnowledgeSearch:
         """Whether brackets with numbers in the answer are markers."""
         return self.has_passages and self._config.citations
 
-    async def for_question(self, messages: tuple[TurnMessage, ...]) -> Retrieval | None:
-        """The passages for the user's last message. None: the agent has no knowledge, or the user said nothing."""
-        question = next((message.content for message in reversed(messages) if message.role == "user"), None)
-        if not (self.has_passages and self._top_k and question):
+    async def for_question(
+        self, messages: tuple[TurnMessage, ...], context: tuple[Message, ...] = ()
+    ) -> Retrieval | None:
+        """The passages for the user's last message, read with the one before it.
+
+        `context`: the messages of earlier turns. None: the agent has no knowledge, or the user said nothing.
+        """
+        said = [message.content for message in (*context, *messages) if message.role == "user" and message.content]
+        if not (self.has_passages and self._top_k and said and any(m.role == "user" and m.content for m in messages)):
             return None
-        return await self._search(question, self._top_k)
+        return await self._search(said[-1], self._top_k, said[-2] if len(said) > 1 else None)
 
     async def for_query(self, query: str) -> Retrieval:
         """The passages for a query that the model made."""
@@ -48,13 +54,25 @@ class KnowledgeSearch:
         self.made.append(without_texts(retrieval))
         return retrieval
 
-    async def _search(self, query: str, top_k: int) -> Retrieval:
+    async def _search(self, query: str, top_k: int, before: str | None = None) -> Retrieval:
         query = query[:MAX_QUERY]
-        # Without its knowledge the agent would invent an answer, so the turn rather waits for history.
-        passages = await until_history_answers(lambda: self._retriever.search(self._key, query, top_k))
+        passages = await self._passages(query, top_k, before)
         retrieval = Retrieval(query=query, passages=good_enough(passages, self._config.min_score))
         if self._config.citations:
             retrieval = self.passages.numbered(retrieval)
         await self._started.wait()
         self._writer.frame("kb_retrieval", retrieval.wire())
         return retrieval
+
+    async def _passages(self, query: str, top_k: int, before: str | None) -> list[RetrievedPassage]:
+        questions, in_context = queries_of(query, before)
+        # Merging needs passages that are not the best for one query alone.
+        most = top_k if len(questions) == 1 and in_context is None else 2 * top_k
+
+        async def search(text: str) -> list[RetrievedPassage]:
+            # Without its knowledge the agent would invent an answer, so the turn rather waits for history.
+            return await until_history_answers(lambda: self._retriever.search(self._key, text, most))
+
+        searches = [search(text) for text in (*questions, *([in_context] if in_context else ()))]
+        found = await asyncio.gather(*searches)
+        return merged(found[: len(questions)], found[-1] if in_context else (), top_k)
