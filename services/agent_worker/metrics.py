@@ -12,6 +12,9 @@ FIRST_TEXT_SECONDS = Histogram(
 TOKENS = Counter("parley_tokens_total", "Tokens of ended turns", ["kind"])
 MODEL_CALLS = Counter("parley_model_calls_total", "Model calls", ["outcome"])
 TOOL_CALLS = Counter("parley_tool_calls_total", "Tool calls", ["status"])
+MARKERS_REMOVED = Counter(
+    "parley_markers_removed_total", "Markers of citations that named no passage and were removed from answers"
+)
 WAITING = Gauge("parley_queue_waiting", "Jobs that wait")
 OLDEST_SECONDS = Gauge(
     "parley_queue_oldest_seconds", "How long the oldest waiting job has waited: grow the workers by this"

@@ -14,6 +14,9 @@ OUTBOX_PARKED: Final = Counter(
     "parley_outbox_parked_total", "Outbox entries that can never be stored; their turns ended as failed", ["reason"]
 )
 TURNS_RECONCILED: Final = Counter("parley_turns_reconciled_total", "Turns that the reconciler repaired", ["action"])
+KNOWLEDGE_GAPS: Final = Counter(
+    "parley_knowledge_gaps_total", "Turns that their agents' knowledge did not answer", ["reason"]
+)
 CHECKS_ENDED: Final = Counter("parley_checks_ended_total", "Checks of agents that ended", ["state"])
 SOURCES_READ: Final = Counter(
     "parley_sources_read_total", "Readings of knowledge sources that ended, by their outcome", ["outcome"]

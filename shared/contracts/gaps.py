@@ -1,6 +1,12 @@
 """Gaps of an agent's knowledge: questions of users for which its search found nothing that it may use."""
 
+from typing import Literal
+
 from shared.contracts.schema import Schema, Time
+
+# `nothing_found`: no search of the turn brought a passage that the agent may use. `nothing_cited`: passages were shown,
+# and the answer, which used no other tool, names none of them; small talk is among these.
+GapReason = Literal["nothing_found", "nothing_cited"]
 
 
 class GapTurn(Schema):
@@ -9,6 +15,7 @@ class GapTurn(Schema):
     turn_id: str
     session_id: str | None = None
     question: str
+    reason: GapReason = "nothing_found"
     asked_at: Time
 
 

@@ -25,6 +25,13 @@ async def test_the_demo_shows_deltas_knowledge_and_a_tool(stack: Stack, client: 
     delivery = await client.ask(await client.session(agent_id), "Do you deliver to 80202?")
     assert "80202" in delivery.text
     assert delivery.events()[:3] == ["queued", "started", "kb_retrieval"]
+    assert delivery.end is not None
+    (message,) = delivery.end.data["messages"]
+    named = {passage["marker"]: passage["id"] for passage in message["knowledge"][0]["passages"]}
+    assert message["citations"]
+    for citation in message["citations"]:
+        assert message["content"][citation["start"] : citation["end"]] == f"[{citation['marker']}]"
+        assert named[citation["marker"]] == citation["passage"]["id"]
     hours = await client.ask(await client.session(agent_id), "What are your hours?")
     assert "11:00" in hours.text
     order = await client.ask(await client.session(agent_id), "Where is order 1042?")
@@ -75,6 +82,11 @@ async def test_the_stock_openai_client_works(stack: Stack) -> None:
         models = [model.id async for model in openai.models.list()]
         assert {agent_id, facts["agentId"]} <= set(models)
         ask: Any = {"model": agent_id, "messages": [{"role": "user", "content": "hello"}]}
+        cited = await openai.chat.completions.create(
+            model=facts["agentId"], messages=[{"role": "user", "content": "Do you deliver to 80202?"}]
+        )
+        annotations = cited.choices[0].message.annotations or []
+        assert annotations[0].url_citation.title.startswith("Delivery")
         whole = await openai.chat.completions.create(**ask)
         assert whole.choices[0].message.content == expected
         assert whole.choices[0].finish_reason == "stop"

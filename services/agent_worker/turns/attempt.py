@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 
-from services.agent_worker.metrics import FIRST_TEXT_SECONDS
+from services.agent_worker.metrics import FIRST_TEXT_SECONDS, MARKERS_REMOVED
 from services.agent_worker.model.call import Sink
 from services.agent_worker.model.client import ModelRequest
 from services.agent_worker.model.faults import ModelFault
@@ -123,6 +123,7 @@ class Attempt:
         """The model call's text as it was shown, once the rest of it has been."""
         if rest := markers.end():
             self._put(rest)
+        MARKERS_REMOVED.inc(markers.removed)
         return self.state.shown_text
 
     @property

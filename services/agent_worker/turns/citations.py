@@ -85,6 +85,7 @@ class MarkerFilter:
         self._last = ""  # The last piece of text that went out.
         self._drops_space = False
         self._is_plain = True
+        self.removed = 0  # Numbers that named nothing.
 
     def add(self, piece: str) -> str:
         """The text that may be shown."""
@@ -105,6 +106,7 @@ class MarkerFilter:
             known = [number for number in numbers if self._is_known(number)]
             if len(known) == len(numbers):
                 continue
+            self.removed += len(numbers) - len(known)
             self._put(shown, text[at:start])
             if known:
                 self._put(shown, f"[{', '.join(map(str, known))}]")

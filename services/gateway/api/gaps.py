@@ -14,7 +14,7 @@ from shared.contracts.keys import Scope
 
 
 async def get_gaps(call: Call) -> web.StreamResponse:
-    query = {name: text for name, text in call.request.query.items() if name == "days"}
+    query = {name: text for name, text in call.request.query.items() if name in ("days", "reason")}
     return data_response((await call.dependencies.history.knowledge_gaps(call.workspace, agent_id(call), query)).wire())
 
 
@@ -28,6 +28,11 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Users' questions for which the agent's knowledge has nothing, grouped, the most frequent first",
         params=(
             Param("days", {"type": "integer", "minimum": 1, "maximum": 90, "default": 7}, "how many days to look back"),
+            Param(
+                "reason",
+                {"enum": ["nothing_found", "nothing_cited", "any"], "default": "nothing_found"},
+                "`nothing_cited`: passages were found and the answer names none; small talk is among these",
+            ),
         ),
         replies={200: (Reply("the gaps", KnowledgeGaps),)},
         errors=(Code.AGENT_NOT_FOUND,),

@@ -7,6 +7,7 @@ from aiohttp import web
 from services.history.api.nouns import nouns
 from services.history.api.paths import AGENT, path_id, workspace_of
 from shared.contracts.errors import ApiError, Code
+from shared.contracts.gaps import GapReason
 from shared.web.bodies import json_response
 
 DEFAULT_DAYS: Final = 7
@@ -17,7 +18,17 @@ async def get_gaps(request: web.Request) -> web.Response:
     workspace, agent_id = workspace_of(request), path_id(request, "agent_id")
     days = _days(request.query.get("days", str(DEFAULT_DAYS)))
     await nouns(request).drafts.get(workspace, agent_id)  # Raises `agent_not_found`.
-    return json_response((await nouns(request).gaps.since(workspace, agent_id, days)).wire())
+    reason = _reason(request.query.get("reason", "nothing_found"))
+    return json_response((await nouns(request).gaps.since(workspace, agent_id, days, reason)).wire())
+
+
+def _reason(text: str) -> GapReason | None:
+    match text:
+        case "nothing_found" | "nothing_cited":
+            return text
+        case "any":
+            return None
+    raise ApiError(Code.INVALID_REQUEST, "reason must be nothing_found, nothing_cited or any.", param="reason")
 
 
 def _days(text: str) -> int:

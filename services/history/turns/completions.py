@@ -61,7 +61,7 @@ class Completions:
         if await self._turns.one(where, {"_id": 1}) is None:
             raise ApiError(Code.TURN_NOT_FOUND)
         await self._logs.erase(workspace, turn_id)
-        gone = ("completion", "metadata", "labels", "storedId", "gap", "gapId")
+        gone = ("completion", "metadata", "labels", "storedId", "gap", "gapReason", "gapId")
         change = {
             "$set": {"erased": True, "input": [], "output": [], "expiresAt": datetime.now(UTC) + self._tombstone_life},
             "$unset": dict.fromkeys(gone, ""),

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError, ResponseError
 
-from services.history.metrics import TURNS_FINISHED
+from services.history.metrics import KNOWLEDGE_GAPS, TURNS_FINISHED
 from services.history.mongo.client import Database
 from services.history.mongo.dialect import Fields
 from services.history.mongo.errors import Unstorable
@@ -65,7 +65,8 @@ class TurnFinalizer:
         # The session counts the turn first: nobody who reads the session may find the turn neither active nor counted.
         await self._count(record)
         await self._effects.collect(record, finished)
-        stored = await self._store_result(finished, gap_of(record, finished))
+        gap = gap_of(record, finished)
+        stored = await self._store_result(finished, gap)
         if not stored:
             record = await self._record(workspace, turn_id)
             if record is not None and (record.active or record.attempt != finished.attempt):
@@ -77,6 +78,8 @@ class TurnFinalizer:
             return
         if stored:
             _count_end(record, finished.status)
+            if gap:
+                KNOWLEDGE_GAPS.labels(gap["gapReason"]).inc()
         if stored and record.session_id is not None:
             messages = [message.wire() for message in (*record.input, *finished.output)]
             self.contexts.add(workspace, record.session_id, record.n, finished.status, messages)

@@ -21,10 +21,12 @@ async def test_the_gaps_of_an_agents_knowledge_are_told_for_the_days_asked(
 
     monkeypatch.setattr(gateway.history, "knowledge_gaps", knowledge_gaps)
     agent_id = new_id("agt")
-    async with gateway.client.get(gateway.url(f"/agents/{agent_id}/knowledge/gaps?days=30&other=1")) as response:
+    async with gateway.client.get(
+        gateway.url(f"/agents/{agent_id}/knowledge/gaps?days=30&reason=any&other=1")
+    ) as response:
         assert response.status == 200
         data = (await response.json())["data"]
-    assert asked == [(WORKSPACE, agent_id, {"days": "30"})]
+    assert asked == [(WORKSPACE, agent_id, {"days": "30", "reason": "any"})]
     assert (data["questions"], data["gaps"][0]["question"], data["gaps"][0]["count"]) == (3, "Gift cards?", 3)
     async with gateway.client.get(gateway.url("/agents/nonsense/knowledge/gaps")) as response:
         assert (response.status, (await response.json())["code"]) == (404, "agent_not_found")

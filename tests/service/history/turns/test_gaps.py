@@ -6,7 +6,7 @@ import pytest
 
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.gaps import KnowledgeGaps
-from shared.contracts.sessions import Retrieval, RetrievedPassage
+from shared.contracts.sessions import Citation, PassageName, Retrieval, RetrievedPassage
 from shared.ids import id_at, time_of
 from tests.service.history.running import WORKSPACE, History, completion, finished, message
 
@@ -109,3 +109,28 @@ async def test_questions_of_earlier_days_are_left_out(history: History) -> None:
     await history.documents.turns.update_one({"_id": row.turn_id}, {"$set": {"gapId": old}})
     assert (await gaps(history, days="2")).questions == 0
     assert (await gaps(history, days="4")).questions == 1
+
+
+async def test_an_answer_that_names_none_of_its_passages_is_a_gap_of_another_reason(history: History) -> None:
+    await history.publish()
+    session_id = await history.session()
+    (passage,) = SOMETHING.passages
+    numbered = SOMETHING.model_copy(update={"passages": (passage.model_copy(update={"marker": 1}),)})
+    await ask(history, session_id, "Nothing at all?", NOTHING)
+    await ask(history, session_id, "Found, not numbered?", SOMETHING)
+    await ask(history, session_id, "Found, not cited?", numbered)
+    citation = Citation(marker=1, start=8, end=11, passage=PassageName(source_id="src_1", title="Hours"))
+    cited = message("At nine [1]", "assistant").model_copy(update={"knowledge": (numbered,), "citations": (citation,)})
+    turn = (await history.admit(session_id, "Found and cited?")).turn
+    lease = await history.claim(turn.id)
+    assert await lease.job.finish(finished(turn.id, lease.claimed.attempt, output=(cited,)))
+    await history.wait_for_end(turn.id)
+    found = {reason: await gaps(history, reason=reason) for reason in ("nothing_found", "nothing_cited", "any")}
+    assert {reason: [gap.question for gap in one.gaps] for reason, one in found.items()} == {
+        "nothing_found": ["Nothing at all?"],
+        "nothing_cited": ["Found, not cited?"],
+        "any": ["Found, not cited?", "Nothing at all?"],
+    }
+    with pytest.raises(ApiError) as raised:
+        await gaps(history, reason="other")
+    assert raised.value.code is Code.INVALID_REQUEST

@@ -47,6 +47,12 @@ def test_markers_that_name_nothing_are_removed(text: str, shown: str) -> None:
     assert filtered(*text) == shown
 
 
+def test_removed_numbers_are_counted() -> None:
+    markers = MarkerFilter(lambda number: number == 1)
+    markers.add("One [1][9] and [1, 2] and `row[9]`.")
+    assert markers.removed == 2
+
+
 @given(st.lists(st.sampled_from([*"[]()`, \n19a", "[1]", "[9]", "[1, 9]", "```", "word "]), max_size=40), st.data())
 def test_where_a_text_is_cut_makes_no_difference(parts: list[str], data: st.DataObject) -> None:
     text = "".join(parts)
