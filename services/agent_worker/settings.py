@@ -1,10 +1,11 @@
 """Every variable that a worker reads, and the upstreams that they describe."""
 
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AnyHttpUrl, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from pydantic.alias_generators import to_camel
 
+from services.agent_worker.model.presets import NOTHING_KNOWN, PRESETS, Preset
 from shared.settings import Settings, referenced_secret, split_list
 from shared.upstreams import described_upstreams
 from shared.web.guard_rules import AllowList, OutgoingPolicy
@@ -55,21 +56,14 @@ class UpstreamOptions(_Value):
     prompt_mode: PromptMode = "strict"
 
 
-_BY_KIND: Final[dict[str, dict[str, Any]]] = {
-    "openai": {"prompt_mode": "as_is"},
-    "azure": {"prompt_mode": "as_is"},
-    # Mistral refuses members that it does not know, and reports its usage without being asked.
-    "mistral": {"omit": frozenset({"stream_options"})},
-}
-
-
 class Upstream(_Value):
     """An OpenAI-compatible endpoint: the URL up to and including `/v1`, its key, and how it differs from the protocol.
 
-    `kind` names the provider or the server; without one nothing is assumed. `headers` and `query` go with each request.
+    `kind` names the provider or the server, and brings its usual URL and options; without one nothing is assumed.
+    `headers` and `query` go with each request.
     """
 
-    base_url: str
+    base_url: str = ""
     api_key: Annotated[SecretStr, BeforeValidator(referenced_secret)] = SecretStr("")
     kind: UpstreamKind | None = None
     headers: dict[str, SecretStr] = Field(default_factory=dict)
@@ -79,13 +73,24 @@ class Upstream(_Value):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        AnyHttpUrl(self.base_url)
+        AnyHttpUrl(self.url)
         return self
+
+    @property
+    def preset(self) -> Preset:
+        return PRESETS[self.kind] if self.kind is not None else NOTHING_KNOWN
+
+    @property
+    def url(self) -> str:
+        """Raises ValueError where neither the entry nor its kind says it."""
+        if (url := self.base_url or self.preset.base_url) is None:
+            raise ValueError(f"needs a baseUrl, which does not follow from its kind ({self.kind or 'none'})")
+        return url
 
     @property
     def effective_options(self) -> UpstreamOptions:
         given = {name: getattr(self.options, name) for name in self.options.model_fields_set}
-        return UpstreamOptions(**(_BY_KIND.get(self.kind or "", {}) | given))
+        return UpstreamOptions(**(self.preset.options | given))
 
     def timeouts_over(self, usual: Timeouts) -> Timeouts:
         return usual.model_copy(update=self.timeouts.model_dump(exclude_none=True))

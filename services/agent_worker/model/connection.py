@@ -38,6 +38,9 @@ _MACHINE: Final[Any] = {
 }
 # Given with each call, because the client copies a default for each option that is left open.
 _OPTIONS: Final[RequestOptions] = {"headers": {}, "max_retries": 0, "timeout": None}
+# For a key in a header of its own: a bearer token would be taken for another kind of sign-in. The client insists that
+# this is said with the call.
+_WITHOUT_TOKEN: Final[Any] = {**_OPTIONS, "headers": {"Authorization": openai.Omit()}}
 
 
 class UpstreamConnection:
@@ -48,6 +51,7 @@ class UpstreamConnection:
         self.options = upstream.effective_options
         self.timeouts = timeouts = upstream.timeouts_over(timeouts)
         self._client = _client(upstream, timeouts, connections)
+        self._call_options: RequestOptions = _WITHOUT_TOKEN if _has_own_key_header(upstream) else _OPTIONS
         self._learned: dict[str, frozenset[str]] = {}  # By model: members that a refusal has named as unknown.
 
     async def open(self, model: str, request: dict[str, Any]) -> AsyncStream[Any]:
@@ -71,7 +75,7 @@ class UpstreamConnection:
             "/chat/completions",
             content=orjson.dumps(body),
             cast_to=object,
-            options=_OPTIONS,
+            options=self._call_options,
             stream=True,
             stream_cls=AsyncStream[Any],
         )
@@ -88,19 +92,23 @@ class UpstreamConnection:
         await self._client.close()
 
 
+def _has_own_key_header(upstream: Upstream) -> bool:
+    return upstream.preset.key_header == "api-key" and bool(upstream.api_key.get_secret_value())
+
+
 def _client(upstream: Upstream, timeouts: Timeouts, connections: int) -> openai.AsyncOpenAI:
     # `call.py` times the reads, because what is normal depends on how far the answer has come.
     timeout = httpx2.Timeout(None)
-    transport = AiohttpTransport(upstream.base_url, connect_s=timeouts.connect_s, connections=connections)
+    transport = AiohttpTransport(upstream.url, connect_s=timeouts.connect_s, connections=connections)
     # httpx2 repeats the body after a 307 or 308 and drops the key when the host changes.
     http_client = httpx2.AsyncClient(transport=transport, timeout=timeout, follow_redirects=True)
     key = upstream.api_key.get_secret_value()
     headers = {**_MACHINE, "User-Agent": f"AsyncOpenAI/Python {openai.__version__}"}
-    if upstream.kind == "azure" and key:
+    if _has_own_key_header(upstream):
         headers["api-key"] = key
     headers |= {name: value.get_secret_value() for name, value in upstream.headers.items()}
     return openai.AsyncOpenAI(
-        base_url=upstream.base_url,
+        base_url=upstream.url,
         # The client insists on a key; servers without keys ignore it.
         api_key=key or "none",
         max_retries=0,
