@@ -15,10 +15,15 @@ import orjson
 
 from services.agent_worker.ingest.blocks import Unreadable
 from services.agent_worker.ingest.extraction import Input, Result
+from shared.log import get_logger
+
+log = get_logger()
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 _TOO_LONG: Final = "Reading it took too long. Split it, or save it in a simpler form."
 _TOO_LARGE: Final = "Reading it needs too much memory. Split it, or save it in a simpler form."
+# How the libraries say that an allocation failed; the HTML parser has no error of its own for it.
+_NO_MEMORY: Final = (b"MemoryError", b"bad_alloc", b"SelectolaxError")
 
 
 class ChildCrashed(Exception):
@@ -85,10 +90,13 @@ async def _end(child: asyncio.subprocess.Process) -> None:
 def _outcome(code: int, complaint: bytes, output: Path) -> Extracted:
     if code == -signal.SIGXCPU:
         raise Unreadable(_TOO_LONG)
-    if b"MemoryError" in complaint or b"bad_alloc" in complaint:
+    if any(sign in complaint for sign in _NO_MEMORY):
         raise Unreadable(_TOO_LARGE)
     if code == -signal.SIGXFSZ or b"File too large" in complaint:
         raise Unreadable("It has too much text. Split it.")
+    if code == 1 and b"Traceback" in complaint and b"ModuleNotFoundError" not in complaint:
+        log.warning("extraction_failed", error=complaint.rpartition(b"\n  File ")[2].decode("utf-8", "replace")[-500:])
+        raise Unreadable("It is damaged, or has a form that cannot be read.")
     if code != 0 or not output.exists():
         raise ChildCrashed(f"exit code {code}")
     with output.open("rb") as file:

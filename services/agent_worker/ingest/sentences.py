@@ -12,13 +12,14 @@ _UNSPACED: Final = re.compile(
 )
 _CHARACTERS_A_WORD: Final = 2
 # Longer "words" are data, not language.
-MAX_WORD: Final = 200
+MAX_WORD: Final = 30
+_LETTERS: Final = 6
 
 
 def word_count(text: str) -> int:
     """Scripts without spaces count two characters as a word; a run without spaces counts by its length."""
     unspaced = 0 if text.isascii() else len(_UNSPACED.findall(text))
-    words = sum(1 + len(word) // MAX_WORD for word in text.split())
+    words = sum(1 if len(word) <= MAX_WORD else len(word) // _LETTERS for word in text.split())
     return words + unspaced // _CHARACTERS_A_WORD
 
 
@@ -41,7 +42,7 @@ def pieces(text: str, words: int) -> list[str]:
     """A text that is longer than `words` in pieces of at most that many, cut at spaces where there are any."""
     if word_count(text) <= words:
         return [text]
-    longest = words * 6
+    longest = words * _LETTERS
     found, current, size = [], list[str](), 0
     for word in text.split():
         for part in (word[at : at + longest] for at in range(0, len(word), longest)):

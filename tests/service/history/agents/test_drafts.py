@@ -135,7 +135,11 @@ async def test_a_publishing_that_was_cut_off_is_finished_by_the_reconciler(
         return (await history.client.draft(WORKSPACE, agent.id)).published_version == 1
 
     await eventually(is_published, what="the pointer of the reconciled version")
-    assert [action for action, _ in await audit_of(history)].count("agent.published") == 1
+
+    async def is_audited() -> bool:
+        return [action for action, _ in await audit_of(history)].count("agent.published") == 1
+
+    await eventually(is_audited, what="the one record of the publishing")
 
 
 async def test_passages_of_the_latest_version_are_carried_over(history: History) -> None:
