@@ -14,6 +14,7 @@ from shared.version import VERSION
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=60, sock_connect=10)
 STREAM_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=20)  # pings come every 5 s
+UPLOAD_TIMEOUT: Final = aiohttp.ClientTimeout(total=600, sock_connect=10)
 PAGE: Final = 200
 BUSY_TRIES: Final = 4
 MAX_PAUSE_S: Final = 10.0
@@ -89,13 +90,13 @@ class Api:
         *,
         stream: bool = False,
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        """A request whose answer is not looked at."""
+        """A request whose answer is not looked at. `body` is sent as JSON; a function makes a form for each try."""
         assert self._http is not None
-        sent = dict(headers or {})
-        data = None
-        if body is not None:
+        sent, data, timeout = dict(headers or {}), None, STREAM_TIMEOUT if stream else TIMEOUT
+        if callable(body):
+            data, timeout = body(), UPLOAD_TIMEOUT
+        elif body is not None:
             data, sent["Content-Type"] = orjson.dumps(body), "application/json"
-        timeout = STREAM_TIMEOUT if stream else TIMEOUT
         # A redirect would carry the key to another server.
         return self._http.request(
             method, self.target.api + path, data=data, headers=sent, timeout=timeout, allow_redirects=False

@@ -40,6 +40,11 @@ def banner(stack: Stack, secret: str) -> str:
           messages = [{{"role": "user", "content": "Where is order 1042?"}}]
           print(client.chat.completions.create(model="{AGENT_ID}", messages=messages).choices[0].message.content)
 
+        A conversation at the terminal, and agents of your own (README, five minutes):
+
+          .venv/bin/parley login --local {stack.state.data_dir}
+          .venv/bin/parley chat {AGENT_ID}
+
         A durable session:
 
           curl {api}/chat/sessions -H 'Authorization: Bearer {secret}' \\

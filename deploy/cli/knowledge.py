@@ -1,0 +1,181 @@
+"""`parley knowledge …`: the documents that an agent answers from."""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import click
+
+from deploy.cli.agent_lookup import find_agent
+from deploy.cli.commands import Cli, api_command
+from deploy.cli.exits import CliError, Exit
+
+POLL_S: Final = 0.5
+ENDINGS: Final = frozenset(".md .markdown .txt .html .htm .pdf .docx .csv".split())
+ENDED: Final = frozenset({"indexed", "failed"})
+
+
+@click.group("knowledge")
+def knowledge() -> None:
+    """Knowledge: add, list and remove the sources that an agent answers from."""
+
+
+@api_command(knowledge, "add")
+@click.argument("agent")
+@click.argument("what", nargs=-1, required=True, metavar="FILE|DIR|URL...")
+@click.option("--tag", "tags", multiple=True, help="May be repeated.")
+@click.option("--sitemap", is_flag=True, help="The URLs are sitemaps: all pages that they name are read.")
+@click.option("--refresh-hours", type=click.IntRange(1, 8760), help="Read the URLs again so often.")
+@click.option("--no-wait", is_flag=True, help="Do not wait until the sources are read.")
+async def add(
+    cli: Cli,
+    agent: str,
+    what: tuple[str, ...],
+    *,
+    tags: tuple[str, ...],
+    sitemap: bool,
+    refresh_hours: int | None,
+    no_wait: bool,
+) -> None:
+    """Add files, all readable files of folders, or URLs. What the agent has already is passed over.
+
+    May be repeated after it was cut off. The next published version answers from the sources.
+    """
+    bodies = list(_bodies(what, tags, "sitemap" if sitemap else "url", refresh_hours))
+    path = f"/agents/{(await find_agent(cli.api, agent))['id']}/knowledge/sources"
+    known = {source["id"] async for page in cli.api.pages(path) for source in page}
+    added: dict[str, dict[str, Any]] = {}
+    async with cli.out.progress("adding sources", len(bodies)) as bar:
+        for name, body in bodies:
+            try:
+                source = (await cli.api.call("POST", path, body)).data
+            except CliError as error:
+                raise CliError(f"{name}: {error.message}", error.exit) from None
+            added[source["id"]] = source
+            bar.advance()
+    if not no_wait:
+        await _read(cli, path, added)
+    _tell(cli, added, known)
+
+
+def _bodies(
+    what: Iterable[str], tags: tuple[str, ...], kind: str, refresh_hours: int | None
+) -> Iterator[tuple[str, Any]]:
+    """What each source is called, and the body that adds it. Raises CliError for what is not there."""
+    for text in what:
+        if text.startswith(("http://", "https://")):
+            schedule = {} if refresh_hours is None else {"refreshHours": refresh_hours}
+            yield text, {"kind": kind, "url": text, "tags": list(tags), **schedule}
+            continue
+        files = _files(Path(text))
+        if not files:
+            raise CliError(f"{text}: no file that can be read ({' '.join(sorted(ENDINGS))})", Exit.BAD_FILE)
+        for file in files:
+            yield str(file), _form(file, tags)
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.is_file() and file.suffix.lower() in ENDINGS)
+    if not path.is_file() or not os.access(path, os.R_OK):
+        raise CliError(f"{path}: no such file, or it cannot be read", Exit.BAD_FILE)
+    return [path]
+
+
+def _form(file: Path, tags: tuple[str, ...]) -> Callable[[], aiohttp.FormData]:
+    def made() -> aiohttp.FormData:
+        form = aiohttp.FormData()
+        for tag in tags:
+            form.add_field("tags", tag)
+        form.add_field("file", file.read_bytes(), filename=file.name)
+        return form
+
+    return made
+
+
+async def _read(cli: Cli, path: str, added: dict[str, dict[str, Any]]) -> None:
+    """Until every source is indexed or has failed. The server bounds how long that takes."""
+    waiting = {name for name, source in added.items() if source["state"] not in ENDED}
+    async with cli.out.progress("reading sources", len(added)) as bar:
+        bar.advance(len(added) - len(waiting))
+        while waiting:
+            await asyncio.sleep(POLL_S)
+            async for page in cli.api.pages(path):
+                added.update({source["id"]: source for source in page if source["id"] in waiting})
+            ended = {name for name in waiting if added[name]["state"] in ENDED}
+            waiting -= ended
+            bar.advance(len(ended))
+
+
+def _tell(cli: Cli, added: dict[str, dict[str, Any]], known: set[str]) -> None:
+    if cli.out.as_json:
+        cli.out.value(list(added.values()))
+    else:
+        cli.out.table(COLUMNS, (_row(source, "known" if name in known else None) for name, source in added.items()))
+    failed = sum(source["state"] == "failed" for source in added.values())
+    if failed:
+        raise CliError(f"{failed} of {len(added)} sources failed")
+
+
+COLUMNS: Final = ("ID", "STATE", "KIND", "PASSAGES", "TITLE", "REASON")
+
+
+def _row(source: dict[str, Any], state: str | None = None) -> tuple[object, ...]:
+    title = source["title"] or source["fileName"] or source["url"]
+    shown = state if state and source["state"] == "indexed" else source["state"]
+    return (source["id"], shown, source["kind"], source["passages"], title, source["reason"])
+
+
+@api_command(knowledge, "list")
+@click.argument("agent")
+async def list_sources(cli: Cli, agent: str) -> None:
+    """List an agent's sources, newest first."""
+    path = f"/agents/{(await find_agent(cli.api, agent))['id']}/knowledge/sources"
+    found = [source async for page in cli.api.pages(path) for source in page]
+    if cli.out.as_json:
+        cli.out.value(found)
+    else:
+        cli.out.table(COLUMNS, map(_row, found))
+
+
+@api_command(knowledge, "retry")
+@click.argument("agent")
+@click.argument("source")
+async def retry(cli: Cli, agent: str, source: str) -> None:
+    """Read a source again."""
+    path = f"/agents/{(await find_agent(cli.api, agent))['id']}/knowledge/sources"
+    found = (await cli.api.call("POST", f"{path}/{source}/retry")).data
+    added = {found["id"]: found}
+    await _read(cli, path, added)
+    _tell(cli, added, set())
+
+
+@api_command(knowledge, "rm")
+@click.argument("agent")
+@click.argument("source")
+@click.option("--purge", is_flag=True, help="Take it from every published version too.")
+async def remove(cli: Cli, agent: str, source: str, *, purge: bool) -> None:
+    """Remove a source from the draft. Published versions keep theirs."""
+    agent_id = (await find_agent(cli.api, agent))["id"]
+    query = "?purge=true" if purge else ""
+    data = (await cli.api.call("DELETE", f"/agents/{agent_id}/knowledge/sources/{source}{query}")).data
+    if cli.out.as_json:
+        cli.out.value(data)
+    cli.out.say(f"{source} is removed")
+
+
+@api_command(knowledge, "gaps")
+@click.argument("agent")
+@click.option("--days", type=click.IntRange(1, 90), default=7, show_default=True)
+async def gaps(cli: Cli, agent: str, *, days: int) -> None:
+    """Show what users asked and the sources do not answer, the most frequent first."""
+    agent_id = (await find_agent(cli.api, agent))["id"]
+    data = (await cli.api.call("GET", f"/agents/{agent_id}/knowledge/gaps?days={days}")).data
+    if cli.out.as_json:
+        cli.out.value(data)
+        return
+    rows = ((gap["count"], gap["question"], gap["lastAskedAt"]) for gap in data["gaps"])
+    cli.out.table(("COUNT", "QUESTION", "LAST ASKED"), rows)
