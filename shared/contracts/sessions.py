@@ -71,7 +71,7 @@ class PassageName(Schema):
 class RetrievedPassage(PassageName):
     """`marker` is the number under which the model was shown the passage: `[n]` in the answer names it.
 
-    A passage of a search that the model made is stored without its text, because the tool's result has it.
+    `text` may be empty in a stored search that the model made itself: the tool's result has it.
     """
 
     text: str

@@ -146,7 +146,7 @@ def citations_of(text: str, passages: NumberedPassages) -> tuple[Citation, ...]:
 
 
 def without_texts(retrieval: Retrieval) -> Retrieval:
-    """A search of the model's own, for the stored message: the tool's result has the passages' texts already."""
+    """A search by its passages' names alone."""
     passages = tuple(passage.model_copy(update={"text": ""}) for passage in retrieval.passages)
     return retrieval.model_copy(update={"passages": passages})
 

@@ -13,6 +13,8 @@ from shared.run_log.writer import TurnWriter
 
 # For the tool that searches, where the agent retrieves nothing by itself.
 DEFAULT_TOP_K: Final = 4
+# Characters of passages that a message may have of the model's own searches. The tools' results have them too.
+MAX_STORED: Final = 1 << 18
 
 
 class KnowledgeSearch:
@@ -30,6 +32,7 @@ class KnowledgeSearch:
         self.has_passages = version.passage_count > 0
         self.passages = NumberedPassages()
         self.made: list[Retrieval] = []  # The searches that the model made since the last look.
+        self._room = MAX_STORED
 
     @property
     def is_cited(self) -> bool:
@@ -51,7 +54,15 @@ class KnowledgeSearch:
     async def for_query(self, query: str) -> Retrieval:
         """The passages for a query that the model made."""
         retrieval = await self._search(query, self._top_k or DEFAULT_TOP_K)
-        self.made.append(without_texts(retrieval))
+        self.made.append(self._storable(retrieval))
+        return retrieval
+
+    def _storable(self, retrieval: Retrieval) -> Retrieval:
+        """The search for the stored message: without texts once they would make the turn's document too large."""
+        size = sum(len(passage.text) for passage in retrieval.passages)
+        if size > self._room:
+            return without_texts(retrieval)
+        self._room -= size
         return retrieval
 
     async def _search(self, query: str, top_k: int, before: str | None = None) -> Retrieval:

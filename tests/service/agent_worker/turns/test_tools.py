@@ -7,6 +7,7 @@ import aiohttp
 import orjson
 import pytest
 
+from services.agent_worker.turns import knowledge_search
 from shared.contracts.agents import Passage
 from shared.web.guard_rules import AllowList, OutgoingPolicy
 from tests.conftest import eventually
@@ -130,6 +131,23 @@ async def test_the_model_can_search_the_agents_knowledge(stage: Stage) -> None:
     assert retrieval["query"] == "When are you open?"
     (result,) = ended.data("tool_result")
     assert orjson.loads(result["result"])[0]["text"] == "We are open until ten."
+    assert orjson.loads(result["result"])[0]["number"] == 1
+    stored = [message.knowledge for message in ended.turn.output if message.knowledge]
+    assert [[search.wire() for search in searches] for searches in stored] == [[retrieval]]
+
+
+async def test_texts_of_the_models_own_searches_are_stored_up_to_a_limit(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(knowledge_search, "MAX_STORED", 10)
+    stage.history.shelf = [Passage(source_id="src_1", title="Hours", text="We are open until ten.")]
+    model = 'scripted/tokens=4,tool=search_knowledge:{"query":"When are you open?"}'
+    agent = stage.agent(model, tools=[builtin("search_knowledge")], knowledge={"topK": 0})
+    async with stage.worker():
+        ended = await stage.ended(await stage.post(agent, "Hello"))
+    (searches,) = [message.knowledge for message in ended.turn.output if message.knowledge]
+    assert [(passage.title, passage.text) for passage in searches[0].passages] == [("Hours", "")]
+    assert "until ten" in ended.data("tool_result")[0]["result"]
 
 
 async def test_calls_beyond_a_tools_limit_are_error_results(stage: Stage) -> None:
