@@ -17,6 +17,7 @@ from services.history.turns.end_users import end_user_of
 from services.history.turns.new_turn import Target, new_turn
 from services.history.turns.record import COMPLETIONS, TurnRecord, record_of
 from services.history.turns.retry_guard import RetryGuard
+from services.history.turns.token_rates import model_of
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.sessions import EndUser
 from shared.contracts.turns import AdmittedTurn, AdmitTurn, CompletionRequest
@@ -155,8 +156,10 @@ class Admission:
         None: the claim asks.
         """
         try:
-            agent = await self._versions.read(record.workspace, record.agent_id, record.agent_version)
-            context = await self._contexts.before(record.workspace, record.session_id, record.n, agent.config.limits)
+            config = (await self._versions.read(record.workspace, record.agent_id, record.agent_version)).config
+            context = await self._contexts.before(
+                record.workspace, record.session_id, record.n, config.limits, model_of(config)
+            )
         except ApiError:
             return None
         snapshot = orjson.dumps(record.snapshot(context))

@@ -12,6 +12,7 @@ from services.history.turns.attempts import remaining_s
 from services.history.turns.context import Contexts
 from services.history.turns.finalize import TurnFinalizer
 from services.history.turns.record import TurnRecord
+from services.history.turns.token_rates import model_of
 from services.history.turns.verdicts import OUT_OF_TRIES, TOO_LATE, Verdict
 from shared.contracts.turns import ClaimedTurn, ClaimTurn
 from shared.turn_queue.queue import TurnQueue
@@ -64,7 +65,10 @@ class Claims:
 
     async def _claimed(self, record: TurnRecord, claim: ClaimTurn) -> Document:
         agent = await self._versions.read(record.workspace, record.agent_id, record.agent_version)
-        context = await self._contexts.before(record.workspace, record.session_id, record.n, agent.config.limits)
+        config = agent.config
+        context = await self._contexts.before(
+            record.workspace, record.session_id, record.n, config.limits, model_of(config)
+        )
         attempt = record.attempt if record.claim_id == claim.claim_id else record.attempt + 1
         # A draft can change at any time, so a worker's copy of it counts for nothing.
         sent = agent if not claim.knows_agent or record.agent_version == DRAFT else None

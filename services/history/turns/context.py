@@ -12,8 +12,10 @@ from cachetools import TTLCache
 
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document, between
+from services.history.turns.token_rates import ModelKey, TokenRates
 from shared.contracts.agents import Limits
 from shared.contracts.sessions import Message, without_markers
+from shared.contracts.turns import Usage
 from shared.tokens import message_tokens
 
 KEPT_BYTES: Final = 64 << 20
@@ -37,10 +39,14 @@ class EarlierTurn(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    """The last turns of a session that this process has read. `width`: how many of them the last claim asked for."""
+    """The last turns of a session that this process has read.
+
+    `width`: how many of them the last claim asked for. `model`: which one answers it, where that is certain.
+    """
 
     turns: dict[int, EarlierTurn]
     width: int
+    model: ModelKey | None
 
     @property
     def size(self) -> int:
@@ -62,13 +68,17 @@ class Contexts:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._turns = database.turns
+        self._rates = TokenRates()
         self._kept = TTLCache[tuple[str, str], _Kept](kept_bytes, kept_s, timer=clock, getsizeof=lambda kept: kept.size)
 
-    async def before(self, workspace: str, session_id: str | None, number: int, limits: Limits) -> bytes:
+    async def before(
+        self, workspace: str, session_id: str | None, number: int, limits: Limits, model: ModelKey | None = None
+    ) -> bytes:
         """A JSON list of the messages of the turns before this one, oldest first.
 
         A turn without a session has no context. It contains whole turns: as many of the last `context_turns` as fit
-        into `context_tokens`. All of them must have ended, which holds for the turns before a session's active turn.
+        into `context_tokens`, as `model` counts them. All of them must have ended, which holds for the turns before a
+        session's active turn.
         """
         if session_id is None:
             return b"[]"
@@ -87,24 +97,34 @@ class Contexts:
                 }
             )
         turns = {n: turns[n] for n in wanted if n in turns}
-        self._keep(workspace, session_id, turns, limits.context_turns)
-        return b"[" + b",".join(_fitting(turns, limits.context_tokens)) + b"]"
+        self._keep(workspace, session_id, _Kept(turns, limits.context_turns, model))
+        room = int(limits.context_tokens / self._rates.factor(model))
+        return b"[" + b",".join(_fitting(turns, room)) + b"]"
 
-    def add(self, workspace: str, session_id: str, number: int, status: str, messages: Sequence[Wire]) -> None:
+    def add(
+        self,
+        workspace: str,
+        session_id: str,
+        number: int,
+        status: str,
+        messages: Sequence[Wire],
+        usage: Usage | None = None,
+    ) -> None:
         """Caches a turn whose end was just stored, if this process has answered a claim of its session before."""
         if (kept := self._kept.get((workspace, session_id))) is None:
             return
+        if kept.model is not None and usage is not None and status == "completed":
+            self._rates.observe(kept.model, messages, usage)
         turns = {**kept.turns, number: _earlier_turn(status, messages)}
         last = {n: turns[n] for n in sorted(turns, reverse=True)[: kept.width]}
-        self._keep(workspace, session_id, last, kept.width)
+        self._keep(workspace, session_id, kept._replace(turns=last))
 
     def forget(self, workspace: str, session_id: str) -> None:
         self._kept.pop((workspace, session_id), None)
 
-    def _keep(self, workspace: str, session_id: str, turns: dict[int, EarlierTurn], width: int) -> None:
+    def _keep(self, workspace: str, session_id: str, kept: _Kept) -> None:
         """Storing it again starts its time anew."""
         self.forget(workspace, session_id)
-        kept = _Kept(turns, width)
         if kept.size <= self._kept.maxsize:
             self._kept[workspace, session_id] = kept
 

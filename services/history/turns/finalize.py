@@ -82,7 +82,7 @@ class TurnFinalizer:
                 KNOWLEDGE_GAPS.labels(gap["gapReason"]).inc()
         if stored and record.session_id is not None:
             messages = [message.wire() for message in (*record.input, *finished.output)]
-            self.contexts.add(workspace, record.session_id, record.n, finished.status, messages)
+            self.contexts.add(workspace, record.session_id, record.n, finished.status, messages, finished.usage)
         if await self._effects.end_session(record, finished) and record.session_id is not None:
             # A turn that was admitted in between is cancelled, as with any other end of a session.
             await self.stop_session(workspace, record.session_id)

@@ -7,8 +7,10 @@ import pytest
 
 from services.history.mongo.collection import Collection
 from services.history.turns.context import KEPT_S, Contexts
+from services.history.turns.token_rates import ModelKey
 from shared.contracts.agents import Limits
 from shared.contracts.sessions import Citation, PassageName, Retrieval, RetrievedPassage
+from shared.contracts.turns import Usage
 from tests.conftest import eventually
 from tests.service.history.conftest import is_ready
 from tests.service.history.running import WORKSPACE, History, finished, message, running, settings_for
@@ -161,3 +163,22 @@ async def test_a_session_whose_claims_go_elsewhere_is_not_gathered(
     assert (await contexts.before(WORKSPACE, "ses_other", 31, limits)).count(b"content") == 3
     await contexts.before(WORKSPACE, "ses_other", 28, limits)
     assert ranges == [(1, 2), (25, 28)]
+
+
+async def test_the_context_holds_as_many_tokens_as_the_model_counts(history: History) -> None:
+    """A model that reports twice the estimate gets half the text: it would refuse more."""
+    await history.publish()
+    session_id = await history.session()
+    for number in range(1, 41):
+        await history.answer(session_id, "next", f"{number} " + "four" * 99)
+    model, other = ModelKey("default", "twice"), ModelKey("default", "as estimated")
+    contexts = Contexts(history.dependencies.database)
+    limits = Limits(context_turns=20, context_tokens=1_100)
+    at_first = orjson.loads(await contexts.before(WORKSPACE, session_id, 41, limits, model))
+    for _ in range(100):
+        said = [{"role": "assistant", "content": "four" * 400}]
+        contexts.add(WORKSPACE, session_id, 41, "completed", said, Usage(completion_tokens=800))
+    by_then = orjson.loads(await contexts.before(WORKSPACE, session_id, 41, limits, model))
+    assert (len(at_first), len(by_then)) == (20, 10)
+    assert by_then == at_first[-10:]
+    assert orjson.loads(await contexts.before(WORKSPACE, session_id, 41, limits, other)) == at_first
