@@ -1,5 +1,9 @@
 """Checks over the public API, on the running stack: an agent is tested before it is published."""
 
+import os
+import signal
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from tests.conftest import eventually
@@ -99,6 +103,36 @@ async def test_checks_leave_no_session_and_no_completion_behind(stack: Stack, cl
     _, turn = await client.call("GET", f"/chat/turns/{turn_id}")
     session_id = (turn.get("data") or {}).get("sessionId")
     assert (await client.call("GET", f"/chat/sessions/{session_id}"))[0] == 404
+
+
+async def test_killed_histories_and_workers_neither_lose_nor_double_a_step(stack: Stack, client: Client) -> None:
+    agent_id = (await created(client, "scripted/text=json,delay=100,tokens=20"))["id"]
+    names = ("one", "two", "three", "four", "five")
+    await put(client, agent_id, *({**CHECK, "name": name} for name in names))
+    status, answer = await client.call("POST", f"/agents/{agent_id}/checks/run", {"draft": True})
+    assert status == 202, answer
+    path = f"/agents/{agent_id}/checks/runs/{answer['data']['id']}"
+    ended: list[dict[str, Any]] = []
+
+    async def reached(steps: int) -> bool:
+        """Histories that were just killed do not answer."""
+        status, answer = await client.call("GET", path)
+        if status != 200:
+            return False
+        if answer["data"]["state"] != "running":
+            ended.append(answer["data"])
+        return bool(ended) or sum(len(result["steps"]) for result in answer["data"]["results"]) >= steps
+
+    for steps in (1, 4, 7):
+        await eventually(partial(reached, steps), within_s=60.0)
+        for group in ("history", "worker"):
+            for pid in stack.facts["pids"][group]:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: bool(ended) or reached(99), within_s=120.0, what="the end of the run")
+    assert ended[-1]["state"] == "passed", ended[-1]
+    turns = [step["turnId"] for result in ended[-1]["results"] for step in result["steps"]]
+    assert len(turns) == len(set(turns)) == 2 * len(names)
 
 
 async def test_the_demo_agent_passes_its_own_checks(stack: Stack, client: Client) -> None:

@@ -50,8 +50,14 @@ class CheckTurns:
         self._keep = timedelta(seconds=settings.completion_keep_s)
 
     async def read(self, workspace: str, ids: Iterable[str]) -> dict[str, TurnRecord]:
-        rows = await self._turns.many({"_id": one_of(sorted(ids)), "workspace": workspace})
-        return {row["_id"]: TurnRecord.model_validate(row) for row in rows}
+        """A turn that cannot be read is left out: the reconciler ends it, and its check runs out of time."""
+        found: dict[str, TurnRecord] = {}
+        for row in await self._turns.many({"_id": one_of(sorted(ids)), "workspace": workspace}):
+            try:
+                found[row["_id"]] = TurnRecord.model_validate(row)
+            except ValueError:
+                log.warning("check_turn_unreadable", turn_id=row["_id"])
+        return found
 
     async def cancel(self, record: TurnRecord) -> None:
         if record.active:

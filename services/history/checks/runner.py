@@ -14,6 +14,7 @@ from services.history.checks.run_record import Progress, RunRecord, digest_of, r
 from services.history.metrics import CHECKS_ENDED
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document
+from services.history.mongo.migrations import is_newer
 from services.history.settings import HistorySettings
 from services.history.turns.record import TurnRecord
 from shared.contracts.errors import ApiError, Code
@@ -35,12 +36,27 @@ class Runner:
     async def reconcile(self, limit: int = 100) -> None:
         """One round over the oldest runs that have not ended. Raises ApiError, RedisError or OSError in an outage."""
         rows = await self._runs.many({"active": True}, order=[("_id", 1)], limit=limit)
-        runs = [run_of(row) for row in rows]
+        runs = [run for row in rows if (run := await self._readable(row)) is not None]
         room = self._concurrency - sum(_running(run.progress) for run in runs)
         for run in runs:
             before = _running(run.progress)
             after = await self._advance(run, max(0, room))
             room -= after - before
+
+    async def _readable(self, row: Document) -> RunRecord | None:
+        """A run that cannot be read ends as failed: it must not hold up the others, nor run for ever."""
+        try:
+            run = run_of(row)
+            if len(run.checks()) == len(run.progress):
+                return run
+        except ValueError:
+            # A newer release may have written it, and can read it.
+            if is_newer("check_runs", row):
+                return None
+        log.error("check_run_unreadable", run_id=row["_id"])
+        empty = {"suite": '{"checks":[]}', "progress": [], "state": "failed", "endedAt": datetime.now(UTC)}
+        await self._runs.update({"_id": row["_id"], "active": True}, {"$set": empty, "$unset": {"active": ""}})
+        return None
 
     async def _advance(self, run: RunRecord, room: int) -> int:
         """How many of the run's checks have a turn now."""

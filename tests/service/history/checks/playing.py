@@ -41,8 +41,9 @@ async def turns_of(history: History) -> list[dict[str, Any]]:
 
 
 @asynccontextmanager
-async def worker(history: History, answer: Answer) -> AsyncIterator[None]:
-    task = asyncio.create_task(_work(history, answer))
+async def worker(history: History, answer: Answer, **result: Any) -> AsyncIterator[None]:
+    """`result`: members of each turn's result beside the reply."""
+    task = asyncio.create_task(_work(history, answer, result))
     try:
         yield
     finally:
@@ -51,13 +52,13 @@ async def worker(history: History, answer: Answer) -> AsyncIterator[None]:
             await task
 
 
-async def _work(history: History, answer: Answer) -> None:
+async def _work(history: History, answer: Answer, result: dict[str, Any]) -> None:
     while True:
         for row in await turns_of(history):
             if row["active"] and row["attempt"] == 0:
                 lease = await history.claim(row["_id"])
                 reply = answer(row["input"][-1]["content"], row.get("n", 0))
-                await lease.job.finish(finished(row["_id"], lease.claimed.attempt, reply))
+                await lease.job.finish(finished(row["_id"], lease.claimed.attempt, reply, **result))
         await asyncio.sleep(0.02)
 
 

@@ -10,6 +10,7 @@ from services.history.checks.runs import MAX_ACTIVE
 from shared.contracts.agent_records import DraftPatch, NewAgent, PublishOrder
 from shared.contracts.checks import PutChecks, RunChecks
 from shared.contracts.errors import ApiError, Code
+from shared.contracts.sessions import Retrieval
 from shared.ids import new_id
 from tests.conftest import eventually
 from tests.service.history.checks.playing import (
@@ -23,7 +24,7 @@ from tests.service.history.checks.playing import (
     turns_of,
     worker,
 )
-from tests.service.history.running import WORKSPACE, History, running, settings_for
+from tests.service.history.running import WORKSPACE, History, message, running, settings_for
 
 
 async def test_a_conversation_is_run_step_after_step_with_its_context(history: History) -> None:
@@ -68,6 +69,15 @@ async def test_checks_count_in_no_statistics_and_are_in_no_list(history: History
     assert (await history.client.sessions(WORKSPACE, {}))["items"] == []
     assert (await history.client.completions(WORKSPACE, [("limit", "10")]))["items"] == []
     assert all(row["expiresAt"] > row["createdAt"] for row in await turns_of(history))
+
+
+async def test_a_checks_question_is_no_gap_of_the_agents_knowledge(history: History) -> None:
+    agent = await agent_with(history, check("a", ("Do you sell shoes?", {"contains": "no"})))
+    await history.client.publish_draft(WORKSPACE, agent.id, PublishOrder())
+    found_nothing = message("no", "assistant").model_copy(update={"knowledge": (Retrieval(query="shoes"),)})
+    async with worker(history, says("no"), output=(found_nothing,)):
+        assert (await run_to_end(history, agent.id, version=1)).state == "passed"
+    assert (await history.client.knowledge_gaps(WORKSPACE, agent.id, {"days": "30"})).questions == 0
 
 
 async def test_a_killed_history_loses_and_doubles_no_turn(mongodb_uri: str, redis_url: str) -> None:
@@ -161,6 +171,28 @@ async def test_the_checks_of_a_deleted_agent_end_as_failed(history: History) -> 
         )
 
     await eventually(failed)
+
+
+async def test_a_run_that_cannot_be_read_fails_and_holds_up_no_other(history: History) -> None:
+    agent = await agent_with(history, check("a", ("Q?", {"contains": "a"})))
+    broken = await history.client.run_checks(WORKSPACE, agent.id, RunChecks(version=0))
+    await history.documents.check_runs.update_one({"_id": broken.id}, {"$set": {"suite": '{"checks": 7}'}})
+    async with worker(history, says("a")):
+        assert (await run_to_end(history, agent.id)).state == "passed"
+    assert (await ended(history, agent.id, broken.id)).state == "failed"
+
+
+async def test_a_turn_that_cannot_be_read_fails_its_check(history: History) -> None:
+    agent = await agent_with(history, check("a", ("Q?", {"contains": "a"}), timeoutS=60))
+    run = await history.client.run_checks(WORKSPACE, agent.id, RunChecks(version=0))
+
+    async def is_broken() -> bool:
+        broken = {"$set": {"attempt": "none"}}
+        return bool((await history.documents.turns.update_one({"check": run.id}, broken)).matched_count)
+
+    await eventually(is_broken)
+    failed = await ended(history, agent.id, run.id)
+    assert (failed.results or ())[0].failures[0].message.startswith("The turn failed with turn_failed")
 
 
 async def test_a_draft_that_changes_ends_its_run(history: History) -> None:
