@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import eventually
 from tests.system.stack import Client, Stack
+from tests.unit.agent_worker.ingest.documents import docx, paragraph, pdf
 
 DRAFT = {
     "name": "Pump support",
@@ -91,6 +92,25 @@ async def test_questions_about_uploaded_documents_are_answered_from_them(
         assert found[0]["sourceId"] in sources.values()
         assert answer in found[0]["text"]
     assert set(sources) == {"Aqua 300", "Shipping", "Owner"}
+
+
+async def test_a_pdf_and_a_docx_are_quoted_with_their_page_and_heading(client: Client, agent: str) -> None:
+    pages = ["The lighthouse keeper is called Bartholomew Quill.", "Its lamp turns once in eleven seconds."]
+    report = docx(paragraph("Harbour fees", "Heading1") + paragraph("A yacht pays 34 crowns for a night."))
+    for name, raw in (("lighthouse.pdf", pdf(*pages, title="Lighthouse")), ("fees.docx", report)):
+        status, body = await upload(client, agent, name, raw)
+        assert status == 202, body
+        ended = await indexed(client, agent, body["data"]["id"])
+        assert ended["state"] == "indexed", ended
+    await published(client, agent)
+    fees = await client.ask(await client.session(agent), "What does a yacht pay for a night?")
+    assert "34 crowns" in fees.text
+    found = next(frame for frame in fees.frames if frame.event == "kb_retrieval").data["passages"][0]
+    assert (found["title"], found["heading"]) == ("Harbour fees", "Harbour fees")
+    lamp = await client.ask(await client.session(agent), "How often does the lighthouse lamp turn?")
+    assert "eleven seconds" in lamp.text
+    found = next(frame for frame in lamp.frames if frame.event == "kb_retrieval").data["passages"][0]
+    assert (found["title"], found["page"]) == ("Lighthouse", 1)
 
 
 async def test_formats_that_cannot_be_read_are_refused_early_or_fail_with_a_reason(client: Client, agent: str) -> None:

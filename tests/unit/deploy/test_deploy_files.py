@@ -22,20 +22,21 @@ def compose() -> dict[str, Any]:
     return document
 
 
-def test_compose_runs_two_gateways_two_workers_one_history_and_real_stores() -> None:
+def test_compose_runs_two_gateways_two_workers_one_ingest_worker_one_history_and_real_stores() -> None:
     services = compose()["services"]
     replicas = {name: service.get("deploy", {}).get("replicas", 1) for name, service in services.items()}
-    assert replicas == {"gateway": 2, "worker": 2, "history": 1, "redis": 1, "mongodb": 1}
+    assert replicas == {"gateway": 2, "worker": 2, "ingest": 1, "history": 1, "redis": 1, "mongodb": 1}
     assert all("healthcheck" in service for service in services.values())
     assert "--replSet" in services["mongodb"]["command"]
     assert "noeviction" in services["redis"]["command"]
 
 
-@pytest.mark.parametrize("name", ["gateway", "worker", "history"])
+@pytest.mark.parametrize("name", ["gateway", "worker", "ingest", "history"])
 def test_compose_sets_only_variables_that_the_service_reads(name: str) -> None:
     classes: dict[str, type[Settings]] = {
         "gateway": GatewaySettings,
         "worker": WorkerSettings,
+        "ingest": WorkerSettings,
         "history": HistorySettings,
     }
     settings = classes[name]
@@ -43,7 +44,7 @@ def test_compose_sets_only_variables_that_the_service_reads(name: str) -> None:
     assert set(given) <= {f"PARLEY_{field.upper()}" for field in settings.model_fields}
     # And their values are accepted, once the operator's own are filled in.
     filled = {variable: re.sub(r"\$\{[^}]*\}", "http://model.example/v1", value) for variable, value in given.items()}
-    assert settings.load(filled).port in (8080, 8082, 8083)
+    assert settings.load(filled).port in (8080, 8082, 8083, 8084)
 
 
 def test_a_worker_has_longer_to_stop_than_it_may_drain() -> None:
