@@ -14,6 +14,7 @@ from services.gateway.api import (
     knowledge,
     publishable_keys,
     session_events,
+    session_export,
     sessions,
     turns,
     versions,
@@ -39,6 +40,7 @@ async def document(call: Call) -> web.StreamResponse:
 
 
 ROUTES: Final[tuple[Route, ...]] = (
+    *session_export.ROUTES,
     *sessions.ROUTES,
     *turns.ROUTES,
     *session_events.ROUTES,

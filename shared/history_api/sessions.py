@@ -5,7 +5,7 @@ from typing import Any
 
 from shared.contracts.sessions import EndUser, Session, SessionState
 from shared.contracts.turns import SessionTurns
-from shared.history_api.transport import Transport
+from shared.history_api.transport import Query, Transport
 
 
 class SessionCalls(Transport):
@@ -27,12 +27,14 @@ class SessionCalls(Transport):
             body["endUser"] = end_user.wire()
         return Session.model_validate(await self._post(f"/workspaces/{workspace}/sessions", body))
 
-    async def sessions(self, workspace: str, query: dict[str, str]) -> dict[str, Any]:
-        """`{"items": [session…], "nextCursor"}`, newest first.
+    async def sessions(self, workspace: str, query: Query) -> dict[str, Any]:
+        """`{"items": [session…], "nextCursor"}`, newest first unless `order` is asc.
 
-        `query`: agentId, status, cursor, limit. Raises `invalid_request`.
+        `query`: agentId, agentVersion, status, any number of label=`["name","value"]`, endUser, createdFrom and
+        createdBefore (milliseconds), cursor or after (a session's id), limit, order. Raises `invalid_request`.
         """
-        return await self._page(f"/workspaces/{workspace}/sessions", query)
+        page: dict[str, Any] = await self._call("GET", f"/workspaces/{workspace}/sessions", None, query)
+        return page
 
     async def session(self, workspace: str, session_id: str) -> Session:
         return Session.model_validate(await self._get(f"/workspaces/{workspace}/sessions/{session_id}"))

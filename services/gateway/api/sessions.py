@@ -6,11 +6,12 @@ from aiohttp import web
 from pydantic import Field
 
 from services.gateway.api.schemas import DELETED, MESSAGE
+from services.gateway.api.session_filters import FILTERS, filters_of
 from services.gateway.call import Call, Route
 from services.gateway.edge.params import CURSOR, LIMIT, ORDER, OWN_BODY
 from services.gateway.edge.replies import data_response, page_response
-from services.gateway.edge.route import Param, Reply
-from services.gateway.edge.validation import Metadata, json_body, no_body, page_query, refused
+from services.gateway.edge.route import Reply
+from services.gateway.edge.validation import Metadata, json_body, no_body, page_query
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import Scope
 from shared.contracts.schema import PublicRequest
@@ -52,12 +53,7 @@ async def create(call: Call) -> web.StreamResponse:
 
 
 async def list_all(call: Call) -> web.StreamResponse:
-    query = page_query(call.request.query, status=("active", "ended"))
-    agent_id = call.request.query.get("agentId")
-    if agent_id is not None:
-        if not is_id("agt", agent_id):
-            raise refused("agentId", "is not the id of an agent")
-        query["agentId"] = agent_id
+    query = [*page_query(call.request.query).items(), *filters_of(call.request)]
     page = await call.dependencies.history.sessions(call.workspace, query)
     items = [shown(Session.model_validate(item)) for item in page["items"]]
     return page_response({**page, "items": items})
@@ -103,12 +99,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         serve=list_all,
         scope=Scope.CHAT_READ,
         summary="List sessions, newest first",
-        params=(
-            Param("agentId", {"type": "string"}, "only this agent's"),
-            Param("status", {"enum": ["active", "ended"]}, "only these"),
-            LIMIT,
-            CURSOR,
-        ),
+        params=(*FILTERS, LIMIT, CURSOR),
         replies={200: (Reply("a page of sessions", Session, paged=True),)},
     ),
     Route(

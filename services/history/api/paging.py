@@ -19,8 +19,8 @@ def limit_of(request: web.Request, most: int = MAX_LIMIT) -> int:
     return int(text)
 
 
-def direction_of(request: web.Request) -> Literal["asc", "desc"]:
-    match request.query.get("order", "asc"):
+def direction_of(request: web.Request, default: Literal["asc", "desc"] = "asc") -> Literal["asc", "desc"]:
+    match request.query.get("order", default):
         case "asc":
             return "asc"
         case "desc":

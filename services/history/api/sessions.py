@@ -9,8 +9,9 @@ from services.history.api.bodies import read_schema
 from services.history.api.nouns import nouns
 from services.history.api.paging import bad_cursor, cursor_of, cursor_values, direction_of, limit_of, page_of
 from services.history.api.paths import SESSION, WORKSPACE, path_id, workspace_of
+from services.history.api.session_filters import filters_of
 from services.history.sessions.session_turns import MAX_TURNS
-from services.history.sessions.sessions import VISIBLE, NewSession
+from services.history.sessions.sessions import NewSession
 from services.history.sessions.transcript import Position
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.sessions import EndedReason
@@ -45,14 +46,14 @@ async def get_session(request: web.Request) -> web.Response:
 
 
 async def get_sessions(request: web.Request) -> web.Response:
-    filters = {name: value for name in ("agentId", "status") if (value := request.query.get(name)) is not None}
-    if filters.get("status", "active") not in VISIBLE:
-        raise ApiError(Code.INVALID_REQUEST, "status must be active or ended.", param="status")
+    filters, direction = filters_of(request), direction_of(request, "desc")
     values = cursor_values(request, str)
-    before = values[0] if values else None
-    if before is not None and not is_id("ses", before):
+    after = values[0] if values else request.query.get("after")
+    if after is not None and not is_id("ses", after):
         raise bad_cursor()
-    sessions, following = await nouns(request).sessions.page(workspace_of(request), filters, before, limit_of(request))
+    sessions, following = await nouns(request).sessions.page(
+        workspace_of(request), filters, direction, after, limit_of(request)
+    )
     cursor = cursor_of([following]) if following else None
     return json_response(page_of([session.wire() for session in sessions], cursor))
 

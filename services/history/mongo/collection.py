@@ -55,12 +55,15 @@ class Collection:
         after: str | None,
         limit: int,
         fields: Fields | None = None,
+        *,
+        low: str | None = None,
+        high: str | None = None,
     ) -> tuple[list[Document], str | None]:
         """Up to `limit` documents beyond the id `after`, in the order of their ids, and the `after` of the next page.
 
         `by` must be the last member of an index whose other members are compared in `where`.
         """
-        query = PageQuery(where, by, direction, after, limit, with_version(self.name, fields))
+        query = PageQuery(where, by, direction, after, limit, with_version(self.name, fields), low, high)
         rows = [migrated(self.name, row) for row in await self.dialect.page(self._find, query)]
         return rows[:limit], rows[limit - 1][by.name] if len(rows) > limit else None
 

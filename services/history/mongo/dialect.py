@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from pymongo import IndexModel
 
-from services.history.mongo.filters import Comparison, Document, Where, above, below, checked, present
+from services.history.mongo.filters import Comparison, Document, Where, checked, present, within
 from services.history.mongo.indexes import Index, index_model
 
 Fields = Mapping[str, int]
@@ -26,7 +26,10 @@ class IdField(NamedTuple):
 
 
 class PageQuery(NamedTuple):
-    """One page: documents that match `where`, ordered by `by`, beyond the id `after`."""
+    """One page: documents that match `where`, ordered by `by`, beyond the id `after`.
+
+    `low` (included) and `high` (excluded) bound the ids in both directions.
+    """
 
     where: Where
     by: IdField
@@ -34,6 +37,8 @@ class PageQuery(NamedTuple):
     after: str | None
     limit: int
     fields: Fields | None = None
+    low: str | None = None
+    high: str | None = None
 
     @property
     def order(self) -> Order:
@@ -62,9 +67,11 @@ class Dialect:
         The last member of an index is `page.by`, and `page.where` fills its other members, so the server reads in order
         and stops.
         """
-        if page.after is not None:
-            beyond = above(page.after) if page.direction == "asc" else below(page.after)
+        if page.direction == "asc":
+            beyond = within(gt=page.after, gte=page.low, lt=page.high)
         else:
+            beyond = within(gte=page.low, lt=min(filter(None, (page.after, page.high)), default=None))
+        if not beyond.terms and page.by.name != "_id":
             beyond = present()  # A partial index serves only queries that ask for its member.
-        where = {**page.where, page.by.name: beyond} if page.after or page.by.name != "_id" else page.where
+        where = {**page.where, page.by.name: beyond} if beyond.terms else page.where
         return await find(self.query(where), page.fields, page.order, page.limit + 1)

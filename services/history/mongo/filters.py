@@ -31,6 +31,11 @@ def between(low: Any, high: Any) -> Comparison:
     return Comparison({"$gte": low, "$lt": high})
 
 
+def within(**terms: Any) -> Comparison:
+    """Any of the bounds `gt`, `gte` and `lt`; those that are None do not count."""
+    return Comparison({f"${name}": value for name, value in terms.items() if value is not None})
+
+
 def one_of(values: Sequence[str]) -> Comparison:
     return Comparison({"$in": list(values)})
 

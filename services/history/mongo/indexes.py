@@ -27,6 +27,10 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
     "sessions": (
         Index(("workspace", "_id")),
         Index(("workspace", "agentId", "_id")),
+        Index(("workspace", "agentId", "agentVersion", "_id")),
+        Index(("workspace", "status", "_id")),
+        Index(("workspace", "labels", "_id"), partial={"labels": _PRESENT}, name="session_metadata"),
+        Index(("workspace", "endUserId", "_id"), partial={"endUserId": _PRESENT}, name="session_end_user"),
         Index(("workspace", "agentId", "status"), partial={"status": "active"}, name="active_of_agent"),
         Index(("erasing",), partial={"erasing": True}),
     ),

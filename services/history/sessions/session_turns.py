@@ -5,7 +5,8 @@ from typing import Final
 
 from services.history.mongo.client import Database
 from services.history.mongo.filters import between, one_of
-from services.history.sessions.sessions import VISIBLE, Sessions
+from services.history.sessions.filters import VISIBLE
+from services.history.sessions.sessions import Sessions
 from services.history.turns.record import TurnRecord
 from shared.contracts.sessions import SessionState
 from shared.contracts.turns import SessionTurns, StoredTurn

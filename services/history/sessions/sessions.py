@@ -11,19 +11,23 @@ from services.history.agents.documents import DRAFT
 from services.history.agents.variables import refuse_missing, texts_of, values_for
 from services.history.agents.versions import Versions
 from services.history.mongo.client import Database
-from services.history.mongo.dialect import IdField
+from services.history.mongo.dialect import Direction, IdField
 from services.history.mongo.errors import Duplicate
 from services.history.mongo.filters import Document, one_of
+from services.history.sessions.filters import SessionFilters
 from services.history.turns.end_users import end_user_of
 from services.history.turns.erasure import Erasure
 from services.history.turns.finalize import TurnFinalizer
+from services.history.turns.record import labels_of
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.schema import NAME_PATTERN
 from shared.contracts.sessions import EndedReason, EndUser, Session
+from shared.ids import id_at
 
-VISIBLE: Final = ("active", "ended")
 END_PAGE: Final = 100
 _IDS: Final = IdField("_id", "ses")
+# What a deletion takes away at once: all that a person may have said or be known by.
+_ERASED: Final = ("metadata", "labels", "lastMessageAt", "collected", "endUser", "endUserId")
 
 
 class NewSession(BaseModel):
@@ -69,6 +73,8 @@ class Sessions:
             "turnCount": 0,
             "createdAt": now,
         }
+        if new.metadata:
+            document["labels"] = labels_of(new.metadata)
         if new.end_user is not None:
             document |= {"endUserId": new.end_user.id, "endUser": orjson.dumps(new.end_user.wire()).decode()}
         try:
@@ -97,13 +103,17 @@ class Sessions:
         return {row["sessionId"]: row for row in rows}
 
     async def page(
-        self, workspace: str, filters: dict[str, str], before: str | None, limit: int
+        self, workspace: str, filters: SessionFilters, direction: Direction, after: str | None, limit: int
     ) -> tuple[list[Session], str | None]:
-        """The newest sessions with an id below `before`, and the id to continue from."""
-        where = {"workspace": workspace, "status": one_of(VISIBLE), **filters}
-        rows, following = await self._sessions.page(where, _IDS, "desc", before, limit)
+        """Sessions beyond the id `after`, and the id to continue from."""
+        where = filters.where(workspace)
+        low, high = _id_at(filters.created_from), _id_at(filters.created_before)
+        rows, following = await self._sessions.page(where, _IDS, direction, after, limit, low=low, high=high)
+        return await self.shown(workspace, rows), following
+
+    async def shown(self, workspace: str, rows: list[Document]) -> list[Session]:
         active = await self.active_turns(workspace, *(row["_id"] for row in rows if row["status"] == "active"))
-        return [_session(row, active.get(row["_id"])) for row in rows], following
+        return [_session(row, active.get(row["_id"])) for row in rows]
 
     async def end(self, workspace: str, session_id: str, reason: EndedReason) -> Session:
         """Idempotent. The end is written first: no turn can be admitted after the active turn was stopped."""
@@ -128,7 +138,7 @@ class Sessions:
         """
         change = {
             "$set": {"status": "deleted", "erasing": True, "deletedAt": datetime.now(UTC)},
-            "$unset": {"metadata": "", "lastMessageAt": "", "collected": "", "endUser": "", "endUserId": ""},
+            "$unset": dict.fromkeys(_ERASED, ""),
         }
         if not await self._sessions.update({"_id": session_id, "workspace": workspace}, change):
             raise ApiError(Code.SESSION_NOT_FOUND)
@@ -142,3 +152,7 @@ def _session(row: Document, active: Document | None = None) -> Session:
     collected = {name: orjson.loads(form) for name, form in row.get("collected", {}).items()} or None
     shown = {"id": row["_id"], "metadata": metadata, "collected": collected, "endUser": end_user_of(row)}
     return Session.model_validate({**row, **running, **shown})
+
+
+def _id_at(time_ms: int | None) -> str | None:
+    return id_at(_IDS.prefix, time_ms) if time_ms is not None else None

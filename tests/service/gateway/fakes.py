@@ -37,6 +37,7 @@ from shared.contracts.turns import (
     Usage,
     terminal_frame,
 )
+from shared.history_api.transport import Query
 from shared.history_client import HistoryClient
 from shared.ids import new_id
 from shared.run_log.reader import RunLogs
@@ -141,7 +142,8 @@ class FakeHistory(HistoryClient):
         self.kept_sessions[workspace, session_id] = session
         return session
 
-    async def sessions(self, workspace: str, query: dict[str, str]) -> dict[str, Any]:
+    async def sessions(self, workspace: str, asked: Query) -> dict[str, Any]:
+        query = dict(asked)
         if query.get("cursor") == "bad":
             raise ApiError(Code.INVALID_REQUEST)
         found = [session.wire() for (owner, _), session in self.kept_sessions.items() if owner == workspace]

@@ -1,0 +1,37 @@
+"""The filters of a list of sessions, from the query of the internal API."""
+
+from aiohttp import web
+
+from services.history.sessions.filters import MAX_LABELS, VISIBLE, SessionFilters
+from shared.contracts.errors import ApiError, Code
+
+_LATEST_MS = 1 << 47
+
+
+def filters_of(request: web.Request) -> SessionFilters:
+    """Raises `invalid_request`."""
+    query = request.query
+    if query.get("status", "active") not in VISIBLE:
+        raise ApiError(Code.INVALID_REQUEST, "status must be active or ended.", param="status")
+    labels = tuple(query.getall("label", []))
+    if len(labels) > MAX_LABELS:
+        detail = f"A list can be filtered by at most {MAX_LABELS} pairs of metadata."
+        raise ApiError(Code.INVALID_REQUEST, detail, param="metadata")
+    return SessionFilters(
+        agent_id=query.get("agentId"),
+        agent_version=_number(request, "agentVersion"),
+        status=query.get("status"),
+        labels=labels,
+        end_user=query.get("endUser"),
+        created_from=_number(request, "createdFrom"),
+        created_before=_number(request, "createdBefore"),
+    )
+
+
+def _number(request: web.Request, name: str) -> int | None:
+    text = request.query.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 15 and int(text) <= _LATEST_MS):
+        raise ApiError(Code.INVALID_REQUEST, f"{name} must be a number.", param=name)
+    return int(text)

@@ -1,0 +1,31 @@
+"""Which sessions a list shows. Each filter has an index of its own whose last member is the session's id."""
+
+from typing import Final
+
+from pydantic import BaseModel, Field
+
+from services.history.mongo.filters import Document, all_of, one_of
+
+VISIBLE: Final = ("active", "ended")
+MAX_LABELS: Final = 16
+
+
+class SessionFilters(BaseModel):
+    """`labels`: pairs of metadata in the form of `labels_of`. The times are those of creation, in milliseconds."""
+
+    agent_id: str | None = None
+    agent_version: int | None = None
+    status: str | None = None
+    labels: tuple[str, ...] = Field(default=(), max_length=MAX_LABELS)
+    end_user: str | None = None
+    created_from: int | None = None
+    created_before: int | None = None
+
+    def where(self, workspace: str) -> Document:
+        """All but the times, which are bounds of the page."""
+        where: Document = {"workspace": workspace, "status": self.status or one_of(VISIBLE)}
+        given = {"agentId": self.agent_id, "agentVersion": self.agent_version, "endUserId": self.end_user}
+        where |= {name: value for name, value in given.items() if value is not None}
+        if self.labels:
+            where["labels"] = all_of(self.labels)
+        return where
