@@ -63,7 +63,7 @@ class Collection:
 
         `by` must be the last member of an index whose other members are compared in `where`.
         """
-        query = PageQuery(where, by, direction, after, limit, with_version(self.name, fields), low, high)
+        query = PageQuery(where, by, direction, after, limit, with_version(self.name, fields), low, high, self.name)
         rows = [migrated(self.name, row) for row in await self.dialect.page(self._find, query)]
         return rows[:limit], rows[limit - 1][by.name] if len(rows) > limit else None
 

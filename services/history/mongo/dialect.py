@@ -39,6 +39,7 @@ class PageQuery(NamedTuple):
     fields: Fields | None = None
     low: str | None = None
     high: str | None = None
+    collection: str = ""
 
     @property
     def order(self) -> Order:

@@ -14,7 +14,7 @@ from pymongo import IndexModel
 
 from services.history.mongo.dialect import Dialect, Fields, Find, PageQuery
 from services.history.mongo.filters import Comparison, Document, Where, between, checked
-from services.history.mongo.indexes import Index, index_model
+from services.history.mongo.indexes import INDEXES, Index, index_model
 from shared.ids import id_at, is_id, time_of
 
 FIRST_RANGE_MS: Final = 60_000
@@ -56,44 +56,78 @@ class StandInDialect(Dialect):
     async def page(self, find: Find, page: PageQuery) -> list[Document]:
         """Reads bounded ranges of time, each eight times as wide as the one before, until the page is full.
 
-        Members that must be absent, present, or one of several are compared here: with one of them in its filter, the
-        server uses no index (3,000 agents: 110 instead of 4 ms).
+        The server is asked by the members of one index alone, and the rest is compared here: with one member more it
+        may use no index at all (20,000 sessions: 10 s instead of 10 ms; 3,000 agents: 110 instead of 4 ms).
         """
-        own = {name: value for name, value in checked(page.where).items() if _is_compared_here(value)}
-        others = {name: value for name, value in page.where.items() if name not in own}
+        asked, compared = _split(page)
         fields = page.fields
         if fields is not None and 1 in fields.values():
-            fields = {**fields, **dict.fromkeys(own, 1)}
-        size = max(page.limit + 1, LEAST_READ) if own else page.limit + 1
+            fields = {**fields, **dict.fromkeys(compared, 1)}
+        size = max(page.limit + 1, LEAST_READ) if compared else page.limit + 1
         found: list[Document] = []
-        for low, high in _ranges(page):
+        for low, high in _bounded(page):
             rest: tuple[str, str] | None = (low, high)
             while rest is not None and len(found) <= page.limit:
-                query = self.query({**others, page.by.name: between(*rest)})
+                query = self.query({**asked, page.by.name: between(*rest)})
                 rows = await find(query, fields, page.order, size)
-                found += [row for row in rows if all(_matches(row, name, value) for name, value in own.items())]
+                found += [row for row in rows if all(_matches(row, name, value) for name, value in compared.items())]
                 rest = _beyond(page, rest, rows[-1][page.by.name]) if len(rows) == size else None
             if len(found) > page.limit:
                 break
         return found[: page.limit + 1]
 
 
-def _is_compared_here(value: Any) -> bool:
-    return value is None or (isinstance(value, Comparison) and set(value.terms) in ({"$exists"}, {"$in"}))
+def _split(page: PageQuery) -> tuple[Where, Where]:
+    """What the server is asked, and what is compared here. Of the indexes that serve the page, the last is asked."""
+    where = checked(page.where)
+    usable = {name for name, value in where.items() if _is_value(value)}
+    served = [
+        index.keys[:-1]
+        for index in INDEXES.get(page.collection, ())
+        if index.keys[-1] == page.by.name and usable.issuperset(index.keys[:-1])
+    ]
+    names = served[-1] if served else usable
+    asked = {name: _one_value(value) for name, value in where.items() if name in names or _is_range(value)}
+    return asked, {name: value for name, value in where.items() if name not in asked or asked[name] != value}
+
+
+def _is_value(value: Any) -> bool:
+    """Whether an index can be entered with the value, or with one of those that it lists."""
+    return value is not None and (not isinstance(value, Comparison) or "$all" in value.terms)
+
+
+def _is_range(value: Any) -> bool:
+    return isinstance(value, Comparison) and not value.terms.keys() <= {"$in", "$all", "$exists"}
+
+
+def _one_value(value: Any) -> Any:
+    """Of several values that a document must have, the longest: it is the rarest, as a rule."""
+    return max(value.terms["$all"], key=len) if isinstance(value, Comparison) and "$all" in value.terms else value
 
 
 def _matches(row: Document, name: str, value: Any) -> bool:
-    if value is None:
-        return row.get(name) is None
+    stored = row.get(name)
+    if not isinstance(value, Comparison):
+        return bool(stored == value) or (isinstance(stored, list) and value in stored)
     if "$exists" in value.terms:
         return name in row
-    return row.get(name) in value.terms["$in"]
+    if "$all" in value.terms:
+        return set(value.terms["$all"]) <= set(stored if isinstance(stored, list) else [stored])
+    return stored in value.terms["$in"]
 
 
 def _beyond(page: PageQuery, within: tuple[str, str], last: str) -> tuple[str, str]:
     """What is left of a range after the id `last`."""
     low, high = within
     return (last + "\x00", high) if page.direction == "asc" else (low, last)
+
+
+def _bounded(page: PageQuery) -> Iterator[tuple[str, str]]:
+    """The ranges, as far as they lie within the page's bounds."""
+    for low, high in _ranges(page):
+        low, high = max(low, page.low or low), min(high, page.high or high)
+        if low < high:
+            yield low, high
 
 
 def _time_or(page: PageQuery, otherwise: int) -> int:
