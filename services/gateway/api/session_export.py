@@ -10,7 +10,6 @@ from aiohttp import web
 from services.gateway.api.receipts import RECEIPT, receipt
 from services.gateway.api.session_filters import FILTERS, filters_of
 from services.gateway.call import Call, Route
-from services.gateway.dependencies import Dependencies
 from services.gateway.edge.json_schema import COUNT, TEXT, object_of
 from services.gateway.edge.route import Param, Reply
 from services.gateway.edge.validation import refused
@@ -50,7 +49,7 @@ async def export(call: Call) -> web.StreamResponse:
     if after is not None and not is_id("ses", after):
         raise refused("after", "is not the id of a session")
     with call.dependencies.limits.hold(call.principal.key_id):
-        lines = _lines(call.dependencies, call.workspace, query, after)
+        lines = _lines(call, query, after)
         # The first read is made before the headers are sent: its errors are answered with a problem document.
         first = await anext(lines)
         response = web.StreamResponse(headers=HEADERS)
@@ -81,18 +80,16 @@ async def _write(response: web.StreamResponse, data: bytes) -> None:
         await response.write(data)
 
 
-async def _lines(
-    dependencies: Dependencies, workspace: str, query: list[tuple[str, str]], after: str | None
-) -> AsyncIterator[bytes]:
+async def _lines(call: Call, query: list[tuple[str, str]], after: str | None) -> AsyncIterator[bytes]:
     """The lines, some at a time. Raises ApiError, also when the gateway drains."""
     sessions = turns = 0
     cursor = [("after", after)] if after is not None else []
     while True:
-        page = await dependencies.history.sessions(workspace, [*query, *cursor])
+        page = await call.dependencies.history.sessions(call.workspace, [*query, *cursor])
         for session in page["items"]:
             yield _line({"type": "session", "session": session})
             sessions += 1
-            async for count, data in _turn_lines(dependencies, workspace, session["id"]):
+            async for count, data in _turn_lines(call, session["id"]):
                 turns += count
                 yield data
         if page["nextCursor"] is None:
@@ -101,14 +98,14 @@ async def _lines(
     yield _line({"type": "end", "sessions": sessions, "turns": turns})
 
 
-async def _turn_lines(dependencies: Dependencies, workspace: str, session_id: str) -> AsyncIterator[tuple[int, bytes]]:
+async def _turn_lines(call: Call, session_id: str) -> AsyncIterator[tuple[int, bytes]]:
     """Pages of a session's turns. A session that is deleted meanwhile has no more."""
     start: int | None = 1
     while start is not None:
-        if dependencies.draining.is_set():
+        if call.dependencies.draining.is_set():
             raise ApiError(Code.DRAINING)
         try:
-            page = await dependencies.history.session_turns(workspace, session_id, start, TURNS_PER_READ)
+            page = await call.dependencies.history.session_turns(call.workspace, session_id, start, TURNS_PER_READ)
         except ApiError as error:
             if error.code is Code.SESSION_NOT_FOUND:
                 return
