@@ -24,7 +24,7 @@ class Index(NamedTuple):
 _PRESENT: Final = {"$exists": True}
 
 INDEXES: Final[dict[str, tuple[Index, ...]]] = {
-    # Of the indexes that serve one page, the last is the most selective: the stand-in's dialect goes by this order.
+    # Of the indexes that serve one page, the last is the most selective. A dialect may go by this order.
     "sessions": (
         Index(("workspace", "_id")),
         Index(("workspace", "status", "_id")),
