@@ -82,7 +82,7 @@ class StreamSession:
         return await self._run(request, known)
 
     async def _run(self, request: web.Request, frames: Frames, listener: Listener | None = None) -> web.StreamResponse:
-        stream = await EventStream.start(request, self._headers)
+        stream = await self._start(request)
         if listener is not None:
             listener.keep_alive = partial(stream.ping_now, self._renderer.ping())
         try:
@@ -96,6 +96,15 @@ class StreamSession:
             if not self._comes_back:
                 raise CallerGone from None
         return stream.response
+
+    async def _start(self, request: web.Request) -> EventStream:
+        """The headers, which cannot be sent to a client that left while its turn was admitted."""
+        try:
+            return await EventStream.start(request, self._headers)
+        except (ConnectionError, TimeoutError):
+            if self._comes_back:
+                raise
+            raise CallerGone from None
 
     async def _send(self, stream: EventStream, frames: AsyncIterator[Sequence[StreamFrame]]) -> Rendered:
         """Sends everything but the last bytes, which it returns."""

@@ -21,7 +21,7 @@ async def test_livekit(stack: Stack, livekit: Path) -> None:
     config: dict[str, Any] = {
         "base": facts["gateways"][0] + "/api/v1",
         "key": facts["secretKey"],
-        "echo": await stack.publish("scripted/tokens=12,delay=5,text=echo,usage=full"),
+        "echo": await stack.publish("scripted/tokens=12,delay=100,text=echo,usage=full"),
         # Longer than it waits for a byte.
         "silent": await stack.publish("scripted/tokens=3,first=7500,text=echo"),
         "calls": await stack.publish(

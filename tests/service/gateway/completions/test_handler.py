@@ -526,3 +526,32 @@ async def test_a_half_closed_connection_counts_as_a_disconnect(gateway: Stage) -
     await eventually(lambda: gateway.history.cancelled == [turn_id], what="the cancellation")
     writer.close()
     await writer.wait_closed()
+
+
+async def test_a_caller_that_leaves_during_its_admission_cancels_the_turn(
+    gateway: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, port = gateway.base.removeprefix("http://").split(":")
+    body = (
+        b'{"model": "%b", "messages": [{"role": "user", "content": "hi"}], "stream": true}' % gateway.agent_id.encode()
+    )
+    head = f"POST /api/v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {gateway.key}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    admit, left = gateway.history.admit, asyncio.Event()
+
+    async def slow(*order: Any) -> Any:
+        admitted = await admit(*order)
+        await left.wait()
+        return admitted
+
+    monkeypatch.setattr(gateway.history, "admit", slow)
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(head.encode() + body)
+    turn_id = await gateway.admitted()
+    server = gateway.runner.server
+    assert server is not None
+    before = len(server.connections)
+    writer.transport.abort()
+    await eventually(lambda: len(server.connections) < before, what="the server to see the connection's end")
+    left.set()
+    await eventually(lambda: gateway.history.cancelled == [turn_id], what="the cancellation")
