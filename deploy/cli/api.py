@@ -184,6 +184,12 @@ class Api:
         found = _json_or_none(raw)
         return found if isinstance(found, dict) and isinstance(found.get("paths"), dict) else None
 
+    async def parameters(self, path: str) -> set[str]:
+        """The names of the query parameters that the server takes when it lists this."""
+        document = await self.document()
+        listing = document["paths"].get(API + path, {}).get("get", {}) if document else {}
+        return {parameter["name"] for parameter in listing.get("parameters", ())}
+
 
 def version_of(document: Mapping[str, Any] | None) -> str:
     info = document.get("info") if document else None

@@ -72,6 +72,8 @@ class TurnScreen:
             self._wipe()
             self._say(stored)
         self._end_line()
+        for line in cited(data):
+            self._detail(line)
         if data.get("status") == "cancelled":
             self._detail("cancelled")
         elif data.get("finishReason") not in ("stop", None):
@@ -117,6 +119,18 @@ class PlainScreen:
 def stored_text(done: dict[str, Any]) -> str:
     messages = done.get("messages") or ()
     return "".join(message.get("content") or "" for message in messages if message["role"] == "assistant")
+
+
+def cited(done: dict[str, Any]) -> list[str]:
+    """What the markers of the answer stand for, each once: `[1] title, url`."""
+    lines = []
+    for message in done.get("messages") or ():
+        for citation in message.get("citations") or ():
+            passage = citation["passage"]
+            page = f"page {passage['page']}" if passage.get("page") else None
+            parts = (passage.get("title"), passage.get("heading"), page, passage.get("url"))
+            lines.append(f"[{citation['marker']}] " + ", ".join(str(part) for part in parts if part))
+    return list(dict.fromkeys(lines))
 
 
 def retrieval(data: dict[str, Any]) -> str:

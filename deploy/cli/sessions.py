@@ -1,10 +1,10 @@
 """`parley sessions …`: conversations, listed, read and exported."""
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 from urllib.parse import urlencode
 
 import click
@@ -15,8 +15,23 @@ from deploy.cli.commands import Cli, api_command
 from deploy.cli.exits import CliError, Exit
 from shared.ids import is_id
 
-AGENT = click.option("--agent", help="Only this agent's: a slug or an id.")
-STATUS = click.option("--status", type=click.Choice(["active", "ended"]), help="Only these.")
+# Filters that servers of this version know beside `agentId` and `status`.
+LATER_FILTERS: Final = ("agentVersion", "endUser", "createdFrom", "createdBefore", "metadata")
+
+
+def filters(command: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """The options that choose sessions; the command gets them as one tuple of arguments."""
+    for option in (
+        click.option("--until", metavar="TIME", help="Created before this time."),
+        click.option("--since", metavar="TIME", help="Created at this time or later, as 2026-01-31T09:00:00Z."),
+        click.option("--metadata", "labels", multiple=True, metavar="KEY=VALUE", help="With this; may be repeated."),
+        click.option("--end-user", help="Only this end user's, by id."),
+        click.option("--version", type=click.IntRange(min=0), help="Only this version's; 0 is the draft."),
+        click.option("--status", type=click.Choice(["active", "ended"]), help="Only these."),
+        click.option("--agent", help="Only this agent's: a slug or an id."),
+    ):
+        command = option(command)
+    return command
 
 
 @click.group("sessions")
@@ -25,13 +40,12 @@ def sessions() -> None:
 
 
 @api_command(sessions, "list")
-@AGENT
-@STATUS
+@filters
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
-async def list_sessions(cli: Cli, *, agent: str | None, status: str | None, limit: int) -> None:
+async def list_sessions(cli: Cli, *, limit: int, **chosen: Any) -> None:
     """List sessions, newest first."""
     found: list[dict[str, Any]] = []
-    async for session in _sessions(cli, agent, status):
+    async for session in _sessions(cli, await _query(cli, **chosen)):
         found.append(session)
         if len(found) == limit:
             break
@@ -57,22 +71,19 @@ async def show(cli: Cli, session: str) -> None:
 
 @api_command(sessions, "export")
 @click.argument("session", required=False)
-@AGENT
-@STATUS
+@filters
 @click.option("--format", "form", type=click.Choice(["ndjson", "text"]), default="ndjson", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A file; else standard output.")
-async def export(
-    cli: Cli, session: str | None, *, agent: str | None, status: str | None, form: str, output: Path | None
-) -> None:
+async def export(cli: Cli, session: str | None, *, form: str, output: Path | None, **chosen: Any) -> None:
     """Write SESSION, or all sessions that match, with their messages.
 
     In ndjson each line is one session: {"session": …, "messages": […]}.
     """
-    count = 0
+    count, query = 0, await _query(cli, **chosen)
     with ExitStack() as files:
         out: TextIO = files.enter_context(output.open("w", encoding="utf-8")) if output else sys.stdout
         async with cli.out.progress("exporting sessions") as bar:
-            ids = _one(session) if session else (found["id"] async for found in _sessions(cli, agent, status))
+            ids = _one(session) if session else (found["id"] async for found in _sessions(cli, query))
             async for session_id in ids:
                 out.write(_rendered(await _document(cli, session_id), form))
                 count += 1
@@ -85,12 +96,43 @@ async def _one(session: str) -> AsyncIterator[str]:
     yield session
 
 
-async def _sessions(cli: Cli, agent: str | None, status: str | None) -> AsyncIterator[dict[str, Any]]:
-    query = {}
+async def _query(
+    cli: Cli,
+    *,
+    agent: str | None,
+    status: str | None,
+    version: int | None,
+    end_user: str | None,
+    labels: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+) -> list[tuple[str, str]]:
+    """The list's parameters. Raises CliError if the server would pass one over."""
+    agent_id = None
     if agent is not None:
-        query["agentId"] = agent if is_id("agt", agent) else (await find_agent(cli.api, agent))["id"]
-    if status is not None:
-        query["status"] = status
+        agent_id = agent if is_id("agt", agent) else (await find_agent(cli.api, agent))["id"]
+    given = {
+        "agentId": agent_id,
+        "status": status,
+        "agentVersion": version,
+        "endUser": end_user,
+        "createdFrom": since,
+        "createdBefore": until,
+    }
+    query = [(name, str(value)) for name, value in given.items() if value is not None]
+    for label in labels:
+        key, equals, value = label.partition("=")
+        if not equals:
+            raise CliError(f"{label} is not KEY=VALUE", Exit.USAGE)
+        query.append((f"metadata[{key}]", value))
+    later = {name.partition("[")[0] for name, _ in query} & set(LATER_FILTERS)
+    if later and not later <= await cli.api.parameters("/chat/sessions"):
+        message = f"{cli.api.target.url} cannot filter by {', '.join(sorted(later))}: use the same version as parley"
+        raise CliError(message, Exit.OTHER_VERSION)
+    return query
+
+
+async def _sessions(cli: Cli, query: list[tuple[str, str]]) -> AsyncIterator[dict[str, Any]]:
     async for page in cli.api.pages("/chat/sessions" + (f"?{urlencode(query)}" if query else "")):
         for session in page:
             yield session

@@ -146,6 +146,18 @@ async def test_sessions_are_listed_shown_and_exported(stack: Stack, client: Clie
     assert [message["content"] for message in found["messages"]] == ["Your hours?", told.text]
 
 
+async def test_a_filter_that_this_server_would_pass_over_is_not_sent(
+    stack: Stack, client: Client, tmp_path: Path
+) -> None:
+    env = user(stack, tmp_path)
+    _, document = await client.call("GET", "/openapi.json")
+    names = {parameter["name"] for parameter in document["paths"]["/api/v1/chat/sessions"]["get"]["parameters"]}
+    code, _, err = await run("sessions", "list", "--end-user", "nobody", "--json", cwd=tmp_path, env=env)
+    assert code == (0 if "endUser" in names else 8), err
+    code, _, _ = await run("sessions", "list", "--metadata", "nonsense", cwd=tmp_path, env=env)
+    assert code == 2
+
+
 async def test_a_wrong_key_no_server_and_no_session_are_one_line_each(stack: Stack, tmp_path: Path) -> None:
     env = user(stack, tmp_path)
     cases = (

@@ -65,6 +65,15 @@ def test_a_cancelled_turn_says_so() -> None:
     assert seen(delta("half"), done("half", status="cancelled", finishReason="cancelled")) == "> hi\nhalf\n  cancelled"
 
 
+def test_what_an_answer_cites_is_listed_once_below_it() -> None:
+    passage = {"sourceId": "src_1", "title": "Manual", "url": "http://m.example", "page": 3}
+    citation = {"marker": 1, "start": 5, "end": 8, "passage": passage}
+    message = {"role": "assistant", "content": "Free [1], yes [1].", "citations": [citation, citation]}
+    frame = Frame("done", {"status": "completed", "finishReason": "stop", "messages": [message]})
+    shown = seen(delta("Free [1], yes [1]."), frame, columns=80)
+    assert shown == "> hi\nFree [1], yes [1].\n  [1] Manual, page 3, http://m.example"
+
+
 def test_control_characters_of_an_answer_do_not_reach_the_terminal() -> None:
     out = io.StringIO()
     turn = TurnScreen(out, lambda: (80, 24))
