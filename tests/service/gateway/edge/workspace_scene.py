@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from services.gateway.app import create_app, open_dependencies
 from services.gateway.edge.server import PublicRunner
 from services.gateway.settings import GatewaySettings
+from shared.contracts.checks import PutChecks, RunChecks
 from shared.contracts.keys import SECRET_SCOPES, CreatedKey, NewKey, Publishable, Scope
 from shared.ids import new_id
 from tests.conftest import eventually
@@ -70,6 +71,7 @@ def absent_ids() -> dict[str, str]:
         "version": "7",
         "keyId": new_id("key"),
         "secretKeyId": new_id("key"),
+        "runId": new_id("chk"),
     }
 
 
@@ -77,6 +79,9 @@ async def _objects(history: History, workspace: str, mark: str) -> Objects:
     client, agent_id = history.client, new_id("agt")
     await client.put_agent(workspace, agent_id, config(f"Be brief, {mark}."))
     await client.publish_agent(workspace, agent_id, [passage(1)])
+    suite = {"checks": [{"name": mark, "steps": [{"user": mark}]}]}
+    await client.put_checks(workspace, agent_id, PutChecks(suite=suite))
+    run = await client.run_checks(workspace, agent_id, RunChecks(version=1))
     session = await client.create_session(workspace, new_id("ses"), agent_id, {"note": mark}, draft=False)
     turn = order(session.id, f"Hello {mark}?")
     kept = completion(f"Hello {mark}?", store=True).model_copy(update={"agent_id": agent_id})
@@ -96,6 +101,7 @@ async def _objects(history: History, workspace: str, mark: str) -> Objects:
         "version": "1",
         "keyId": pages.id,
         "secretKeyId": servers.id,
+        "runId": run.id,
     }
     return Objects(ids=ids, session_key=pages, all_scopes=servers)
 
