@@ -13,10 +13,12 @@ from deploy.cli.chat import chat
 from deploy.cli.check_runs import check
 from deploy.cli.commands import api_command
 from deploy.cli.exits import MEANINGS, CliError, Exit
+from deploy.cli.keys import keys
 from deploy.cli.knowledge import knowledge
 from deploy.cli.sessions import sessions
 from deploy.cli.status import login, logout, profiles, status
 from deploy.cli.versions import publish, rollback, versions
+from deploy.cli.workspaces import workspaces
 from shared.version import VERSION
 
 EPILOG: Final = "\b\nExit codes:\n" + "\n".join(f"  {int(code):>3}  {meaning}" for code, meaning in MEANINGS.items())
@@ -54,7 +56,7 @@ _add_chat()
 api_command(parley, "status")(status)
 for command in (check, publish, versions, rollback):
     agents.add_command(command)
-for command in (agents, knowledge, sessions, login, logout, profiles, admin, completion):
+for command in (agents, knowledge, sessions, keys, workspaces, login, logout, profiles, admin, completion):
     parley.add_command(command)
 
 

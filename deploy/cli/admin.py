@@ -58,7 +58,7 @@ def create_key(local: Path | None, workspace: str, name: str, *, retry_guard: bo
     """Print a new secret key with all scopes of WORKSPACE. It is shown once."""
     scopes = frozenset(Scope) - {Scope.CHAT_PUBLIC}
     key = NewKey(workspace=workspace, name=name, scopes=scopes, retry_guard=retry_guard)
-    click.echo(_with_history(local, lambda history: history.create_key(key)).secret)
+    click.echo(with_history(local, lambda history: history.create_key(key)).secret)
 
 
 @admin.command("publish")
@@ -81,7 +81,7 @@ def publish(local: Path | None, workspace: str, config: Path, documents: Path | 
         await history.put_agent(workspace, wanted, checked)
         return (await history.publish_agent(workspace, wanted, passages)).number
 
-    click.echo(f"{wanted} version {_with_history(local, run)}")
+    click.echo(f"{wanted} version {with_history(local, run)}")
 
 
 def _config(file: Path) -> AgentConfig:
@@ -100,7 +100,7 @@ def _config(file: Path) -> AgentConfig:
         raise CliError(f"{file}: the file must be a mapping", Exit.BAD_FILE) from None
 
 
-def _with_history(local: Path | None, work: Callable[[HistoryClient], Awaitable[Any]]) -> Any:
+def with_history(local: Path | None, work: Callable[[HistoryClient], Awaitable[Any]]) -> Any:
     urls, token = address(local)
 
     async def run() -> Any:

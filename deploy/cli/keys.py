@@ -1,0 +1,116 @@
+"""`parley keys …`: keys of servers, and with --agent keys of an agent's pages.
+
+A secret is written to standard output once, by the command that makes it. It is never an argument, so that no shell
+remembers it.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import click
+
+from deploy.cli.agent_lookup import find_agent
+from deploy.cli.commands import Cli, api_command
+from shared.contracts.keys import SECRET_SCOPES
+from shared.ids import is_id
+
+SCOPES: Final = sorted(scope.value for scope in SECRET_SCOPES)
+AGENT = click.option("--agent", metavar="AGENT", help="A publishable key of this agent: a slug or an id.")
+LABEL = click.option("--label", default="", help="What the key is for.")
+
+
+@click.group("keys")
+def keys() -> None:
+    """Keys: create, list, rotate and revoke. They need a key with the scope keys:write."""
+
+
+@api_command(keys, "create")
+@LABEL
+@click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="Repeatable.")
+@click.option("--environment", type=click.Choice(["live", "test"]), default="live", show_default=True)
+@click.option("--days", type=click.IntRange(1), help="The key expires after so many days.")
+@AGENT
+@click.option("--origin", "origins", multiple=True, help="A site whose pages may use the key, repeatable.")
+async def create(
+    cli: Cli,
+    *,
+    label: str,
+    scopes: tuple[str, ...],
+    environment: str,
+    days: int | None,
+    agent: str | None,
+    origins: tuple[str, ...],
+) -> None:
+    """Make a key and write its secret, which is shown this once.
+
+    A key holds the given scopes, of those that your own key holds.
+    """
+    if (agent is None) != bool(scopes) or (agent is None) == bool(origins):
+        raise click.UsageError("a secret key needs --scope; a publishable key needs --agent and --origin")
+    body: dict[str, Any] = {"label": label, "environment": environment}
+    body |= {"scopes": list(scopes)} if agent is None else {"allowedOrigins": list(origins)}
+    if days is not None:
+        body["expiresAt"] = (datetime.now(UTC) + timedelta(days=days)).isoformat()
+    _show(cli, (await cli.api.call("POST", await _path(cli, agent), body)).data)
+
+
+@api_command(keys, "list")
+@AGENT
+async def list_keys(cli: Cli, *, agent: str | None) -> None:
+    """List keys, newest first, without those that were revoked."""
+    found = [key async for page in cli.api.pages(await _path(cli, agent)) for key in page]
+    if cli.out.as_json:
+        cli.out.value(found)
+        return
+    rows = (
+        (k["id"], k["label"], k["environment"], _opens(k), k["lastUsedAt"] or "never", k["expiresAt"]) for k in found
+    )
+    cli.out.table(("ID", "LABEL", "ENVIRONMENT", "OPENS", "LAST USED", "EXPIRES"), rows)
+
+
+@api_command(keys, "rotate")
+@click.argument("key")
+@click.option("--grace", type=click.IntRange(0), default=86_400, show_default=True, help="Seconds for the old secret.")
+@AGENT
+async def rotate(cli: Cli, *, key: str, grace: int, agent: str | None) -> None:
+    """Replace the secret of KEY (an id) and write the new one, which is shown this once."""
+    path = f"{await _path(cli, agent)}/{_key_id(key)}/rotate"
+    _show(cli, (await cli.api.call("POST", path, {"graceS": grace})).data)
+
+
+@api_command(keys, "revoke")
+@click.argument("key")
+@AGENT
+async def revoke(cli: Cli, *, key: str, agent: str | None) -> None:
+    """End KEY (an id), on every gateway within a second."""
+    reply = await cli.api.call("DELETE", f"{await _path(cli, agent)}/{_key_id(key)}")
+    if cli.out.as_json:
+        cli.out.value(reply.data)
+    cli.out.say(f"{key} is revoked")
+
+
+async def _path(cli: Cli, agent: str | None) -> str:
+    if agent is None:
+        return "/keys"
+    # Only a slug needs to be looked up, which takes the scope agents:read.
+    agent_id = agent if is_id("agt", agent) else (await find_agent(cli.api, agent))["id"]
+    return f"/agents/{agent_id}/publishable-keys"
+
+
+def _key_id(text: str) -> str:
+    """Whoever gives the secret instead of the id learns it before the secret is sent in a URL."""
+    if not is_id("key", text):
+        raise click.UsageError("KEY is the id of a key, key_ and 26 characters, as `parley keys list` shows it")
+    return text
+
+
+def _show(cli: Cli, key: dict[str, Any]) -> None:
+    if cli.out.as_json:
+        cli.out.value(key)
+        return
+    cli.out.note(f"{key['id']}: keep the secret, it is not shown again")
+    click.echo(key["secret"])
+
+
+def _opens(key: dict[str, Any]) -> str:
+    return " ".join(key.get("scopes") or key.get("allowedOrigins") or ())
