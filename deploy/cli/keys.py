@@ -27,7 +27,13 @@ def keys() -> None:
 @api_command(keys, "create")
 @LABEL
 @click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="Repeatable.")
-@click.option("--environment", type=click.Choice(["live", "test"]), default="live", show_default=True)
+@click.option(
+    "--environment",
+    type=click.Choice(["live", "test"]),
+    default="live",
+    show_default=True,
+    help="It is part of the secret.",
+)
 @click.option("--days", type=click.IntRange(1), help="The key expires after so many days.")
 @AGENT
 @click.option("--origin", "origins", multiple=True, help="A site whose pages may use the key, repeatable.")
