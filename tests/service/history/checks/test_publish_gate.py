@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.history.checks import runs
 from shared.contracts.agent_records import DraftPatch, PublishOrder, VersionRecord
 from shared.contracts.checks import RunChecks
 from shared.contracts.errors import ApiError
@@ -97,3 +98,16 @@ async def test_a_version_that_prepares_can_be_checked_before(history: History) -
     with pytest.raises(ApiError):
         await history.client.run_checks(WORKSPACE, agent.id, RunChecks(version=2))
     await history.client.patch_draft(WORKSPACE, agent.id, DraftPatch(patch={"instructions": "Two."}))
+
+
+async def test_a_version_waits_while_too_many_runs_have_not_ended(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "MAX_ACTIVE", 1)
+    busy = await agent_with(history, check("other", ("Q?", {"contains": "11"})))
+    await history.client.run_checks(WORKSPACE, busy.id, RunChecks(version=0))
+    agent = await agent_with(history, check("hours", ("When?", {"contains": "11"})))
+    version = await history.client.publish_draft(WORKSPACE, agent.id, REQUIRED)
+    assert (version.state, version.check_run) == ("preparing", None)
+    async with worker(history, says("At 11.")):
+        assert (await settled(history, agent.id, version.number)).state == "published"
