@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from shared.contracts.knowledge import MAX_UPLOAD
 from tests.conftest import eventually
 from tests.system.stack import Client, Stack
 from tests.unit.agent_worker.ingest.documents import docx, paragraph, pdf
@@ -27,7 +28,7 @@ PAGE = b"""<!doctype html><html><head><title>Shipping</title></head><body><nav>H
 
 async def upload(client: Client, agent: str, name: str, raw: bytes, **fields: str) -> tuple[int, Any]:
     form = aiohttp.FormData(fields)
-    form.add_field("file", raw, filename=name)
+    form.add_field("file", io.BytesIO(raw), filename=name)
     url = f"{client.base_url}/api/v1/agents/{agent}/knowledge/sources"
     async with client.http.post(url, data=form, headers=client.headers) as response:
         return response.status, await response.json()
@@ -125,3 +126,10 @@ async def test_formats_that_cannot_be_read_are_refused_early_or_fail_with_a_reas
     ended = await indexed(client, agent, body["data"]["id"])
     assert (ended["state"], ended["title"]) == ("failed", "A sheet")
     assert ".csv" in ended["reason"]
+
+
+async def test_a_file_of_more_than_25_mib_is_refused(client: Client, agent: str) -> None:
+    status, body = await upload(client, agent, "large.txt", b"word " * (MAX_UPLOAD // 5 + 1))
+    assert (status, body["code"]) == (413, "payload_too_large")
+    _, page = await client.call("GET", f"/agents/{agent}/knowledge/sources")
+    assert page["data"] == []

@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
+from shared.contracts.agent_records import PublishOrder
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.knowledge import IngestOutcome, IngestProgress, SourcePatch
+from shared.contracts.knowledge import MAX_UPLOAD, IngestOutcome, IngestProgress, SourcePatch
 from tests.conftest import eventually
+from tests.service.history.knowledge.conftest import ingesting
 from tests.service.history.knowledge.sources import Knowledge
 from tests.service.history.running import WORKSPACE, History
 
@@ -32,21 +34,13 @@ async def test_a_markdown_file_becomes_passages_of_the_next_version(knowledge: K
 
 
 async def test_a_version_that_is_published_while_a_source_is_read_waits_for_it(history: History) -> None:
-    from tests.service.history.knowledge.conftest import ingesting
-
     knowledge = await Knowledge.of_new_agent(history)
     await knowledge.text("The shop closes at nine.")
-    record = await history.client.publish_draft(WORKSPACE, knowledge.agent_id, _order())
+    record = await history.client.publish_draft(WORKSPACE, knowledge.agent_id, PublishOrder())
     assert record.state == "preparing"
     async with ingesting(history):
         version = await knowledge.publish()
     assert (version.number, version.state, version.passage_count) == (record.number, "published", 1)
-
-
-def _order() -> Any:
-    from shared.contracts.agent_records import PublishOrder
-
-    return PublishOrder()
 
 
 async def test_a_version_keeps_its_frozen_set_and_the_next_has_the_new_one(knowledge: Knowledge) -> None:
@@ -156,3 +150,10 @@ async def test_a_source_whose_workers_die_again_and_again_fails_with_a_reason(hi
     assert "given up" in ((await knowledge.get(source)).reason or "")
     retried = await history.client.retry_source(WORKSPACE, knowledge.agent_id, source.id)
     assert (retried.state, retried.reason) == ("pending", None)
+
+
+async def test_a_file_that_is_too_large_is_refused_and_leaves_nothing(history: History) -> None:
+    knowledge = await Knowledge.of_new_agent(history)
+    assert await code_of(knowledge.file("large.txt", bytes(MAX_UPLOAD + 1))) is Code.PAYLOAD_TOO_LARGE
+    for name in ("blobs.files", "blobs.chunks"):
+        assert await history.documents[name].find({}).to_list(None) == []
