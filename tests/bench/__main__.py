@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import uvloop
 
-from tests.bench import grown, readers, retrieval, scenarios
+from tests.bench import grown, lists, readers, retrieval, scenarios
 from tests.bench.report import render, write_json
 from tests.bench.rig import running_stack
 from tests.bench.scenarios import Effort, Row, Scenario
@@ -25,6 +25,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "never-reading": readers.never_reading,
     "long-session": scenarios.long_session,
     "agents": grown.agents,
+    "lists": lists.lists,
 }
 QUICK: Final = ("streams", "sequential", "idle")
 # Measured without a stack, on data of one's own, and only when it is asked for.

@@ -33,8 +33,8 @@ async def agents(rig: Rig, effort: Effort) -> list[Row]:
     share = 10 if effort.quick else 1
     times = 5 * effort.rounds
     with MongoClient[Document](rig.mongodb_uri) as client:
-        store = _Store(client)
-        small, large = await _workspace(rig, "bench-small"), await _workspace(rig, "bench-large")
+        store = Store(client)
+        small, large = await workspace_of(rig, "bench-small"), await workspace_of(rig, "bench-large")
         rows = [
             *await _conversations(small, store, TURNS // share, times),
             *await _versions(small, store, VERSIONS // share, times),
@@ -45,13 +45,13 @@ async def agents(rig: Rig, effort: Effort) -> list[Row]:
         return rows
 
 
-async def _workspace(rig: Rig, name: str) -> Workspace:
+async def workspace_of(rig: Rig, name: str) -> Workspace:
     scopes = frozenset(Scope) - {Scope.CHAT_PUBLIC}
     key = await rig.create_key(NewKey(workspace=name, name="bench", scopes=scopes, environment="test"))
     return Workspace(rig.gateway, name, key)
 
 
-class _Store:
+class Store:
     """Writes documents past the services, in pieces."""
 
     def __init__(self, client: "MongoClient[Document]") -> None:
@@ -76,7 +76,7 @@ class _Store:
 # --- conversations
 
 
-async def _conversations(workspace: Workspace, store: _Store, turns: int, times: int) -> list[Row]:
+async def _conversations(workspace: Workspace, store: Store, turns: int, times: int) -> list[Row]:
     agent = await workspace.new_agent(model_name(8, 0, 0))
     sessions = {}
     for count in (SMALL, turns):
@@ -93,19 +93,19 @@ async def _conversations(workspace: Workspace, store: _Store, turns: int, times:
         "the session": lambda session: workspace.get(f"/chat/sessions/{session}"),
         "the list of sessions": lambda _: workspace.get("/chat/sessions"),
     }
-    return await _compared("a session of {} turns", askings, sessions, times)
+    return await compared("a session of {} turns", askings, sessions, times)
 
 
 def _turns(row: Document, count: int) -> Iterator[Document]:
-    now_ms = _now_ms()
+    now = now_ms()
     for number in range(2, count + 1):
-        yield {**row, "_id": _old_id("trn", now_ms, count - number + 1), "n": number}
+        yield {**row, "_id": old_id("trn", now, count - number + 1), "n": number}
 
 
 # --- versions
 
 
-async def _versions(workspace: Workspace, store: _Store, versions: int, times: int) -> list[Row]:
+async def _versions(workspace: Workspace, store: Store, versions: int, times: int) -> list[Row]:
     agents = {}
     for count in (SMALL, versions):
         agent = await workspace.new_agent(model_name(8, 0, 0))
@@ -123,13 +123,13 @@ async def _versions(workspace: Workspace, store: _Store, versions: int, times: i
         "a session's first turn": workspace.first_turn,
         "a completion": workspace.completion,
     }
-    return await _compared("an agent with {} versions", askings, agents, times)
+    return await compared("an agent with {} versions", askings, agents, times)
 
 
 # --- many agents
 
 
-async def _many_agents(small: Workspace, large: Workspace, store: _Store, agents: int, times: int) -> list[Row]:
+async def _many_agents(small: Workspace, large: Workspace, store: Store, agents: int, times: int) -> list[Row]:
     # Both have a full page of each list.
     workspaces = {agents // 10: small, agents: large}
     known = {}
@@ -145,20 +145,20 @@ async def _many_agents(small: Workspace, large: Workspace, store: _Store, agents
         "a completion by slug": lambda count: workspaces[count].completion_by_slug(known[count]),
         "a session's first turn": lambda count: workspaces[count].first_turn(known[count]),
     }
-    return await _compared("a workspace of {} agents", askings, {count: count for count in workspaces}, times)
+    return await compared("a workspace of {} agents", askings, {count: count for count in workspaces}, times)
 
 
 def _agents(row: Document, count: int) -> Iterator[Document]:
-    now_ms = _now_ms()
+    now = now_ms()
     for number in range(count):
-        agent = _old_id("agt", now_ms, number + 1)
+        agent = old_id("agt", now, number + 1)
         yield {**row, "_id": f"{row['workspace']}:{agent}", "agentId": agent, "slug": f"copy-{number}"}
 
 
 # --- figures
 
 
-async def _compared(title: str, askings: Mapping[str, Asking], subjects: Mapping[int, Any], times: int) -> list[Row]:
+async def compared(title: str, askings: Mapping[str, Asking], subjects: Mapping[int, Any], times: int) -> list[Row]:
     """Per thing asked: the medians for the small and the large one, asked in turn."""
     rows = []
     sizes = tuple(subjects)
@@ -176,9 +176,9 @@ async def _compared(title: str, askings: Mapping[str, Asking], subjects: Mapping
     return rows
 
 
-def _now_ms() -> int:
+def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _old_id(prefix: str, now_ms: int, minutes: int) -> str:
+def old_id(prefix: str, now_ms: int, minutes: int) -> str:
     return id_at(prefix, now_ms - minutes * MINUTE_MS)
