@@ -550,8 +550,9 @@ async def test_a_caller_that_leaves_during_its_admission_cancels_the_turn(
     turn_id = await gateway.admitted()
     server = gateway.runner.server
     assert server is not None
-    before = len(server.connections)
     writer.transport.abort()
-    await eventually(lambda: len(server.connections) < before, what="the server to see the connection's end")
+    await eventually(
+        lambda: any(connection.transport is None for connection in server.connections), what="the connection's end"
+    )
     left.set()
     await eventually(lambda: gateway.history.cancelled == [turn_id], what="the cancellation")
