@@ -25,6 +25,7 @@ BODIES: Mapping[tuple[str, str], Any] = {
     ("POST", "/agents/{agentId}/rollback"): {"version": 1},
     ("POST", "/agents/{agentId}/publishable-keys"): {"allowedOrigins": ["https://a.example"]},
     ("POST", "/chat/completions/{completionId}"): {"metadata": {}},
+    ("POST", "/agents/{agentId}/knowledge/sources"): {"kind": "text", "text": "Some text."},
     ("PUT", "/agents/{agentId}/checks"): {"checks": []},
     ("POST", "/agents/{agentId}/checks/run"): {"version": 1},
 }

@@ -13,6 +13,7 @@ from services.gateway.edge.server import PublicRunner
 from services.gateway.settings import GatewaySettings
 from shared.contracts.checks import PutChecks, RunChecks
 from shared.contracts.keys import SECRET_SCOPES, CreatedKey, NewKey, Publishable, Scope
+from shared.contracts.knowledge import NewSource
 from shared.ids import new_id
 from tests.conftest import eventually
 from tests.service.gateway.served import running as served
@@ -72,6 +73,7 @@ def absent_ids() -> dict[str, str]:
         "keyId": new_id("key"),
         "secretKeyId": new_id("key"),
         "runId": new_id("chk"),
+        "sourceId": new_id("src"),
     }
 
 
@@ -82,6 +84,8 @@ async def _objects(history: History, workspace: str, mark: str) -> Objects:
     suite = {"checks": [{"name": mark, "steps": [{"user": mark}]}]}
     await client.put_checks(workspace, agent_id, PutChecks(suite=suite))
     run = await client.run_checks(workspace, agent_id, RunChecks(version=1))
+    text = NewSource(id=new_id("src"), kind="text", content=mark)
+    source = await client.create_source(workspace, agent_id, text)
     session = await client.create_session(workspace, new_id("ses"), agent_id, {"note": mark}, draft=False)
     turn = order(session.id, f"Hello {mark}?")
     kept = completion(f"Hello {mark}?", store=True).model_copy(update={"agent_id": agent_id})
@@ -102,6 +106,7 @@ async def _objects(history: History, workspace: str, mark: str) -> Objects:
         "keyId": pages.id,
         "secretKeyId": servers.id,
         "runId": run.id,
+        "sourceId": source.id,
     }
     return Objects(ids=ids, session_key=pages, all_scopes=servers)
 
