@@ -3,12 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from aiohttp import web
 from redis.exceptions import RedisError
 
-from services.agent_worker.knowledge.fts5 import Fts5Retriever
+from services.agent_worker.knowledge.choice import retriever_of
 from services.agent_worker.metrics import OLDEST_SECONDS, WAITING
 from services.agent_worker.model.client import Models
 from services.agent_worker.settings import Timeouts, WorkerSettings
@@ -54,10 +53,7 @@ async def worker_dependencies(settings: WorkerSettings) -> AsyncIterator[Depende
         ToolKit(GuardedClient(settings.outgoing_policy), secrets, result_bytes=settings.tool_result_bytes) as tools,
         LogWriter(settings.stream_urls, ttl_s=log_ttl_s) as logs,
     ):
-        directory = Path(settings.knowledge_dir) if settings.knowledge_dir else None
-        retriever = Fts5Retriever(
-            lambda version: history.passages(*version), directory, max_bytes=settings.knowledge_cache_bytes
-        )
+        retriever = retriever_of(settings, lambda version: history.passages(*version))
         try:
             yield Dependencies(
                 history=history, models=models, tools=tools, retriever=retriever, logs=logs, agents=AgentCache()

@@ -25,3 +25,6 @@ MODEL_QUIRKS = Counter(
     "Deviations of model servers from the protocol that were passed over",
     ["upstream", "quirk"],
 )
+RETRIEVAL_LEG_FAULTS = Counter(
+    "parley_retrieval_leg_faults_total", "Searches that went on without vectors or without the reranker", ["leg"]
+)

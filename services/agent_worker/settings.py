@@ -139,6 +139,19 @@ class WorkerSettings(Settings):
         10.0, description="an ingest worker that is silent for so long loses its sources, seconds", gt=0
     )
 
+    embeddings_base_url: str = Field(
+        "",
+        description="OpenAI-compatible API, up to and including /v1, whose embeddings are searched beside the words; "
+        "needs requirements-vectors; empty: words alone",
+    )
+    embeddings_model: str = Field("", description="the embeddings' model")
+    embeddings_api_key: SecretStr = Field(SecretStr(""), description="its key; empty: none")
+    rerank_url: str = Field(
+        "", description="endpoint that orders found passages, in Cohere's or Jina's shape; used with embeddings only"
+    )
+    rerank_model: str = Field("", description="the reranker's model")
+    rerank_api_key: SecretStr = Field(SecretStr(""), description="its key; empty: none")
+
     @property
     def all_upstreams(self) -> dict[str, Upstream]:
         default = (
@@ -147,6 +160,14 @@ class WorkerSettings(Settings):
             else {}
         )
         return default | self.upstreams
+
+    @model_validator(mode="after")
+    def _check_retrieval(self) -> Self:
+        if self.embeddings_base_url and not self.embeddings_model:
+            raise ValueError("PARLEY_EMBEDDINGS_BASE_URL needs PARLEY_EMBEDDINGS_MODEL")
+        if self.rerank_url and not self.embeddings_base_url:
+            raise ValueError("PARLEY_RERANK_URL needs PARLEY_EMBEDDINGS_BASE_URL")
+        return self
 
     @model_validator(mode="after")
     def _check_tools(self) -> Self:

@@ -19,7 +19,7 @@ from shared.contracts.sessions import RetrievedPassage
 # Part of the files' names: a change of the schema or of the terms makes new files.
 FORMAT: Final = "4"
 TITLE_WEIGHT: Final = 2.0
-CANDIDATES: Final = 24
+CANDIDATES: Final = 20
 # Words of a question that are looked up in the vocabulary because the index does not have them.
 _CORRECTIONS: Final = 4
 _LIKE: Final = 0.72

@@ -38,20 +38,20 @@ def merged(
         for found in by_question:
             if rank < len(found) and len(chosen) < top_k:
                 passage = found[rank]
-                known = chosen.get(_name(passage))
-                chosen[_name(passage)] = passage if known is None or passage.score > known.score else known
+                known = chosen.get(name_of(passage))
+                chosen[name_of(passage)] = passage if known is None or passage.score > known.score else known
     return sorted(chosen.values(), key=lambda passage: -passage.score)
 
 
 def _weighted(found: Sequence[RetrievedPassage], in_context: Sequence[RetrievedPassage]) -> list[RetrievedPassage]:
-    scores = {_name(passage): passage.score for passage in found}
+    scores = {name_of(passage): passage.score for passage in found}
     for passage in in_context:
-        scores[_name(passage)] = scores.get(_name(passage), 0.0) + CONTEXT_WEIGHT * passage.score
-    passages = {_name(passage): passage for passage in (*in_context, *found)}
+        scores[name_of(passage)] = scores.get(name_of(passage), 0.0) + CONTEXT_WEIGHT * passage.score
+    passages = {name_of(passage): passage for passage in (*in_context, *found)}
     best = sorted(scores, key=lambda each: -scores[each])
     return [passages[each].model_copy(update={"score": round(scores[each], 9)}) for each in best]
 
 
-def _name(passage: RetrievedPassage) -> tuple[str, str, str]:
+def name_of(passage: RetrievedPassage) -> tuple[str, str, str]:
     """Not every retriever knows the passages' ids."""
     return passage.id, passage.source_id, passage.text

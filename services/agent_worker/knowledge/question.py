@@ -9,7 +9,7 @@ MAX_TERMS: Final = 64
 # Below so many passages a search is fast whatever it matches.
 FEW_PASSAGES: Final = 2000
 # Passages that the terms of a question may match in sum, each counted once per term: what bounds a search's time.
-MATCH_BUDGET: Final = 16_000
+MATCH_BUDGET: Final = 12_000
 _LEAST_TERMS: Final = 3
 
 

@@ -1,0 +1,86 @@
+"""Vectors on disk, one per digest of a text, and the matrix of a version's passages. Needs NumPy."""
+
+import hashlib
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Matrix = npt.NDArray[np.float32]
+
+_SCHEMA: Final = "CREATE TABLE IF NOT EXISTS vectors (digest BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID"
+
+
+def digest_of(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+class VectorStore:
+    """The vectors of one embedding model. Its methods touch the disk and belong into threads.
+
+    A text that several versions or agents hold is embedded once. Workers may share the directory. None: a temporary
+    one.
+    """
+
+    def __init__(self, directory: Path | None, model: str, *, max_bytes: int = 1 << 30) -> None:
+        self._temporary = tempfile.TemporaryDirectory(prefix="parley-vectors-") if directory is None else None
+        folder = Path(self._temporary.name) if self._temporary is not None else directory
+        assert folder is not None
+        self._path = folder / f"{hashlib.sha256(model.encode()).hexdigest()[:16]}.vectors"
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._opened: sqlite3.Connection | None = None
+
+    def known(self, digests: Iterable[bytes]) -> dict[bytes, Matrix]:
+        found: dict[bytes, Matrix] = {}
+        with self._lock:
+            for digest in digests:
+                row = self._connection().execute("SELECT vector FROM vectors WHERE digest = ?", (digest,)).fetchone()
+                if row is not None:
+                    found[digest] = np.frombuffer(row[0], dtype=np.float32)
+        return found
+
+    def add(self, vectors: Mapping[bytes, Sequence[float]]) -> None:
+        rows = [(digest, normalized(vector).tobytes()) for digest, vector in vectors.items()]
+        with self._lock, self._connection() as connection:
+            if self._path.stat().st_size > self._max_bytes:
+                # Those in use are in memory, and the others can be made again. SQLite uses the file's pages again.
+                connection.execute("DELETE FROM vectors")
+            connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._opened is not None:
+                self._opened.close()
+            if self._temporary is not None:
+                self._temporary.cleanup()
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._opened is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._opened = sqlite3.connect(self._path, check_same_thread=False, timeout=10)
+            self._opened.execute("PRAGMA journal_mode = WAL")
+            self._opened.execute(_SCHEMA)
+        return self._opened
+
+
+def normalized(vector: Sequence[float]) -> Matrix:
+    """Of length 1, so that a product of two is their cosine."""
+    row = np.asarray(vector, dtype=np.float32)
+    length = float(np.linalg.norm(row))
+    return row / np.float32(length) if length > 0 else row
+
+
+def nearest(matrix: Matrix, query: Sequence[float], most: int) -> list[int]:
+    """The numbers of the rows nearest to a query, best first. Rows that point away from it are left out."""
+    if matrix.shape[1] != len(query):
+        return []
+    similarities = matrix @ normalized(query)
+    count = min(most, len(similarities))
+    best = np.argpartition(-similarities, count - 1)[:count]
+    return [int(row) for row in best[np.argsort(-similarities[best], kind="stable")] if similarities[row] > 0]
