@@ -66,7 +66,7 @@ LOCKS = [*ROOT.glob("*.lock"), *ROOT.glob("tests/system/openai/python/*/requirem
 def test_locks_hold_hashes_and_no_addresses(lock: Path) -> None:
     text = lock.read_text()
     pins = re.findall(r"^[A-Za-z0-9_.\-]+==[^\s]+ \\\n    --hash=sha256:[0-9a-f]{64}", text, re.MULTILINE)
-    assert len(pins) == len(re.findall(r"^[A-Za-z0-9]", text, re.MULTILINE)) > 5
+    assert len(pins) == len(re.findall(r"^[A-Za-z0-9]", text, re.MULTILINE)) > 0
     assert not re.search(r"https?://|file:/|--(extra-)?index-url|--find-links", text)
 
 
