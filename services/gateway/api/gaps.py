@@ -24,7 +24,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/agents/{agentId}/knowledge/gaps",
         serve=get_gaps,
         # The answer has texts of conversations, so it needs the scope that reads those.
-        scope=Scope.CHAT_READ,
+        scope=Scope.AGENTS_READ,
         summary="Users' questions for which the agent's knowledge has nothing, grouped, the most frequent first",
         params=(
             Param("days", {"type": "integer", "minimum": 1, "maximum": 90, "default": 7}, "how many days to look back"),
