@@ -93,6 +93,7 @@ class Cluster:
         commands = [
             (group, await self._linked(group, command, stack.history_urls))
             for group, command in stack.service_commands()
+            if group in GROUPS  # Its load has no knowledge sources, so it needs no ingest worker.
         ]
         await self._start_all(commands)
         for name, url in zip(
