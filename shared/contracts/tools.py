@@ -147,7 +147,7 @@ class BuiltinTool(_Called):
 
 def _kind_of(value: Any) -> str:
     """A tool without a `kind` is an HTTP tool."""
-    return str(value.get("kind", "http") if isinstance(value, dict) else value.kind)
+    return str(value.get("kind", "http") if isinstance(value, dict) else getattr(value, "kind", ""))
 
 
 Tool = Annotated[

@@ -48,3 +48,8 @@ def test_a_draft_above_256_kib_is_refused() -> None:
 
 def test_a_missing_name_is_named() -> None:
     assert faults({"model": {"name": "m"}}) == {"name": "Field required"}
+
+
+@pytest.mark.parametrize("tool", [None, 7, "x", [None], {"kind": None}, {"kind": ["http"]}, {"kind": "ftp"}])
+def test_what_is_no_tool_is_refused_and_not_a_crash(tool: Any) -> None:
+    assert all(field.startswith("tools") for field in faults(DRAFT | {"tools": [tool]}))
