@@ -24,10 +24,14 @@ completionId = "{completion}"
 agentId = "{agent}"
 model = "{agent}"
 
-# What is ended or erased must not be what the others need.
+# What is ended, erased, changed or published must not be what the others need.
 [[operations]]
 include-path-regex = "/chat/sessions/[^/]+(/end)?$"
 parameters = {{ sessionId = "{other_session}" }}
+
+[[operations]]
+include-path-regex = "/agents/"
+parameters = {{ agentId = "{other_agent}" }}
 
 [[operations]]
 include-method = "DELETE"
@@ -43,6 +47,7 @@ async def _ids(stack: Stack, client: Client) -> dict[str, str]:
     completions = [(await client.call("POST", "/chat/completions", body))[1]["id"] for _ in range(2)]
     return {
         "agent": agent_id,
+        "other_agent": await stack.publish("scripted/tokens=2,text=echo"),
         "session": session,
         "other_session": await client.session(agent_id),
         "turn": posted["data"]["turnId"],
