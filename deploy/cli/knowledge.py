@@ -14,7 +14,7 @@ from deploy.cli.commands import Cli, api_command
 from deploy.cli.exits import CliError, Exit
 
 POLL_S: Final = 0.5
-ENDINGS: Final = frozenset(".md .markdown .txt .html .htm .pdf .docx .csv".split())
+SUFFIXES: Final = frozenset(".md .markdown .txt .html .htm .pdf .docx .csv".split())
 ENDED: Final = frozenset({"indexed", "failed"})
 
 
@@ -72,14 +72,14 @@ def _bodies(
             continue
         files = _files(Path(text))
         if not files:
-            raise CliError(f"{text}: no file that can be read ({' '.join(sorted(ENDINGS))})", Exit.BAD_FILE)
+            raise CliError(f"{text}: no file that can be read ({' '.join(sorted(SUFFIXES))})", Exit.BAD_FILE)
         for file in files:
             yield str(file), _form(file, tags)
 
 
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.is_file() and file.suffix.lower() in ENDINGS)
+        return sorted(file for file in path.rglob("*") if file.is_file() and file.suffix.lower() in SUFFIXES)
     if not path.is_file() or not os.access(path, os.R_OK):
         raise CliError(f"{path}: no such file, or it cannot be read", Exit.BAD_FILE)
     return [path]

@@ -39,6 +39,7 @@ def main() -> None:
     if not callable(getattr(owner, name)):
         raise TypeError(name)
     setattr(owner, name, fail)
+    sys.argv[1:] = []  # The service reads its own arguments.
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

@@ -43,12 +43,12 @@ async def run(client: Client, agent_id: str, **target: Any) -> dict[str, Any]:
 async def version(client: Client, agent_id: str, number: int) -> dict[str, Any]:
     found: list[dict[str, Any]] = []
 
-    async def is_settled() -> bool:
+    async def is_decided() -> bool:
         _, answer = await client.call("GET", f"/agents/{agent_id}/versions/{number}")
         found.append(answer["data"])
         return bool(answer["data"]["state"] != "preparing")
 
-    await eventually(is_settled, within_s=60.0, what=f"version {number}")
+    await eventually(is_decided, within_s=60.0, what=f"version {number}")
     return found[-1]
 
 

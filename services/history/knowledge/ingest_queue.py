@@ -49,7 +49,7 @@ class IngestQueue:
         }
         if attempt and attempt != row.get("currentAttempt"):
             change["$addToSet"] = {"stale": attempt}
-            change["$set"]["sweep"] = True
+            change["$set"]["erasing"] = True
         return await self._sources.update(_held(row["_id"], attempt), change)
 
     async def renew(self, source_id: str, progress: IngestProgress) -> bool:
@@ -94,7 +94,7 @@ class IngestQueue:
                 members["title"] = outcome.title
             if row.get("currentAttempt"):
                 change["$addToSet"] = {"stale": row["currentAttempt"]}
-                members["sweep"] = True
+                members["erasing"] = True
         done = await self._sources.update(_held(row["_id"], row["attempt"]), {"$set": members, **change})
         if done:
             SOURCES_READ.labels("indexed").inc()
@@ -104,7 +104,7 @@ class IngestQueue:
     async def _fail(self, row: Document, reason: str) -> bool:
         """A source that was read before keeps what it has; the reason says that its re-reading failed."""
         now = datetime.now(UTC)
-        members: dict[str, Any] = {"state": "failed", "reason": reason, "updatedAt": now, "sweep": True}
+        members: dict[str, Any] = {"state": "failed", "reason": reason, "updatedAt": now, "erasing": True}
         if row.get("currentAttempt"):
             kept = {"state": "indexed", "passages": row["passageCount"], "reason": f"Not read again: {reason}"}
             members |= {**kept, **_refresh(row, now)}

@@ -32,13 +32,13 @@ class SourceErasure:
 
     async def reconcile(self) -> None:
         """Goes on with what was cut off."""
-        for row in await self._sources.many({"sweep": True}, fields={"_id": 1}, limit=PAGE):
-            await self.sweep(row["_id"])
+        for row in await self._sources.many({"erasing": True}, fields={"_id": 1}, limit=PAGE):
+            await self.erase_unused(row["_id"])
         if datetime.now(UTC) > self._uploads_from:
             self._uploads_from = datetime.now(UTC) + LOOK_FOR_UPLOADS_EVERY
             await self._erase_abandoned()
 
-    async def sweep(self, source_id: str) -> None:
+    async def erase_unused(self, source_id: str) -> None:
         """May be repeated, and by several processes at once."""
         row = await self._sources.one({"_id": source_id})
         if row is None:
@@ -58,7 +58,7 @@ class SourceErasure:
         if row.get("removed") and not held:
             await self._sources.delete({"_id": source_id})
             return
-        await self._sources.update({"_id": source_id, "attempt": row["attempt"]}, {"$unset": {"sweep": ""}})
+        await self._sources.update({"_id": source_id, "attempt": row["attempt"]}, {"$unset": {"erasing": ""}})
 
     async def _held(self, row: Document) -> set[str]:
         """The readings that versions hold."""

@@ -159,14 +159,14 @@ class Sources:
             raise absent()
         action = "knowledge.source_purged" if purge else "knowledge.source_deleted"
         change: Document = {
-            "$set": {"removed": True, "sweep": True, "updatedAt": datetime.now(UTC)},
+            "$set": {"removed": True, "erasing": True, "updatedAt": datetime.now(UTC)},
             "$unset": {"contentKey": "", "waiting": "", "dueAt": "", "refreshing": ""},
             "$push": {PENDING: audit_entry(action, source_id, actor, agent=agent_id)},
         }
         if purge:
             change["$set"]["purge"] = True
         await self._change(row, change)
-        await self._erasure.sweep(source_id)
+        await self._erasure.erase_unused(source_id)
 
     async def content(self, workspace: str, source_id: str) -> AsyncIterator[bytes]:
         """The bytes, for the worker. Raises `not_found`."""

@@ -97,7 +97,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
             name="one_source_per_content",
         ),
         Index(("waiting", "dueAt"), partial={"waiting": True}),
-        Index(("sweep",), partial={"sweep": True}),
+        Index(("erasing",), partial={"erasing": True}),
         Index(("refreshing", "refreshAt"), partial={"refreshing": True}),
     ),
 }

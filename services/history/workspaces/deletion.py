@@ -23,7 +23,7 @@ PAGE: Final = 200
 # A round of the reconciler also looks after turns: a deletion does not hold it up for longer.
 ROUND_S: Final = 1.0
 # Longer than a call to MongoDB may take, and than a key's record is trusted.
-SETTLE: Final = timedelta(seconds=10)
+STAYS_EMPTY_FOR: Final = timedelta(seconds=10)
 
 Eraser = Callable[[str], Awaitable[int]]
 """Erases what one noun keeps of a workspace outside of MongoDB, and returns how much it found."""
@@ -72,7 +72,7 @@ class WorkspaceDeletion:
         mine = {"_id": row["_id"], "deleting": True}
         if found or "emptyAt" not in row:
             await self._workspaces.update(mine, {"$set": {"emptyAt": now}})
-        elif now - row["emptyAt"] > SETTLE:
+        elif now - row["emptyAt"] > STAYS_EMPTY_FOR:
             done = {"$set": {"status": "deleted", "completedAt": now}, "$unset": {"deleting": "", "emptyAt": ""}}
             await self._workspaces.update(mine, done)
             log.info("workspace_deleted", workspace=row["_id"])

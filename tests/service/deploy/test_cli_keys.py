@@ -28,7 +28,7 @@ class Done(NamedTuple):
 
 @pytest.fixture
 async def stage(mongodb_uri: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
-    monkeypatch.setattr(deletion, "SETTLE", timedelta(0))
+    monkeypatch.setattr(deletion, "STAYS_EMPTY_FOR", timedelta(0))
     async with scene(mongodb_uri, redis_url) as prepared:
         yield prepared
 

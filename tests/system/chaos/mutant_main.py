@@ -148,6 +148,7 @@ MUTANTS: Final[dict[str, Callable[[], None]]] = {
 def main() -> None:
     mutant, module = sys.argv[1:]
     MUTANTS[mutant]()
+    sys.argv[1:] = []  # The service reads its own arguments.
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

@@ -13,14 +13,14 @@ from tests.service.history.running import WORKSPACE, History
 REQUIRED = PublishOrder(require_checks=True)
 
 
-async def settled(history: History, agent_id: str, number: int) -> VersionRecord:
+async def decided(history: History, agent_id: str, number: int) -> VersionRecord:
     found: list[VersionRecord] = []
 
-    async def is_settled() -> bool:
+    async def is_decided() -> bool:
         found.append(await history.client.version_record(WORKSPACE, agent_id, number))
         return found[-1].state != "preparing"
 
-    await eventually(is_settled, within_s=30.0, what="a version that no longer prepares")
+    await eventually(is_decided, within_s=30.0, what="a version that no longer prepares")
     return found[-1]
 
 
@@ -30,7 +30,7 @@ async def test_a_version_waits_for_its_checks_and_is_then_published(history: His
     assert version.state == "preparing"
     assert (await history.client.draft(WORKSPACE, agent.id)).published_version is None
     async with worker(history, says("At 11.")):
-        published = await settled(history, agent.id, version.number)
+        published = await decided(history, agent.id, version.number)
     assert published.state == "published"
     assert (await history.client.draft(WORKSPACE, agent.id)).published_version == 1
     assert published.check_run is not None
@@ -47,7 +47,7 @@ async def test_a_version_fails_with_the_names_of_the_checks_that_fail(history: H
         check("menu", ("What?", {"contains": "noon"})),
     )
     async with worker(history, says("At noon.")):
-        version = await settled(
+        version = await decided(
             history, agent.id, (await history.client.publish_draft(WORKSPACE, agent.id, REQUIRED)).number
         )
     assert version.state == "failed"
@@ -59,11 +59,11 @@ async def test_a_mended_draft_is_published_as_the_next_version(history: History)
     agent = await agent_with(history, check("hours", ("When?", {"contains": "11"})))
     async with worker(history, says("At noon.")):
         first = await history.client.publish_draft(WORKSPACE, agent.id, REQUIRED)
-        assert (await settled(history, agent.id, first.number)).state == "failed"
+        assert (await decided(history, agent.id, first.number)).state == "failed"
         # The draft is right; the check was wrong.
         await put(history, agent.id, check("hours", ("When?", {"contains": "noon"})))
         second = await history.client.publish_draft(WORKSPACE, agent.id, REQUIRED)
-        assert (second.number, (await settled(history, agent.id, second.number)).state) == (2, "published")
+        assert (second.number, (await decided(history, agent.id, second.number)).state) == (2, "published")
 
 
 async def test_a_published_draft_that_was_never_checked_becomes_a_version_that_is(history: History) -> None:
@@ -110,4 +110,4 @@ async def test_a_version_waits_while_too_many_runs_have_not_ended(
     version = await history.client.publish_draft(WORKSPACE, agent.id, REQUIRED)
     assert (version.state, version.check_run) == ("preparing", None)
     async with worker(history, says("At 11.")):
-        assert (await settled(history, agent.id, version.number)).state == "published"
+        assert (await decided(history, agent.id, version.number)).state == "published"
