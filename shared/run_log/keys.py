@@ -32,9 +32,9 @@ def log_key(workspace: str, turn_id: str) -> str:
 
 
 def session_channel(workspace: str, session_id: str) -> str:
-    """The channel that rings whenever something about the session has been stored. Its messages are turn ids.
+    """The channel that gets a signal whenever something about the session has been stored. Its messages are turn ids.
 
-    It exists on every stream Redis: a turn rings it on its own one.
+    It exists on every stream Redis: a turn signals on its own one.
     """
     return f"session:{workspace}:{session_id}"
 

@@ -84,7 +84,7 @@ class RunLogs:
         key = log_key(workspace, turn_id)
         return bool(await _APPEND_TERMINAL.run(self._shard(turn_id).execute_command, [key], arguments))
 
-    async def ring(self, workspace: str, session_id: str, turn_id: str = "") -> None:
+    async def signal_session(self, workspace: str, session_id: str, turn_id: str = "") -> None:
         """Tells the readers of a session to look at what is stored. They look by themselves where this is lost."""
         await self._shard(turn_id or session_id).publish(session_channel(workspace, session_id), turn_id)
 

@@ -93,7 +93,7 @@ async def _ring(dependencies: Dependencies, workspace: str, answer: AdmittedTurn
         return
     try:
         async with asyncio.timeout(QUEUE_TIMEOUT_S):
-            await dependencies.logs.ring(workspace, turn.session_id, turn.id)
+            await dependencies.logs.signal_session(workspace, turn.session_id, turn.id)
     except (RedisError, OSError, TimeoutError) as error:
         log.warning("session_not_rung", turn_id=turn.id, error=type(error).__name__)
 

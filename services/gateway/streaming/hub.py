@@ -123,7 +123,7 @@ class Hub:
     async def listen_to_session(self, workspace: str, session_id: str) -> AsyncIterator[Listener]:
         """A listener that hears the turn ids of the session's channel, with confirmed subscriptions.
 
-        Raises as `listen` does. A turn rings the channel on its own Redis, so this subscribes to all of them.
+        Raises as `listen` does. A turn signals on its own Redis, so this subscribes to all of them.
         """
         if self._draining:
             raise ApiError(Code.DRAINING)

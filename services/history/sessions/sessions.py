@@ -121,7 +121,7 @@ class Sessions:
         await self._sessions.update({"_id": session_id, "workspace": workspace, "status": "active"}, change)
         session = await self.read(workspace, session_id)
         await self._finalizer.stop_session(workspace, session_id)
-        await self._finalizer.ring(workspace, session_id)
+        await self._finalizer.signal_session(workspace, session_id)
         return session
 
     async def end_all(self, workspace: str, agent_id: str) -> None:
@@ -143,7 +143,7 @@ class Sessions:
         if not await self._sessions.update({"_id": session_id, "workspace": workspace}, change):
             raise ApiError(Code.SESSION_NOT_FOUND)
         await self._erasure.erase_session(workspace, session_id)
-        await self._finalizer.ring(workspace, session_id)
+        await self._finalizer.signal_session(workspace, session_id)
 
 
 def _session(row: Document, active: Document | None = None) -> Session:

@@ -181,10 +181,10 @@ class TurnFinalizer:
 
     # --- with their session
 
-    async def ring(self, workspace: str, session_id: str) -> None:
+    async def signal_session(self, workspace: str, session_id: str) -> None:
         """Tells the session's readers of a change that is stored. If this is lost, they find it at a heartbeat."""
         try:
-            await self._logs.ring(workspace, session_id)
+            await self._logs.signal_session(workspace, session_id)
         except (RedisError, OSError) as error:
             log.warning("session_not_rung", session_id=session_id, error=type(error).__name__)
 

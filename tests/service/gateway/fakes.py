@@ -187,7 +187,7 @@ class FakeHistory(HistoryClient):
             update={"status": "ended", "ended_at": session.ended_at or now(), "ended_reason": "api"}
         )
         self.kept_sessions[workspace, session_id] = ended
-        await self._logs.ring(workspace, session_id)
+        await self._logs.signal_session(workspace, session_id)
         return ended
 
     async def delete_session(self, workspace: str, session_id: str) -> None:

@@ -160,7 +160,7 @@ async def test_messages_that_the_channel_loses_are_found_by_asking_history(
 
         session = await gateway.session()
         async with following(gateway, session) as response:
-            monkeypatch.setattr(gateway.dependencies.logs, "ring", nothing)
+            monkeypatch.setattr(gateway.dependencies.logs, "signal_session", nothing)
             monkeypatch.setattr(gateway.history, "_logs", _Deaf())
             turn = await post(gateway, session)
             assert frame_of(await next_block(response)).event == "turn_started"
@@ -174,7 +174,7 @@ class _Deaf:
     async def append_terminal(self, *_: Any) -> bool:
         return True
 
-    async def ring(self, *_: Any) -> None: ...
+    async def signal_session(self, *_: Any) -> None: ...
 
 
 async def test_a_silent_session_shows_signs_of_life(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +224,7 @@ async def test_a_deleted_sessions_stream_ends_with_an_error(gateway: Stage) -> N
     session = await gateway.session()
     async with following(gateway, session) as response:
         await gateway.history.delete_session("ws_one", session)
-        await gateway.dependencies.logs.ring("ws_one", session)
+        await gateway.dependencies.logs.signal_session("ws_one", session)
         assert frame_of(await next_block(response)).data["code"] == "session_not_found"
         assert await response.content.read() == b""
 
