@@ -3,10 +3,11 @@
 Every process may be given the variables of every other (compose passes one file to all), so the list holds them all.
 """
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
+
+from shared.nearest_name import nearest_name
 
 PREFIX: Final = "PARLEY_"
 
@@ -52,9 +53,9 @@ def complaints(names: Iterable[str]) -> list[str]:
     """One line for each name that nothing reads, with the nearest one that exists."""
     known = SETTINGS | COMMANDS
     unknown = sorted(name for name in names if name not in known and not _TESTS.fullmatch(name))
-    return [_complaint(name, difflib.get_close_matches(name, sorted(known), n=1)) for name in unknown]
+    return [_complaint(name, nearest_name(name, known)) for name in unknown]
 
 
-def _complaint(name: str, nearest: list[str]) -> str:
-    hint = f"; did you mean {PREFIX}{nearest[0]}?" if nearest else ""
+def _complaint(name: str, nearest: str | None) -> str:
+    hint = f"; did you mean {PREFIX}{nearest}?" if nearest else ""
     return f"{PREFIX}{name} is not a variable of Parley{hint}"

@@ -36,6 +36,7 @@ class BackgroundLoops:
     def __init__(self) -> None:
         self.failed = asyncio.Event()
         self.failure = ""
+        self.stopping = asyncio.Event()
         self._expected = False
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._limits: dict[str, float] = {}
@@ -73,6 +74,13 @@ class BackgroundLoops:
     def expect_end(self) -> None:
         """From now on loops may end by themselves: the component shuts down."""
         self._expected = True
+
+    async def finish(self) -> None:
+        """Waits until the loops have ended by themselves. They look at `stopping` between two steps of their work."""
+        self.expect_end()
+        self.stopping.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks.values())
 
     async def end(self) -> None:
         """Cancels the loops and waits for their end."""

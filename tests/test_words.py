@@ -16,7 +16,7 @@ SOURCES = [
 # Today's word is in CONTRIBUTING.md. Ordinary words such as `since`, `place` and `parts` are not in this list.
 OLD = re.compile(
     r"briefs?|hand(ed|s)?_back|settle[ds]?|doorbell|pulse|departures|endings|sweeps?|afresh|breathe|standing"
-    r"|express|begin_attempt|begun_calls|pens?"
+    r"|express|begin_attempt|begun_calls|pens?|rings?|rang|bells?"
 )
 
 

@@ -53,7 +53,7 @@ async def admission(dependencies: Dependencies, workspace: str, order: AdmitTurn
         if answer.turn.id != order.turn_id:
             listener = await stack.enter_async_context(dependencies.hub.listen(workspace, answer.turn.id))
         enqueued = asyncio.create_task(_enqueue(dependencies, workspace, answer))
-        rung = asyncio.create_task(_ring(dependencies, workspace, answer))
+        rung = asyncio.create_task(_signal_session(dependencies, workspace, answer))
         try:
             yield Admission(answer, listener, enqueued)
         finally:
@@ -86,7 +86,7 @@ async def _enqueue(dependencies: Dependencies, workspace: str, answer: AdmittedT
         return None
 
 
-async def _ring(dependencies: Dependencies, workspace: str, answer: AdmittedTurn) -> None:
+async def _signal_session(dependencies: Dependencies, workspace: str, answer: AdmittedTurn) -> None:
     """Tells the readers of the session that a turn has started. If this is lost, they find it at a heartbeat."""
     turn = answer.turn
     if not answer.created or turn.session_id is None:

@@ -1,12 +1,12 @@
 """What a draft must satisfy before it is stored: schema, size, templates, upstreams and tools. Pure."""
 
 from collections.abc import Collection, Iterator
-from difflib import get_close_matches
 from typing import Any, Final
 
 import orjson
 from pydantic import ValidationError
 
+from services.history.document_faults import Fault, faults_of
 from shared.contracts.agents import AgentConfig
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.templates import BUILT_INS, is_known, names_in
@@ -14,8 +14,6 @@ from shared.contracts.templates import BUILT_INS, is_known, names_in
 MAX_DRAFT: Final = 256 << 10
 MAX_TOOLS: Final = 64
 MAX_FALLBACKS: Final = 8
-
-Fault = dict[str, str]
 
 
 def checked_draft(draft: dict[str, Any], upstreams: Collection[str]) -> AgentConfig:
@@ -30,27 +28,11 @@ def checked_draft(draft: dict[str, Any], upstreams: Collection[str]) -> AgentCon
     try:
         config = AgentConfig.model_validate(draft, extra="forbid")
     except ValidationError as error:
-        raise ApiError(Code.VALIDATION_FAILED, errors=[_fault(fault) for fault in error.errors()]) from None
+        raise ApiError(Code.VALIDATION_FAILED, errors=faults_of(error, AgentConfig, whole="draft")) from None
     faults = [*_template_faults(config), *_upstream_faults(config, upstreams), *_tool_faults(config)]
     if faults:
         raise ApiError(Code.VALIDATION_FAILED, errors=faults)
     return config
-
-
-def _fault(fault: Any) -> Fault:
-    field = ".".join(str(part) for part in fault["loc"]) or "draft"
-    if fault["type"] != "extra_forbidden":
-        return {"field": field, "message": fault["msg"].removeprefix("Value error, ")}
-    nearest = get_close_matches(str(fault["loc"][-1]), _known_names(), n=1)
-    return {"field": field, "message": "is not a known member." + (f" Did you mean {nearest[0]}?" if nearest else "")}
-
-
-def _known_names() -> list[str]:
-    schema = AgentConfig.model_json_schema(by_alias=True)
-    names = set(schema["properties"])
-    for definition in schema.get("$defs", {}).values():
-        names |= set(definition.get("properties", ()))
-    return sorted(names)
 
 
 def _template_faults(config: AgentConfig) -> Iterator[Fault]:

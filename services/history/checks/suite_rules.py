@@ -1,20 +1,18 @@
 """What checks must satisfy before they are stored: schema, size, patterns, and a judge for rubrics. Pure."""
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import Any, Final
 
 import orjson
 from pydantic import ValidationError
 
 from services.history.checks.patterns import BadPattern, checked_pattern
+from services.history.document_faults import Fault, faults_of
 from shared.contracts.checks import CheckSuite
 from shared.contracts.errors import ApiError, Code
 
 MAX_SUITE: Final = 256 << 10
 MAX_FAULTS: Final = 20
-
-Fault = dict[str, str]
 
 
 def checked_suite(suite: dict[str, Any], *, has_judge: bool) -> CheckSuite:
@@ -25,27 +23,11 @@ def checked_suite(suite: dict[str, Any], *, has_judge: bool) -> CheckSuite:
     try:
         checked = CheckSuite.model_validate(suite, extra="forbid")
     except ValidationError as error:
-        faults = [_fault(fault) for fault in error.errors(include_input=False)[:MAX_FAULTS]]
+        faults = faults_of(error, CheckSuite, whole="checks", at_most=MAX_FAULTS)
         raise ApiError(Code.VALIDATION_FAILED, errors=faults) from None
     if faults := [*_faults(checked, has_judge=has_judge)]:
         raise ApiError(Code.VALIDATION_FAILED, errors=faults[:MAX_FAULTS])
     return checked
-
-
-def _fault(fault: Any) -> Fault:
-    field = ".".join(str(part) for part in fault["loc"]) or "checks"
-    if fault["type"] != "extra_forbidden":
-        return {"field": field, "message": fault["msg"].removeprefix("Value error, ")}
-    nearest = get_close_matches(str(fault["loc"][-1]), _known_names(), n=1)
-    return {"field": field, "message": "is not a known member." + (f" Did you mean {nearest[0]}?" if nearest else "")}
-
-
-def _known_names() -> list[str]:
-    schema = CheckSuite.model_json_schema(by_alias=True)
-    names = set(schema["properties"])
-    for definition in schema.get("$defs", {}).values():
-        names |= set(definition.get("properties", ()))
-    return sorted(names)
 
 
 def _faults(suite: CheckSuite, *, has_judge: bool) -> Iterator[Fault]:

@@ -60,24 +60,19 @@ class Outbox:
         self._queue = queue
         self._finalizer = finalizer
         self._parking = parking
-        self._stopping = asyncio.Event()
         self._under_way: dict[bytes, asyncio.Task[None]] = {}
         self._slot_free = asyncio.Event()
-        self._reader: asyncio.Task[None] | None = None
         self.loops = BackgroundLoops()
 
     async def __aenter__(self) -> Self:
-        self._reader = self.loops.start("outbox", self._read_on(), stale_after_s=STALE_S)
+        self.loops.start("outbox", self._read_on(), stale_after_s=STALE_S)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """The reader ends by itself: a cancelled read would leave its entries pending."""
-        self.loops.expect_end()
-        self._stopping.set()
-        if self._reader is not None:
-            await asyncio.wait([self._reader])
+        await self.loops.finish()
         await asyncio.gather(*self._under_way.values(), return_exceptions=True)
         with suppress(RedisError, OSError):
             await self._remove(self.name)
@@ -86,7 +81,7 @@ class Outbox:
 
     async def _read_on(self) -> None:
         reclaimed = 0.0
-        while not self._stopping.is_set():
+        while not self.loops.stopping.is_set():
             try:
                 if time.monotonic() - reclaimed > RECLAIM_EVERY_S:
                     self._start(await self._reclaim())
@@ -158,11 +153,11 @@ class Outbox:
                     log.exception("finish_failed", turn_id=_text(fields, b"turn"), failures=failures)
             if failures >= POISON_TRIES and await self._parked(entry_id, fields, reason):
                 return None
-            if self._stopping.is_set():
+            if self.loops.stopping.is_set():
                 return None
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
-                    await self._stopping.wait()
+                    await self.loops.stopping.wait()
         return None
 
     async def acknowledge(self, entry_id: bytes, fields: dict[bytes, bytes]) -> None:

@@ -63,8 +63,6 @@ class Reconciler:
         self._finalizer = finalizer
         self._housekeeping = housekeeping
         self._settings = settings
-        self._stopping = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
         self.loops = BackgroundLoops()
         self._calm_from = 0.0
         # Since when a turn has had no holder. A flush removes leases for a moment, so a single look proves nothing.
@@ -72,19 +70,16 @@ class Reconciler:
 
     async def __aenter__(self) -> Self:
         stale_after_s = STALE_ROUNDS * (self._settings.reconcile_interval_s + STALE_S)
-        self._task = self.loops.start("reconciler", self._reconcile_forever(), stale_after_s=stale_after_s)
+        self.loops.start("reconciler", self._reconcile_forever(), stale_after_s=stale_after_s)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.loops.expect_end()
-        self._stopping.set()
-        if self._task is not None:
-            await asyncio.wait([self._task])
+        await self.loops.finish()
 
     async def _reconcile_forever(self) -> None:
-        while not self._stopping.is_set():
+        while not self.loops.stopping.is_set():
             try:
                 await self.round()
                 self.loops.succeeded("reconciler")
@@ -97,7 +92,7 @@ class Reconciler:
                 log.exception("reconcile_failed")
             with suppress(TimeoutError):
                 async with asyncio.timeout(jittered(self._settings.reconcile_interval_s)):
-                    await self._stopping.wait()
+                    await self.loops.stopping.wait()
 
     @property
     def _patience_s(self) -> float:
@@ -109,7 +104,7 @@ class Reconciler:
         finished = await self._outbox.drain()
         seen: set[str] = set()
         after = ""
-        while not self._stopping.is_set():
+        while not self.loops.stopping.is_set():
             where = {"active": True, "_id": above(after)}
             rows = await self._turns.many(where, fields=WITHOUT_TEXT, order=[("_id", 1)], limit=PAGE)
             await self._check(await self._readable(rows), finished)
@@ -118,7 +113,7 @@ class Reconciler:
                 break
             after = rows[-1]["_id"]
         self._unheld = {turn_id: since for turn_id, since in self._unheld.items() if turn_id in seen}
-        await self._housekeeping.round(self._stopping.is_set)
+        await self._housekeeping.round(self.loops.stopping.is_set)
 
     async def _readable(self, rows: list[Document]) -> list[TurnRecord]:
         """A turn whose document cannot be read ends as failed: nobody can run it, and its session would stay busy."""

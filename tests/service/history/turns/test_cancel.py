@@ -10,7 +10,7 @@ from tests.conftest import eventually
 from tests.service.history.running import WORKSPACE, History, finished
 
 
-class Rings:
+class CancelSignals:
     """What a worker hears on the control channel."""
 
     def __init__(self, channel: Any) -> None:
@@ -19,13 +19,13 @@ class Rings:
     async def next(self) -> str:
         heard: list[str] = []
 
-        async def rang() -> bool:
+        async def signalled() -> bool:
             message = await self._channel.get_message(ignore_subscribe_messages=True, timeout=0.1)
             if message is not None:
                 heard.append(message["data"].decode())
             return bool(heard)
 
-        await eventually(rang, what="a ring")
+        await eventually(signalled, what="a cancel signal")
         return heard[0]
 
 
@@ -50,11 +50,11 @@ async def test_a_running_turn_is_left_to_its_worker(history: History) -> None:
     lease = await history.claim(turn.id)
     async with history.queue.pubsub() as channel:
         await channel.subscribe("parley:turns:control")
-        rings = Rings(channel)
+        signals = CancelSignals(channel)
         assert (await history.client.cancel(WORKSPACE, turn.id)).status == "running"
-        assert await rings.next() == turn.id
+        assert await signals.next() == turn.id
         # The reconciler repeats a signal that was lost.
-        assert await rings.next() == turn.id
+        assert await signals.next() == turn.id
     await lease.job.finish(finished(turn.id, 1, "As far as", status="cancelled", finish_reason="cancelled"))
     await history.wait_for_end(turn.id)
     assert (await history.client.turn(WORKSPACE, turn.id)).turn.status == "cancelled"
