@@ -16,7 +16,7 @@ from deploy.cli.exits import CliError, Exit
 from shared.ids import is_id
 
 # Filters that servers of this version know beside `agentId` and `status`.
-LATER_FILTERS: Final = ("agentVersion", "endUser", "createdFrom", "createdBefore", "metadata")
+LATER_FILTERS: Final = ("q", "agentVersion", "endUser", "createdFrom", "createdBefore", "metadata")
 
 
 def filters(command: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
@@ -29,6 +29,7 @@ def filters(command: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[
         click.option("--version", type=click.IntRange(min=0), help="Only this version's; 0 is the draft."),
         click.option("--status", type=click.Choice(["active", "ended"]), help="Only these."),
         click.option("--agent", help="Only this agent's: a slug or an id."),
+        click.option("--search", metavar="WORDS", help="With a turn that has all of these words."),
     ):
         command = option(command)
     return command
@@ -99,6 +100,7 @@ async def _one(session: str) -> AsyncIterator[str]:
 async def _query(
     cli: Cli,
     *,
+    search: str | None,
     agent: str | None,
     status: str | None,
     version: int | None,
@@ -112,6 +114,7 @@ async def _query(
     if agent is not None:
         agent_id = agent if is_id("agt", agent) else (await find_agent(cli.api, agent))["id"]
     given = {
+        "q": search,
         "agentId": agent_id,
         "status": status,
         "agentVersion": version,

@@ -39,9 +39,11 @@ from services.history.reconcile.housekeeping import Housekeeping
 from services.history.reconcile.outbox import Outbox
 from services.history.reconcile.parking import Parking
 from services.history.reconcile.reconciler import Reconciler
+from services.history.sessions.search import TranscriptSearch
 from services.history.sessions.session_turns import SessionTurnPages
 from services.history.sessions.sessions import Sessions
 from services.history.sessions.transcript import Transcript
+from services.history.sessions.transcript_words import TranscriptWords
 from services.history.settings import HistorySettings
 from services.history.turns.admission import Admission
 from services.history.turns.attempts import Attempts
@@ -110,6 +112,7 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
                 WorkspaceDeletion(database, queue, logs, notices, erasers=[nouns.sources.erase_workspace]).reconcile,
                 nouns.ingest.reconcile,
                 nouns.sources.reconcile,
+                TranscriptWords(database).reconcile,
             )
             async with (
                 Outbox(queue, finalizer, Parking(database, queue, finalizer)) as outbox,
@@ -178,6 +181,7 @@ def _nouns(
         sessions=sessions,
         transcript=Transcript(database, sessions),
         session_turns=SessionTurnPages(database, sessions),
+        search=TranscriptSearch(database, sessions),
         admission=Admission(database, versions, contexts),
         turns=Turns(database, finalizer),
         claims=Claims(database, queue, versions, contexts, finalizer, settings),

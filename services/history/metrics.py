@@ -22,6 +22,9 @@ SOURCES_READ: Final = Counter(
     "parley_sources_read_total", "Readings of knowledge sources that ended, by their outcome", ["outcome"]
 )
 TURNS_ADMITTED: Final = Counter("parley_turns_admitted_total", "Turns that were accepted")
+TURNS_INDEXED: Final = Counter(
+    "parley_turns_indexed_total", "Turns whose words were stored, so that the search of transcripts finds them"
+)
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 REQUEST_SECONDS: Final = Histogram(
     "parley_history_request_seconds",

@@ -30,8 +30,9 @@ class SessionCalls(Transport):
     async def sessions(self, workspace: str, query: Query) -> dict[str, Any]:
         """`{"items": [session…], "nextCursor"}`, newest first unless `order` is asc.
 
-        `query`: agentId, agentVersion, status, any number of label=`["name","value"]`, endUser, createdFrom and
-        createdBefore (milliseconds), cursor or after (a session's id), limit, order. Raises `invalid_request`.
+        `query`: q (words of a turn), agentId, agentVersion, status, any number of label=`["name","value"]`, endUser,
+        createdFrom and createdBefore (milliseconds), cursor or after (a session's id), limit, order. With `q` a page
+        may have no items and a `nextCursor`. Raises `invalid_request`.
         """
         page: dict[str, Any] = await self._call("GET", f"/workspaces/{workspace}/sessions", None, query)
         return page

@@ -9,8 +9,9 @@ import orjson
 
 from services.agent_worker.knowledge.languages import PLAIN, stemmer_of
 from services.agent_worker.knowledge.rerank import grams, spelled
-from services.agent_worker.knowledge.terms import TOKENIZER, Folder, Stems, indexed, normalized, pieces
+from services.agent_worker.knowledge.terms import TOKENIZER, Folder, Stems, indexed
 from shared.contracts.agents import Passage
+from shared.words import normalized, pieces
 
 # `sample_grams` and `sample_terms` count the passages of a sample that have a gram or a term.
 SCHEMA: Final = f"""

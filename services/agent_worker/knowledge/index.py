@@ -12,9 +12,10 @@ from services.agent_worker.knowledge import rerank
 from services.agent_worker.knowledge.build import MIN_SPELLING, build, titled
 from services.agent_worker.knowledge.question import affordable, corrected, expression, quoted, terms_of
 from services.agent_worker.knowledge.retriever import MAX_QUERY
-from services.agent_worker.knowledge.terms import Folder, Stems, normalized, pieces
+from services.agent_worker.knowledge.terms import Folder, Stems
 from shared.contracts.agents import Passage
 from shared.contracts.sessions import RetrievedPassage
+from shared.words import normalized, pieces
 
 # Part of the files' names: a change of the schema or of the terms makes new files.
 FORMAT: Final = "4"

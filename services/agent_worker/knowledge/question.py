@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
-from services.agent_worker.knowledge.terms import Stems, clusters, is_unspaced, pairs
+from services.agent_worker.knowledge.terms import Stems
+from shared.words import clusters, is_unspaced, pairs
 
 MAX_TERMS: Final = 64
 # Below so many passages a search is fast whatever it matches.

@@ -10,7 +10,8 @@ from itertools import pairwise
 from math import log
 from typing import Final, NamedTuple
 
-from services.agent_worker.knowledge.terms import Folder, is_unspaced
+from services.agent_worker.knowledge.terms import Folder
+from shared.words import is_unspaced
 
 WORD_GRAM: Final = 4
 UNSPACED_GRAM: Final = 2

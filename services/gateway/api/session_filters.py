@@ -14,12 +14,19 @@ from shared.ids import is_id
 
 MAX_LABELS: Final = 16
 MAX_END_USER: Final = 256
+MAX_QUERY: Final = 200
 _STATUSES: Final = ("active", "ended")
 _LABEL: Final = re.compile(r"metadata\[(.*)\]", re.DOTALL)
 _VERSION: Final = re.compile(r"0|[1-9][0-9]{0,8}")
 _TIME: Final = {"type": "string", "format": "date-time"}
 
 FILTERS: Final = (
+    Param(
+        "q",
+        {"type": "string", "minLength": 1, "maxLength": MAX_QUERY},
+        "only sessions with a turn in which user and agent said all of these words. Whole words, without regard to case"
+        " and accents. A page may then have fewer sessions than `limit`, or none, and a `nextCursor`",
+    ),
     Param("agentId", {"type": "string"}, "only this agent's"),
     Param("agentVersion", {"type": "integer", "minimum": 0}, "only this version's; 0 is the draft. Needs `agentId`"),
     Param("status", {"enum": list(_STATUSES)}, "only these"),
@@ -43,6 +50,10 @@ def filters_of(request: web.Request) -> list[tuple[str, str]]:
         if status not in _STATUSES:
             raise refused("status", f"must be one of {', '.join(_STATUSES)}")
         found.append(("status", status))
+    if (searched := query.get("q")) is not None:
+        if not 1 <= len(searched) <= MAX_QUERY:
+            raise refused("q", f"must have 1 to {MAX_QUERY} characters")
+        found.append(("q", searched))
     if (end_user := query.get("endUser")) is not None:
         if not 1 <= len(end_user) <= MAX_END_USER:
             raise refused("endUser", f"must have 1 to {MAX_END_USER} characters")

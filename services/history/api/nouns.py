@@ -17,6 +17,7 @@ from services.history.keys.api_keys import ApiKeys
 from services.history.keys.key_lists import KeyLists
 from services.history.knowledge.ingest_queue import IngestQueue
 from services.history.knowledge.sources import Sources
+from services.history.sessions.search import TranscriptSearch
 from services.history.sessions.session_turns import SessionTurnPages
 from services.history.sessions.sessions import Sessions
 from services.history.sessions.transcript import Transcript
@@ -47,6 +48,7 @@ class Nouns:
     sessions: Sessions
     transcript: Transcript
     session_turns: SessionTurnPages
+    search: TranscriptSearch
     admission: Admission
     turns: Turns
     claims: Claims

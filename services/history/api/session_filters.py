@@ -1,11 +1,17 @@
 """The filters of a list of sessions, from the query of the internal API."""
 
+from typing import Final
+
 from aiohttp import web
 
 from services.history.sessions.filters import MAX_LABELS, VISIBLE, SessionFilters
 from shared.contracts.errors import ApiError, Code
+from shared.words import words_of
 
 _LATEST_MS = 1 << 47
+MAX_QUERY: Final = 200
+# A text in a script without spaces has about as many words as characters.
+MAX_QUERY_WORDS: Final = 32
 
 
 def filters_of(request: web.Request) -> SessionFilters:
@@ -26,6 +32,18 @@ def filters_of(request: web.Request) -> SessionFilters:
         created_from=_number(request, "createdFrom"),
         created_before=_number(request, "createdBefore"),
     )
+
+
+def searched_words(request: web.Request) -> tuple[str, ...]:
+    """The different words of `q`; none without it. Raises `invalid_request`."""
+    text = request.query.get("q")
+    if text is None:
+        return ()
+    words = tuple(dict.fromkeys(words_of(text[: MAX_QUERY + 1])))
+    if not words or len(words) > MAX_QUERY_WORDS or len(text) > MAX_QUERY:
+        detail = f"q must have 1 to {MAX_QUERY_WORDS} words, in at most {MAX_QUERY} characters."
+        raise ApiError(Code.INVALID_REQUEST, detail, param="q")
+    return words
 
 
 def _number(request: web.Request, name: str) -> int | None:

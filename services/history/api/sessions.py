@@ -9,7 +9,8 @@ from services.history.api.bodies import read_schema
 from services.history.api.nouns import nouns
 from services.history.api.paging import bad_cursor, cursor_of, cursor_values, direction_of, limit_of, page_of
 from services.history.api.paths import SESSION, WORKSPACE, path_id, workspace_of
-from services.history.api.session_filters import filters_of
+from services.history.api.session_filters import filters_of, searched_words
+from services.history.sessions.search import Asked, is_position
 from services.history.sessions.session_turns import MAX_TURNS
 from services.history.sessions.sessions import NewSession
 from services.history.sessions.transcript import Position
@@ -49,11 +50,15 @@ async def get_sessions(request: web.Request) -> web.Response:
     filters, direction = filters_of(request), direction_of(request, "desc")
     values = cursor_values(request, str)
     after = values[0] if values else request.query.get("after")
-    if after is not None and not is_id("ses", after):
+    words = searched_words(request)
+    if after is not None and not (is_position(after) if words else is_id("ses", after)):
         raise bad_cursor()
-    sessions, following = await nouns(request).sessions.page(
-        workspace_of(request), filters, direction, after, limit_of(request)
-    )
+    workspace, limit = workspace_of(request), limit_of(request)
+    if words:
+        asked = Asked(workspace, words, filters, direction, after)
+        sessions, following = await nouns(request).search.page(asked, limit)
+    else:
+        sessions, following = await nouns(request).sessions.page(workspace, filters, direction, after, limit)
     cursor = cursor_of([following]) if following else None
     return json_response(page_of([session.wire() for session in sessions], cursor))
 

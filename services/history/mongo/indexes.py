@@ -53,6 +53,8 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("workspace", "orphan"), unique=True, partial={"orphan": _PRESENT}, name="one_orphan_per_retry_key"),
         Index(("workspace", "storedId"), partial={"storedId": _PRESENT}, name="stored_completions"),
         Index(("workspace", "agentId", "gapId"), partial={"gapId": _PRESENT}, name="knowledge_gaps"),
+        Index(("workspace", "words", "place"), partial={"place": _PRESENT}, name="transcript_words"),
+        Index(("unindexed",), partial={"unindexed": True}),
         Index(("active", "_id"), partial={"active": True}),
         Index(("erasable", "endedAt"), partial={"erasable": True}),
         Index(("expiresAt",), expires=True),

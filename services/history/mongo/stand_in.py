@@ -131,8 +131,12 @@ def _bounded(page: PageQuery) -> Iterator[tuple[str, str]]:
 
 
 def _time_or(page: PageQuery, otherwise: int) -> int:
-    """When the id was made after which the page starts. An operator's names of agents say nothing about it."""
-    return time_of(page.after) if page.after and is_id(page.by.prefix, page.after) else otherwise
+    """When the id was made after which the page starts. An operator's names of agents say nothing about it.
+
+    A member may have something behind its id.
+    """
+    some_id = (page.after or "")[: len(page.by.prefix) + 27]
+    return time_of(some_id) if is_id(page.by.prefix, some_id) else otherwise
 
 
 def _ranges(page: PageQuery) -> Iterator[tuple[str, str]]:

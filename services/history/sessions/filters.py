@@ -5,6 +5,7 @@ from typing import Final
 from pydantic import BaseModel, Field
 
 from services.history.mongo.filters import Document, all_of, one_of
+from shared.ids import id_at
 
 VISIBLE: Final = ("active", "ended")
 MAX_LABELS: Final = 16
@@ -29,3 +30,16 @@ class SessionFilters(BaseModel):
         if self.labels:
             where["labels"] = all_of(self.labels)
         return where
+
+    @property
+    def narrows(self) -> bool:
+        """Whether a filter may let few sessions through. A status or a time alone seldom does."""
+        return bool(self.agent_id or self.end_user or self.labels)
+
+    def bounds(self) -> tuple[str | None, str | None]:
+        """The ids of sessions that the times stand for: included, and excluded."""
+        low, high = (
+            id_at("ses", time_ms) if time_ms is not None else None
+            for time_ms in (self.created_from, self.created_before)
+        )
+        return low, high

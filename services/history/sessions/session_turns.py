@@ -7,7 +7,7 @@ from services.history.mongo.client import Database
 from services.history.mongo.filters import between, one_of
 from services.history.sessions.filters import VISIBLE
 from services.history.sessions.sessions import Sessions
-from services.history.turns.record import TurnRecord
+from services.history.turns.record import SHOWN, TurnRecord
 from shared.contracts.sessions import SessionState
 from shared.contracts.turns import SessionTurns, StoredTurn
 
@@ -28,7 +28,7 @@ class SessionTurnPages:
         """
         session = await self._sessions.read(workspace, session_id)
         where = {"workspace": workspace, "sessionId": session_id, "n": between(start, start + limit)}
-        rows = await self._turns.many(where, order=[("n", 1)])
+        rows = await self._turns.many(where, fields=SHOWN, order=[("n", 1)])
         following = start + limit if start + limit <= session.turn_count else None
         return SessionTurns(session=session, turns=tuple(_stored(row) for row in rows), next=following)
 

@@ -22,10 +22,9 @@ from services.history.turns.record import labels_of
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.schema import NAME_PATTERN
 from shared.contracts.sessions import EndedReason, EndUser, Session
-from shared.ids import id_at
 
 END_PAGE: Final = 100
-_IDS: Final = IdField("_id", "ses")
+SESSION_IDS: Final = IdField("_id", "ses")
 # What a deletion takes away at once: all that a person may have said or be known by.
 _ERASED: Final = ("metadata", "labels", "lastMessageAt", "collected", "endUser", "endUserId")
 
@@ -107,8 +106,8 @@ class Sessions:
     ) -> tuple[list[Session], str | None]:
         """Sessions beyond the id `after`, and the id to continue from."""
         where = filters.where(workspace)
-        low, high = _id_at(filters.created_from), _id_at(filters.created_before)
-        rows, following = await self._sessions.page(where, _IDS, direction, after, limit, low=low, high=high)
+        low, high = filters.bounds()
+        rows, following = await self._sessions.page(where, SESSION_IDS, direction, after, limit, low=low, high=high)
         return await self.shown(workspace, rows), following
 
     async def shown(self, workspace: str, rows: list[Document]) -> list[Session]:
@@ -152,7 +151,3 @@ def _session(row: Document, active: Document | None = None) -> Session:
     collected = {name: orjson.loads(form) for name, form in row.get("collected", {}).items()} or None
     shown = {"id": row["_id"], "metadata": metadata, "collected": collected, "endUser": end_user_of(row)}
     return Session.model_validate({**row, **running, **shown})
-
-
-def _id_at(time_ms: int | None) -> str | None:
-    return id_at(_IDS.prefix, time_ms) if time_ms is not None else None

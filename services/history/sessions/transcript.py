@@ -7,7 +7,7 @@ from services.history.mongo.client import Database
 from services.history.mongo.dialect import Direction
 from services.history.mongo.filters import between
 from services.history.sessions.sessions import Sessions
-from services.history.turns.record import TurnRecord
+from services.history.turns.record import SHOWN, TurnRecord
 
 # A page of messages reads whole turns; most turns have two messages or more, so one read usually fills it.
 TURNS_PER_READ: Final = 50
@@ -53,6 +53,7 @@ class Transcript:
         while 1 <= number <= last:
             low, high = (number, number + step) if direction == "asc" else (number + step + 1, number + 1)
             where = {"workspace": workspace, "sessionId": session_id, "n": between(low, high)}
-            for row in await self._turns.many(where, order=[("n", 1 if direction == "asc" else -1)]):
+            order = [("n", 1 if direction == "asc" else -1)]
+            for row in await self._turns.many(where, fields=SHOWN, order=order):
                 yield TurnRecord.model_validate(row)
             number += step

@@ -23,6 +23,7 @@ from services.history.turns.record import (
     milliseconds,
     record_of,
     releases_key,
+    search_mark,
 )
 from services.history.turns.verdicts import CANCELLED, Verdict
 from shared.contracts.frames import BEGINNING, FrameId, StreamFrame
@@ -66,7 +67,7 @@ class TurnFinalizer:
         await self._count(record)
         await self._effects.collect(record, finished)
         gap = gap_of(record, finished)
-        stored = await self._store_result(finished, gap)
+        stored = await self._store_result(finished, gap | search_mark(record))
         if not stored:
             record = await self._record(workspace, turn_id)
             if record is not None and (record.active or record.attempt != finished.attempt):
@@ -89,7 +90,7 @@ class TurnFinalizer:
         turn = record.turn().model_copy(update={name: getattr(finished, name) for name in _RESULT})
         await self._publish(workspace, turn, finished.output, FrameId(finished.attempt, finished.last_seq + 1))
 
-    async def _store_result(self, finished: FinishedTurn, gap: Document) -> bool:
+    async def _store_result(self, finished: FinishedTurn, marks: Document) -> bool:
         """Raises Unstorable."""
         fields = {
             "status": finished.status,
@@ -100,7 +101,7 @@ class TurnFinalizer:
             "error": finished.error,
             "lastSeq": finished.last_seq + 1,
             "endedAt": finished.ended_at,
-            **gap,
+            **marks,
         }
         return await self._write_end(finished.workspace, finished.turn_id, finished.attempt, fields)
 
@@ -120,6 +121,7 @@ class TurnFinalizer:
             **_ending(verdict, record.attempt, now),
             "output": [message.wire() for message in output],
             "timing": timing.wire(),
+            **search_mark(record),
         }
         # First here too: once the turn has ended, nobody repeats what an interruption leaves undone.
         await self._count(record)

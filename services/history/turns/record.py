@@ -22,11 +22,13 @@ from shared.contracts.turns import (
 )
 
 # All but the texts: status, fences and times.
-WITHOUT_TEXT: Final = {"input": 0, "output": 0, "completion": 0, "variables": 0, "metadata": 0}
+WITHOUT_TEXT: Final = {"input": 0, "output": 0, "completion": 0, "variables": 0, "metadata": 0, "words": 0}
 # The same, with the messages that the turn answers.
-WITHOUT_ANSWER: Final = {"output": 0, "completion": 0, "variables": 0, "metadata": 0}
+WITHOUT_ANSWER: Final = {"output": 0, "completion": 0, "variables": 0, "metadata": 0, "words": 0}
 # WITHOUT_TEXT, with the ids and roles of the messages that the turn answers.
-OUTLINE: Final = {"input.content": 0, "output": 0, "completion": 0, "variables": 0, "metadata": 0}
+OUTLINE: Final = {"input.content": 0, "output": 0, "completion": 0, "variables": 0, "metadata": 0, "words": 0}
+# Everything that is shown. The words of the search repeat the texts.
+SHOWN: Final = {"words": 0}
 # The scope of a completion's idempotency key; a session's is its id.
 COMPLETIONS: Final = "completions"
 
@@ -147,6 +149,12 @@ class TurnRecord(Schema):
 def labels_of(metadata: dict[str, str]) -> list[str]:
     """Metadata in the form in which an index finds its pairs."""
     return [orjson.dumps(pair).decode() for pair in metadata.items()]
+
+
+def search_mark(record: TurnRecord | None) -> Document:
+    """The members by which the search of transcripts finds a turn that has ended and whose words are not stored yet."""
+    is_searched = record is not None and record.session_id is not None and record.check is None
+    return {"unindexed": True} if is_searched else {}
 
 
 def releases_key(error: dict[str, Any] | None) -> bool:

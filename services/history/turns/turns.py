@@ -6,7 +6,7 @@ from typing import Final
 from services.history.mongo.client import Database
 from services.history.mongo.filters import one_of
 from services.history.turns.finalize import TurnFinalizer
-from services.history.turns.record import OUTLINE, WITHOUT_TEXT, TurnRecord, record_of
+from services.history.turns.record import OUTLINE, SHOWN, WITHOUT_TEXT, TurnRecord, record_of
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.turns import StoredTurn, Turn
 
@@ -20,7 +20,7 @@ class Turns:
 
     async def read(self, workspace: str, turn_id: str, *, text: bool = True) -> StoredTurn:
         """Raises `turn_not_found`."""
-        row = await self._turns.one({"_id": turn_id, "workspace": workspace}, None if text else OUTLINE)
+        row = await self._turns.one({"_id": turn_id, "workspace": workspace}, SHOWN if text else OUTLINE)
         if row is None:
             raise ApiError(Code.TURN_NOT_FOUND)
         return TurnRecord.model_validate(row).stored()

@@ -15,6 +15,8 @@ from services.history.mongo.dialect import Dialect, Direction, IdField
 from services.history.mongo.errors import Duplicate
 from services.history.mongo.filters import one_of
 from services.history.mongo.stand_in import StandInDialect, dialect_for
+from services.history.sessions.search import PLACES
+from services.history.sessions.transcript_words import place_of
 from shared.contracts.errors import ApiError
 from shared.ids import id_at, new_id
 from tests.conftest import eventually
@@ -120,6 +122,29 @@ async def test_a_page_is_one_find_with_sort_and_limit(mongodb_uri: str, after: b
     # A partial index serves only a query that asks for its member.
     assert turns["filter"] == {"workspace": {"$eq": WORKSPACE}, "storedId": {"$exists": True}}
     assert (turns["sort"], turns["limit"]) == ({"storedId": 1}, 4)
+
+
+async def test_a_search_is_a_find_by_one_word_in_the_order_of_sessions(mongodb_uri: str) -> None:
+    recorder = Recorder()
+    async with opened(mongodb_uri, f"test_{uuid4().hex}", Dialect(), recorder) as database:
+        ids = await filled(database)
+        for session_id in ids:
+            place, words = place_of(session_id, 1), ["word"]
+            turn = {"_id": new_id("trn"), "workspace": WORKSPACE, "sessionId": session_id, "n": 1}
+            await database.turns.insert({**turn, "place": place, "words": words})
+        recorder.commands.clear()
+        where = {"workspace": WORKSPACE, "words": "word"}
+        rows, following = await database.turns.page(where, PLACES, "desc", ids[-1], 2, {"place": 1})
+    command = recorder.commands[0][1]
+    assert command["filter"] == {
+        "workspace": {"$eq": WORKSPACE},
+        "words": {"$eq": "word"},
+        "place": {"$lt": ids[-1]},
+    }
+    assert (command["sort"], command["limit"]) == ({"place": -1}, 3)
+    expected = [place_of(session_id, 1) for session_id in sorted(ids)[:-1][::-1][:2]]
+    assert [row["place"] for row in rows] == expected
+    assert following == expected[-1]
 
 
 async def test_single_reads_and_writes_name_every_member(mongodb_uri: str) -> None:

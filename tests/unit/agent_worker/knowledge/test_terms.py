@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from services.agent_worker.knowledge.index import in_memory
 from services.agent_worker.knowledge.languages import PLAIN, stemmer_of
 from services.agent_worker.knowledge.question import MAX_TERMS, affordable, expression, terms_of
-from services.agent_worker.knowledge.terms import Stems, indexed, normalized, pieces
+from services.agent_worker.knowledge.terms import Stems, indexed
 from shared.contracts.agents import Passage
+from shared.words import normalized, pieces
 
 
 def found(query: str, *texts: str) -> list[str]:
