@@ -85,9 +85,11 @@ class AdmitTurn(Schema):
     original gets the retry's turn.
 
     `reasoning`: the worker writes the model's reasoning into the run log, for readers who ask for it.
+    `key_id`: the key of the request; None for a turn that no key asked for.
     """
 
     turn_id: str
+    key_id: str | None = None
     session_id: str | None = None
     agent_id: str | None = None
     messages: tuple[TurnMessage, ...]

@@ -72,7 +72,7 @@ async def post_message(call: Call) -> web.StreamResponse:
     session = session_id(call)
     key, after = idempotency_key(call.request), last_event_id(call.request)
     body = await json_body(call.request, PostMessage)
-    order = _order(session, key, body, reasoning=includes_reasoning(call.request))
+    order = _order(call, session, key, body)
     with call.dependencies.limits.hold(call.principal.key_id):
         async with admission(call.dependencies, call.workspace, order) as accepted:
             if body.stream:
@@ -82,16 +82,17 @@ async def post_message(call: Call) -> web.StreamResponse:
             return data_response(await _result(call, accepted))
 
 
-def _order(session: str, key: str | None, body: PostMessage, *, reasoning: bool) -> AdmitTurn:
+def _order(call: Call, session: str, key: str | None, body: PostMessage) -> AdmitTurn:
     message = TurnMessage(id=new_id("msg"), role="user", content=body.content, created_at=datetime.now(UTC))
     return AdmitTurn(
         turn_id=new_id("trn"),
+        key_id=call.principal.key_id,
         session_id=session,
         messages=(message,),
         metadata=body.metadata,
         idempotency_key=key,
         body_digest=body.digest(),
-        reasoning=reasoning,
+        reasoning=includes_reasoning(call.request),
     )
 
 

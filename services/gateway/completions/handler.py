@@ -43,6 +43,7 @@ async def create(call: Call) -> web.StreamResponse:
     await _refuse_unanswerable(call, body)
     order = AdmitTurn(
         turn_id=new_id("trn"),
+        key_id=call.principal.key_id,
         agent_id=body.model,
         messages=body.stored_messages(datetime.now(UTC)),
         idempotency_key=key,

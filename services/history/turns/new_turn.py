@@ -36,6 +36,8 @@ def new_turn(workspace: str, order: AdmitTurn, target: Target, n: int) -> Docume
         "input": [message.wire() for message in order.messages],
         "createdAt": datetime.now(UTC),
     }
+    if order.key_id is not None:
+        document["keyId"] = order.key_id
     if order.session_id is not None:
         document |= {"sessionId": order.session_id, "n": n}
     if order.idempotency_key is not None:

@@ -45,6 +45,7 @@ class TurnRecord(Schema):
 
     id: str = Field(alias="_id")
     workspace: str
+    key_id: str | None = None
     session_id: str | None = None
     n: int = 0
     status: TurnStatus

@@ -29,6 +29,13 @@ async def test_an_admitted_turn_is_stored_with_its_message(history: History) -> 
     assert (stored.turn, stored.input) == (admitted.turn, wanted.messages)
 
 
+async def test_a_turn_knows_the_key_that_asked_for_it(history: History) -> None:
+    await history.publish()
+    wanted = order(await history.session()).model_copy(update={"key_id": "key_1"})
+    await history.client.admit(WORKSPACE, wanted)
+    assert await history.count(keyId="key_1", _id=wanted.turn_id) == 1
+
+
 async def test_of_a_hundred_posts_with_one_key_there_is_one_turn(history: History) -> None:
     await history.publish()
     session_id = await history.session()
