@@ -1,6 +1,7 @@
 """Finds the agent that a person names by its id or its slug."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from deploy.cli.api import Api, Refused
 from deploy.cli.exits import CliError, Exit
@@ -28,7 +29,8 @@ async def agent_or_none(api: Api, name: str) -> dict[str, Any] | None:
 
 
 async def _id_of_slug(api: Api, slug: str) -> str | None:
-    async for page in api.pages("/agents"):
+    """An older server does not know the filter and lists all agents, so the slugs are compared."""
+    async for page in api.pages(f"/agents?{urlencode({'slug': slug})}"):
         for agent in page:
             if agent["slug"] == slug:
                 return str(agent["id"])

@@ -154,6 +154,10 @@ class Api:
             await self._raise_for_version(method, path)
         raise self.refusal(status, body)
 
+    async def refuse(self, method: str, path: str, response: aiohttp.ClientResponse) -> None:
+        """Raises what an answer with an error means, for a request whose answer is a stream."""
+        await self._checked(method, path, response.status, response.headers, await response.read())
+
     def refusal(self, status: int, problem: Mapping[str, Any]) -> Refused:
         exit_code = _EXITS.get(status, Exit.UNAVAILABLE if status in _BUSY else Exit.FAILED)
         detail = str(problem.get("detail") or problem.get("title") or status)

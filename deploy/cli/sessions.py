@@ -1,8 +1,8 @@
 """`parley sessions …`: conversations, listed, read and exported."""
 
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, aclosing
 from pathlib import Path
 from typing import Any, Final, TextIO
 from urllib.parse import urlencode
@@ -13,6 +13,7 @@ import orjson
 from deploy.cli.agent_lookup import find_agent
 from deploy.cli.commands import Cli, api_command
 from deploy.cli.exits import CliError, Exit
+from deploy.cli.session_export import exported
 from shared.ids import is_id
 
 # Filters that servers of this version know beside `agentId` and `status`.
@@ -76,7 +77,7 @@ async def show(cli: Cli, session: str) -> None:
 @click.option("--format", "form", type=click.Choice(["ndjson", "text"]), default="ndjson", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A file; else standard output.")
 async def export(cli: Cli, session: str | None, *, form: str, output: Path | None, **chosen: Any) -> None:
-    """Write SESSION, or all sessions that match, with their messages.
+    """Write SESSION, or all sessions that match, with their messages, oldest first.
 
     In ndjson each line is one session: {"session": …, "messages": […]}.
     """
@@ -84,17 +85,18 @@ async def export(cli: Cli, session: str | None, *, form: str, output: Path | Non
     with ExitStack() as files:
         out: TextIO = files.enter_context(output.open("w", encoding="utf-8")) if output else sys.stdout
         async with cli.out.progress("exporting sessions") as bar:
-            ids = _one(session) if session else (found["id"] async for found in _sessions(cli, query))
-            async for session_id in ids:
-                out.write(_rendered(await _document(cli, session_id), form))
-                count += 1
-                bar.advance()
+            documents = _one(cli, session) if session else exported(cli.api, query)
+            async with aclosing(documents):
+                async for document in documents:
+                    out.write(_rendered(document, form))
+                    count += 1
+                    bar.advance()
     if output is not None:
         cli.out.note(f"{count} session{'' if count == 1 else 's'} written to {output}")
 
 
-async def _one(session: str) -> AsyncIterator[str]:
-    yield session
+async def _one(cli: Cli, session: str) -> AsyncGenerator[dict[str, Any], None]:
+    yield await _document(cli, session)
 
 
 async def _query(

@@ -67,7 +67,7 @@ class AgentCalls(Transport):
         return AgentRecord.model_validate(await self._post(f"/workspaces/{workspace}/drafts", order.wire()))
 
     async def draft_list(self, workspace: str, query: dict[str, str]) -> dict[str, Any]:
-        """`{"items": [agent without its draft…], "nextCursor"}`, newest first."""
+        """`{"items": [agent without its draft…], "nextCursor"}`, newest first. `query`: slug, cursor, limit."""
         return await self._page(f"/workspaces/{workspace}/drafts", query)
 
     async def draft(self, workspace: str, agent_id: str) -> AgentRecord:

@@ -19,6 +19,8 @@ from shared.ids import new_id
 from shared.web.bodies import parse_json, read_body
 
 MAX_TAG: Final = 40
+MAX_SLUG: Final = 64
+SLUG: Final = Param("slug", {"type": "string", "minLength": 1, "maxLength": MAX_SLUG}, "only the agent of this slug")
 
 
 class CreateAgent(AgentConfig):
@@ -62,7 +64,12 @@ async def create(call: Call) -> web.StreamResponse:
 
 
 async def list_all(call: Call) -> web.StreamResponse:
-    page = await call.dependencies.history.draft_list(call.workspace, page_query(call.request.query))
+    query = page_query(call.request.query)
+    if (slug := call.request.query.get("slug")) is not None:
+        if not 1 <= len(slug) <= MAX_SLUG:
+            raise refused("slug", f"must have 1 to {MAX_SLUG} characters")
+        query["slug"] = slug
+    page = await call.dependencies.history.draft_list(call.workspace, query)
     return page_response({**page, "items": [shown(AgentRecord.model_validate(item)) for item in page["items"]]})
 
 
@@ -133,7 +140,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         serve=list_all,
         scope=Scope.AGENTS_READ,
         summary="List agents without their drafts, newest first",
-        params=(LIMIT, CURSOR),
+        params=(SLUG, LIMIT, CURSOR),
         replies={200: (Reply("a page of agents", AgentRecord, paged=True),)},
     ),
     Route(

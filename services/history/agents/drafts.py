@@ -96,6 +96,11 @@ class Drafts:
         """With the draft. Raises `agent_not_found`."""
         return record_of(await self._agents.document(workspace, agent_id))
 
+    async def find_slug(self, workspace: str, slug: str) -> AgentRecord | None:
+        """The agent without its draft."""
+        row = await self._documents.one({"workspace": workspace, "slug": slug}, WITHOUT_DRAFT)
+        return record_of(row) if row is not None and not row.get("deleted") else None
+
     async def page(self, workspace: str, after: str | None, limit: int) -> tuple[list[AgentRecord], str | None]:
         """Agents without their drafts, newest first, and the id to go on from."""
         rows, following = await self._documents.page(

@@ -27,8 +27,12 @@ async def post_draft(request: web.Request) -> web.Response:
 
 
 async def get_drafts(request: web.Request) -> web.Response:
-    after = _after_id(request)
-    records, following = await nouns(request).drafts.page(workspace_of(request), after, limit_of(request))
+    after, limit = _after_id(request), limit_of(request)
+    slug = request.query.get("slug")
+    if slug is not None:
+        record = await nouns(request).drafts.find_slug(workspace_of(request), slug)
+        return json_response(page_of([record.wire()] if record is not None else [], None))
+    records, following = await nouns(request).drafts.page(workspace_of(request), after, limit)
     return json_response(page_of([record.wire() for record in records], cursor_of([following]) if following else None))
 
 

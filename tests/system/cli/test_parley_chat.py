@@ -7,6 +7,7 @@ from pathlib import Path
 
 import orjson
 
+from tests.conftest import eventually
 from tests.system.cli.terminal import PARLEY, Terminal, environment
 from tests.system.stack import Client, Stack
 
@@ -139,6 +140,15 @@ async def test_sessions_are_listed_shown_and_exported(stack: Stack, client: Clie
     assert (code, session in out.decode()) == (0, True)
     code, out, _ = await run("sessions", "show", session, cwd=tmp_path, env=env)
     assert told.text in out.decode()
+    slug = (await client.call("GET", f"/agents/{agent}"))[1]["data"]["slug"]
+
+    async def is_found() -> bool:
+        arguments = ("sessions", "list", "--search", "YOUR hours", "--agent", slug)
+        code, out, err = await run(*arguments, cwd=tmp_path, env=env)
+        assert code == 0, err
+        return session in out.decode()
+
+    await eventually(is_found, within_s=20.0, what="the session by what was said in it")
     code, out, err = await run("sessions", "export", "--agent", agent, "-o", "all.ndjson", cwd=tmp_path, env=env)
     assert (code, out, b"written to all.ndjson" in err) == (0, b"", True)
     exported = [orjson.loads(line) for line in (tmp_path / "all.ndjson").read_bytes().splitlines()]

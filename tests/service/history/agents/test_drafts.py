@@ -44,6 +44,22 @@ async def test_an_agent_is_created_with_a_slug_made_of_its_name(history: History
     assert await code_of(created(history, slug=first.slug)) is Code.VALIDATION_FAILED
 
 
+async def test_an_agent_is_found_by_its_slug_among_the_others(history: History) -> None:
+    await created(history)
+    agent = await created(history, slug="mine")
+
+    async def found(slug: str, workspace: str = WORKSPACE) -> list[str]:
+        page = await history.client.draft_list(workspace, {"slug": slug, "limit": "1"})
+        assert page["nextCursor"] is None
+        return [item["id"] for item in page["items"]]
+
+    assert await found("mine") == [agent.id]
+    assert await found("mine", "other") == []
+    assert await found("min") == []
+    await history.client.delete_agent(WORKSPACE, agent.id, None)
+    assert await found("mine") == []
+
+
 async def test_a_repeated_creation_is_the_same_agent(history: History) -> None:
     one = await created(history, key="once")
     two = await created(history, key="once")
