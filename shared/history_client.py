@@ -3,6 +3,7 @@
 from shared.history_api.agents import AgentCalls
 from shared.history_api.checks import CheckCalls
 from shared.history_api.completions import CompletionCalls
+from shared.history_api.end_users import EndUserCalls
 from shared.history_api.gaps import GapCalls
 from shared.history_api.keys import KeyCalls
 from shared.history_api.knowledge import KnowledgeCalls
@@ -12,7 +13,16 @@ from shared.history_api.workspaces import WorkspaceCalls
 
 
 class HistoryClient(
-    KeyCalls, AgentCalls, CheckCalls, KnowledgeCalls, SessionCalls, TurnCalls, CompletionCalls, WorkspaceCalls, GapCalls
+    KeyCalls,
+    AgentCalls,
+    CheckCalls,
+    KnowledgeCalls,
+    SessionCalls,
+    TurnCalls,
+    CompletionCalls,
+    WorkspaceCalls,
+    GapCalls,
+    EndUserCalls,
 ):
     """Typed calls over one connection pool.
 

@@ -12,6 +12,7 @@ from deploy.cli.agents import agents
 from deploy.cli.chat import chat
 from deploy.cli.check_runs import check
 from deploy.cli.commands import api_command
+from deploy.cli.end_users import end_users
 from deploy.cli.exits import MEANINGS, CliError, Exit
 from deploy.cli.keys import keys
 from deploy.cli.knowledge import knowledge
@@ -56,7 +57,7 @@ _add_chat()
 api_command(parley, "status")(status)
 for command in (check, publish, versions, rollback):
     agents.add_command(command)
-for command in (agents, knowledge, sessions, keys, workspaces, login, logout, profiles, admin, completion):
+for command in (agents, knowledge, sessions, end_users, keys, workspaces, login, logout, profiles, admin, completion):
     parley.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""`parley sessions …`: conversations, listed, read and exported."""
+"""`parley sessions …`: conversations, listed, read, exported and erased."""
 
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -38,7 +38,7 @@ def filters(command: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[
 
 @click.group("sessions")
 def sessions() -> None:
-    """Sessions: list, show and export."""
+    """Sessions: list, show, export and erase."""
 
 
 @api_command(sessions, "list")
@@ -95,6 +95,22 @@ async def export(cli: Cli, session: str | None, *, form: str, output: Path | Non
         cli.out.note(f"{count} session{'' if count == 1 else 's'} written to {output}")
 
 
+@api_command(sessions, "rm")
+@click.argument("chosen", metavar="SESSION...", nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+async def remove(cli: Cli, *, chosen: tuple[str, ...], yes: bool) -> None:
+    """Erase sessions with their transcripts. A turn that runs is cancelled."""
+    for session in chosen:
+        _check_id(session)
+    if not yes:
+        click.confirm(f"Erase {len(chosen)} session{'' if len(chosen) == 1 else 's'} for good?", abort=True)
+    for session in chosen:
+        await cli.api.call("DELETE", f"/chat/sessions/{session}")
+        cli.out.say(f"{session} is erased")
+    if cli.out.as_json:
+        cli.out.value([{"id": session, "deleted": True} for session in chosen])
+
+
 async def _one(cli: Cli, session: str) -> AsyncGenerator[dict[str, Any], None]:
     yield await _document(cli, session)
 
@@ -144,11 +160,15 @@ async def _sessions(cli: Cli, query: list[tuple[str, str]]) -> AsyncIterator[dic
 
 
 async def _document(cli: Cli, session: str) -> dict[str, Any]:
-    if not is_id("ses", session):
-        raise CliError(f"{session} is not the id of a session", Exit.NOT_FOUND)
+    _check_id(session)
     found = (await cli.api.call("GET", f"/chat/sessions/{session}")).data
     messages = [message async for page in cli.api.pages(f"/chat/sessions/{session}/messages") for message in page]
     return {"session": found, "messages": messages}
+
+
+def _check_id(session: str) -> None:
+    if not is_id("ses", session):
+        raise CliError(f"{session} is not the id of a session", Exit.NOT_FOUND)
 
 
 def _rendered(document: dict[str, Any], form: str) -> str:

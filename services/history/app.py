@@ -23,6 +23,8 @@ from services.history.checks.publish_gate import PublishGate
 from services.history.checks.runner import Runner
 from services.history.checks.runs import Runs
 from services.history.checks.suites import Suites
+from services.history.erasures.end_users import EndUserErasures
+from services.history.erasures.holdings import Holdings
 from services.history.keys.api_keys import ApiKeys
 from services.history.keys.bootstrap import BootstrapKey
 from services.history.keys.key_lists import KeyLists
@@ -109,7 +111,10 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
                 nouns.runner.reconcile,
                 nouns.publishing.reconcile,
                 nouns.keys.reconcile,
-                WorkspaceDeletion(database, queue, logs, notices, erasers=[nouns.sources.erase_workspace]).reconcile,
+                WorkspaceDeletion(database, erasure, erasers=[nouns.sources.erase_workspace]).reconcile,
+                nouns.sessions.reconcile,
+                nouns.completions.reconcile,
+                nouns.end_user_erasures.reconcile,
                 nouns.ingest.reconcile,
                 nouns.sources.reconcile,
                 TranscriptWords(database).reconcile,
@@ -154,8 +159,8 @@ def _nouns(
     version_sources = VersionSources(database, passages)
     judge = judge_of(settings.checks_judge_upstream, settings.checks_judge_model)
     versions = Versions(database, agents, passages, version_sources, {JUDGE_ID: judge.config} if judge else None)
-    sessions = Sessions(database, agents, versions, finalizer, erasure)
     audit = Audit(database)
+    sessions = Sessions(database, agents, versions, finalizer, erasure, audit)
     source_erasure = SourceErasure(database, passages, database.blobs, audit)
     contexts = finalizer.contexts
     workspaces = Workspaces(database, notices)
@@ -186,8 +191,10 @@ def _nouns(
         turns=Turns(database, finalizer),
         claims=Claims(database, queue, versions, contexts, finalizer, settings),
         attempts=Attempts(database, queue, finalizer, erasure, settings),
-        completions=Completions(database, logs, settings),
+        completions=Completions(database, logs, audit, settings),
         gaps=Gaps(database),
+        end_user_erasures=EndUserErasures(database, sessions, erasure, audit),
+        holdings=Holdings(database, audit),
     )
 
 

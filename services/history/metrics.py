@@ -21,6 +21,7 @@ CHECKS_ENDED: Final = Counter("parley_checks_ended_total", "Checks of agents tha
 SOURCES_READ: Final = Counter(
     "parley_sources_read_total", "Readings of knowledge sources that ended, by their outcome", ["outcome"]
 )
+END_USERS_ERASED: Final = Counter("parley_end_users_erased_total", "Erasures of end users that were completed")
 TURNS_ADMITTED: Final = Counter("parley_turns_admitted_total", "Turns that were accepted")
 TURNS_INDEXED: Final = Counter(
     "parley_turns_indexed_total", "Turns whose words were stored, so that the search of transcripts finds them"

@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from shared.contracts.agents import AgentVersion
+from shared.contracts.gaps import GapReason
 from shared.contracts.schema import Schema, Time
 from shared.contracts.sessions import EndUser, Message, Session, TurnMessage
 
@@ -120,7 +121,8 @@ class AdmittedTurn(Schema):
 class StoredTurn(Schema):
     """A turn with its messages. `last_seq` is the terminal frame's, once it has ended.
 
-    `number` is the turn's place in its session, from 1; 0 for a completion.
+    `number` is the turn's place in its session, from 1; 0 for a completion. `gap`: why the turn counts as a gap of its
+    agent's knowledge.
     """
 
     turn: Turn
@@ -130,6 +132,7 @@ class StoredTurn(Schema):
     last_seq: int = 0
     completion: CompletionRequest | None = None
     erased: bool = False
+    gap: GapReason | None = None
 
 
 class SessionTurns(Schema):

@@ -25,6 +25,7 @@ class CompletionCalls(Transport):
             await self._post(f"/workspaces/{workspace}/completions/{turn_id}", {"metadata": metadata})
         )
 
-    async def delete_completion(self, workspace: str, turn_id: str) -> None:
+    async def delete_completion(self, workspace: str, turn_id: str, actor: str | None = None) -> None:
         """Idempotent for one that was stored; raises `turn_not_found` for any other."""
-        await self._call("DELETE", f"/workspaces/{workspace}/completions/{turn_id}")
+        query = {"actor": actor} if actor is not None else None
+        await self._call("DELETE", f"/workspaces/{workspace}/completions/{turn_id}", query=query)

@@ -66,6 +66,7 @@ class SessionCalls(Transport):
             await self._post(f"/workspaces/{workspace}/sessions/{session_id}/end", {"reason": reason})
         )
 
-    async def delete_session(self, workspace: str, session_id: str) -> None:
+    async def delete_session(self, workspace: str, session_id: str, actor: str | None = None) -> None:
         """Idempotent for a session that existed; raises `session_not_found` for one that never did."""
-        await self._call("DELETE", f"/workspaces/{workspace}/sessions/{session_id}")
+        query = {"actor": actor} if actor is not None else None
+        await self._call("DELETE", f"/workspaces/{workspace}/sessions/{session_id}", query=query)

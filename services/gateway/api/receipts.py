@@ -11,7 +11,7 @@ from shared.contracts.turns import StoredTurn
 RECEIPT: Final = object_of(
     {
         "turn": {"$ref": "#/components/schemas/Turn"},
-        "number": {"type": "integer", "minimum": 1, "description": "the turn's place in its session"},
+        "number": {"type": "integer", "minimum": 0, "description": "the turn's place in its session; 0: a completion"},
         "messages": {"type": "array", "items": MESSAGE},
         "retrievals": {
             "type": "array",
@@ -25,7 +25,14 @@ RECEIPT: Final = object_of(
             ),
         },
     },
-    {"timing": ANY, "usage": ANY},
+    {
+        "timing": ANY,
+        "usage": ANY,
+        "gap": {
+            "enum": ["nothing_found", "nothing_cited"],
+            "description": "a gap of the agent's knowledge",
+        },
+    },
 )
 
 
@@ -39,7 +46,8 @@ def receipt(stored: StoredTurn) -> dict[str, Any]:
         "retrievals": [retrieval.wire() for message in messages for retrieval in message.knowledge or ()],
         "toolCalls": list(_tool_calls(stored.output)),
     }
-    return shown | {name: turn[name] for name in ("timing", "usage") if name in turn}
+    gap = {"gap": stored.gap} if stored.gap is not None else {}
+    return shown | {name: turn[name] for name in ("timing", "usage") if name in turn} | gap
 
 
 def _tool_calls(messages: Iterable[TurnMessage]) -> Iterable[dict[str, Any]]:

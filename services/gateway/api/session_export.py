@@ -1,12 +1,12 @@
 """The export of sessions with everything that was said in them, as lines of JSON."""
 
-import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Final
 
-import orjson
 from aiohttp import web
 
+from services.gateway.api.line_export import NDJSON, line, send_lines
 from services.gateway.api.receipts import RECEIPT, receipt
 from services.gateway.api.session_filters import FILTERS, filters_of
 from services.gateway.call import Call, Route
@@ -16,17 +16,9 @@ from services.gateway.edge.validation import refused
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import Scope
 from shared.ids import is_id
-from shared.log import get_logger
 
-log = get_logger()
-
-NDJSON: Final = "application/x-ndjson"
 SESSIONS_PER_READ: Final = 50
 TURNS_PER_READ: Final = 20
-WRITE_TIMEOUT_S: Final = 15.0
-# A client that reads slowly holds back the reads of history: this much waits for it, beside one page of turns.
-WRITE_BUFFER: Final = 64 << 10
-HEADERS: Final = {"Content-Type": NDJSON, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 LINE: Final = object_of(
     {"type": {"enum": ["session", "turn", "end"]}},
@@ -48,54 +40,33 @@ async def export(call: Call) -> web.StreamResponse:
     after = call.request.query.get("after")
     if after is not None and not is_id("ses", after):
         raise refused("after", "is not the id of a session")
-    with call.dependencies.limits.hold(call.principal.key_id):
-        lines = _lines(call, query, after)
-        # The first read is made before the headers are sent: its errors are answered with a problem document.
-        first = await anext(lines)
-        response = web.StreamResponse(headers=HEADERS)
-        await response.prepare(call.request)
-        if call.request.method != "HEAD":
-            await _send(call, response, first, lines)
-        return response
+    return await send_lines(call, lines_of(call, query, after))
 
 
-async def _send(call: Call, response: web.StreamResponse, first: bytes, lines: AsyncIterator[bytes]) -> None:
-    """Sends all lines, or else breaks the connection: no client may take a part for the whole."""
-    transport = call.request.transport
-    if transport is not None:
-        transport.set_write_buffer_limits(high=WRITE_BUFFER)
-    try:
-        await _write(response, first)
-        async for data in lines:
-            await _write(response, data)
-        await response.write_eof()
-    except (ApiError, ConnectionError, TimeoutError) as error:
-        log.warning("export_broken_off", error=type(error).__name__)
-        if transport is not None:
-            transport.abort()
-
-
-async def _write(response: web.StreamResponse, data: bytes) -> None:
-    async with asyncio.timeout(WRITE_TIMEOUT_S):
-        await response.write(data)
-
-
-async def _lines(call: Call, query: list[tuple[str, str]], after: str | None) -> AsyncIterator[bytes]:
+async def lines_of(call: Call, query: list[tuple[str, str]], after: str | None) -> AsyncIterator[bytes]:
     """The lines, some at a time. Raises ApiError, also when the gateway drains."""
-    sessions = turns = 0
+    counts = Counter[str]()
+    async for data in session_lines(call, query, after, counts):
+        yield data
+    yield line({"type": "end", "sessions": counts["sessions"], "turns": counts["turns"]})
+
+
+async def session_lines(
+    call: Call, query: list[tuple[str, str]], after: str | None, counts: Counter[str]
+) -> AsyncIterator[bytes]:
+    """The lines of the sessions and their turns, which it counts."""
     cursor = [("after", after)] if after is not None else []
     while True:
         page = await call.dependencies.history.sessions(call.workspace, [*query, *cursor])
         for session in page["items"]:
-            yield _line({"type": "session", "session": session})
-            sessions += 1
+            yield line({"type": "session", "session": session})
+            counts["sessions"] += 1
             async for count, data in _turn_lines(call, session["id"]):
-                turns += count
+                counts["turns"] += count
                 yield data
         if page["nextCursor"] is None:
-            break
+            return
         cursor = [("cursor", page["nextCursor"])]
-    yield _line({"type": "end", "sessions": sessions, "turns": turns})
 
 
 async def _turn_lines(call: Call, session_id: str) -> AsyncIterator[tuple[int, bytes]]:
@@ -110,13 +81,9 @@ async def _turn_lines(call: Call, session_id: str) -> AsyncIterator[tuple[int, b
             if error.code is Code.SESSION_NOT_FOUND:
                 return
             raise
-        lines = [_line({"type": "turn", "sessionId": session_id, **receipt(stored)}) for stored in page.turns]
+        lines = [line({"type": "turn", "sessionId": session_id, **receipt(stored)}) for stored in page.turns]
         yield len(lines), b"".join(lines)
         start = page.next
-
-
-def _line(value: dict[str, Any]) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
 
 
 ROUTES: Final[tuple[Route, ...]] = (

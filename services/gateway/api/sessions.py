@@ -78,7 +78,7 @@ async def end(call: Call) -> web.StreamResponse:
 async def delete(call: Call) -> web.StreamResponse:
     wanted = session_id(call)
     await no_body(call.request)
-    await call.dependencies.history.delete_session(call.workspace, wanted)
+    await call.dependencies.history.delete_session(call.workspace, wanted, call.principal.key_id)
     return data_response({"id": wanted, "deleted": True})
 
 

@@ -84,7 +84,7 @@ async def delete(call: Call) -> web.StreamResponse:
     """Idempotent: a client may repeat a deletion whose answer it did not get."""
     await no_body(call.request)
     try:
-        await call.dependencies.history.delete_completion(call.workspace, _turn_id(call))
+        await call.dependencies.history.delete_completion(call.workspace, _turn_id(call), call.principal.key_id)
     except ApiError as error:
         raise (ApiError(Code.NOT_FOUND) if error.code is Code.TURN_NOT_FOUND else error) from None
     return json_response(

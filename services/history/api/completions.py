@@ -42,7 +42,9 @@ async def post_completion(request: web.Request) -> web.Response:
 
 
 async def delete_completion(request: web.Request) -> web.Response:
-    await nouns(request).completions.erase(workspace_of(request), path_id(request, "turn_id"))
+    await nouns(request).completions.erase(
+        workspace_of(request), path_id(request, "turn_id"), request.query.get("actor")
+    )
     return web.Response(status=204)
 
 

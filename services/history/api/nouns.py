@@ -13,6 +13,8 @@ from services.history.audit.records import Audit
 from services.history.checks.runner import Runner
 from services.history.checks.runs import Runs
 from services.history.checks.suites import Suites
+from services.history.erasures.end_users import EndUserErasures
+from services.history.erasures.holdings import Holdings
 from services.history.keys.api_keys import ApiKeys
 from services.history.keys.key_lists import KeyLists
 from services.history.knowledge.ingest_queue import IngestQueue
@@ -55,6 +57,8 @@ class Nouns:
     attempts: Attempts
     completions: Completions
     gaps: Gaps
+    end_user_erasures: EndUserErasures
+    holdings: Holdings
 
 
 NOUNS: Final = web.AppKey("nouns", Nouns)

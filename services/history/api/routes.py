@@ -11,6 +11,7 @@ from services.history.api import (
     claims,
     completions,
     drafts,
+    end_users,
     gaps,
     keys,
     knowledge,
@@ -31,4 +32,5 @@ ROUTES: Final[Sequence[web.RouteDef]] = (
     *turns.ROUTES,
     *claims.ROUTES,
     *completions.ROUTES,
+    *end_users.ROUTES,
 )

@@ -70,7 +70,9 @@ async def post_end(request: web.Request) -> web.Response:
 
 
 async def delete_session(request: web.Request) -> web.Response:
-    await nouns(request).sessions.delete(workspace_of(request), path_id(request, "session_id"))
+    await nouns(request).sessions.delete(
+        workspace_of(request), path_id(request, "session_id"), request.query.get("actor")
+    )
     return web.Response(status=204)
 
 

@@ -69,6 +69,7 @@ class Database:
         self.keys = self._collection("keys")
         self.audit = self._collection("audit")
         self.workspaces = self._collection("workspaces")
+        self.end_user_erasures = self._collection("end_user_erasures")
         self.sources = self._collection("sources")
         self.blobs = GridFsBlobs(self.availability, self._database)
 

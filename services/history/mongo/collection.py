@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from motor.motor_asyncio import AsyncIOMotorCollection
+from pymongo import ReplaceOne
 
 from services.history.mongo.availability import Availability
 from services.history.mongo.dialect import Dialect, Direction, Fields, IdField, Order, PageQuery
@@ -77,6 +78,12 @@ class Collection:
         query = self.dialect.query(where)
         result = await self._run(lambda: self._collection.update_many(query, change))
         return int(result.matched_count)
+
+    async def replace_all(self, documents: Sequence[Document]) -> None:
+        """Each takes the place of the document with its id; one that is gone is not made anew. Raises Unstorable."""
+        if documents:
+            writes = [ReplaceOne({"_id": document["_id"]}, stamped(self.name, document)) for document in documents]
+            await self._run(lambda: self._collection.bulk_write(writes, ordered=False))
 
     async def delete(self, where: Where) -> bool:
         query = self.dialect.query(where)

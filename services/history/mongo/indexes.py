@@ -33,7 +33,9 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("workspace", "labels", "_id"), partial={"labels": _PRESENT}, name="session_metadata"),
         Index(("workspace", "endUserId", "_id"), partial={"endUserId": _PRESENT}, name="session_end_user"),
         Index(("workspace", "agentId", "status"), partial={"status": "active"}, name="active_of_agent"),
+        Index(("workspace", "agentId", "lastMessageAt")),
         Index(("erasing",), partial={"erasing": True}),
+        Index(("unaudited.id",), partial={"unaudited.id": _PRESENT}, name="unaudited"),
     ),
     "turns": (
         Index(
@@ -55,7 +57,9 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("workspace", "agentId", "gapId"), partial={"gapId": _PRESENT}, name="knowledge_gaps"),
         Index(("workspace", "words", "place"), partial={"place": _PRESENT}, name="transcript_words"),
         Index(("unindexed",), partial={"unindexed": True}),
+        Index(("workspace", "endUserId", "_id"), partial={"endUserId": _PRESENT}, name="completion_end_user"),
         Index(("active", "_id"), partial={"active": True}),
+        Index(("unaudited.id",), partial={"unaudited.id": _PRESENT}, name="unaudited"),
         Index(("erasable", "endedAt"), partial={"erasable": True}),
         Index(("expiresAt",), expires=True),
     ),
@@ -90,6 +94,12 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("unaudited.id",), partial={"unaudited.id": _PRESENT}, name="unaudited"),
     ),
     "workspaces": (Index(("deleting",), partial={"deleting": True}),),
+    "end_user_erasures": (
+        Index(("workspace", "_id")),
+        Index(("workspace", "endUserId"), unique=True, partial={"endUserId": _PRESENT}, name="one_erasure_at_a_time"),
+        Index(("running",), partial={"running": True}),
+        Index(("unaudited.id",), partial={"unaudited.id": _PRESENT}, name="unaudited"),
+    ),
     "sources": (
         Index(("workspace", "agentId", "_id")),
         Index(

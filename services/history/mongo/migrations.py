@@ -36,6 +36,7 @@ STEPS: Final[dict[str, tuple[Step, ...]]] = {
     "agent_versions": (unchanged,),
     "keys": (unchanged,),
     "workspaces": (unchanged,),
+    "end_user_erasures": (unchanged,),
     "check_suites": (unchanged,),
     "check_runs": (unchanged,),
     "sources": (unchanged,),

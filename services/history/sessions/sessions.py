@@ -10,11 +10,12 @@ from services.history.agents.agents import Agents
 from services.history.agents.documents import DRAFT
 from services.history.agents.variables import refuse_missing, texts_of, values_for
 from services.history.agents.versions import Versions
+from services.history.audit.records import PENDING, Audit, audit_entry
 from services.history.mongo.client import Database
 from services.history.mongo.dialect import Direction, IdField
 from services.history.mongo.errors import Duplicate
-from services.history.mongo.filters import Document, one_of
-from services.history.sessions.filters import SessionFilters
+from services.history.mongo.filters import Document, above, one_of
+from services.history.sessions.filters import VISIBLE, SessionFilters
 from services.history.turns.end_users import end_user_of
 from services.history.turns.erasure import Erasure
 from services.history.turns.finalize import TurnFinalizer
@@ -27,6 +28,7 @@ END_PAGE: Final = 100
 SESSION_IDS: Final = IdField("_id", "ses")
 # What a deletion takes away at once: all that a person may have said or be known by.
 _ERASED: Final = ("metadata", "labels", "lastMessageAt", "collected", "endUser", "endUserId")
+_AUDITED: Final = {"workspace": 1, PENDING: 1}
 
 
 class NewSession(BaseModel):
@@ -39,7 +41,13 @@ class NewSession(BaseModel):
 
 class Sessions:
     def __init__(
-        self, database: Database, agents: Agents, versions: Versions, finalizer: TurnFinalizer, erasure: Erasure
+        self,
+        database: Database,
+        agents: Agents,
+        versions: Versions,
+        finalizer: TurnFinalizer,
+        erasure: Erasure,
+        audit: Audit,
     ) -> None:
         self._sessions = database.sessions
         self._turns = database.turns
@@ -47,6 +55,7 @@ class Sessions:
         self._versions = versions
         self._finalizer = finalizer
         self._erasure = erasure
+        self._audit = audit
 
     async def create(self, workspace: str, new: NewSession) -> Session:
         """Pins the published version.
@@ -130,19 +139,35 @@ class Sessions:
             for row in rows:
                 await self.end(workspace, row["_id"], "agent")
 
-    async def delete(self, workspace: str, session_id: str) -> None:
+    async def delete(self, workspace: str, session_id: str, actor: str | None = None) -> None:
         """Idempotent. Raises `session_not_found` if it never existed.
 
         The reconciler completes an interrupted deletion.
         """
-        change = {
+        await self.erase(workspace, session_id, audit_entry("session.deleted", session_id, actor))
+        row = await self._sessions.one({"_id": session_id, "workspace": workspace}, _AUDITED)
+        if row is None:
+            raise ApiError(Code.SESSION_NOT_FOUND)
+        await self._audit.deliver(self._sessions, row)
+
+    async def erase(self, workspace: str, session_id: str, entry: Document | None = None) -> int:
+        """The session with its turns, whoever asks for it. `entry`: for the audit. Returns how many turns it found."""
+        change: Document = {
             "$set": {"status": "deleted", "erasing": True, "deletedAt": datetime.now(UTC)},
             "$unset": dict.fromkeys(_ERASED, ""),
         }
-        if not await self._sessions.update({"_id": session_id, "workspace": workspace}, change):
-            raise ApiError(Code.SESSION_NOT_FOUND)
-        await self._erasure.erase_session(workspace, session_id)
+        if entry is not None:
+            change["$push"] = {PENDING: entry}
+        where = {"_id": session_id, "workspace": workspace, "status": one_of(VISIBLE)}
+        await self._sessions.update(where, change)
+        count = await self._erasure.erase_session(workspace, session_id)
         await self._finalizer.signal_session(workspace, session_id)
+        return count
+
+    async def reconcile(self, limit: int = 100) -> None:
+        """Delivers audit entries that did not reach their collection."""
+        for row in await self._sessions.many({f"{PENDING}.id": above("")}, fields=_AUDITED, limit=limit):
+            await self._audit.deliver(self._sessions, row)
 
 
 def _session(row: Document, active: Document | None = None) -> Session:

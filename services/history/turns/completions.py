@@ -3,9 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from services.history.audit.records import PENDING, Audit, audit_entry
 from services.history.mongo.client import Database
 from services.history.mongo.dialect import Direction, IdField
-from services.history.mongo.filters import all_of, one_of
+from services.history.mongo.filters import Document, above, all_of, one_of
 from services.history.settings import HistorySettings
 from services.history.turns.record import TurnRecord, labels_of
 from shared.contracts.errors import ApiError, Code
@@ -13,14 +14,16 @@ from shared.contracts.turns import StoredTurn
 from shared.run_log.reader import RunLogs
 
 _IDS: Final = IdField("storedId", "trn")
+_AUDITED: Final = {"workspace": 1, "erased": 1, PENDING: 1}
 # A failed turn has no completion to show.
 SHOWN: Final = one_of(("completed", "cancelled"))
 
 
 class Completions:
-    def __init__(self, database: Database, logs: RunLogs, settings: HistorySettings) -> None:
+    def __init__(self, database: Database, logs: RunLogs, audit: Audit, settings: HistorySettings) -> None:
         self._turns = database.turns
         self._logs = logs
+        self._audit = audit
         self._tombstone_life = timedelta(seconds=settings.completion_keep_s)
 
     async def page(
@@ -51,19 +54,29 @@ class Completions:
             raise ApiError(Code.TURN_NOT_FOUND)
         return TurnRecord.model_validate(row).stored()
 
-    async def erase(self, workspace: str, turn_id: str) -> None:
+    async def erase(self, workspace: str, turn_id: str, actor: str | None = None) -> None:
         """Removes the texts.
 
         A tombstone stays for a while, so that a repeat of its idempotency key is answered with `gone`. The log goes
         first: an interrupted erasure is then not taken for a complete one. Raises `turn_not_found`.
         """
         where = {"_id": turn_id, "workspace": workspace, "active": False, "store": True}
-        if await self._turns.one(where, {"_id": 1}) is None:
+        row = await self._turns.one(where, _AUDITED)
+        if row is None:
             raise ApiError(Code.TURN_NOT_FOUND)
         await self._logs.erase(workspace, turn_id)
-        gone = ("completion", "metadata", "labels", "storedId", "gap", "gapReason", "gapId")
-        change = {
+        gone = ("completion", "metadata", "labels", "storedId", "gap", "gapReason", "gapId", "endUserId")
+        change: Document = {
             "$set": {"erased": True, "input": [], "output": [], "expiresAt": datetime.now(UTC) + self._tombstone_life},
             "$unset": dict.fromkeys(gone, ""),
         }
+        if not row.get("erased"):
+            change["$push"] = {PENDING: audit_entry("completion.deleted", turn_id, actor)}
         await self._turns.update(where, change)
+        if (row := await self._turns.one(where, _AUDITED)) is not None:
+            await self._audit.deliver(self._turns, row)
+
+    async def reconcile(self, limit: int = 100) -> None:
+        """Delivers audit entries that did not reach their collection."""
+        for row in await self._turns.many({f"{PENDING}.id": above("")}, fields=_AUDITED, limit=limit):
+            await self._audit.deliver(self._turns, row)

@@ -1,17 +1,30 @@
-"""Erasure: turns and their run logs are removed with their session."""
+"""Erasure: what was said in turns is removed from both stores. Their usage stays, without content."""
 
+import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from services.history.mongo.client import Database
+from services.history.mongo.filters import Document, Where, one_of
 from services.history.settings import HistorySettings
 from services.history.turns.finalize import TurnFinalizer
-from services.history.turns.record import TurnRecord
+from services.history.turns.record import KEPT_OF_ERASED, USAGE_ONLY, WITHOUT_TEXT, TurnRecord
 from services.history.turns.verdicts import CANCELLED
 from shared.run_log.reader import RunLogs
 from shared.turn_queue.queue import TurnQueue
 
+PAGE: Final = 100
+# Turns whose parts in Redis are removed at the same time.
+AT_ONCE: Final = 8
+
 
 class Erasure:
+    """Each method may be repeated, and be called by several processes at once.
+
+    Raises ApiError, RedisError or OSError while a store is away: then the erasure is not acknowledged.
+    """
+
     def __init__(
         self, database: Database, queue: TurnQueue, logs: RunLogs, finalizer: TurnFinalizer, settings: HistorySettings
     ) -> None:
@@ -23,31 +36,58 @@ class Erasure:
         # A log whose turn never ended lives until the writer's expiry, which is longer than twice the deadline.
         self._log_life = timedelta(seconds=settings.log_keep_s + 4 * settings.turn_timeout_s)
 
-    async def erase_session(self, workspace: str, session_id: str) -> None:
-        """Ends the active turn, whoever runs it, then removes the turns and their logs. May be repeated.
+    async def erase_session(self, workspace: str, session_id: str) -> int:
+        """Ends the active turn, whoever runs it, then removes the turns and their logs. Returns how many there were.
 
-        Raises ApiError, RedisError or OSError while a store is away: then the deletion is not acknowledged, because its
-        turns can still be read. The session stays marked, so the reconciler completes the deletion if the caller does
-        not.
+        The session stays marked until all is gone, so the reconciler completes the deletion if the caller does not.
         """
         while (record := await self._finalizer.active_of(workspace, session_id)) is not None:
-            await self._queue.signal_cancel(record.id)
-            await self._finalizer.end(record, CANCELLED)
-        await self._erase_logs(workspace, session_id)
-        await self._turns.delete_all({"workspace": workspace, "sessionId": session_id})
+            await self._cancel(record)
+        count = await self._erase_turns(workspace, {"workspace": workspace, "sessionId": session_id})
         self._finalizer.contexts.forget(workspace, session_id)
         await self._sessions.update({"_id": session_id, "workspace": workspace}, {"$unset": {"erasing": ""}})
+        return count
+
+    async def erase_completion(self, workspace: str, turn_id: str) -> None:
+        """Like a session's turn, with no tombstone. A completion that runs is cancelled."""
+        where = {"_id": turn_id, "workspace": workspace, USAGE_ONLY: None}
+        while (row := await self._turns.one(where, WITHOUT_TEXT)) is not None and row["active"]:
+            await self._cancel(TurnRecord.model_validate(row))
+        await self._erase_turns(workspace, where)
 
     async def erase_turn(self, record: TurnRecord) -> None:
         """Removes a turn that was admitted while its session was deleted."""
         await self._turns.delete({"_id": record.id, "workspace": record.workspace})
-        await self._logs.erase(record.workspace, record.id)
-        await self._queue.forget(record.id)
+        await self.erase_from_redis(record.workspace, record.id)
 
-    async def _erase_logs(self, workspace: str, session_id: str) -> None:
-        """Only the logs that can still exist: older ones have expired."""
+    async def erase_from_redis(self, workspace: str, turn_id: str, *, active: bool = False) -> None:
+        """The turn's job, its snapshot and its log. A worker that runs it is told to stop, and can write no more."""
+        if active:
+            await self._queue.signal_cancel(turn_id)
+        await self._queue.forget(turn_id)
+        await self._logs.erase(workspace, turn_id)
+
+    async def _cancel(self, record: TurnRecord) -> None:
+        """Raises the attempt: whatever its worker still sends is fenced."""
+        await self._queue.signal_cancel(record.id)
+        await self._finalizer.end(record, CANCELLED)
+
+    async def _erase_turns(self, workspace: str, where: Where) -> int:
+        fields, total = dict.fromkeys(KEPT_OF_ERASED, 1), 0
+        while rows := await self._turns.many(where, fields=fields, limit=PAGE):
+            await self._erase_page(workspace, rows)
+            total += len(rows)
+        return total
+
+    async def _erase_page(self, workspace: str, rows: Sequence[Document]) -> None:
+        """Redis first: a turn whose document is gone is not looked for there again."""
+        # Only what can still exist there: older logs have expired.
         alive_from = datetime.now(UTC) - self._log_life
-        where = {"workspace": workspace, "sessionId": session_id}
-        for row in await self._turns.many(where, fields={"endedAt": 1}):
-            if row.get("endedAt", alive_from) >= alive_from:
-                await self._logs.erase(workspace, row["_id"])
+        recent = [row["_id"] for row in rows if row.get("endedAt", alive_from) >= alive_from]
+        for start in range(0, len(recent), AT_ONCE):
+            turns = recent[start : start + AT_ONCE]
+            await asyncio.gather(*(self.erase_from_redis(workspace, turn_id) for turn_id in turns))
+        await self._turns.replace_all([{**row, USAGE_ONLY: True} for row in rows if row.get("usage")])
+        free = [row["_id"] for row in rows if not row.get("usage")]
+        if free:
+            await self._turns.delete_all({"_id": one_of(free)})

@@ -17,6 +17,7 @@ from services.history.turns.context import Contexts
 from services.history.turns.effects import SessionEffects
 from services.history.turns.gaps import gap_of
 from services.history.turns.record import (
+    USAGE_ONLY,
     WITHOUT_ANSWER,
     WITHOUT_TEXT,
     TurnRecord,
@@ -74,7 +75,7 @@ class TurnFinalizer:
                 FENCED_WRITES.labels("turn").inc()
                 return
         if record is None:
-            # The session was deleted meanwhile; the worker may have written the log again since.
+            # The session was erased meanwhile; the worker may have written the log again since.
             await self._logs.erase(workspace, turn_id)
             return
         if stored:
@@ -202,7 +203,8 @@ class TurnFinalizer:
     # --- shared steps
 
     async def _record(self, workspace: str, turn_id: str, fields: Fields = WITHOUT_TEXT) -> TurnRecord | None:
-        return record_of(await self._turns.one({"_id": turn_id, "workspace": workspace}, fields))
+        where = {"_id": turn_id, "workspace": workspace, USAGE_ONLY: None}
+        return record_of(await self._turns.one(where, fields))
 
     async def _count(self, record: TurnRecord | None) -> None:
         """Counts the turn in its session. Before that, a reader of the session finds its active turn instead.

@@ -53,6 +53,8 @@ def new_turn(workspace: str, order: AdmitTurn, target: Target, n: int) -> Docume
     document |= guard_marks(order)
     if order.session_id is None:
         document |= _retention(order)
+        if order.completion is not None and order.completion.end_user is not None:
+            document["endUserId"] = order.completion.end_user.id
     return document
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from services.history.mongo.filters import Document
 from shared.contracts.agents import AgentVersion
+from shared.contracts.gaps import GapReason
 from shared.contracts.schema import Schema, rfc3339
 from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import (
@@ -29,6 +30,22 @@ WITHOUT_ANSWER: Final = {"output": 0, "completion": 0, "variables": 0, "metadata
 OUTLINE: Final = {"input.content": 0, "output": 0, "completion": 0, "variables": 0, "metadata": 0, "words": 0}
 # Everything that is shown. The words of the search repeat the texts.
 SHOWN: Final = {"words": 0}
+# What is kept of a turn whose content is erased, so that usage stays exact: what it cost, not what was said or by whom.
+# `usageOnly` marks such a document, which is a turn to nobody any more. A new member of the turn is erased with it
+# unless it is named here.
+KEPT_OF_ERASED: Final = (
+    "workspace",
+    "agentId",
+    "agentVersion",
+    "keyId",
+    "status",
+    "active",
+    "check",
+    "usage",
+    "createdAt",
+    "endedAt",
+)
+USAGE_ONLY: Final = "usageOnly"
 # The scope of a completion's idempotency key; a session's is its id.
 COMPLETIONS: Final = "completions"
 
@@ -38,7 +55,8 @@ class TurnRecord(Schema):
 
     `attempt` is the fence: it only grows, and each write of a worker names its own attempt. `tries` counts the attempts
     that count towards the limit. `claim_id` is the claim that raised the attempt last. `completion` is JSON text,
-    because it has member names that MongoDB does not accept. `labels` are a stored completion's current metadata, each
+    because it has member names that MongoDB does not accept. `end_user_id` is a completion's; a session's is in its own
+    document. `labels` are a stored completion's current metadata, each
     pair as JSON text, so that an index finds it. `check` is the run of checks that the turn belongs to. `joined`,
     `orphan`, `replaces` and `withdrawing` belong to the retry guard.
     """
@@ -71,6 +89,8 @@ class TurnRecord(Schema):
     store: bool = False
     labels: tuple[str, ...] | None = None
     check: str | None = None
+    end_user_id: str | None = None
+    gap_reason: GapReason | None = None
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
     timing: Timing | None = None
@@ -137,6 +157,7 @@ class TurnRecord(Schema):
             last_seq=self.last_seq,
             completion=self.request(),
             erased=self.erased,
+            gap=self.gap_reason,
         )
 
     @property

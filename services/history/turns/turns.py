@@ -6,7 +6,7 @@ from typing import Final
 from services.history.mongo.client import Database
 from services.history.mongo.filters import one_of
 from services.history.turns.finalize import TurnFinalizer
-from services.history.turns.record import OUTLINE, SHOWN, WITHOUT_TEXT, TurnRecord, record_of
+from services.history.turns.record import OUTLINE, SHOWN, USAGE_ONLY, WITHOUT_TEXT, TurnRecord, record_of
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.turns import StoredTurn, Turn
 
@@ -20,7 +20,9 @@ class Turns:
 
     async def read(self, workspace: str, turn_id: str, *, text: bool = True) -> StoredTurn:
         """Raises `turn_not_found`."""
-        row = await self._turns.one({"_id": turn_id, "workspace": workspace}, SHOWN if text else OUTLINE)
+        row = await self._turns.one(
+            {"_id": turn_id, "workspace": workspace, USAGE_ONLY: None}, SHOWN if text else OUTLINE
+        )
         if row is None:
             raise ApiError(Code.TURN_NOT_FOUND)
         return TurnRecord.model_validate(row).stored()
@@ -30,7 +32,7 @@ class Turns:
         found: dict[tuple[str, str], Turn] = {}
         for start in range(0, len(names), STATES_PAGE):
             ids = sorted({turn_id for _, turn_id in names[start : start + STATES_PAGE]})
-            for row in await self._turns.many({"_id": one_of(ids)}, fields=WITHOUT_TEXT):
+            for row in await self._turns.many({"_id": one_of(ids), USAGE_ONLY: None}, fields=WITHOUT_TEXT):
                 record = TurnRecord.model_validate(row)
                 found[record.workspace, record.id] = record.turn()
         return [found.get(name) for name in names]
@@ -44,7 +46,8 @@ class Turns:
         return (await self._record(workspace, turn_id)).turn()
 
     async def _record(self, workspace: str, turn_id: str) -> TurnRecord:
-        record = record_of(await self._turns.one({"_id": turn_id, "workspace": workspace}, WITHOUT_TEXT))
+        where = {"_id": turn_id, "workspace": workspace, USAGE_ONLY: None}
+        record = record_of(await self._turns.one(where, WITHOUT_TEXT))
         if record is None:
             raise ApiError(Code.TURN_NOT_FOUND)
         return record

@@ -1,54 +1,40 @@
-"""Erases everything of a deleted workspace, page by page. Each step may be repeated, and by several processes at once.
+"""Erases everything of a deleted workspace, page by page.
 
-A worker, a gateway or another history may still write for the workspace when its deletion begins. So the collections
-are looked through until they have stayed empty for longer than any call takes; only then is the receipt written.
+Each step may be repeated, and by several processes at once.
 """
 
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from services.history.erasures.receipts import Receipts
 from services.history.mongo.client import Database
 from services.history.mongo.collection import Collection
 from services.history.mongo.filters import Document, Where, between, one_of
-from shared.key_notices import KeyNotices
+from services.history.turns.erasure import Erasure
 from shared.log import get_logger
-from shared.run_log.reader import RunLogs
-from shared.turn_queue.queue import TurnQueue
 
 log = get_logger()
 
 PAGE: Final = 200
 # A round of the reconciler also looks after turns: a deletion does not hold it up for longer.
 ROUND_S: Final = 1.0
-# Longer than a call to MongoDB may take, and than a key's record is trusted.
-STAYS_EMPTY_FOR: Final = timedelta(seconds=10)
 
 Eraser = Callable[[str], Awaitable[int]]
 """Erases what one noun keeps of a workspace outside of MongoDB, and returns how much it found."""
 
 
 class WorkspaceDeletion:
-    def __init__(
-        self,
-        database: Database,
-        queue: TurnQueue,
-        logs: RunLogs,
-        notices: KeyNotices,
-        *,
-        erasers: Sequence[Eraser] = (),
-    ) -> None:
+    def __init__(self, database: Database, erasure: Erasure, *, erasers: Sequence[Eraser] = ()) -> None:
         self._workspaces = database.workspaces
         self._turns = database.turns
         # Keys and sessions first: without them nothing new can begin.
         first = (database.keys, database.sessions)
         others = [each for each in database.collections if each not in (*first, database.turns, database.workspaces)]
         self._collections: tuple[Collection, ...] = (*first, database.turns, *others)
-        self._queue = queue
-        self._logs = logs
-        self._notices = notices
+        self._erasure = erasure
         self._erasers = erasers
+        self._receipts = Receipts(database.workspaces, "deleting", "deleted")
 
     async def reconcile(self, limit: int = 20) -> None:
         for row in await self._workspaces.many({"deleting": True}, limit=limit):
@@ -65,16 +51,7 @@ class WorkspaceDeletion:
                 return
         for erase in self._erasers:
             found += await erase(workspace)
-        await self._complete(row, found)
-
-    async def _complete(self, row: Document, found: int) -> None:
-        now = datetime.now(UTC)
-        mine = {"_id": row["_id"], "deleting": True}
-        if found or "emptyAt" not in row:
-            await self._workspaces.update(mine, {"$set": {"emptyAt": now}})
-        elif now - row["emptyAt"] > STAYS_EMPTY_FOR:
-            done = {"$set": {"status": "deleted", "completedAt": now}, "$unset": {"deleting": "", "emptyAt": ""}}
-            await self._workspaces.update(mine, done)
+        if await self._receipts.complete(row, found):
             log.info("workspace_deleted", workspace=row["_id"])
 
     async def _erase(self, collection: Collection, workspace: str, until: float) -> tuple[int, bool]:
@@ -94,16 +71,9 @@ class WorkspaceDeletion:
     async def _erase_page(self, collection: Collection, workspace: str, rows: Sequence[Document]) -> None:
         if collection is self._turns:
             for row in rows:
-                await self._forget_turn(workspace, row)
+                await self._erasure.erase_from_redis(workspace, row["_id"], active=bool(row.get("active")))
         await collection.delete_all({"_id": one_of([row["_id"] for row in rows])})
-        await self._workspaces.update({"_id": workspace}, {"$inc": {f"erased.{collection.name}": len(rows)}})
-
-    async def _forget_turn(self, workspace: str, row: Document) -> None:
-        """Its job and its log. A worker that runs it is told to stop, and finds that its result belongs to no turn."""
-        if row.get("active"):
-            await self._queue.signal_cancel(row["_id"])
-        await self._queue.forget(row["_id"])
-        await self._logs.erase(workspace, row["_id"])
+        await self._receipts.count(workspace, collection.name, len(rows))
 
 
 def _belonging(workspace: str) -> Iterator[Where]:

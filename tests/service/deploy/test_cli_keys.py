@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import orjson
 import pytest
 
-from services.history.workspaces import deletion
+from services.history.erasures import receipts
 from shared.contracts.errors import ApiError
 from shared.contracts.keys import digest_of
 from tests.service.gateway.edge.workspace_scene import OWN, Scene, scene
@@ -28,7 +28,7 @@ class Done(NamedTuple):
 
 @pytest.fixture
 async def stage(mongodb_uri: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
-    monkeypatch.setattr(deletion, "STAYS_EMPTY_FOR", timedelta(0))
+    monkeypatch.setattr(receipts, "STAYS_EMPTY_FOR", timedelta(0))
     async with scene(mongodb_uri, redis_url) as prepared:
         yield prepared
 

@@ -190,7 +190,7 @@ class FakeHistory(HistoryClient):
         await self._logs.signal_session(workspace, session_id)
         return ended
 
-    async def delete_session(self, workspace: str, session_id: str) -> None:
+    async def delete_session(self, workspace: str, session_id: str, actor: str | None = None) -> None:
         await self.session(workspace, session_id)
         del self.kept_sessions[workspace, session_id]
 
@@ -297,7 +297,7 @@ class FakeHistory(HistoryClient):
         self.turns[turn_id] = stored.model_copy(update={"completion": completion})
         return self.turns[turn_id]
 
-    async def delete_completion(self, workspace: str, turn_id: str) -> None:
+    async def delete_completion(self, workspace: str, turn_id: str, actor: str | None = None) -> None:
         if turn_id in self.deleted and self.owners[turn_id] == workspace:
             return
         await self.update_completion(workspace, turn_id, {})

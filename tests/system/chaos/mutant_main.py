@@ -114,8 +114,8 @@ def clean_end() -> None:
 def early_deletion() -> None:
     """A deletion is acknowledged with its tombstone; the turns are left to a reconciler that never comes."""
 
-    async def later(self: Erasure, workspace: str, session_id: str) -> None:
-        return None
+    async def later(self: Erasure, workspace: str, session_id: str) -> int:
+        return 0
 
     Erasure.erase_session = later  # type: ignore[method-assign]
 

@@ -31,7 +31,9 @@ BODIES: Mapping[tuple[str, str], Any] = {
 }
 QUERIES: Mapping[str, str] = {"/agents/{agentId}/versions/{version}/diff": "?against=1"}
 KEYED = [route for route in ROUTES if route.path not in OPEN]
-WITH_IDS = [route for route in KEYED if "{" in route.path]
+WITH_IDS = [route for route in KEYED if "{" in route.path and "{endUserId}" not in route.path]
+# An end user's id is the caller's own word: each workspace has its own of any name, and none is ever absent.
+OF_END_USERS = [route for route in KEYED if "{endUserId}" in route.path]
 
 
 class Answer(NamedTuple):
@@ -145,6 +147,17 @@ async def test_foreign_objects_look_like_absent_ones(stage: Scene) -> None:
             assert answer.status == 404, f"{named(route)}: {answer.body!r}; does it need a row in BODIES?"
             assert answer == await ask(stage, route, absent, key), named(route)
             assert CANARY.encode() not in answer.body
+    assert await contents(stage, FOREIGN) == before
+
+
+async def test_an_end_user_of_another_workspace_is_another_one(stage: Scene) -> None:
+    before, own = await contents(stage, FOREIGN), stage.own.all_scopes.secret
+    for route in OF_END_USERS:
+        answer = await ask(stage, route, stage.foreign.ids, f"Bearer {own}")
+        assert answer.status in (200, 202), named(route)
+        assert stage.foreign.ids["sessionId"].encode() not in answer.body
+        assert CANARY.encode() not in answer.body.replace(b'{"type":"endUser","id":"' + CANARY.encode(), b"")
+    assert len(OF_END_USERS) == 2
     assert await contents(stage, FOREIGN) == before
 
 

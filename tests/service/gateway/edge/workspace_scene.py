@@ -12,8 +12,10 @@ from services.gateway.app import create_app, open_dependencies
 from services.gateway.edge.server import PublicRunner
 from services.gateway.settings import GatewaySettings
 from shared.contracts.checks import PutChecks, RunChecks
+from shared.contracts.end_users import EraseEndUser
 from shared.contracts.keys import SECRET_SCOPES, CreatedKey, NewKey, Publishable, Scope
 from shared.contracts.knowledge import NewSource
+from shared.contracts.sessions import EndUser
 from shared.ids import new_id
 from tests.conftest import eventually
 from tests.service.gateway.served import running as served
@@ -74,6 +76,8 @@ def absent_ids() -> dict[str, str]:
         "secretKeyId": new_id("key"),
         "runId": new_id("chk"),
         "sourceId": new_id("src"),
+        "erasureId": new_id("era"),
+        "endUserId": "nobody",
     }
 
 
@@ -86,13 +90,14 @@ async def _objects(history: History, workspace: str, mark: str) -> Objects:
     run = await client.run_checks(workspace, agent_id, RunChecks(version=1))
     text = NewSource(id=new_id("src"), kind="text", content=mark)
     source = await client.create_source(workspace, agent_id, text)
-    session = await client.create_session(workspace, new_id("ses"), agent_id, {"note": mark}, draft=False)
+    session = await client.create_session(workspace, new_id("ses"), agent_id, {"note": mark}, False, EndUser(id=mark))
     turn = order(session.id, f"Hello {mark}?")
     kept = completion(f"Hello {mark}?", store=True).model_copy(update={"agent_id": agent_id})
     for admitted in (turn, kept):
         await client.admit(workspace, admitted)
         result = finished(admitted.turn_id, 0, f"Hi {mark}.").model_copy(update={"workspace": workspace})
         await history.dependencies.finalizer.finish(result)
+    erasure = await client.erase_end_user(workspace, EraseEndUser(id=new_id("era"), end_user=f"erased {mark}"))
     own = Publishable(agent_id=agent_id, allowed_origins=("https://shop.example",))
     pages = await client.create_key(NewKey(workspace=workspace, name=mark, scopes=frozenset({Scope.CHAT_PUBLIC})), own)
     servers = await client.create_key(NewKey(workspace=workspace, name=mark, scopes=SECRET_SCOPES))
@@ -107,6 +112,8 @@ async def _objects(history: History, workspace: str, mark: str) -> Objects:
         "secretKeyId": servers.id,
         "runId": run.id,
         "sourceId": source.id,
+        "erasureId": erasure.id,
+        "endUserId": mark,
     }
     return Objects(ids=ids, session_key=pages, all_scopes=servers)
 

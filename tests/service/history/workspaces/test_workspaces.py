@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.history.workspaces import deletion
+from services.history.erasures import receipts
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import BEGINNING
 from shared.contracts.keys import NewKey, Scope, digest_of
@@ -34,7 +34,7 @@ async def deleted(history: History, workspace: str = WORKSPACE) -> None:
 
 @pytest.fixture
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deletion, "STAYS_EMPTY_FOR", timedelta(0))
+    monkeypatch.setattr(receipts, "STAYS_EMPTY_FOR", timedelta(0))
 
 
 async def test_a_key_makes_its_workspace(history: History) -> None:
@@ -109,7 +109,7 @@ async def test_what_is_written_after_the_first_pass_is_erased_before_the_receipt
     history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a worker or a gateway does that had begun before."""
-    monkeypatch.setattr(deletion, "STAYS_EMPTY_FOR", timedelta(hours=1))
+    monkeypatch.setattr(receipts, "STAYS_EMPTY_FOR", timedelta(hours=1))
     await history.client.create_workspace(WORKSPACE)
     await history.client.delete_workspace(WORKSPACE)
 
@@ -118,7 +118,7 @@ async def test_what_is_written_after_the_first_pass_is_erased_before_the_receipt
 
     await eventually(empty, what="the first pass")
     await history.documents["sessions"].insert_one({"_id": "ses_late", "workspace": WORKSPACE, "status": "active"})
-    monkeypatch.setattr(deletion, "STAYS_EMPTY_FOR", timedelta(0))
+    monkeypatch.setattr(receipts, "STAYS_EMPTY_FOR", timedelta(0))
 
     async def done() -> bool:
         return (await history.client.workspace(WORKSPACE)).status == "deleted"

@@ -30,6 +30,8 @@ def test_every_route_declares_the_scope_that_its_method_calls_for(route: Route) 
         assert route.scope is None
     elif "keys" in route.path:
         assert route.scope is Scope.KEYS_WRITE
+    elif route.path.startswith("/end-user"):
+        assert route.scope is Scope.ENDUSERS_WRITE
     elif route.path == "/audit":
         assert route.scope is Scope.AUDIT_READ
     else:
