@@ -57,6 +57,7 @@ class Knobs:
     first       milliseconds before the first piece
     text        `fixed`: always the same words · `echo`: scripted_answer() of the last user message
                 `json`: {"said": that message}
+                `verdict`: a judge of checks, for whom an answer passes that contains the criterion
     vary        1: each request with the same prompt gets another text, the n-th (from 0) with variant n
     fail        an HTTP status, `cut`, `hang`, `error_chunk` or `nofinish`
     after       pieces before the fault (default: half of them; before a status: none)
@@ -106,7 +107,7 @@ def _value(name: str, value: str) -> Any:
                 return bool(int(value))
     except ValueError:
         raise KnobError(f"{name} wants a number, not {value!r}") from None
-    choices = {"text": ("fixed", "echo", "json"), "usage": ("plain", "full", "none"), "fail": _FAULTS}
+    choices = {"text": ("fixed", "echo", "json", "verdict"), "usage": ("plain", "full", "none"), "fail": _FAULTS}
     if value in choices.get(name, ()) or (name == "fail" and re.fullmatch(r"[45]\d\d", value)):
         return value
     raise KnobError(f"there is no knob {name}={value}")
@@ -134,9 +135,19 @@ def scripted_pieces(user_text: str, tokens: int, variant: int = 0) -> list[str]:
     return [head, *chosen.choices(words, k=tokens - 1)] if tokens else []
 
 
-def _json_pieces(user_text: str, tokens: int) -> list[str]:
+def _verdict(question: str) -> dict[str, Any]:
+    """Of a question of the judge of checks; any other one does not pass."""
+    try:
+        asked = orjson.loads(question)
+        passes = asked["criterion"].casefold() in asked["judged"]["agent"].casefold()
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return {"passes": False, "reason": "This is not the question of a judge."}
+    return {"passes": passes, "reason": "It is said." if passes else "It is not said."}
+
+
+def _json_pieces(value: dict[str, Any], tokens: int) -> list[str]:
     """An answer in the form that structured output asks for, in at most so many pieces."""
-    text = orjson.dumps({"said": user_text}).decode()
+    text = orjson.dumps(value).decode()
     size = len(text) // max(tokens, 1) + 1
     return [text[start : start + size] for start in range(0, len(text), size)]
 
@@ -163,7 +174,9 @@ def scripted_reply(
         ]
         return Answer(calls=calls, usage=_usage(knobs, prompt_tokens, 8 * len(calls)), **pauses)
     if knobs.text == "json":
-        pieces = _json_pieces(last_user_text(messages), knobs.tokens)
+        pieces = _json_pieces({"said": last_user_text(messages)}, knobs.tokens)
+    elif knobs.text == "verdict":
+        pieces = _json_pieces(_verdict(last_user_text(messages)), knobs.tokens)
     elif knobs.text == "echo" or knobs.vary:
         pieces = scripted_pieces(last_user_text(messages), knobs.tokens, seen if knobs.vary else 0)
     else:

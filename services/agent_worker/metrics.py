@@ -2,16 +2,20 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-TURNS = Counter("parley_turns_total", "Turns that this worker ended", ["status"])
+TURNS = Counter("parley_turns_total", "Turns that this worker ended, without those of checks", ["status"])
 TURN_SECONDS = Histogram(
-    "parley_turn_seconds", "From claim to finish", buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+    "parley_turn_seconds",
+    "From claim to finish, without turns of checks",
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
 )
 FIRST_TEXT_SECONDS = Histogram(
-    "parley_first_text_seconds", "From claim to the first text", buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+    "parley_first_text_seconds",
+    "From claim to the first text, without turns of checks",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
-TOKENS = Counter("parley_tokens_total", "Tokens of ended turns", ["kind"])
-MODEL_CALLS = Counter("parley_model_calls_total", "Model calls", ["outcome"])
-TOOL_CALLS = Counter("parley_tool_calls_total", "Tool calls", ["status"])
+TOKENS = Counter("parley_tokens_total", "Tokens of ended turns, without those of checks", ["kind"])
+MODEL_CALLS = Counter("parley_model_calls_total", "Model calls, with those of checks", ["outcome"])
+TOOL_CALLS = Counter("parley_tool_calls_total", "Tool calls, with those of checks", ["status"])
 MARKERS_REMOVED = Counter(
     "parley_markers_removed_total", "Markers of citations that named no passage and were removed from answers"
 )

@@ -184,6 +184,7 @@ class ClaimedTurn(Schema):
     `attempt` is the number of the claim's attempt, which counts only after it was started. `context` are the messages
     of earlier turns, oldest first. `started_calls` are the idempotency keys of never-retry tool calls that earlier
     attempts started. `variables` are the values of the agent's `{{variables}}`. Only a snapshot has `admitted_at`.
+    `check`: the turn belongs to a run of checks, and counts in no statistics.
     """
 
     run: bool
@@ -199,6 +200,7 @@ class ClaimedTurn(Schema):
     variables: dict[str, str] = Field(default_factory=dict)
     reasoning: bool = False
     started_calls: tuple[str, ...] = ()
+    check: bool = False
 
 
 class FinishedTurn(Schema):

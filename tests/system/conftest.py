@@ -11,7 +11,7 @@ from tests.system.stack import Client, Stack
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     # The MCP servers of the tests are on loopback too.
-    environment = {"PARLEY_TOOL_ALLOW": "127.0.0.1"}
+    environment = {"PARLEY_TOOL_ALLOW": "127.0.0.1", "PARLEY_CHECKS_JUDGE_MODEL": "scripted/text=verdict"}
     directory = tmp_path_factory.mktemp("stack")
     stack = Stack.start(directory, "--gateways", "2", "--workers", "2", environment=environment)
     yield stack

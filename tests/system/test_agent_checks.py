@@ -92,6 +92,20 @@ async def test_an_agent_is_applied_checked_mended_published_and_rolled_back(stac
     assert (await client.ask(await client.session(agent_id), "the pizza is hot")).text == text
 
 
+async def test_a_rubric_is_judged_by_a_model_that_a_worker_asks(stack: Stack, client: Client) -> None:
+    """The scripted judge passes an answer that contains the criterion, and the scripted agent repeats its question."""
+    agent_id = (await created(client, ECHO))["id"]
+    steps = [{"user": "the pizza is hot", "expect": [{"contains": "hot"}, {"rubric": "PIZZA"}]}]
+    later = [*steps, {"user": "the wine is cold", "expect": [{"rubric": "cheese"}]}]
+    status, answer = await put(client, agent_id, {"name": "met", "steps": steps}, {"name": "not met", "steps": later})
+    assert status == 200, answer
+    ended = await run(client, agent_id, draft=True)
+    results = {result["name"]: result for result in ended["results"]}
+    assert (results["met"]["state"], results["not met"]["state"]) == ("passed", "failed"), ended
+    failures = [(failure["expectation"], failure["message"]) for failure in results["not met"]["failures"]]
+    assert failures == [("rubric", "cheese — It is not said.")]
+
+
 async def test_checks_leave_no_session_and_no_completion_behind(stack: Stack, client: Client) -> None:
     agent_id = (await created(client, ECHO))["id"]
     await put(client, agent_id, CHECK)

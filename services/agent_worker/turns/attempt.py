@@ -123,7 +123,8 @@ class Attempt:
         """The model call's text as it was shown, once the rest of it has been."""
         if rest := markers.end():
             self._put(rest)
-        MARKERS_REMOVED.inc(markers.removed)
+        if not self._claimed.check:
+            MARKERS_REMOVED.inc(markers.removed)
         return self.state.shown_text
 
     @property
@@ -145,7 +146,8 @@ class Attempt:
     def _put(self, text: str) -> None:
         if self.first_text_s is None:
             self.first_text_s = asyncio.get_running_loop().time() - self._created_at
-            FIRST_TEXT_SECONDS.observe(self.first_text_s)
+            if not self._claimed.check:
+                FIRST_TEXT_SECONDS.observe(self.first_text_s)
         self.state.shown(text)
         self._writer.delta(text)
 

@@ -43,14 +43,15 @@ def _timing(attempt: Attempt, duration_s: float) -> Timing:
     )
 
 
-def count(finished: FinishedTurn, duration_s: float) -> None:
-    """Updates the turn's metrics and writes its summary line."""
-    TURNS.labels(finished.status).inc()
-    TURN_SECONDS.observe(duration_s)
+def count(finished: FinishedTurn, duration_s: float, *, check: bool) -> None:
+    """Updates the turn's metrics and writes its summary line. A turn of a check has the line only."""
     usage = finished.usage
     prompt_tokens, completion_tokens = (usage.prompt_tokens, usage.completion_tokens) if usage is not None else (0, 0)
-    TOKENS.labels("prompt").inc(prompt_tokens)
-    TOKENS.labels("completion").inc(completion_tokens)
+    if not check:
+        TURNS.labels(finished.status).inc()
+        TURN_SECONDS.observe(duration_s)
+        TOKENS.labels("prompt").inc(prompt_tokens)
+        TOKENS.labels("completion").inc(completion_tokens)
     log.info(
         "turn_finished",
         status=finished.status,
@@ -59,4 +60,5 @@ def count(finished: FinishedTurn, duration_s: float) -> None:
         duration_s=round(duration_s, 4),
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
+        check=check,
     )

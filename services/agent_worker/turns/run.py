@@ -190,7 +190,7 @@ class TurnRunner:
             FENCED_WRITES.labels("finish").inc()
             log.warning("finish_fenced")
             return
-        count(finished, duration_s)
+        count(finished, duration_s, check=claimed.check)
 
 
 def _result(work: "asyncio.Task[Finish | Fail]") -> Finish | Fail:

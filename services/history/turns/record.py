@@ -145,6 +145,7 @@ class TurnRecord(Schema):
             variables=orjson.loads(self.variables) if self.variables else {},
             reasoning=self.reasoning,
             started_calls=self.started_calls,
+            check=self.check is not None,
         )
         return {**claimed.wire(), "context": orjson.Fragment(context)}
 

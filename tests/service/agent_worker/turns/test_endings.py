@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from deploy.demo.scripted import scripted_answer
 from services.agent_worker.model.client import Models
@@ -46,6 +47,29 @@ async def test_an_answer_that_breaks_off_fails_the_turn_and_keeps_what_was_shown
     assert scripted_answer("Hello?", 8).startswith(ended.text)
     assert ended.turn.usage is not None
     assert ended.turn.usage.estimated
+
+
+TURN_METRICS: tuple[tuple[str, dict[str, str]], ...] = (
+    ("parley_turns_total", {"status": "completed"}),
+    ("parley_turn_seconds_count", {}),
+    ("parley_first_text_seconds_count", {}),
+    ("parley_tokens_total", {"kind": "prompt"}),
+    ("parley_tokens_total", {"kind": "completion"}),
+)
+
+
+async def test_turns_of_checks_count_in_no_metric_of_turns(stage: Stage) -> None:
+    def counted() -> list[float]:
+        return [REGISTRY.get_sample_value(name, labels) or 0.0 for name, labels in TURN_METRICS]
+
+    async def risen(*, check: bool) -> list[bool]:
+        before = counted()
+        async with stage.worker():  # Whoever leaves it has counted.
+            await stage.ended(await stage.post(stage.agent(), more={"check": check}))
+        return [now > earlier for now, earlier in zip(counted(), before, strict=True)]
+
+    assert await risen(check=True) == [False] * len(TURN_METRICS)
+    assert await risen(check=False) == [True] * len(TURN_METRICS)
 
 
 async def test_a_model_that_stays_down_fails_the_turn(stage: Stage) -> None:
