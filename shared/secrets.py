@@ -10,7 +10,7 @@ from typing import Final
 import orjson
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from shared.contracts.tools import Secret
+from shared.contracts.endpoints import Secret
 
 _URL_SAFE: Final = str.maketrans("+/", "-_")
 _NO_KEYS: Final = "secrets cannot be stored: PARLEY_SECRETS_KEYS is not set"

@@ -18,7 +18,7 @@ HOMES = {
     "openai": {"services/agent_worker/model/connection.py"},
     "arq": {"shared/turn_queue/queue.py"},
     "cryptography": {"shared/secrets.py"},
-    "re2": {"services/history/checks/patterns.py"},
+    "re2": {"shared/patterns.py"},
     "mcp": {"services/agent_worker/tools/mcp_client.py"},
 }
 
@@ -138,7 +138,8 @@ ARROWS: dict[str, set[str]] = {
     "services/agent_worker/tools": set(),
     "services/agent_worker/ingest": set(),
     "services/agent_worker/knowledge": set(),
-    "services/agent_worker/turns": {"model", "tools", "knowledge"},
+    "services/agent_worker/guardrails": {"tools"},
+    "services/agent_worker/turns": {"model", "tools", "knowledge", "guardrails"},
 }
 ROOMS = {room.name for room in (ROOT / "services").glob("*/*") if (room / "__init__.py").exists()}
 

@@ -20,6 +20,8 @@ MAX_SHOWN: Final = 20
 # What stands in the file beside the draft's members.
 BESIDE_DRAFT: Final = ("slug", "checks")
 _FROM_ENVIRONMENT: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+# The members of a draft that may hold secrets.
+_HOLDERS: Final = ("tools", "guardrails")
 _SECRET_PLACES: Final = ("secretHeaders", "signingSecret")
 
 
@@ -81,15 +83,19 @@ def normal_checks(checks: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 def without_secrets(draft: Mapping[str, Any]) -> dict[str, Any]:
-    tools = []
-    for tool in draft.get("tools", ()):
-        shown = dict(tool)
+    return {**draft, **{name: _hidden(draft[name]) for name in _HOLDERS if name in draft}}
+
+
+def _hidden(holders: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    hidden = []
+    for holder in holders:
+        shown = dict(holder)
         if "secretHeaders" in shown:
             shown["secretHeaders"] = {name: {} for name in shown["secretHeaders"]}
         if "signingSecret" in shown:
             shown["signingSecret"] = {}
-        tools.append(shown)
-    return {**draft, "tools": tools}
+        hidden.append(shown)
+    return hidden
 
 
 def _with_environment(
@@ -109,8 +115,7 @@ def _with_environment(
             raise CliError(f"{file}:{document.line_of(path)}: the variable {found[1]} is not set", Exit.BAD_FILE)
         return environment[found[1]]
 
-    tools = draft.get("tools")
-    return draft if tools is None else {**draft, "tools": filled(tools, ("tools",))}
+    return {**draft, **{name: filled(draft[name], (name,)) for name in _HOLDERS if draft.get(name) is not None}}
 
 
 def _faults(file: FilePath, document: Document, error: ValidationError) -> Iterator[str]:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from redis.exceptions import RedisError
 
+from services.agent_worker.guardrails.hooks import Hooks
 from services.agent_worker.knowledge.choice import retriever_of
 from services.agent_worker.metrics import OLDEST_SECONDS, WAITING
 from services.agent_worker.model.client import Models
@@ -47,16 +48,23 @@ async def worker_dependencies(settings: WorkerSettings) -> AsyncIterator[Depende
     # A log must outlive the turn that is written into it, also one that is silent up to its deadline.
     log_ttl_s = 2 * settings.turn_timeout_s + settings.log_keep_s
     connections = 2 * settings.max_turns
+    client = GuardedClient(settings.outgoing_policy)
     async with (
         HistoryClient(settings.history_urls, settings.internal_token.get_secret_value()) as history,
         Models(settings.all_upstreams, timeouts, tries=settings.model_tries, connections=connections) as models,
-        ToolKit(GuardedClient(settings.outgoing_policy), secrets, result_bytes=settings.tool_result_bytes) as tools,
+        ToolKit(client, secrets, result_bytes=settings.tool_result_bytes) as tools,
         LogWriter(settings.stream_urls, ttl_s=log_ttl_s) as logs,
     ):
         retriever = retriever_of(settings, lambda version: history.passages(*version))
         try:
             yield Dependencies(
-                history=history, models=models, tools=tools, retriever=retriever, logs=logs, agents=AgentCache()
+                history=history,
+                models=models,
+                tools=tools,
+                hooks=Hooks(client, secrets),
+                retriever=retriever,
+                logs=logs,
+                agents=AgentCache(),
             )
         finally:
             await retriever.close()

@@ -19,6 +19,11 @@ TOOL_CALLS = Counter("parley_tool_calls_total", "Tool calls, with those of check
 MARKERS_REMOVED = Counter(
     "parley_markers_removed_total", "Markers of citations that named no passage and were removed from answers"
 )
+GUARDRAILS = Counter(
+    "parley_guardrails_total",
+    "Checks by agents' guardrails; failed_open and failed_closed: the guardrail came to no decision",
+    ["stage", "outcome"],
+)
 WAITING = Gauge("parley_queue_waiting", "Jobs that wait")
 OLDEST_SECONDS = Gauge(
     "parley_queue_oldest_seconds", "How long the oldest waiting job has waited: grow the workers by this"

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from shared.contracts.guardrails import Guardrail
 from shared.contracts.schema import Schema, Time
 from shared.contracts.tools import BuiltinTool, Tool
 
@@ -67,7 +68,20 @@ class AgentConfig(Schema):
     caller_parameters: tuple[str, ...] | None = None
     tools: tuple[Tool, ...] = Field(default=(), max_length=128)
     knowledge: Knowledge = Knowledge()
+    guardrails: tuple[Guardrail, ...] = Field(default=(), max_length=16)
     limits: Limits = Limits()
+
+    @property
+    def guards_input(self) -> bool:
+        return any(guardrail.stage == "input" for guardrail in self.guardrails)
+
+    @model_validator(mode="after")
+    def _guardrails_have_names_of_their_own(self) -> Self:
+        names = [guardrail.name for guardrail in self.guardrails]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two guardrails have the name {name}")
+        return self
 
     @model_validator(mode="after")
     def _tools_have_names_of_their_own(self) -> Self:

@@ -53,9 +53,10 @@ class Expectation(Schema):
     """One thing that must hold after a step; exactly one member is given.
 
     `contains` and `does_not_contain` ignore case and compare with the whole answer of the step. `matches` is a regular
-    expression in RE2's syntax (no backreferences), which may match anywhere in the answer. `max_latency_ms` is from
-    admission to the end of the turn; `max_tokens` counts the turn's prompt and completion tokens. `rubric` is a
-    sentence that the operator's judge model finds true or false.
+    expression in RE2's syntax (no backreferences), which may match anywhere in the answer. `guardrail_acted` names a
+    guardrail that blocked or replaced something. `max_latency_ms` is from admission to the end of the turn;
+    `max_tokens` counts the turn's prompt and completion tokens. `rubric` is a sentence that the operator's judge model
+    finds true or false.
     """
 
     contains: Text | None = None
@@ -66,6 +67,8 @@ class Expectation(Schema):
     passage_retrieved: ExpectedPassage | None = None
     passage_cited: ExpectedPassage | None = None
     finish_reason: FinishReason | None = None
+    guardrail_acted: str | None = Field(default=None, min_length=1, max_length=64)
+    guardrail_not_acted: str | None = Field(default=None, min_length=1, max_length=64)
     max_latency_ms: int | None = Field(default=None, ge=1, le=3_600_000)
     max_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
     rubric: Text | None = None

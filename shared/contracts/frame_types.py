@@ -75,6 +75,12 @@ FRAME_TYPES: Final[dict[str, FrameType]] = {
             "durationMs": "duration of the call, milliseconds",
         },
     ),
+    "guardrail": FrameType(
+        "worker",
+        "A guardrail of the agent has acted. After `block` its message follows as a `delta`, and the turn ends with the"
+        " finish reason `content_filter`.",
+        {"stage": "`input` or `output`", "action": "`block` or `replace`", "name": "name of the guardrail"},
+    ),
     "restarted": FrameType(
         "worker or gateway",
         "The text shown so far for this turn is void: drop it. Another worker took the turn over, or the run log has"

@@ -3,30 +3,16 @@
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from shared.contracts.endpoints import Endpoint, Secret, checked_signing_secret
 from shared.contracts.schema import Schema
 
 NAME: Final = r"^[A-Za-z0-9_-]{1,64}$"
 MAX_CALLS: Final = 128
 _VARIABLE: Final = re.compile(r"\{([A-Za-z0-9_-]{1,64})\}")
-_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,8192}")
-_SIGNING_SECRET: Final = re.compile(r"whsec_[A-Za-z0-9+/]{32,86}={0,2}")
 NO_PARAMETERS: Final[dict[str, Any]] = {"type": "object", "properties": {}}
-
-
-class Secret(Schema):
-    """A value that goes to a tool and never comes back: the author gives `value`, history stores `sealed`, the API
-    shows neither.
-
-    With neither of them it stands for the value that is stored under the same name.
-    """
-
-    value: str | None = Field(default=None, repr=False, max_length=8192)
-    sealed: str | None = Field(default=None, repr=False)
 
 
 class _Called(Schema):
@@ -38,35 +24,11 @@ class _Called(Schema):
     max_calls_per_turn: int = Field(default=MAX_CALLS, ge=1, le=MAX_CALLS)
 
 
-class _Remote(_Called):
-    """What tools on other servers have. `headers` are shown to whoever may read the agent, `secret_headers` are not."""
+class _Remote(Endpoint, _Called):
+    """What tools on other servers have."""
 
-    url: str = Field(max_length=2048)
-    headers: dict[str, str] = Field(default_factory=dict)
-    secret_headers: dict[str, Secret] = Field(default_factory=dict)
     timeout_s: float = Field(default=10.0, gt=0, le=60)
     retry: Literal["safe", "never"] = "safe"
-
-    @model_validator(mode="after")
-    def _headers_can_be_sent(self) -> Self:
-        values = [*self.headers.values(), *(secret.value or "" for secret in self.secret_headers.values())]
-        if not all(_HEADER_NAME.fullmatch(name) for name in (*self.headers, *self.secret_headers)):
-            raise ValueError("a header's name may hold letters, digits and hyphens")
-        if not all(_HEADER_VALUE.fullmatch(value) for value in values):
-            raise ValueError("a header's value must be one line of printable characters")
-        return self
-
-    @model_validator(mode="after")
-    def _has_fixed_host(self) -> Self:
-        """The model fills the path, the query and the body. It never chooses where a request goes."""
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("url must start with http:// or https:// and name a host")
-        if "{" in parts.netloc or "}" in parts.netloc:
-            raise ValueError("url must have a fixed host: variables may stand in its path and its query only")
-        if "@" in parts.netloc:
-            raise ValueError("url must not hold a user or a password: use secretHeaders")
-        return self
 
 
 class HttpTool(_Remote):
@@ -89,9 +51,7 @@ class HttpTool(_Remote):
 
     @model_validator(mode="after")
     def _signing_secret_is_one(self) -> Self:
-        value = self.signing_secret.value if self.signing_secret is not None else None
-        if value is not None and not _SIGNING_SECRET.fullmatch(value):
-            raise ValueError("signingSecret must be whsec_ followed by the base64 form of 24 to 64 random bytes")
+        checked_signing_secret(self.signing_secret)
         return self
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from shared.contracts.agents import AgentVersion
 from shared.contracts.gaps import GapReason
+from shared.contracts.guardrails import CheckedInput, GuardrailAct
 from shared.contracts.schema import Schema, Time
 from shared.contracts.sessions import EndUser, Message, Session, TurnMessage
 
@@ -49,6 +50,7 @@ class Turn(Schema):
     timing: Timing | None = None
     error: dict[str, Any] | None = None
     reasoning: bool | None = None
+    guardrails: tuple[GuardrailAct, ...] | None = Field(default=None, description="the guardrails that acted")
     created_at: Time
     ended_at: Time | None = None
 
@@ -206,7 +208,8 @@ class ClaimedTurn(Schema):
 class FinishedTurn(Schema):
     """The fact `turn.finished` in the outbox: one attempt's result. The terminal frame's seq is `last_seq` + 1.
 
-    `collected` are forms for the session to keep, by the names of the tools that filled them in. `end_session`: the
+    `checked_input` None: the agent has no input guardrails, or they came to no end. `collected` are forms for the
+    session to keep, by the names of the tools that filled them in. `end_session`: the
     agent has ended the session with this turn.
     """
 
@@ -221,8 +224,14 @@ class FinishedTurn(Schema):
     error: dict[str, Any] | None = None
     last_seq: int = 0
     ended_at: Time
+    guardrails: tuple[GuardrailAct, ...] | None = None
+    checked_input: CheckedInput | None = None
     collected: dict[str, dict[str, Any]] = Field(default_factory=dict)
     end_session: bool = False
+
+    def guarded(self) -> dict[str, Any]:
+        """The members about guardrails as the turn's document has them; none for an agent without guardrails."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, include={"guardrails", "checked_input"})
 
 
 def terminal_frame(turn: Turn, output: tuple[TurnMessage, ...]) -> tuple[str, dict[str, Any]]:

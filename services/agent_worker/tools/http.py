@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from services.agent_worker.tools.request import target_of
 from services.agent_worker.tools.result import ToolFailure
-from shared.contracts.tools import HttpTool, Secret
+from shared.contracts.endpoints import Secret
+from shared.contracts.tools import HttpTool
 from shared.secrets import SecretBox, SecretsUnavailable
 from shared.web.guarded_client import GuardedClient, Outgoing, OutgoingFailure
 from shared.webhook_signature import signature_headers

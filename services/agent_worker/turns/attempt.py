@@ -3,6 +3,9 @@
 import asyncio
 from datetime import UTC, datetime
 
+from services.agent_worker.guardrails.output import CheckedText
+from services.agent_worker.guardrails.turn_guard import GuardScope, TurnGuard
+from services.agent_worker.guardrails.verdicts import Blocked
 from services.agent_worker.metrics import FIRST_TEXT_SECONDS, MARKERS_REMOVED
 from services.agent_worker.model.call import Sink
 from services.agent_worker.model.client import ModelRequest
@@ -18,9 +21,10 @@ from services.agent_worker.turns.state import TurnState
 from services.agent_worker.turns.steps import CallModel, Fail, Finish, RunTools
 from services.agent_worker.turns.tool_rounds import AlreadyStarted, ToolRounds
 from shared.contracts.errors import ApiError, Code
+from shared.contracts.guardrails import GuardrailAct
 from shared.contracts.jobs import RunTurn
 from shared.contracts.sessions import Retrieval, ToolCall
-from shared.contracts.turns import ClaimedTurn
+from shared.contracts.turns import ClaimedTurn, Usage
 from shared.ids import new_id
 from shared.metrics import FENCED_WRITES
 from shared.run_log.writer import Fenced, TurnWriter
@@ -45,6 +49,10 @@ class Attempt:
         self._created_at = asyncio.get_running_loop().time()
         self._started = asyncio.Event()
         self._knowledge = KnowledgeSearch(dependencies.retriever, job.workspace, agent.version, writer, self._started)
+        self.guard = TurnGuard(dependencies.hooks, agent.version.config.guardrails, self._guard_scope(), self._show_act)
+        # Of the running model call, where guardrails look at it.
+        self._checked: CheckedText | None = None
+        self._usage: Usage | None = None
         self.tools = TurnTools(dependencies.tools, agent.toolbox, self._scope())
         self._rounds = ToolRounds(job.turn_id, self.tools, claimed.started_calls, writer)
         self._markers: MarkerFilter | None = None  # Of the running model call.
@@ -56,6 +64,14 @@ class Attempt:
             in_session=self._claimed.session_id is not None,
             record=self._record,
             search=self._knowledge.for_query if self._knowledge.has_passages else None,
+        )
+
+    def _guard_scope(self) -> GuardScope:
+        job, claimed, version = self._job, self._claimed, self._agent.version
+        facts = {"turnId": job.turn_id, "sessionId": claimed.session_id}
+        agent = {"agentId": version.agent_id, "agentVersion": version.number}
+        return GuardScope(
+            workspace=job.workspace, key=f"{job.turn_id}-{claimed.attempt}", facts=facts | agent, is_check=claimed.check
         )
 
     def _new_state(self, retrieval: Retrieval | None) -> TurnState:
@@ -83,6 +99,15 @@ class Attempt:
 
     async def run(self) -> Finish | Fail:
         """Raises Fenced when another attempt owns the turn."""
+        try:
+            return await self._steps()
+        except Blocked as blocked:
+            return await self._blocked(blocked)
+
+    async def _steps(self) -> Finish | Fail:
+        if self.guard.has_input:
+            self._claimed = self._claimed.model_copy(update={"input": await self.guard.input(self._claimed.input)})
+            self.state = self._new_state(None)
         retrieval = await self._knowledge.for_question(self._claimed.input, self._claimed.context)
         await self.tools.prepare()
         if retrieval is not None or self._agent.toolbox.mcp:
@@ -103,7 +128,10 @@ class Attempt:
         config = self._agent.version.config
         message_id = new_id("msg")
         self.state.asked()
+        self._usage = None
         self._markers = MarkerFilter(self._knowledge.passages.__contains__) if self._knowledge.is_cited else None
+        if self.guard.has_output:
+            self._checked = CheckedText(lambda texts: self.guard.checked("output", texts), self._put)
         try:
             answer = await self._dependencies.models.answer(
                 (config.model, *config.fallback_models),
@@ -116,20 +144,38 @@ class Attempt:
             detail = "The model's answer broke off." if fault.after_text else "The model did not answer."
             self.state.failed(ApiError(fault.code, detail, retryable=fault.retryable))
         else:
-            text = None if self._markers is None else self._filtered_text(self._markers)
+            self._usage = answer.usage
+            text = await self._filtered_text()
             self.state.answered(answer, message_id, datetime.now(UTC), text)
 
-    def _filtered_text(self, markers: MarkerFilter) -> str:
-        """The model call's text as it was shown, once the rest of it has been."""
-        if rest := markers.end():
-            self._put(rest)
-        if not self._claimed.check:
-            MARKERS_REMOVED.inc(markers.removed)
+    async def _filtered_text(self) -> str | None:
+        """The model call's text as it was shown, once the rest of it has been. None: it was shown as it came.
+
+        Raises Blocked.
+        """
+        if self._markers is None and self._checked is None:
+            return None
+        if self._markers is not None:
+            if rest := self._markers.end():
+                self._emit(rest)
+            if not self._claimed.check:
+                MARKERS_REMOVED.inc(self._markers.removed)
+        if self._checked is not None:
+            await self._checked.end()
         return self.state.shown_text
+
+    async def _blocked(self, blocked: Blocked) -> Finish | Fail:
+        """The client reads the guardrail's message after what it has been shown of this model call."""
+        await self._started.wait()
+        self._put(f"\n\n{blocked.message}" if self.state.shown_text else blocked.message)
+        received = self._checked.received if self._checked is not None else ()
+        self.state.blocked(new_id("msg"), datetime.now(UTC), received=received, usage=self._usage)
+        return Finish("content_filter")
 
     @property
     def _sink(self) -> Sink:
-        reason = self._show_reasoning if self._claimed.reasoning else None
+        # Guardrails check the answer's text only, so an agent that has them shows no reasoning.
+        reason = self._show_reasoning if self._claimed.reasoning and self._checked is None else None
         return Sink(show=self._show, backpressure=self._backpressure, reason=reason)
 
     def _show_reasoning(self, text: str) -> None:
@@ -137,11 +183,20 @@ class Attempt:
 
     async def _backpressure(self) -> None:
         await self._started.wait()
+        if self._checked is not None:
+            await self._checked.drain()
         await self._writer.room()
 
     def _show(self, text: str) -> None:
         if self._markers is None or (text := self._markers.add(text)):
+            self._emit(text)
+
+    def _emit(self, text: str) -> None:
+        """Text for the client, checked first where guardrails want to."""
+        if self._checked is None:
             self._put(text)
+        else:
+            self._checked.add(text)
 
     def _put(self, text: str) -> None:
         if self.first_text_s is None:
@@ -150,6 +205,10 @@ class Attempt:
                 FIRST_TEXT_SECONDS.observe(self.first_text_s)
         self.state.shown(text)
         self._writer.delta(text)
+
+    async def _show_act(self, act: GuardrailAct) -> None:
+        await self._started.wait()
+        self._writer.frame("guardrail", act.wire())
 
     # --- tools
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from services.agent_worker.guardrails.hooks import Hooks
 from services.agent_worker.knowledge.retriever import Retriever
 from services.agent_worker.model.client import Models
 from services.agent_worker.tools.kit import ToolKit
@@ -17,6 +18,7 @@ class Dependencies:
     history: HistoryClient
     models: Models
     tools: ToolKit
+    hooks: Hooks
     retriever: Retriever
     logs: LogWriter
     agents: AgentCache

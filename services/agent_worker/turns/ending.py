@@ -29,6 +29,8 @@ def finished_turn(
         error=end.error.problem() if isinstance(end, Fail) else None,
         last_seq=last_seq,
         ended_at=datetime.now(UTC),
+        guardrails=tuple(attempt.guard.acts) or None,
+        checked_input=attempt.guard.checked_input,
         collected=attempt.tools.effects.collected,
         end_session=attempt.tools.effects.end_session,
     )

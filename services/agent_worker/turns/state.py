@@ -185,6 +185,22 @@ class TurnState:
                 )
             )
 
+    def blocked(
+        self, message_id: str, now: datetime, *, received: Sequence[str] = (), usage: Usage | None = None
+    ) -> None:
+        """A guardrail has ended the turn. The message has what was shown: the text up to there, and what replaces the
+        rest.
+
+        `received`: what the running model call has said. `usage`: what it cost, where that is known.
+        """
+        if self._asking:
+            self._count(usage, "".join(received), [])
+        self._pending = ()
+        self._asking = False
+        self._say(message_id, now, self.shown_text)
+        self._shown.clear()
+        self._end = Finish("content_filter")
+
     def failed(self, error: ApiError) -> None:
         # A model that sent no text has charged nothing.
         self._asking = self._asking and bool(self._shown)

@@ -19,7 +19,7 @@ from services.history.mongo.filters import Document, Where, present
 from shared.contracts.agents import Agent, AgentConfig
 from shared.contracts.errors import ApiError, Code
 from shared.secrets import SecretBox
-from shared.tool_secrets import secrets_of
+from shared.tool_secrets import has_secrets
 
 
 class Agents:
@@ -31,7 +31,7 @@ class Agents:
 
     async def put(self, workspace: str, agent_id: str, config: AgentConfig) -> Agent:
         """Creates the agent or replaces its draft. Raises `validation_failed` for a secret that cannot be stored."""
-        if any(secrets_of(tool) for tool in config.tools):
+        if has_secrets(config):
             row = await self._agents.one({"_id": agent_key(workspace, agent_id)}, {"draft": 1})
             config = with_sealed_secrets(config, self._box, workspace, config_of(row["draft"]) if row else None)
         where = {"_id": agent_key(workspace, agent_id)}

@@ -9,7 +9,9 @@ from pydantic import ValidationError
 from services.history.document_faults import Fault, faults_of
 from shared.contracts.agents import AgentConfig
 from shared.contracts.errors import ApiError, Code
+from shared.contracts.guardrails import PatternsGuardrail
 from shared.contracts.templates import BUILT_INS, is_known, names_in
+from shared.patterns import BadPattern, checked_pattern
 
 MAX_DRAFT: Final = 256 << 10
 MAX_TOOLS: Final = 64
@@ -29,7 +31,12 @@ def checked_draft(draft: dict[str, Any], upstreams: Collection[str]) -> AgentCon
         config = AgentConfig.model_validate(draft, extra="forbid")
     except ValidationError as error:
         raise ApiError(Code.VALIDATION_FAILED, errors=faults_of(error, AgentConfig, whole="draft")) from None
-    faults = [*_template_faults(config), *_upstream_faults(config, upstreams), *_tool_faults(config)]
+    faults = [
+        *_template_faults(config),
+        *_upstream_faults(config, upstreams),
+        *_tool_faults(config),
+        *_pattern_faults(config),
+    ]
     if faults:
         raise ApiError(Code.VALIDATION_FAILED, errors=faults)
     return config
@@ -65,3 +72,13 @@ def _upstream_faults(config: AgentConfig, upstreams: Collection[str]) -> Iterato
 def _tool_faults(config: AgentConfig) -> Iterator[Fault]:
     if len(config.tools) > MAX_TOOLS:
         yield {"field": "tools", "message": f"At most {MAX_TOOLS} tools are allowed."}
+
+
+def _pattern_faults(config: AgentConfig) -> Iterator[Fault]:
+    for index, guardrail in enumerate(config.guardrails):
+        for number, pattern in enumerate(guardrail.patterns if isinstance(guardrail, PatternsGuardrail) else ()):
+            try:
+                checked_pattern(pattern)
+            except BadPattern as error:
+                field = f"guardrails.{index}.patterns.{number}"
+                yield {"field": field, "message": f"is not a regular expression in RE2's syntax: {error}"}

@@ -11,4 +11,5 @@ def with_sealed_secrets(config: AgentConfig, box: SecretBox, workspace: str, sto
     try:
         return sealed_config(config, box, workspace, stored)
     except SecretsUnavailable as error:
-        raise ApiError(Code.VALIDATION_FAILED, errors=[{"field": "tools", "message": str(error)}]) from None
+        field = "guardrails" if str(error).startswith("the guardrail") else "tools"
+        raise ApiError(Code.VALIDATION_FAILED, errors=[{"field": field, "message": str(error)}]) from None

@@ -5,10 +5,10 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from services.history.checks.patterns import BadPattern, is_match
 from shared.contracts.checks import CheckStep, Expectation, ExpectedCall, ExpectedPassage, Failure, StepResult
 from shared.contracts.sessions import RetrievedPassage, TurnMessage
 from shared.contracts.turns import StoredTurn
+from shared.patterns import BadPattern, is_match
 
 MAX_ANSWER: Final = 4000
 MAX_SHOWN: Final = 300
@@ -28,6 +28,7 @@ class Answered(NamedTuple):
     retrieved: tuple[Passage, ...]
     cited: tuple[Passage, ...]
     finish_reason: str | None
+    guardrails: tuple[str, ...]
     latency_ms: int
     tokens: int
 
@@ -43,6 +44,7 @@ def answered(stored: StoredTurn) -> Answered:
         retrieved=tuple(Passage(passage.source_id, passage.title, passage.text) for passage in retrieved),
         cited=tuple(_cited(messages, retrieved)),
         finish_reason=turn.finish_reason,
+        guardrails=tuple(act.name for act in turn.guardrails or ()),
         latency_ms=turn.timing.total_ms if turn.timing else 0,
         tokens=turn.usage.total_tokens if turn.usage else 0,
     )
@@ -127,6 +129,17 @@ def _finished(expectation: Expectation, found: Answered) -> str | None:
     return f"The finish reason is {found.finish_reason}, not {expectation.finish_reason}."
 
 
+def _guarded(expectation: Expectation, found: Answered) -> str | None:
+    wanted = expectation.guardrail_acted
+    acted = ", ".join(found.guardrails) or "none"
+    return None if wanted in found.guardrails else f"The guardrail {wanted} did not act. These did: {acted}."
+
+
+def _not_guarded(expectation: Expectation, found: Answered) -> str | None:
+    unwanted = expectation.guardrail_not_acted
+    return f"The guardrail {unwanted} acted." if unwanted in found.guardrails else None
+
+
 def _fast(expectation: Expectation, found: Answered) -> str | None:
     limit = expectation.max_latency_ms or 0
     return f"The turn took {found.latency_ms} ms; at most {limit} are allowed." if found.latency_ms > limit else None
@@ -146,6 +159,8 @@ _EVALUATE: Final[dict[str, Callable[[Expectation, Answered], str | None]]] = {
     "passageRetrieved": _retrieved,
     "passageCited": _was_cited,
     "finishReason": _finished,
+    "guardrailActed": _guarded,
+    "guardrailNotActed": _not_guarded,
     "maxLatencyMs": _fast,
     "maxTokens": _cheap,
 }

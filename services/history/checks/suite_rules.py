@@ -6,10 +6,10 @@ from typing import Any, Final
 import orjson
 from pydantic import ValidationError
 
-from services.history.checks.patterns import BadPattern, checked_pattern
 from services.history.document_faults import Fault, faults_of
 from shared.contracts.checks import CheckSuite
 from shared.contracts.errors import ApiError, Code
+from shared.patterns import BadPattern, checked_pattern
 
 MAX_SUITE: Final = 256 << 10
 MAX_FAULTS: Final = 20

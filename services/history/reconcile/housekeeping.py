@@ -74,6 +74,7 @@ class Housekeeping:
                 "erased": True,
                 "input": [],
                 "output": [],
+                "checkedInput": None,
                 "expiresAt": now + timedelta(seconds=self._settings.completion_keep_s),
             },
             "$unset": {"completion": "", "metadata": "", "erasable": ""},

@@ -158,7 +158,12 @@ class Admission:
         try:
             config = (await self._versions.read(record.workspace, record.agent_id, record.agent_version)).config
             context = await self._contexts.before(
-                record.workspace, record.session_id, record.n, config.limits, model_of(config)
+                record.workspace,
+                record.session_id,
+                record.n,
+                config.limits,
+                model_of(config),
+                guards_input=config.guards_input,
             )
         except ApiError:
             return None

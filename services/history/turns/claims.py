@@ -67,7 +67,12 @@ class Claims:
         agent = await self._versions.read(record.workspace, record.agent_id, record.agent_version)
         config = agent.config
         context = await self._contexts.before(
-            record.workspace, record.session_id, record.n, config.limits, model_of(config)
+            record.workspace,
+            record.session_id,
+            record.n,
+            config.limits,
+            model_of(config),
+            guards_input=config.guards_input,
         )
         attempt = record.attempt if record.claim_id == claim.claim_id else record.attempt + 1
         # A draft can change at any time, so a worker's copy of it counts for nothing.

@@ -67,7 +67,13 @@ class Completions:
         await self._logs.erase(workspace, turn_id)
         gone = ("completion", "metadata", "labels", "storedId", "gap", "gapReason", "gapId", "endUserId")
         change: Document = {
-            "$set": {"erased": True, "input": [], "output": [], "expiresAt": datetime.now(UTC) + self._tombstone_life},
+            "$set": {
+                "erased": True,
+                "input": [],
+                "output": [],
+                "checkedInput": None,
+                "expiresAt": datetime.now(UTC) + self._tombstone_life,
+            },
             "$unset": dict.fromkeys(gone, ""),
         }
         if not row.get("erased"):

@@ -12,6 +12,7 @@ from cachetools import TTLCache
 
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document, between
+from services.history.turns.checked_input import earlier_row
 from services.history.turns.token_rates import ModelKey, TokenRates
 from shared.contracts.agents import Limits
 from shared.contracts.sessions import Message, without_markers
@@ -22,7 +23,7 @@ KEPT_BYTES: Final = 64 << 20
 KEPT_S: Final = 600.0
 # Bytes that a cached turn and a cached session take beside their text.
 OVERHEAD: Final = 300
-_FIELDS: Final = {"n": 1, "active": 1, "status": 1, "input": 1, "output": 1}
+_FIELDS: Final = {"n": 1, "active": 1, "status": 1, "input": 1, "output": 1, "checkedInput": 1}
 
 Wire = Mapping[str, Any]
 _SHOWN: Final = frozenset(field.alias or name for name, field in Message.model_fields.items())
@@ -72,13 +73,20 @@ class Contexts:
         self._kept = TTLCache[tuple[str, str], _Kept](kept_bytes, kept_s, timer=clock, getsizeof=lambda kept: kept.size)
 
     async def before(
-        self, workspace: str, session_id: str | None, number: int, limits: Limits, model: ModelKey | None = None
+        self,
+        workspace: str,
+        session_id: str | None,
+        number: int,
+        limits: Limits,
+        model: ModelKey | None = None,
+        *,
+        guards_input: bool = False,
     ) -> bytes:
         """A JSON list of the messages of the turns before this one, oldest first.
 
         A turn without a session has no context. It contains whole turns: as many of the last `context_turns` as fit
         into `context_tokens`, as `model` counts them. All of them must have ended, which holds for the turns before a
-        session's active turn.
+        session's active turn. `guards_input`: the agent has guardrails for what users say.
         """
         if session_id is None:
             return b"[]"
@@ -91,9 +99,10 @@ class Contexts:
             rows = await self._turns.many(where, fields=_FIELDS)
             turns.update(
                 {
-                    row["n"]: _earlier_turn(row["status"], (*row["input"], *row.get("output", ())))
+                    row["n"]: _earlier_turn(status, (*said, *row.get("output", ())))
                     for row in rows
                     if not row["active"]
+                    for status, said in (earlier_row(row, guards_input=guards_input),)
                 }
             )
         turns = {n: turns[n] for n in wanted if n in turns}

@@ -13,6 +13,7 @@ from services.history.mongo.client import Database
 from services.history.mongo.dialect import Fields
 from services.history.mongo.errors import Unstorable
 from services.history.mongo.filters import Document, one_of
+from services.history.turns.checked_input import earlier_input
 from services.history.turns.context import Contexts
 from services.history.turns.effects import SessionEffects
 from services.history.turns.gaps import gap_of
@@ -39,7 +40,7 @@ from shared.turn_queue.queue import TurnQueue
 log = get_logger()
 LOG_PAGE: Final = 256
 # The members of a turn that a worker's result sets.
-_RESULT: Final = ("status", "finish_reason", "usage", "timing", "error")
+_RESULT: Final = ("status", "finish_reason", "usage", "timing", "error", "guardrails")
 
 
 class TurnFinalizer:
@@ -83,8 +84,9 @@ class TurnFinalizer:
             if gap:
                 KNOWLEDGE_GAPS.labels(gap["gapReason"]).inc()
         if stored and record.session_id is not None:
-            messages = [message.wire() for message in (*record.input, *finished.output)]
-            self.contexts.add(workspace, record.session_id, record.n, finished.status, messages, finished.usage)
+            status, messages = earlier_input(finished, record.input)
+            said = [message.wire() for message in (*messages, *finished.output)]
+            self.contexts.add(workspace, record.session_id, record.n, status, said, finished.usage)
         if await self._effects.end_session(record, finished) and record.session_id is not None:
             # A turn that was admitted in between is cancelled, as with any other end of a session.
             await self.stop_session(workspace, record.session_id)
@@ -100,6 +102,7 @@ class TurnFinalizer:
             "usage": finished.usage.wire() if finished.usage else None,
             "timing": finished.timing.wire() if finished.timing else None,
             "error": finished.error,
+            **finished.guarded(),
             "lastSeq": finished.last_seq + 1,
             "endedAt": finished.ended_at,
             **marks,

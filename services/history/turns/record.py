@@ -9,6 +9,7 @@ from pydantic import Field
 from services.history.mongo.filters import Document
 from shared.contracts.agents import AgentVersion
 from shared.contracts.gaps import GapReason
+from shared.contracts.guardrails import GuardrailAct
 from shared.contracts.schema import Schema, rfc3339
 from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import (
@@ -23,11 +24,12 @@ from shared.contracts.turns import (
 )
 
 # All but the texts: status, fences and times.
-WITHOUT_TEXT: Final = {"input": 0, "output": 0, "completion": 0, "variables": 0, "metadata": 0, "words": 0}
+_TEXTS: Final = dict.fromkeys(("output", "completion", "variables", "metadata", "words", "checkedInput"), 0)
+WITHOUT_TEXT: Final = {"input": 0, **_TEXTS}
 # The same, with the messages that the turn answers.
-WITHOUT_ANSWER: Final = {"output": 0, "completion": 0, "variables": 0, "metadata": 0, "words": 0}
+WITHOUT_ANSWER: Final = _TEXTS
 # WITHOUT_TEXT, with the ids and roles of the messages that the turn answers.
-OUTLINE: Final = {"input.content": 0, "output": 0, "completion": 0, "variables": 0, "metadata": 0, "words": 0}
+OUTLINE: Final = {"input.content": 0, **_TEXTS}
 # Everything that is shown. The words of the search repeat the texts.
 SHOWN: Final = {"words": 0}
 # What is kept of a turn whose content is erased, so that usage stays exact: what it cost, not what was said or by whom.
@@ -95,6 +97,7 @@ class TurnRecord(Schema):
     usage: Usage | None = None
     timing: Timing | None = None
     error: dict[str, Any] | None = None
+    guardrails: tuple[GuardrailAct, ...] | None = None
     last_seq: int = 0
     erased: bool = False
     created_at: datetime
@@ -115,6 +118,7 @@ class TurnRecord(Schema):
             timing=self.timing,
             error=self.error,
             reasoning=self.reasoning or None,
+            guardrails=self.guardrails,
             created_at=self.created_at,
             ended_at=self.ended_at,
         )

@@ -13,6 +13,7 @@ import orjson
 from aiohttp import web
 
 from deploy.local.processes import free_port
+from services.agent_worker.guardrails.hooks import Hooks
 from services.agent_worker.knowledge.fts5 import Fts5Retriever
 from services.agent_worker.model.client import Models
 from services.agent_worker.settings import Timeouts, Upstream
@@ -121,12 +122,18 @@ class Stage:
         queue, stop = TurnQueue.connect(self.redis_url), asyncio.Event()
         async with (
             Models({"default": Upstream(base_url=f"{self.model_url}/v1")}, timeouts) as models,
-            ToolKit(GuardedClient(policy or allowed), SECRETS) as tools,
+            ToolKit(client := GuardedClient(policy or allowed), SECRETS) as tools,
             LogWriter([self.redis_url], ttl_s=600) as logs,
         ):
             retriever = Fts5Retriever(lambda version: self.history.passages(*version))
             dependencies = Dependencies(
-                history=self.history, models=models, tools=tools, retriever=retriever, logs=logs, agents=AgentCache()
+                history=self.history,
+                models=models,
+                tools=tools,
+                hooks=Hooks(client, SECRETS),
+                retriever=retriever,
+                logs=logs,
+                agents=AgentCache(),
             )
             worker = LeasedWorker(
                 queue, TurnRunner(dependencies), max_turns=50, lease_s=lease_s, drain_s=drain_s, job_timeout_s=60

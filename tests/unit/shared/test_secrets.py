@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from shared.contracts.agents import AgentConfig
-from shared.contracts.tools import HttpTool, Secret
+from shared.contracts.endpoints import Secret
+from shared.contracts.tools import HttpTool
 from shared.secrets import SecretBox, SecretsUnavailable
 from shared.tool_secrets import sealed_config, shown_config
 
@@ -100,3 +101,24 @@ def test_a_sealed_secret_from_outside_is_refused() -> None:
     for before in (None, stored):
         with pytest.raises(SecretsUnavailable, match="look_up needs the value of its secret authorization"):
             sealed_config(foreign, box, "acme", before)
+
+
+def test_the_secrets_of_guardrails_are_sealed_and_hidden_too() -> None:
+    box = SecretBox([OLD])
+    hook = {
+        "kind": "http",
+        "name": "look_up",
+        "stage": "input",
+        "url": "https://shop.example/x",
+        "signingSecret": {"value": SIGNING},
+        "secretHeaders": {"X-Key": {"value": CANARY}},
+    }
+    given = AgentConfig.model_validate({"name": "Mia", "model": {"name": "m"}, "guardrails": [hook]})
+    stored = sealed_config(given, box, "acme")
+    assert CANARY not in str(stored.wire()) + repr(given)
+    assert SIGNING not in str(stored.wire()) + repr(given)
+    assert "sealed" not in str(shown_config(stored).wire())
+    assert sealed_config(shown_config(stored), box, "acme", stored) == stored
+    # A tool of the same name has other secrets.
+    with pytest.raises(SecretsUnavailable, match="the guardrail look_up needs the value of its secret"):
+        sealed_config(shown_config(stored), box, "acme", sealed_config(config(), box, "acme"))

@@ -16,7 +16,8 @@ from yarl import URL
 from services.agent_worker.tools.http import HttpTools
 from services.agent_worker.tools.request import with_query
 from services.agent_worker.tools.result import ToolFailure
-from shared.contracts.tools import HttpTool, Secret
+from shared.contracts.endpoints import Secret
+from shared.contracts.tools import HttpTool
 from shared.secrets import SecretBox
 from shared.web.guard_rules import AllowList, OutgoingPolicy
 from shared.web.guarded_client import GuardedClient, decoded

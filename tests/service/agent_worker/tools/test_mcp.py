@@ -17,7 +17,8 @@ from services.agent_worker.tools import mcp
 from services.agent_worker.tools.mcp import McpServers
 from services.agent_worker.tools.result import ToolFailure
 from services.agent_worker.tools.toolbox import Entry
-from shared.contracts.tools import McpTool, Secret
+from shared.contracts.endpoints import Secret
+from shared.contracts.tools import McpTool
 from shared.secrets import SecretBox
 from shared.web.guard_rules import AllowList, OutgoingPolicy
 from shared.web.guarded_client import GuardedClient

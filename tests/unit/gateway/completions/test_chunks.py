@@ -208,3 +208,13 @@ def test_citations_are_annotations_with_their_places_in_all_of_the_text() -> Non
     assert orjson.loads(blocks[0][6:])["choices"][0]["delta"] == {"annotations": whole["annotations"]}
     assert orjson.loads(blocks[1][6:])["choices"][0]["finish_reason"] == "stop"
     assert "annotations" not in completion_shape(TURN, DONE_DATA)["choices"][0]["message"]
+
+
+def test_a_guardrail_that_blocks_ends_the_stream_with_content_filter() -> None:
+    act = stream_frame("guardrail", {"stage": "output", "action": "block", "name": "cards"}, FrameId(1, 2))
+    done = stream_frame("done", {**DONE_DATA, "finishReason": "content_filter"}, FrameId(1, 4))
+    rendered = stream().frames([delta(1, "Well. "), act, delta(3, "I cannot help."), done])
+    assert rendered.end is End.CLEAN
+    assert contents(rendered.data) == ["Well. ", "I cannot help.", ""]
+    assert b'"finish_reason":"content_filter"' in rendered.data
+    assert b"guardrail" not in rendered.data

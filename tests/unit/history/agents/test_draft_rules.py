@@ -35,6 +35,33 @@ def test_a_variable_that_no_session_can_give_is_refused() -> None:
     assert "{{agent.password}} is not a variable" in faults(DRAFT | {"greeting": "{{agent.password}}"})["greeting"]
 
 
+def test_a_guardrail_that_cannot_work_is_refused() -> None:
+    words = {"kind": "patterns", "name": "words", "stage": "input", "patterns": ["ok", "(open"]}
+    found = faults(DRAFT | {"guardrails": [words]})
+    assert "RE2" in found["guardrails.0.patterns.1"]
+    backreference = words | {"patterns": [r"(a)\1"]}
+    assert list(faults(DRAFT | {"guardrails": [backreference]})) == ["guardrails.0.patterns.0"]
+    good = words | {"patterns": ["^(a+)+$"]}
+    assert faults(DRAFT | {"guardrails": [good, good]}) == {"draft": "two guardrails have the name words"}
+    hook = {"kind": "http", "name": "hook", "stage": "output", "url": "https://example.org/", "timeoutS": 1}
+    assert list(faults(DRAFT | {"guardrails": [hook]})) == ["guardrails.0.http.signingSecret"]
+    secret = {"value": "whsec_" + "a" * 32}
+    hook["signingSecret"] = secret
+    for wrong in (
+        {"timeoutS": 11},
+        {"signingSecret": {"value": "short"}},
+        {"url": "ftp://example.org"},
+        {"url": "https://example.org/{path}"},
+        {"onFailure": "retry"},
+        {"stage": "both"},
+        {"kind": "lua"},
+        {"message": ""},
+        {"more": 1},
+    ):
+        assert len(faults(DRAFT | {"guardrails": [hook | wrong]})) == 1, wrong
+    assert checked_draft(DRAFT | {"guardrails": [hook, good]}, ()).guards_input
+
+
 def test_two_tools_of_one_name_are_refused() -> None:
     tool = {"kind": "http", "name": "look_up", "url": "https://example.org/"}
     assert faults(DRAFT | {"tools": [tool, tool]}) == {"draft": "two tools have the name look_up"}

@@ -40,6 +40,16 @@ def stored(*texts: str, calls: dict[str, str] | None = None, **turn: Any) -> Sto
     return StoredTurn.model_validate({"turn": members | turn, "output": output})
 
 
+def test_a_guardrail_can_be_expected_to_act_or_not_to_act() -> None:
+    act = {"stage": "output", "action": "block", "name": "cards"}
+    turn = stored("No.", guardrails=[act], finishReason="content_filter")
+    assert reasons({"guardrailActed": "cards"}, turn) == []
+    assert reasons({"guardrailNotActed": "others"}, turn) == []
+    assert reasons({"finishReason": "content_filter"}, turn) == []
+    assert reasons({"guardrailActed": "others"}, turn) == ["The guardrail others did not act. These did: cards."]
+    assert reasons({"guardrailNotActed": "cards"}, turn) == ["The guardrail cards acted."]
+
+
 def reasons(expect: dict[str, Any], turn: StoredTurn) -> list[str]:
     step = CheckStep.model_validate({"user": "When?", "expect": [expect]})
     return [failure.message for failure in failures_of(step, 1, turn)]

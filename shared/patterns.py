@@ -23,6 +23,12 @@ def checked_pattern(pattern: str) -> None:
     _compiled(pattern)
 
 
+def replaced(pattern: str, replacement: str, text: str) -> str:
+    """The text with each match replaced. Backslashes in `replacement` mean themselves. Raises BadPattern."""
+    found: str = _compiled(pattern).sub(replacement.replace("\\", "\\\\"), text)
+    return found
+
+
 @lru_cache(KEPT)
 def _compiled(pattern: str) -> Any:
     options = re2.Options()
