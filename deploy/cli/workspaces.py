@@ -10,17 +10,18 @@ import click
 from deploy.cli.admin import with_history, workspace_name
 from deploy.cli.exits import CliError
 from shared.contracts.keys import SECRET_SCOPES, NewKey
-from shared.contracts.workspaces import Workspace
+from shared.contracts.workspaces import ChangeWorkspace, Workspace
 from shared.history_client import HistoryClient
 
 POLL_S: Final = 0.5
+MAX_DAYS: Final = 36_500
 
 
 @click.group("workspaces")
 @click.option("--local", type=click.Path(path_type=Path), metavar="DIR", help="Data directory of a running `make up`.")
 @click.pass_context
 def workspaces(context: click.Context, local: Path | None) -> None:
-    """For operators, beside history: create, list and delete workspaces.
+    """For operators, beside history: create, list, limit and delete workspaces.
 
     Reads PARLEY_HISTORY_URL and PARLEY_INTERNAL_TOKEN.
     """
@@ -69,6 +70,23 @@ async def _all(history: HistoryClient) -> AsyncIterator[Workspace]:
         if page["nextCursor"] is None:
             return
         query["cursor"] = page["nextCursor"]
+
+
+@workspaces.command("retention")
+@click.argument("workspace", callback=workspace_name)
+@click.argument("days", metavar="DAYS|none")
+@click.pass_obj
+def retention(local: Path | None, workspace: str, days: str) -> None:
+    """Erase transcripts of WORKSPACE so many DAYS after their last message; `none`: keep them.
+
+    An agent's own `retention` may be shorter. What was used stays counted.
+    """
+    if days != "none" and not (days.isascii() and days.isdecimal() and 1 <= int(days) <= MAX_DAYS):
+        raise click.BadParameter(f"DAYS is a number from 1 to {MAX_DAYS}, or none")
+    change = ChangeWorkspace(transcript_days=None if days == "none" else int(days))
+    found: Workspace = with_history(local, lambda history: history.change_workspace(workspace, change))
+    kept = "for good" if found.transcript_days is None else f"for {found.transcript_days} days"
+    click.echo(f"{workspace} keeps transcripts {kept}")
 
 
 @workspaces.command("delete")

@@ -25,6 +25,7 @@ from services.history.checks.runs import Runs
 from services.history.checks.suites import Suites
 from services.history.erasures.end_users import EndUserErasures
 from services.history.erasures.holdings import Holdings
+from services.history.erasures.retention import Retention
 from services.history.keys.api_keys import ApiKeys
 from services.history.keys.bootstrap import BootstrapKey
 from services.history.keys.key_lists import KeyLists
@@ -66,7 +67,7 @@ from shared.secrets import SecretBox
 from shared.tasks import BackgroundLoops, loops_ready
 from shared.turn_queue.queue import TurnQueue
 from shared.web.health import health_routes
-from shared.web.middleware import Handler, request_middleware, require_token, route_name
+from shared.web.middleware import Handler, callers_request, request_middleware, require_token, route_name
 
 log = get_logger()
 
@@ -106,6 +107,7 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
             repairs = (
                 BootstrapKey(database, nouns.keys, settings).reconcile,
                 nouns.workspaces.adopt,
+                nouns.workspaces.reconcile,
                 nouns.drafts.reconcile,
                 nouns.suites.reconcile,
                 nouns.runner.reconcile,
@@ -115,6 +117,7 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
                 nouns.sessions.reconcile,
                 nouns.completions.reconcile,
                 nouns.end_user_erasures.reconcile,
+                nouns.retention.reconcile,
                 nouns.ingest.reconcile,
                 nouns.sources.reconcile,
                 TranscriptWords(database).reconcile,
@@ -163,7 +166,7 @@ def _nouns(
     sessions = Sessions(database, agents, versions, finalizer, erasure, audit)
     source_erasure = SourceErasure(database, passages, database.blobs, audit)
     contexts = finalizer.contexts
-    workspaces = Workspaces(database, notices)
+    workspaces = Workspaces(database, audit, notices)
     suites = Suites(database, agents, audit, has_judge=judge is not None)
     runs = Runs(database, agents, versions, suites, settings)
     check_turns = CheckTurns(database, queue, versions, finalizer, judge, settings)
@@ -195,6 +198,7 @@ def _nouns(
         gaps=Gaps(database),
         end_user_erasures=EndUserErasures(database, sessions, erasure, audit),
         holdings=Holdings(database, audit),
+        retention=Retention(database, versions, sessions, erasure),
     )
 
 
@@ -207,7 +211,7 @@ def create_app(dependencies: Dependencies) -> web.Application:
         await loops_ready(*dependencies.loops)
 
     token = dependencies.settings.internal_token.get_secret_value()
-    middlewares = [request_middleware, require_token(token), timed, failures]
+    middlewares = [request_middleware, require_token(token), callers_request, timed, failures]
     app = web.Application(middlewares=middlewares, client_max_size=BODY_LIMIT)
     app[NOUNS] = dependencies.nouns
     checks = {"mongodb": dependencies.database.ping, "redis": redis_answers, "loops": loops_run}

@@ -22,6 +22,11 @@ SOURCES_READ: Final = Counter(
     "parley_sources_read_total", "Readings of knowledge sources that ended, by their outcome", ["outcome"]
 )
 END_USERS_ERASED: Final = Counter("parley_end_users_erased_total", "Erasures of end users that were completed")
+RETENTION_ERASED: Final = Counter(
+    "parley_retention_erased_total",
+    "Sessions and stored completions that were erased when their time was over",
+    ["kind"],
+)
 TURNS_ADMITTED: Final = Counter("parley_turns_admitted_total", "Turns that were accepted")
 TURNS_INDEXED: Final = Counter(
     "parley_turns_indexed_total", "Turns whose words were stored, so that the search of transcripts finds them"

@@ -96,11 +96,15 @@ class RollbackOrder(Schema):
 
 
 class AuditRecord(Schema):
-    """Who did what to which thing, never with content. `action` is like `agent.published`."""
+    """Who did what to which thing, never with content. `action` is like `agent.published`.
+
+    `actor` is the id of a key; operators and the server itself have none. `request_id` is the answer's `x-request-id`.
+    """
 
     id: str
     at: Time
     actor: str | None = None
     action: str
     target: str
+    request_id: str | None = None
     details: dict[str, Any] = Field(default_factory=dict)

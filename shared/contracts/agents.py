@@ -36,6 +36,14 @@ class Limits(Schema):
     context_tokens: int = Field(default=12_000, ge=0)
 
 
+class Retention(Schema):
+    """`transcript_days`: a session is erased so many days after its last message, and a stored completion so many days
+    after it was asked for. None: they are kept. What they used stays counted.
+    """
+
+    transcript_days: int | None = Field(default=None, ge=1, le=36_500)
+
+
 Question = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -70,6 +78,7 @@ class AgentConfig(Schema):
     knowledge: Knowledge = Knowledge()
     guardrails: tuple[Guardrail, ...] = Field(default=(), max_length=16)
     limits: Limits = Limits()
+    retention: Retention = Retention()
 
     @property
     def guards_input(self) -> bool:

@@ -13,6 +13,12 @@ class NewWorkspace(Schema):
     name: str = Field(pattern=f"^{NAME_PATTERN}$")
 
 
+class ChangeWorkspace(Schema):
+    """`transcript_days`: see the agents' `retention`; of the two the shorter one counts. None: no limit."""
+
+    transcript_days: int | None = Field(default=None, ge=1, le=36_500)
+
+
 class Receipt(Schema):
     """What a deletion has erased: the number of documents by collection.
 
@@ -30,4 +36,5 @@ class Workspace(Schema):
     name: str
     status: WorkspaceStatus
     created_at: Time
+    transcript_days: int | None = None
     receipt: Receipt | None = None

@@ -7,8 +7,10 @@ from typing import Any, BinaryIO, Final, Self
 
 import aiohttp
 import orjson
+import structlog
 
 from shared.contracts.errors import ApiError, Code
+from shared.web.middleware import CALLERS_REQUEST_ID
 
 Query = dict[str, str] | Sequence[tuple[str, str]]
 
@@ -132,10 +134,16 @@ class Transport:
     ) -> Any:
         assert self._session is not None, "use the client inside `async with`"
         async with self._session.request(
-            method, base + path, data=raw, params=query, timeout=timeout or self._timeout
+            method, base + path, data=raw, params=query, headers=_headers(), timeout=timeout or self._timeout
         ) as response:
             payload = await response.read()
         value = orjson.loads(payload) if payload else None
         if response.status >= 400:
             raise ApiError.from_problem(value if isinstance(value, dict) else {})
         return value
+
+
+def _headers() -> dict[str, str] | None:
+    """History's logs and audit name the public request that a call belongs to."""
+    request_id = structlog.contextvars.get_contextvars().get("request_id")
+    return {CALLERS_REQUEST_ID: request_id} if request_id is not None else None

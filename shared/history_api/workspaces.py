@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from shared.contracts.workspaces import NewWorkspace, Workspace
+from shared.contracts.workspaces import ChangeWorkspace, NewWorkspace, Workspace
 from shared.history_api.transport import Transport
 
 
@@ -18,6 +18,10 @@ class WorkspaceCalls(Transport):
     async def workspace(self, name: str) -> Workspace:
         """Raises `not_found`."""
         return Workspace.model_validate(await self._get(f"/workspaces/{name}"))
+
+    async def change_workspace(self, name: str, change: ChangeWorkspace) -> Workspace:
+        """Raises `not_found`, also for a workspace that is deleted."""
+        return Workspace.model_validate(await self._call("PATCH", f"/workspaces/{name}", change.wire()))
 
     async def delete_workspace(self, name: str) -> Workspace:
         """Begins the deletion: its keys work no longer. `workspace` has the receipt once all is erased."""

@@ -12,7 +12,7 @@ import structlog
 from aiohttp import web
 
 from shared.contracts.errors import ApiError, Code
-from shared.ids import new_id
+from shared.ids import is_id, new_id
 from shared.log import get_logger
 from shared.web.problems import api_error_of, problem_response
 
@@ -20,6 +20,8 @@ log = get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
+# The request that a gateway serves, in its calls to history.
+CALLERS_REQUEST_ID: Final = "X-Callers-Request-Id"
 _CLIENT_ID = re.compile(r"[\x21-\x7e]{1,200}")
 
 
@@ -45,6 +47,25 @@ async def request_middleware(request: web.Request, handler: Handler) -> web.Stre
     if log.is_enabled_for(logging.DEBUG):
         _log_summary(request, response, started)
     return response
+
+
+@web.middleware
+async def callers_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Binds the id of the public request that an internal call belongs to: for log lines and the audit."""
+    given = request.headers.get(CALLERS_REQUEST_ID, "")
+    if not is_id("req", given):
+        return await handler(request)
+    structlog.contextvars.bind_contextvars(callers_request_id=given)
+    try:
+        return await handler(request)
+    finally:
+        structlog.contextvars.unbind_contextvars("callers_request_id")
+
+
+def callers_request_id() -> str | None:
+    """None outside of a call that brought one."""
+    found: str | None = structlog.contextvars.get_contextvars().get("callers_request_id")
+    return found
 
 
 def _failed(request: web.Request, error: Exception) -> web.Response:

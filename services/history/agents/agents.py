@@ -12,6 +12,7 @@ from services.history.agents.documents import (
     frozen,
 )
 from services.history.agents.sealing import with_sealed_secrets
+from services.history.audit.records import PENDING, audit_entry
 from services.history.mongo.client import Database
 from services.history.mongo.dialect import Fields
 from services.history.mongo.errors import Duplicate
@@ -45,13 +46,15 @@ class Agents:
             "slug": f"{default_slug(config.name)}-{agent_id[-8:]}".lower().replace("_", "-"),
             "revision": 1,
             "createdAt": now,
+            PENDING: [audit_entry("agent.created", agent_id, None)],
         }
+        change = {"$set": changed, "$push": {PENDING: audit_entry("agent.updated", agent_id, None)}}
         # Not an upsert: of two that run at once, one can fail.
-        if not await self._agents.update(where, {"$set": changed}):
+        if not await self._agents.update(where, change):
             try:
                 await self._agents.insert(created)
             except Duplicate:
-                await self._agents.update(where, {"$set": changed})
+                await self._agents.update(where, change)
         return await self.find(workspace, agent_id)
 
     async def find(self, workspace: str, agent_id: str) -> Agent:

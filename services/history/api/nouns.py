@@ -15,6 +15,7 @@ from services.history.checks.runs import Runs
 from services.history.checks.suites import Suites
 from services.history.erasures.end_users import EndUserErasures
 from services.history.erasures.holdings import Holdings
+from services.history.erasures.retention import Retention
 from services.history.keys.api_keys import ApiKeys
 from services.history.keys.key_lists import KeyLists
 from services.history.knowledge.ingest_queue import IngestQueue
@@ -59,6 +60,7 @@ class Nouns:
     gaps: Gaps
     end_user_erasures: EndUserErasures
     holdings: Holdings
+    retention: Retention
 
 
 NOUNS: Final = web.AppKey("nouns", Nouns)

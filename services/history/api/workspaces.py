@@ -8,7 +8,7 @@ from services.history.api.bodies import read_schema
 from services.history.api.nouns import nouns
 from services.history.api.paging import bad_cursor, cursor_of, cursor_values, limit_of, page_of
 from services.history.api.paths import WORKSPACE, workspace_of
-from shared.contracts.workspaces import NewWorkspace
+from shared.contracts.workspaces import ChangeWorkspace, NewWorkspace
 from shared.ids import is_name
 from shared.web.bodies import json_response
 
@@ -31,6 +31,11 @@ async def get_workspace(request: web.Request) -> web.Response:
     return json_response((await nouns(request).workspaces.get(workspace_of(request))).wire())
 
 
+async def patch_workspace(request: web.Request) -> web.Response:
+    change = await read_schema(request, ChangeWorkspace)
+    return json_response((await nouns(request).workspaces.change(workspace_of(request), change)).wire())
+
+
 async def delete_workspace(request: web.Request) -> web.Response:
     workspace = await nouns(request).workspaces.delete(workspace_of(request))
     return json_response(workspace.wire(), status=202)
@@ -40,5 +45,6 @@ ROUTES: Final = (
     web.post("/workspaces", post_workspace),
     web.get("/workspaces", get_workspaces),
     web.get(WORKSPACE, get_workspace),
+    web.patch(WORKSPACE, patch_workspace),
     web.delete(WORKSPACE, delete_workspace),
 )

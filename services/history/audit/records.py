@@ -15,6 +15,7 @@ from services.history.mongo.errors import Duplicate
 from services.history.mongo.filters import Document
 from shared.contracts.agent_records import AuditRecord
 from shared.ids import new_id
+from shared.web.middleware import callers_request_id
 
 PENDING: Final = "unaudited"
 _IDS: Final = IdField("_id", "aud")
@@ -25,6 +26,8 @@ def audit_entry(action: str, target: str, actor: str | None, **details: Any) -> 
     entry: Document = {"id": new_id("aud"), "at": datetime.now(UTC), "action": action, "target": target}
     if actor is not None:
         entry["actor"] = actor
+    if (request_id := callers_request_id()) is not None:
+        entry["requestId"] = request_id
     return entry | ({"details": details} if details else {})
 
 

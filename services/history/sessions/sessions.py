@@ -27,7 +27,7 @@ from shared.contracts.sessions import EndedReason, EndUser, Session
 END_PAGE: Final = 100
 SESSION_IDS: Final = IdField("_id", "ses")
 # What a deletion takes away at once: all that a person may have said or be known by.
-_ERASED: Final = ("metadata", "labels", "lastMessageAt", "collected", "endUser", "endUserId")
+_ERASED: Final = ("metadata", "labels", "lastMessageAt", "emptySince", "collected", "endUser", "endUserId")
 _AUDITED: Final = {"workspace": 1, PENDING: 1}
 
 
@@ -80,6 +80,8 @@ class Sessions:
             "metadata": orjson.dumps(new.metadata).decode(),
             "turnCount": 0,
             "createdAt": now,
+            # Until its first message, for the retention.
+            "emptySince": now,
         }
         if new.metadata:
             document["labels"] = labels_of(new.metadata)

@@ -216,7 +216,8 @@ class TurnFinalizer:
         """
         if record is not None and record.session_id is not None:
             where = {"_id": record.session_id, "workspace": record.workspace, "status": one_of(("active", "ended"))}
-            await self._sessions.update(where, {"$max": {"turnCount": record.n, "lastMessageAt": record.created_at}})
+            counters = {"turnCount": record.n, "lastMessageAt": record.created_at}
+            await self._sessions.update(where, {"$max": counters, "$unset": {"emptySince": ""}})
 
     async def _write_end(self, workspace: str, turn_id: str, attempt: int, fields: dict[str, Any]) -> bool:
         change: Document = {"$set": {**fields, "active": False}}

@@ -3,11 +3,12 @@
 from datetime import UTC, datetime
 from typing import Final
 
+from services.history.audit.records import PENDING, Audit, audit_entry
 from services.history.mongo.client import Database
 from services.history.mongo.errors import Duplicate
 from services.history.mongo.filters import Document, above
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.workspaces import Receipt, Workspace
+from shared.contracts.workspaces import ChangeWorkspace, Receipt, Workspace
 from shared.key_notices import KeyNotices
 
 ADOPT_PAGE: Final = 500
@@ -16,9 +17,10 @@ ADOPT_PAGE: Final = 500
 class Workspaces:
     """A workspace's document outlives the workspace: it holds the receipt, and keeps the name from being used again."""
 
-    def __init__(self, database: Database, notices: KeyNotices) -> None:
+    def __init__(self, database: Database, audit: Audit, notices: KeyNotices) -> None:
         self._documents = database.workspaces
         self._keys = database.keys
+        self._audit = audit
         self._notices = notices
         self._adopted = False
 
@@ -51,6 +53,26 @@ class Workspaces:
         rows = await self._documents.many(where, order=[("_id", 1)], limit=limit + 1)
         found = [workspace_of(row) for row in rows[:limit]]
         return found, found[-1].name if len(rows) > limit else None
+
+    async def change(self, name: str, change: ChangeWorkspace) -> Workspace:
+        """Raises `not_found`, also for a workspace that is deleted."""
+        days = change.transcript_days
+        kept: Document = {"$set": {"transcriptDays": days}} if days is not None else {"$unset": {"transcriptDays": ""}}
+        entry = audit_entry("workspace.retention_changed", name, None, transcriptDays=days)
+        where = {"_id": name, "status": "active"}
+        if not await self._documents.update(where, {**kept, "$push": {PENDING: entry}}):
+            raise ApiError(Code.NOT_FOUND)
+        await self._deliver(where)
+        return await self.get(name)
+
+    async def reconcile(self, limit: int = 100) -> None:
+        """Delivers audit entries that did not reach their collection. A workspace that is deleted has no audit."""
+        for row in await self._documents.many({f"{PENDING}.id": above(""), "status": "active"}, limit=limit):
+            await self._deliver({"_id": row["_id"], "status": "active"})
+
+    async def _deliver(self, where: Document) -> None:
+        if (row := await self._documents.one(where)) is not None:
+            await self._audit.deliver(self._documents, row)
 
     async def delete(self, name: str) -> Workspace:
         """Begins the deletion; the reconciler completes it. Idempotent. Raises `not_found`.
@@ -95,4 +117,10 @@ def workspace_of(row: Document) -> Workspace:
         receipt = Receipt(
             requested_at=row["requestedAt"], completed_at=row["completedAt"], erased=dict(row.get("erased", {}))
         )
-    return Workspace(name=row["_id"], status=row["status"], created_at=row["createdAt"], receipt=receipt)
+    return Workspace(
+        name=row["_id"],
+        status=row["status"],
+        created_at=row["createdAt"],
+        transcript_days=row.get("transcriptDays"),
+        receipt=receipt,
+    )
