@@ -18,7 +18,7 @@ from shared.contracts.sessions import RetrievedPassage
 from shared.words import normalized, pieces
 
 # Part of the files' names: a change of the schema or of the terms makes new files.
-FORMAT: Final = "4"
+FORMAT: Final = "5"
 TITLE_WEIGHT: Final = 2.0
 CANDIDATES: Final = 20
 # Words of a question that are looked up in the vocabulary because the index does not have them.

@@ -7,13 +7,14 @@ from services.agent_worker.knowledge.stop_words import language_of_words
 
 # No stemmer: another script, a language without one, or too few words to tell.
 PLAIN: Final = ""
+# With the high byte of their characters in UTF-16.
 _SCRIPTS: Final = (
-    ("russian", re.compile("[\u0400-\u04ff]")),
-    ("arabic", re.compile("[\u0600-\u06ff]")),
-    ("greek", re.compile("[\u0370-\u03ff]")),
-    ("hindi", re.compile("[\u0900-\u097f]")),
-    ("tamil", re.compile("[\u0b80-\u0bff]")),
-    ("armenian", re.compile("[\u0530-\u058f]")),
+    ("russian", re.compile("[\u0400-\u04ff]"), 0x04),
+    ("arabic", re.compile("[\u0600-\u06ff]"), 0x06),
+    ("greek", re.compile("[\u0370-\u03ff]"), 0x03),
+    ("hindi", re.compile("[\u0900-\u097f]"), 0x09),
+    ("tamil", re.compile("[\u0b80-\u0bff]"), 0x0B),
+    ("armenian", re.compile("[\u0530-\u058f]"), 0x05),
 )
 # Letters by which other languages of a script are told apart. Marathi and Nepali are read as Hindi.
 _SIGNS: Final = (
@@ -38,8 +39,9 @@ def _of_script(head: str) -> str | None:
     """None: mostly Latin, or a script without a stemmer."""
     if head.isascii():
         return None
-    counts = {name: len(letters.findall(head)) for name, letters in _SCRIPTS}
-    best = max(counts, key=counts.__getitem__)
-    if counts[best] * 3 < len(head):
+    high = head.encode("utf-16-le", "surrogatepass")[1::2]
+    # The script with most characters in its block of 256, of which it has a half at least.
+    name, letters, _ = max(_SCRIPTS, key=lambda script: high.count(script[2]))
+    if len(letters.findall(head)) * 3 < len(head):
         return None
-    return next((name for script, letters, name in _SIGNS if script == best and letters.search(head)), best)
+    return next((named for script, signs, named in _SIGNS if script == name and signs.search(head)), name)

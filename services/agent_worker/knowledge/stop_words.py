@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import chain
 from typing import Final
 
 # Keys are the names of the Snowball stemmers. "vietnamese" has none; it is here so that its texts are not taken for
@@ -63,7 +64,7 @@ _MIN_WORDS: Final = 3
 
 def language_of_words(words: Iterable[str]) -> str | None:
     """The language most of whose common words are among the words, which are in lower case. None: too few are."""
-    counts = Counter(language for word in words if word in _BY_WORD for language in _BY_WORD[word])
+    counts = Counter(chain.from_iterable(filter(None, map(_BY_WORD.get, words))))
     if not counts:
         return None
     language, count = counts.most_common(1)[0]

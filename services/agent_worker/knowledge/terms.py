@@ -1,12 +1,11 @@
 """The words of texts and of questions, as the FTS5 index knows them: folded, stemmed, and pairs in unspaced scripts."""
 
-from itertools import pairwise
 from typing import Final
 
 import Stemmer  # type: ignore[import-not-found, import-untyped, unused-ignore]  # a compiled module without types
 
 from services.agent_worker.knowledge.languages import PLAIN
-from shared.words import MAX_WORD, clusters, folded, has_unspaced, is_unspaced
+from shared.words import MAX_WORD, folded, has_unspaced, overlapping, separated, spaced_words
 
 # Terms are separated by spaces and hold word characters only. This tokenizer takes them as they are.
 TOKENIZER: Final = "ascii"
@@ -40,16 +39,9 @@ class Stems(Folder):
         return folded(word if self._stem is None else self._stem(word)) or word
 
 
-def indexed(text: str, found: list[str], stems: Stems) -> str:
-    """A normalized text's pieces as terms for the tokenizer: a run becomes its pairs and its last cluster."""
+def indexed(text: str, stems: Stems) -> str:
+    """A normalized text as terms: its words, and of each unspaced run the pairs and the clusters at both ends."""
+    text = separated(text)
     if not has_unspaced(text):
-        return " ".join([stems[word] for word in found])
-    words: list[str] = []
-    for piece in found:
-        if is_unspaced(piece):
-            run = clusters(piece)
-            words += [first + second for first, second in pairwise(run)]
-            words.append(run[-1])
-        else:
-            words.append(stems[piece])
-    return " ".join(words)
+        return " ".join(map(stems.__getitem__, text.split()))
+    return " ".join([*map(stems.__getitem__, spaced_words(text)), overlapping(text)])
