@@ -24,6 +24,9 @@ LEAST_READ: Final = 256
 # Earlier than the first id of any deployment: 2025-01-01.
 BEGINNING_MS: Final = 1_735_689_600_000
 _END_OF_TIME_MS: Final = (1 << 48) - 1
+# Below every id, and above the empty text: a partial index serves only what lies above that (10,000 turns: 500 ms
+# instead of 1 ms).
+_FIRST_TEXT: Final = " "
 # Above every id, also those that an operator chose.
 _LAST_TEXT: Final = "\uffff"
 
@@ -149,14 +152,14 @@ def _descending(page: PageQuery, now_ms: int) -> Iterator[tuple[str, str]]:
     high, low_ms = page.after or _LAST_TEXT, _time_or(page, now_ms)
     while low_ms > 0:
         low_ms = max(0, low_ms - span_ms)
-        yield id_at(prefix, low_ms) if low_ms else "", high
+        yield id_at(prefix, low_ms) if low_ms else _FIRST_TEXT, high
         high, span_ms = id_at(prefix, low_ms), span_ms * RANGE_GROWTH
 
 
 def _ascending(page: PageQuery, now_ms: int) -> Iterator[tuple[str, str]]:
     prefix, span_ms = page.by.prefix, FIRST_RANGE_MS
     # A range contains its lower end; this is the smallest text that comes after `after`.
-    low, high_ms = page.after + "\x00" if page.after else "", _time_or(page, BEGINNING_MS)
+    low, high_ms = page.after + "\x00" if page.after else _FIRST_TEXT, _time_or(page, BEGINNING_MS)
     while high_ms < _END_OF_TIME_MS:
         # A clock that runs ahead may have made an id, so the last range has no end.
         high_ms = _END_OF_TIME_MS if high_ms > now_ms else high_ms + span_ms
