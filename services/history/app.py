@@ -42,6 +42,7 @@ from services.history.reconcile.housekeeping import Housekeeping
 from services.history.reconcile.outbox import Outbox
 from services.history.reconcile.parking import Parking
 from services.history.reconcile.reconciler import Reconciler
+from services.history.sessions.backfills import searched_turns, session_labels
 from services.history.sessions.search import TranscriptSearch
 from services.history.sessions.session_turns import SessionTurnPages
 from services.history.sessions.sessions import Sessions
@@ -120,6 +121,8 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
                 nouns.retention.reconcile,
                 nouns.ingest.reconcile,
                 nouns.sources.reconcile,
+                session_labels(database).reconcile,
+                searched_turns(database).reconcile,
                 TranscriptWords(database).reconcile,
             )
             async with (

@@ -31,6 +31,11 @@ TURNS_ADMITTED: Final = Counter("parley_turns_admitted_total", "Turns that were 
 TURNS_INDEXED: Final = Counter(
     "parley_turns_indexed_total", "Turns whose words were stored, so that the search of transcripts finds them"
 )
+BACKFILLED: Final = Counter(
+    "parley_documents_backfilled_total",
+    "Documents of earlier releases that got what this release writes into new ones",
+    ["backfill"],
+)
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 REQUEST_SECONDS: Final = Histogram(
     "parley_history_request_seconds",

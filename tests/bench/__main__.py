@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import uvloop
 
-from tests.bench import grown, lists, readers, retrieval, scenarios
+from tests.bench import grown, lists, readers, retrieval, scenarios, search
 from tests.bench.report import render, write_json
 from tests.bench.rig import running_stack
 from tests.bench.scenarios import Effort, Row, Scenario
@@ -27,6 +27,8 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "agents": grown.agents,
     "lists": lists.lists,
 }
+# Grown for minutes before anything is measured, so they run only when they are asked for.
+ON_REQUEST: Final[dict[str, Scenario]] = {"search": search.search}
 QUICK: Final = ("streams", "sequential", "idle")
 # Measured without a stack, on data of one's own, and only when it is asked for.
 RETRIEVAL: Final = "retrieval"
@@ -35,7 +37,10 @@ RETRIEVAL: Final = "retrieval"
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument(
-        "scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)} (default: all), or {RETRIEVAL}"
+        "scenarios",
+        nargs="*",
+        metavar="SCENARIO",
+        help=f"of {', '.join(SCENARIOS)} (default: all), {', '.join(ON_REQUEST)}, or {RETRIEVAL}",
     )
     parser.add_argument(
         "--quick", action="store_true", help=f"a first impression within a minute: {', '.join(QUICK)}, one round"
@@ -55,7 +60,7 @@ def parse() -> argparse.Namespace:
     options = parser.parse_args()
     if RETRIEVAL in options.scenarios and len(options.scenarios) > 1:
         parser.error(f"{RETRIEVAL} is measured alone")
-    if unknown := set(options.scenarios) - {*SCENARIOS, RETRIEVAL}:
+    if unknown := set(options.scenarios) - {*SCENARIOS, *ON_REQUEST, RETRIEVAL}:
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
     return options
 
@@ -76,7 +81,7 @@ async def measure(options: argparse.Namespace) -> list[Row]:
         async with running_stack(options.data, workers=options.workers, gateways=options.gateways) as rig:
             await scenarios.warm_up(rig)
             await scenarios.acknowledge(rig)
-            part = await SCENARIOS[name](rig, effort)
+            part = await (SCENARIOS | ON_REQUEST)[name](rig, effort)
         rows += part
         print(render(part), flush=True)
     return rows

@@ -71,6 +71,7 @@ class Database:
         self.workspaces = self._collection("workspaces")
         self.end_user_erasures = self._collection("end_user_erasures")
         self.sources = self._collection("sources")
+        self.backfills = self._collection("backfills")
         self.blobs = GridFsBlobs(self.availability, self._database)
 
     def _collection(self, name: str) -> Collection:

@@ -40,6 +40,7 @@ STEPS: Final[dict[str, tuple[Step, ...]]] = {
     "check_suites": (unchanged,),
     "check_runs": (unchanged,),
     "sources": (unchanged,),
+    "backfills": (unchanged,),
 }
 
 

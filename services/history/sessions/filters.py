@@ -31,6 +31,16 @@ class SessionFilters(BaseModel):
             where["labels"] = all_of(self.labels)
         return where
 
+    def admit(self, workspace: str, session: Document) -> bool:
+        """The same as `where`, for a session that was read."""
+        given = {"agentId": self.agent_id, "agentVersion": self.agent_version, "endUserId": self.end_user}
+        return (
+            session["workspace"] == workspace
+            and session["status"] in ((self.status,) if self.status else VISIBLE)
+            and all(session.get(name) == value for name, value in given.items() if value is not None)
+            and set(self.labels) <= set(session.get("labels", ()))
+        )
+
     @property
     def narrows(self) -> bool:
         """Whether a filter may let few sessions through. A status or a time alone seldom does."""
