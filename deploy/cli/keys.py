@@ -11,7 +11,7 @@ import click
 
 from deploy.cli.agent_lookup import find_agent
 from deploy.cli.commands import Cli, api_command
-from shared.contracts.keys import SECRET_SCOPES
+from shared.contracts.keys import MAX_WEIGHT, SECRET_SCOPES
 from shared.ids import is_id
 
 SCOPES: Final = sorted(scope.value for scope in SECRET_SCOPES)
@@ -35,6 +35,13 @@ def keys() -> None:
     help="It is part of the secret.",
 )
 @click.option("--days", type=click.IntRange(1), help="The key expires after so many days.")
+@click.option(
+    "--weight",
+    type=click.IntRange(1, MAX_WEIGHT),
+    default=1,
+    show_default=True,
+    help="Turns that the key gets each time when the keys with waiting turns are served in turn.",
+)
 @AGENT
 @click.option("--origin", "origins", multiple=True, help="A site whose pages may use the key, repeatable.")
 async def create(
@@ -44,6 +51,7 @@ async def create(
     scopes: tuple[str, ...],
     environment: str,
     days: int | None,
+    weight: int,
     agent: str | None,
     origins: tuple[str, ...],
 ) -> None:
@@ -54,6 +62,8 @@ async def create(
     if (agent is None) != bool(scopes) or (agent is None) == bool(origins):
         raise click.UsageError("a secret key needs --scope; a publishable key needs --agent and --origin")
     body: dict[str, Any] = {"label": label, "environment": environment}
+    if weight != 1:
+        body["weight"] = weight
     body |= {"scopes": list(scopes)} if agent is None else {"allowedOrigins": list(origins)}
     if days is not None:
         body["expiresAt"] = (datetime.now(UTC) + timedelta(days=days)).isoformat()

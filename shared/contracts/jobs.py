@@ -1,11 +1,18 @@
 """Jobs that go through the queue. They hold ids only: jobs are logged, and they live as long as their turns."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 # Raised when existing members change their meaning. New members do not raise it: workers ignore those that they do not
 # know.
 SCHEMA_VERSION: Final = 1
+# The flow of jobs that name none. `turn_queue/lua/prelude.lua` has it too.
+DEFAULT_FLOW: Final = "default"
+# What jobs of before schema versions have, in their order.
+_POSITIONAL: Final = ("workspace", "turn_id", "agent_id", "agent_version")
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class UndecodableJob(Exception):
@@ -13,12 +20,19 @@ class UndecodableJob(Exception):
 
 
 class RunTurn(NamedTuple):
-    """The order to run a turn. The job's id is the turn's."""
+    """The order to run a turn. The job's id is the turn's.
+
+    Waiting jobs are dealt to their `flow`s in turn, `weight` jobs at a time; it is the caller's key. `enqueued_at`:
+    when the turn was admitted, in ms since 1970; 0 stands for the time of enqueueing.
+    """
 
     workspace: str
     turn_id: str
     agent_id: str
     agent_version: int
+    flow: str = DEFAULT_FLOW
+    weight: int = 1
+    enqueued_at: int = 0
 
     def members(self) -> dict[str, str | int]:
         """The job's named members."""
@@ -31,17 +45,31 @@ class RunTurn(NamedTuple):
         Raises UndecodableJob.
         """
         if positional:
-            if len(positional) != len(cls._fields) or named:
+            if len(positional) != len(_POSITIONAL) or named:
                 raise UndecodableJob(f"{len(positional)} positional members")
-            named = dict(zip(cls._fields, positional, strict=True))
+            named = dict(zip(_POSITIONAL, positional, strict=True))
         version = named.get("schema_version", 0)
         if not isinstance(version, int) or version > SCHEMA_VERSION:
             raise UndecodableJob(f"schema version {version}")
-        try:
-            job = cls(*(named[name] for name in cls._fields))
-        except KeyError as error:
-            raise UndecodableJob(f"no member {error}") from None
-        *texts, number = job
-        if not all(isinstance(text, str) for text in texts) or type(number) is not int:
+        if absent := [name for name in _POSITIONAL if name not in named]:
+            raise UndecodableJob(f"no member {absent[0]!r}")
+        job = cls(**{name: named[name] for name in cls._fields if name in named})
+        if not all(isinstance(text, str) for text in (job.workspace, job.turn_id, job.agent_id, job.flow)):
+            raise UndecodableJob("a member has another type")
+        if not all(type(number) is int for number in (job.agent_version, job.weight, job.enqueued_at)):
             raise UndecodableJob("a member has another type")
         return job
+
+
+def flow_of(workspace: str, key_id: str | None) -> str:
+    """The flow of a caller's turns: its key, or its workspace where there is no key."""
+    return key_id or workspace
+
+
+def checks_flow(workspace: str) -> str:
+    """The flow of a workspace's checks, so that a run of checks delays no caller."""
+    return f"checks:{workspace}"
+
+
+def enqueued_ms(admitted_at: datetime) -> int:
+    return (admitted_at - _EPOCH) // timedelta(milliseconds=1)

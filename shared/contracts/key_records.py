@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from shared.contracts.keys import DIGEST_PATTERN, MAX_LABEL, Environment, Scope
+from shared.contracts.keys import DIGEST_PATTERN, MAX_LABEL, MAX_WEIGHT, Environment, Scope
 from shared.contracts.schema import Schema, Time
 
 MAX_GRACE_S: Final = 30 * 86_400
@@ -14,12 +14,16 @@ MAX_DAILY_TOKENS: Final = 1_000_000_000_000
 
 Origins = Annotated[tuple[str, ...], Field(min_length=1, max_length=MAX_ORIGINS)]
 Rpm = Annotated[int, Field(ge=1, le=MAX_RPM)]
+Weight = Annotated[int, Field(ge=1, le=MAX_WEIGHT)]
 DailyTokens = Annotated[int, Field(ge=1, le=MAX_DAILY_TOKENS)]
+
+WEIGHT_MEANS: Final = "when turns wait, keys are served in turn, and this key gets so many turns each time"
 
 
 class _Key(Schema):
     id: str
     label: str
+    weight: int = Field(default=1, description=WEIGHT_MEANS)
     environment: Environment
     created_at: Time
     created_by: str | None = Field(default=None, description="the id of the key that made it; null: an operator")
@@ -62,6 +66,7 @@ class ChangeKey(Schema):
     agent_id: str
     label: str | None = Field(default=None, max_length=MAX_LABEL)
     allowed_origins: Origins | None = None
+    weight: Weight | None = None
     rate_limit_rpm: Rpm | None = None
     daily_tokens: DailyTokens | None = None
     actor: str | None = None

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field
 from shared.contracts.schema import NAME_PATTERN, Schema, Time
 
 MAX_LABEL: Final = 200
+MAX_WEIGHT: Final = 100
 DIGEST_PATTERN: Final = r"^[0-9a-f]{64}$"
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _RANDOM: Final = 43
@@ -62,6 +63,7 @@ class Principal(Schema):
     """Who calls, as a key's digest resolves. `retry_guard` attaches an SDK's blind retry to the turn it repeats.
 
     A publishable key has an `agent_id` and `allowed_origins`. `rate_limit_rpm` replaces the gateway's own limit.
+    `weight` is the key's share of the workers when turns wait.
     """
 
     key_id: str
@@ -72,6 +74,7 @@ class Principal(Schema):
     agent_id: str | None = None
     allowed_origins: tuple[str, ...] = ()
     rate_limit_rpm: int | None = None
+    weight: int = 1
 
 
 class NewKey(Schema):
@@ -83,6 +86,7 @@ class NewKey(Schema):
     environment: Environment = "live"
     expires_at: Time | None = None
     retry_guard: bool = False
+    weight: int = Field(default=1, ge=1, le=MAX_WEIGHT)
     created_by: str | None = None
 
 

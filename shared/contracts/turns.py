@@ -88,11 +88,13 @@ class AdmitTurn(Schema):
     original gets the retry's turn.
 
     `reasoning`: the worker writes the model's reasoning into the run log, for readers who ask for it.
-    `key_id`: the key of the request; None for a turn that no key asked for.
+    `key_id`: the key of the request; None for a turn that no key asked for. `weight`: the key's share of the workers
+    when turns wait.
     """
 
     turn_id: str
     key_id: str | None = None
+    weight: int = 1
     session_id: str | None = None
     agent_id: str | None = None
     messages: tuple[TurnMessage, ...]

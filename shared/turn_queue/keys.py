@@ -14,4 +14,5 @@ KEYS: Final = (
     *(f"{QUEUE}:{part}" for part in ("running", "leases", "enqueued_at", "finished", "wake", "snapshots")),
     OUTBOX,
     DEAD_LETTERS,
+    *(f"{QUEUE}:{part}" for part in ("delayed", "flows", "weights", "clock")),
 )

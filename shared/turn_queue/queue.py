@@ -3,6 +3,8 @@
 What arq does here: `ArqRedis` is the client class, `serialize_job` and `deserialize_job_raw` are the form of a job, and
 a job lies under arq's key. So arq's own tools can read the queue's jobs. Leases, claims, requeueing and the worker are
 Parley's: the Lua scripts in `lua/`, which run each step atomically.
+
+Waiting jobs are dealt to their flows (usually the caller's key) in turn, by weight; within a flow the oldest is first.
 """
 
 from collections.abc import Sequence
@@ -17,7 +19,7 @@ from shared.broker.client import DirectCommands
 from shared.broker.connections import ConnectionSet
 from shared.broker.redis_py import connection_pool
 from shared.broker.script import Script
-from shared.contracts.jobs import RunTurn, UndecodableJob
+from shared.contracts.jobs import DEFAULT_FLOW, RunTurn, UndecodableJob
 from shared.outbox import GROUP
 from shared.turn_queue import scripts
 from shared.turn_queue.keys import CONTROL, KEYS, QUEUE
@@ -75,12 +77,16 @@ class TurnQueue(DirectCommands, ArqRedis):  # type: ignore[misc]  # redis-py's o
 
         `snapshot`: what a claim of the turn as it was admitted would answer, for the job's first claim.
         """
-        return int(await self.run_script(scripts.ENQUEUE, job.turn_id, encode_job(job), snapshot or ""))
+        arguments = (encode_job(job), snapshot or "", job.flow or DEFAULT_FLOW, job.weight, job.enqueued_at)
+        return int(await self.run_script(scripts.ENQUEUE, job.turn_id, *arguments))
 
     async def position(self, turn_id: str) -> int | None:
-        """How many jobs wait before it; None when it does not wait."""
-        rank = await self.zrank(QUEUE, turn_id)
-        return None if rank is None else int(rank)
+        """How many jobs wait before it; None when it does not wait.
+
+        An estimate where flows have different weights: it counts as if all had the same.
+        """
+        before = await self.run_script(scripts.POSITION, turn_id)
+        return None if before is None else int(before)
 
     async def holder(self, turn_id: str) -> str | None:
         """The claim id that holds the turn's unexpired lease."""

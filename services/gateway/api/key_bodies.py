@@ -8,10 +8,12 @@ from pydantic import AfterValidator, AwareDatetime, Field, ValidationInfo, field
 from shared.contracts.key_records import (
     MAX_GRACE_S,
     MAX_ORIGINS,
+    WEIGHT_MEANS,
     DailyTokens,
     KeyRecord,
     PublishableKeyRecord,
     Rpm,
+    Weight,
 )
 from shared.contracts.keys import MAX_LABEL, SECRET_SCOPES, Environment, Scope
 from shared.contracts.origins import origin_of
@@ -32,6 +34,7 @@ def _for_servers(scopes: list[Scope]) -> list[Scope]:
 
 # JSON has neither times nor enumerations, so these two are parsed from text.
 Expiry = Annotated[AwareDatetime, Field(strict=False), AfterValidator(_in_the_future)]
+GivenWeight = Annotated[Weight, Field(description=WEIGHT_MEANS)]
 GivenScope = Annotated[Scope, Field(strict=False)]
 Label = Annotated[str, Field(max_length=MAX_LABEL)]
 GivenOrigins = Annotated[list[str], Field(min_length=1, max_length=MAX_ORIGINS)]
@@ -42,6 +45,7 @@ class CreateKey(PublicRequest):
     scopes: Annotated[list[GivenScope], Field(min_length=1, max_length=len(Scope)), AfterValidator(_for_servers)]
     environment: Environment = "live"
     expires_at: Expiry | None = None
+    weight: GivenWeight = 1
     retry_guard: bool = Field(default=False, description="an OpenAI SDK's blind retry gets the turn that it repeats")
 
 
@@ -57,6 +61,7 @@ class CreatePublishableKey(PublicRequest):
     )
     rate_limit_rpm: Rpm | None = None
     daily_tokens: DailyTokens | None = None
+    weight: GivenWeight = 1
     expires_at: Expiry | None = None
 
     @field_validator("allowed_origins")
@@ -72,6 +77,7 @@ class ChangePublishableKey(PublicRequest):
     allowed_origins: GivenOrigins = Field(default_factory=list)
     rate_limit_rpm: Rpm | None = None
     daily_tokens: DailyTokens | None = None
+    weight: GivenWeight = 1
 
 
 class NewSecretKey(KeyRecord):

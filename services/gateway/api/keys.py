@@ -27,6 +27,7 @@ async def create(call: Call) -> web.StreamResponse:
         environment=body.environment,
         expires_at=body.expires_at,
         retry_guard=body.retry_guard,
+        weight=body.weight,
         created_by=call.principal.key_id,
     )
     created = await call.dependencies.history.create_key(key)

@@ -34,6 +34,7 @@ async def create(call: Call) -> web.StreamResponse:
         scopes=frozenset({Scope.CHAT_PUBLIC}),
         environment=body.environment,
         expires_at=body.expires_at,
+        weight=body.weight,
         created_by=call.principal.key_id,
     )
     own = Publishable(

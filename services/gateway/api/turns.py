@@ -87,6 +87,7 @@ def _order(call: Call, session: str, key: str | None, body: PostMessage) -> Admi
     return AdmitTurn(
         turn_id=new_id("trn"),
         key_id=call.principal.key_id,
+        weight=call.principal.weight,
         session_id=session,
         messages=(message,),
         metadata=body.metadata,

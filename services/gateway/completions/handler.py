@@ -44,6 +44,7 @@ async def create(call: Call) -> web.StreamResponse:
     order = AdmitTurn(
         turn_id=new_id("trn"),
         key_id=call.principal.key_id,
+        weight=call.principal.weight,
         agent_id=body.model,
         messages=body.stored_messages(datetime.now(UTC)),
         idempotency_key=key,

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from services.gateway.dependencies import Dependencies
 from services.gateway.streaming.listener import Listener
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.jobs import RunTurn
+from shared.contracts.jobs import RunTurn, enqueued_ms, flow_of
 from shared.contracts.turns import ENDED, AdmittedTurn, AdmitTurn, Turn
 from shared.log import get_logger
 
@@ -52,7 +52,7 @@ async def admission(dependencies: Dependencies, workspace: str, order: AdmitTurn
         await confirmed()
         if answer.turn.id != order.turn_id:
             listener = await stack.enter_async_context(dependencies.hub.listen(workspace, answer.turn.id))
-        enqueued = asyncio.create_task(_enqueue(dependencies, workspace, answer))
+        enqueued = asyncio.create_task(_enqueue(dependencies, workspace, order, answer))
         rung = asyncio.create_task(_signal_session(dependencies, workspace, answer))
         try:
             yield Admission(answer, listener, enqueued)
@@ -71,16 +71,26 @@ async def _queue_answers(dependencies: Dependencies) -> None:
         raise ApiError(Code.DEPENDENCY_UNAVAILABLE, "The queue does not answer.") from None
 
 
-async def _enqueue(dependencies: Dependencies, workspace: str, answer: AdmittedTurn) -> int | None:
+def _job(workspace: str, order: AdmitTurn, turn: Turn) -> RunTurn:
+    return RunTurn(
+        workspace,
+        turn.id,
+        turn.agent_id,
+        turn.agent_version,
+        flow=flow_of(workspace, order.key_id),
+        weight=order.weight,
+        enqueued_at=enqueued_ms(turn.created_at),
+    )
+
+
+async def _enqueue(dependencies: Dependencies, workspace: str, order: AdmitTurn, answer: AdmittedTurn) -> int | None:
     """The turn is accepted whatever happens here: history's reconciler enqueues turns that have no job."""
     turn = answer.turn
     if not answer.created:
         return None
     try:
         async with asyncio.timeout(QUEUE_TIMEOUT_S):
-            return await dependencies.queue.enqueue(
-                RunTurn(workspace, turn.id, turn.agent_id, turn.agent_version), answer.snapshot
-            )
+            return await dependencies.queue.enqueue(_job(workspace, order, turn), answer.snapshot)
     except (RedisError, OSError, TimeoutError) as error:
         log.warning("enqueue_left_to_reconciler", turn_id=turn.id, error=type(error).__name__)
         return None

@@ -22,7 +22,6 @@ from services.history.turns.new_turn import Target, new_turn
 from services.history.turns.record import TurnRecord
 from shared.contracts.checks import Check
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.jobs import RunTurn
 from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import AdmitTurn
 from shared.ids import new_id
@@ -76,9 +75,7 @@ class CheckTurns:
         except Duplicate:
             return
         try:
-            await self._queue.enqueue(
-                RunTurn(run.workspace, document["_id"], document["agentId"], document["agentVersion"])
-            )
+            await self._queue.enqueue(TurnRecord.model_validate(document).job())
         except (RedisError, OSError) as error:
             # The reconciler enqueues every active turn that has no job.
             log.warning("check_enqueue_delayed", turn_id=document["_id"], error=type(error).__name__)

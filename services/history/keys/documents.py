@@ -22,6 +22,7 @@ def document_of(key: StoreKey, now: datetime) -> Document:
         "digest": key.digest,
         "expiresAt": key.expires_at,
         "retryGuard": key.retry_guard,
+        "weight": key.weight,
         "createdAt": now,
         "createdBy": key.created_by,
         PENDING: [audit_entry(action(key.publishable is not None, "created"), key.id, key.created_by)],
@@ -64,6 +65,7 @@ def _shared(row: Document) -> dict[str, Any]:
     return {
         "id": row["_id"],
         "label": row.get("name", ""),
+        "weight": row.get("weight", 1),
         "environment": row["environment"],
         "createdAt": row["createdAt"],
         "createdBy": row.get("createdBy"),

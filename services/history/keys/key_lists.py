@@ -16,6 +16,7 @@ _IDS: Final = IdField("_id", "key")
 _MEMBERS: Final = {
     "label": "name",
     "allowed_origins": "allowedOrigins",
+    "weight": "weight",
     "rate_limit_rpm": "rateLimitRpm",
     "daily_tokens": "dailyTokens",
 }

@@ -25,7 +25,6 @@ from services.history.turns.record import WITHOUT_TEXT, TurnRecord
 from services.history.turns.verdicts import NEVER_STARTED, OUT_OF_TRIES, TOO_LATE, UNREADABLE, Verdict
 from shared.backoff import jittered
 from shared.contracts.errors import ApiError
-from shared.contracts.jobs import RunTurn
 from shared.log import get_logger
 from shared.tasks import BackgroundLoops
 from shared.turn_queue.queue import TurnQueue
@@ -157,7 +156,7 @@ class Reconciler:
             await self._finalizer.stop(record)
             TURNS_RECONCILED.labels("cancelled").inc()
         elif missing:
-            await self._queue.enqueue(RunTurn(record.workspace, record.id, record.agent_id, record.agent_version))
+            await self._queue.enqueue(record.job())
             TURNS_RECONCILED.labels("enqueued").inc()
             log.info("turn_enqueued_by_reconciler", turn_id=record.id, attempt=record.attempt)
 

@@ -36,8 +36,7 @@ def new_turn(workspace: str, order: AdmitTurn, target: Target, n: int) -> Docume
         "input": [message.wire() for message in order.messages],
         "createdAt": datetime.now(UTC),
     }
-    if order.key_id is not None:
-        document["keyId"] = order.key_id
+    document |= _caller(order)
     if order.session_id is not None:
         document |= {"sessionId": order.session_id, "n": n}
     if order.idempotency_key is not None:
@@ -56,6 +55,12 @@ def new_turn(workspace: str, order: AdmitTurn, target: Target, n: int) -> Docume
         if order.completion is not None and order.completion.end_user is not None:
             document["endUserId"] = order.completion.end_user.id
     return document
+
+
+def _caller(order: AdmitTurn) -> Document:
+    """Whose turn it is, for usage and for the queue."""
+    document: Document = {} if order.key_id is None else {"keyId": order.key_id}
+    return document if order.weight == 1 else {**document, "weight": order.weight}
 
 
 def _retention(order: AdmitTurn) -> Document:

@@ -10,6 +10,7 @@ from services.history.mongo.filters import Document
 from shared.contracts.agents import AgentVersion
 from shared.contracts.gaps import GapReason
 from shared.contracts.guardrails import GuardrailAct
+from shared.contracts.jobs import RunTurn, checks_flow, enqueued_ms, flow_of
 from shared.contracts.schema import Schema, rfc3339
 from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import (
@@ -58,9 +59,9 @@ class TurnRecord(Schema):
     `attempt` is the fence: it only grows, and each write of a worker names its own attempt. `tries` counts the attempts
     that count towards the limit. `claim_id` is the claim that raised the attempt last. `completion` is JSON text,
     because it has member names that MongoDB does not accept. `end_user_id` is a completion's; a session's is in its own
-    document. `labels` are a stored completion's current metadata, each
-    pair as JSON text, so that an index finds it. `check` is the run of checks that the turn belongs to. `joined`,
-    `orphan`, `replaces` and `withdrawing` belong to the retry guard.
+    document. `weight` is the weight that the key `key_id` had at admission. `labels` are a stored completion's current
+    metadata, each pair as JSON text, so that an index finds it. `check` is the run of checks that the turn belongs to.
+    `joined`, `orphan`, `replaces` and `withdrawing` belong to the retry guard.
     """
 
     id: str = Field(alias="_id")
@@ -75,6 +76,7 @@ class TurnRecord(Schema):
     claim_id: str | None = None
     agent_id: str
     agent_version: int
+    weight: int = 1
     idempotency_key: str | None = None
     retry_key: str | None = None
     orphan: str | None = None
@@ -121,6 +123,18 @@ class TurnRecord(Schema):
             guardrails=self.guardrails,
             created_at=self.created_at,
             ended_at=self.ended_at,
+        )
+
+    def job(self) -> RunTurn:
+        """The order to run it."""
+        return RunTurn(
+            self.workspace,
+            self.id,
+            self.agent_id,
+            self.agent_version,
+            flow=flow_of(self.workspace, self.key_id) if self.check is None else checks_flow(self.workspace),
+            weight=self.weight,
+            enqueued_at=enqueued_ms(self.created_at),
         )
 
     def request(self) -> CompletionRequest | None:

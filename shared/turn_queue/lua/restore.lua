@@ -5,10 +5,8 @@
 local id = ARGV[2]
 local holder = redis.call('HGET', leases, id)
 if holder and holder ~= ARGV[3] or is_finished(id) or redis.call('EXISTS', ended_key(id)) == 1 then return 0 end
+stop_waiting(id)
 redis.call('SET', job_key(id), ARGV[4])
-local first = redis.call('ZSCORE', waiting, id) or redis.call('HGET', enqueued_at, id) or now
-redis.call('HSET', enqueued_at, id, first)
-redis.call('ZREM', waiting, id)
 redis.call('HSET', leases, id, ARGV[3])
 redis.call('ZADD', running, now + ARGV[1], id)
 return 1

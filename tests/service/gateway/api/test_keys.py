@@ -10,6 +10,7 @@ import pytest
 from services.gateway.app import create_app, open_dependencies
 from services.gateway.edge.key_cache import KeyCache
 from services.gateway.edge.server import PublicRunner
+from services.history.keys.documents import principal_of
 from shared.contracts.keys import Scope, digest_of
 from tests.conftest import eventually
 from tests.service.gateway.edge.workspace_scene import OWN, Scene, gateway_settings, scene
@@ -89,6 +90,8 @@ async def test_a_key_cannot_rotate_one_that_holds_more_to_get_its_secret(stage: 
         {"scopes": ["chat:read"], "expiresAt": "2099-01-01T00:00:00"},
         {"scopes": ["chat:read"], "expiresAt": "tomorrow"},
         {"scopes": ["chat:read"], "workspace": "rival"},
+        {"scopes": ["chat:read"], "weight": 0},
+        {"scopes": ["chat:read"], "weight": 101},
     ],
 )
 async def test_a_malformed_key_is_refused_and_not_stored(stage: Scene, body: dict[str, Any]) -> None:
@@ -132,6 +135,20 @@ async def test_an_origin_that_no_browser_sends_is_refused(stage: Scene, origin: 
     status, body = await call(stage, "POST", pages(stage), {"allowedOrigins": ["https://a.example", origin]})
     assert (status, body["code"]) == (422, "validation_failed")
     assert body["errors"][0]["field"] == "allowedOrigins"
+
+
+async def test_a_keys_weight_is_set_where_it_is_made(stage: Scene) -> None:
+    key = await made(stage, weight=3)
+    assert key["weight"] == 3
+    row = await stage.history.documents["keys"].find_one({"_id": key["id"]})
+    assert row is not None
+    assert principal_of(row).weight == 3
+    status, body = await call(stage, "POST", pages(stage), {"allowedOrigins": ["https://a.example"]})
+    assert (status, body["data"]["weight"]) == (201, 1)
+    path = f"{pages(stage)}/{body['data']['id']}"
+    status, body = await call(stage, "PATCH", path, {"weight": 5})
+    assert (status, body["data"]["weight"]) == (200, 5)
+    assert (await call(stage, "PATCH", path, {"weight": None}))[0] == 422
 
 
 async def test_a_publishable_key_is_made_changed_and_revoked(stage: Scene) -> None:

@@ -4,11 +4,14 @@ from typing import Any
 
 import aiohttp
 import pytest
+from prometheus_client import REGISTRY
 
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import FrameId
-from shared.contracts.keys import Scope
+from shared.contracts.jobs import enqueued_ms
+from shared.contracts.keys import Scope, digest_of
 from shared.turn_queue.keys import QUEUE
+from shared.turn_queue.queue import decode_job
 from tests.conftest import PATIENCE, eventually
 from tests.service.gateway.fakes import WORKSPACE, Stage, said, stage
 from tests.service.gateway.reading import Frame, frame_of, frames, next_block
@@ -454,3 +457,30 @@ async def test_a_client_of_http_1_0_gets_the_frames_without_a_transfer_coding(ga
     names = [line[7:] for line in events.split(b"\n") if line.startswith(b"event: ")]
     assert names == [b"queued", b"started", b"delta", b"delta", b"delta", b"done"]
     assert b"\r\n" not in events
+
+
+async def test_a_turns_job_names_the_callers_key_and_its_weight(gateway: Stage) -> None:
+    secret = gateway.history.key(*ALL, weight=3)
+    key_id = gateway.history.principals[digest_of(secret)].key_id
+    session = await gateway.session()
+    post = asyncio.create_task(_post(gateway, session, {"content": "hi"}, {"Authorization": f"Bearer {secret}"}))
+    turn_id = await gateway.admitted()
+    await eventually(lambda: _waits_first(gateway, turn_id))
+    job = decode_job(await gateway.dependencies.queue.get(f"arq:job:{turn_id}") or b"")
+    assert (job.flow, job.weight) == (key_id, 3)
+    assert job.enqueued_at == enqueued_ms(gateway.history.turns[turn_id].turn.created_at)
+    await gateway.answer(turn_id, "Hello.")
+    assert (await post)[0] == 200
+
+
+async def test_a_flood_of_waiting_turns_leaves_nothing_in_the_gateway(gateway: Stage) -> None:
+    """Its memory is bounded by what is open, whatever waits in the queue."""
+    await _post(gateway, await gateway.session(), {"content": "hi"}, {"Prefer": "respond-async"})
+    tasks, listeners = len(asyncio.all_tasks()), REGISTRY.get_sample_value("parley_open_listeners")
+    for _ in range(10):
+        sessions = [await gateway.session() for _ in range(20)]
+        posts = (_post(gateway, session, {"content": "hi"}, {"Prefer": "respond-async"}) for session in sessions)
+        assert {status for status, _ in await asyncio.gather(*posts)} == {202}
+    assert await gateway.dependencies.queue.zcard(QUEUE) == 201
+    await eventually(lambda: len(asyncio.all_tasks()) <= tasks)
+    assert REGISTRY.get_sample_value("parley_open_listeners") == listeners

@@ -4,21 +4,35 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from itertools import count
 
 from shared.contracts.jobs import RunTurn
 from shared.contracts.turns import FinishedTurn
 from shared.ids import new_id
 from shared.outbox import OUTBOX
+from shared.turn_queue import scripts
 from shared.turn_queue.job import LeasedJob
 from shared.turn_queue.keys import QUEUE, WAKE
-from shared.turn_queue.queue import TurnQueue
+from shared.turn_queue.queue import TurnQueue, decode_job
 from shared.turn_queue.worker import LeasedWorker
 
+# Far enough apart for the claims of one call.
+_NUMBERS = count(step=1_000)
 Run = Callable[[LeasedJob], Awaitable[None]]
 
 
 def a_turn() -> RunTurn:
     return RunTurn("ws", new_id("trn"), "agt", 1)
+
+
+def flow_turn(flow: str, weight: int = 1, enqueued_at: int = 0) -> RunTurn:
+    return RunTurn("ws", new_id("trn"), "agt", 1, flow, weight, enqueued_at)
+
+
+async def claimed(queue: TurnQueue, jobs: int, worker: str = "rig") -> list[RunTurn]:
+    """Claims so many jobs, as a worker does, and leaves them running for a minute."""
+    answer = await queue.run_script(scripts.CLAIM, 60_000, worker, next(_NUMBERS), jobs, "1", 0)
+    return [decode_job(payload) for _, payload, _, _ in answer]
 
 
 def result_of(job: RunTurn, attempt: int = 1) -> FinishedTurn:
