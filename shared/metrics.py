@@ -3,3 +3,4 @@
 from prometheus_client import Counter
 
 FENCED_WRITES = Counter("parley_fenced_writes_total", "Writes refused because a later attempt owns the turn", ["where"])
+LIMITS_HIT = Counter("parley_limits_hit_total", "Requests that a limit has refused", ["limit"])

@@ -12,6 +12,7 @@ from services.gateway.dependencies import Dependencies
 from services.gateway.edge.auth import Authenticator
 from services.gateway.edge.key_cache import KeyCache
 from services.gateway.edge.limits import GatewayLimits
+from services.gateway.edge.rates import RequestRates
 from services.gateway.edge.route import LIMIT_HEADERS, guarded
 from services.gateway.route_table import BASE, ROUTES
 from services.gateway.settings import GatewaySettings
@@ -41,6 +42,7 @@ async def open_dependencies(settings: GatewaySettings) -> AsyncIterator[Dependen
         stack.push_async_callback(queue.aclose)
         keys, hub = KeyCache(history.resolve_key, ttl_s=settings.key_cache_s), Hub(settings.stream_urls)
         hub.keep(CHANNEL, keys)
+        rates = await stack.enter_async_context(RequestRates(settings.queue_redis_url))
         yield Dependencies(
             settings=settings,
             history=history,
@@ -51,10 +53,12 @@ async def open_dependencies(settings: GatewaySettings) -> AsyncIterator[Dependen
             session_status=SessionStatusBatcher(history),
             authenticator=Authenticator(
                 keys,
+                rates,
                 failures_per_minute=settings.failed_auth_per_minute,
                 trusted_proxies=settings.proxy_networks,
             ),
             limits=GatewayLimits(
+                rates,
                 requests_per_minute=settings.requests_per_minute,
                 streams_per_key=settings.streams_per_key,
                 streams_limit=settings.streams_limit,

@@ -26,9 +26,13 @@ class GatewaySettings(Settings):
     key_cache_s: float = Field(
         0.9, description="how long a key's record is trusted, seconds; a revocation takes as long", gt=0, le=1
     )
-    requests_per_minute: int = Field(6000, description="requests per minute and key, on each gateway", gt=0)
+    requests_per_minute: int = Field(
+        6000, description="requests per minute and key, over all gateways; 0: no limit; a key may have its own", ge=0
+    )
     failed_auth_per_minute: int = Field(
-        600, description="requests with invalid keys per minute and client address, on each gateway", gt=0
+        600,
+        description="requests with invalid keys per minute and client address, over all gateways; 0: no limit",
+        ge=0,
     )
     streams_per_key: int = Field(2000, description="streams and waiting requests per key, on each gateway", gt=0)
     streams_limit: int = Field(10_000, description="streams and waiting requests per gateway", gt=0)

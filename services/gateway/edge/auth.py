@@ -6,12 +6,13 @@ from typing import Final
 
 from aiohttp import web
 
-from services.gateway.edge.buckets import TokenBuckets
 from services.gateway.edge.client_address import Network, address_of
 from services.gateway.edge.key_cache import KeyCache
+from services.gateway.edge.rates import RequestRates
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import Principal, Scope, digest_of, is_secret
 from shared.contracts.origins import is_allowed
+from shared.metrics import LIMITS_HIT
 
 _LOOKS_LIKE_A_KEY = re.compile(r"parley_(?:sk|pk)_")
 _KEY_PARAMETERS: Final = frozenset({"api_key", "apikey", "key", "access_token", "token"})
@@ -62,9 +63,18 @@ class Authenticator:
     Such keys are never blocked: without `trusted_proxies`, all clients behind a proxy share its address.
     """
 
-    def __init__(self, keys: KeyCache, *, failures_per_minute: int, trusted_proxies: Sequence[Network] = ()) -> None:
+    def __init__(
+        self,
+        keys: KeyCache,
+        rates: RequestRates,
+        *,
+        failures_per_minute: int,
+        trusted_proxies: Sequence[Network] = (),
+    ) -> None:
+        """`failures_per_minute` 0: no limit."""
         self._keys = keys
-        self._failures = TokenBuckets(failures_per_minute)
+        self._rates = rates
+        self._failures_per_minute = failures_per_minute
         self._trusted = tuple(trusted_proxies)
 
     async def principal(self, request: web.Request) -> Principal:
@@ -73,7 +83,7 @@ class Authenticator:
             digest = digest_of(bearer_secret(request))
         except ApiError as error:
             if error.code is Code.INVALID_API_KEY:
-                self._count_failure(address_of(request, self._trusted))
+                await self._count_failure(address_of(request, self._trusted))
             raise
         if self._keys.was_good(digest):
             return await self._keys.principal(digest)
@@ -81,21 +91,28 @@ class Authenticator:
 
     async def _strangers_principal(self, digest: str, address: str) -> Principal:
         """Counts a failure before the lookup, so that concurrent guesses count too, and uncounts it for a good key."""
-        self._count_failure(address)
+        await self._count_failure(address)
         try:
             principal = await self._keys.principal(digest)
         except ApiError as error:
             if error.code is not Code.INVALID_API_KEY:
-                self._failures.give_back(address)
+                await self._uncount_failure(address)
             raise
-        self._failures.give_back(address)
+        await self._uncount_failure(address)
         return principal
 
-    def _count_failure(self, address: str) -> None:
-        allowance = self._failures.take(address)
+    async def _count_failure(self, address: str) -> None:
+        if not self._failures_per_minute:
+            return
+        allowance = await self._rates.take(f"failures:{address}", self._failures_per_minute)
         if allowance.retry_s > 0:
+            LIMITS_HIT.labels("invalid_keys").inc()
             raise ApiError(
                 Code.RATE_LIMITED,
                 "Too many requests with invalid API keys came from this address.",
                 headers=allowance.retry_after(),
             )
+
+    async def _uncount_failure(self, address: str) -> None:
+        if self._failures_per_minute:
+            await self._rates.give_back(f"failures:{address}", self._failures_per_minute)

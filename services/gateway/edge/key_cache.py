@@ -1,4 +1,4 @@
-"""Principals by the digest of their key, remembered for less than a second; unknown keys are remembered apart."""
+"""Principals by the digest of their key, remembered for less than a second; unknown keys are remembered for longer."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -14,6 +14,9 @@ from shared.single_flight import SingleFlight
 
 KNOWN_KEYS: Final = 10_000
 UNKNOWN_KEYS: Final = 10_000
+# A key's secret exists only after the key was stored, so an unknown key stays unknown. A bootstrap key's secret is
+# known before. A notice tells of it; this is the delay if the notice is lost.
+UNKNOWN_S: Final = 60.0
 
 Resolve = Callable[[str], Awaitable[Principal]]
 
@@ -39,13 +42,18 @@ class KeyCache:
         Notices are rare, so none of the work of a lookup is spent on finding keys by their ids.
         """
         workspace, key_id = parse(message)
-        self._notices += 1
+        self._forget_unknown()
         for digest, (_, principal) in list(self._good.items()):
             if principal.workspace == workspace and key_id in ("", principal.key_id):
                 self._good[digest] = (0.0, principal)
 
     def lose(self) -> None:
-        """Notices may have been missed. No record is trusted for longer than `ttl_s` anyway."""
+        """Notices may have been missed. No record of a good key is trusted for longer than `ttl_s` anyway."""
+        self._forget_unknown()
+
+    def _forget_unknown(self) -> None:
+        self._notices += 1
+        self._unknown.clear()
 
     def was_good(self, digest: str) -> bool:
         """Whether this was the digest of a good key when it was last looked up, however long ago."""
@@ -78,7 +86,8 @@ class KeyCache:
             if error.code is not Code.INVALID_API_KEY:
                 raise
             self._good.pop(digest, None)
-            self._unknown[digest] = fresh_until
+            if notices == self._notices:
+                self._unknown[digest] = time.monotonic() + UNKNOWN_S
             return None
         # A notice that came meanwhile may be about this key: the answer may be older than the change.
         self._good[digest] = (fresh_until if notices == self._notices else 0.0, principal)

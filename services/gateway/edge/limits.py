@@ -7,17 +7,28 @@ from contextlib import contextmanager
 
 from prometheus_client import Gauge
 
-from services.gateway.edge.buckets import Allowance, TokenBuckets
+from services.gateway.edge.allowance import Allowance
+from services.gateway.edge.rates import RequestRates
 from shared.contracts.errors import ApiError, Code
+from shared.contracts.keys import Principal
+from shared.metrics import LIMITS_HIT
 
 HELD = Gauge("parley_held_requests", "Open streams and requests that wait for a turn")
 
 
 class GatewayLimits:
-    """Counted per process. The limits fail open: a gateway that has just started knows of no use yet."""
+    """Requests are counted over all gateways, what is held open by each for itself.
 
-    def __init__(self, *, requests_per_minute: int, streams_per_key: int, streams_limit: int) -> None:
-        self._requests = TokenBuckets(requests_per_minute)
+    The limits fail open: a gateway that has just started knows of no open stream, and without Redis it counts requests
+    alone.
+    """
+
+    def __init__(
+        self, rates: RequestRates, *, requests_per_minute: int, streams_per_key: int, streams_limit: int
+    ) -> None:
+        """`requests_per_minute` is for keys that have no rate of their own; 0: these have no limit."""
+        self._rates = rates
+        self._requests_per_minute = requests_per_minute
         self._streams_per_key = streams_per_key
         self._streams_limit = streams_limit
         self._held: Counter[str] = Counter()
@@ -25,16 +36,27 @@ class GatewayLimits:
         self.idle = asyncio.Event()
         self.idle.set()
 
-    def request(self, key_id: str) -> Allowance:
-        """Counts a request of the key. It must be refused when the allowance's `retry_s` is above 0."""
-        return self._requests.take(key_id)
+    async def request(self, principal: Principal) -> Allowance | None:
+        """Counts a request of the key. It must be refused when the allowance's `retry_s` is above 0.
+
+        None: the key has no limit, and nothing was asked or counted.
+        """
+        per_minute = principal.rate_limit_rpm or self._requests_per_minute
+        if not per_minute:
+            return None
+        allowance = await self._rates.take(f"key:{principal.key_id}", per_minute)
+        if allowance.retry_s > 0:
+            LIMITS_HIT.labels("requests").inc()
+        return allowance
 
     @contextmanager
     def hold(self, key_id: str) -> Iterator[None]:
         """Counts an open stream or waiting request. Raises `rate_limited` (key) or `overloaded` (gateway)."""
         if self._held[key_id] >= self._streams_per_key:
+            LIMITS_HIT.labels("key_streams").inc()
             raise ApiError(Code.RATE_LIMITED, "This key has too many open streams and waiting requests.")
         if self.held >= self._streams_limit:
+            LIMITS_HIT.labels("gateway_streams").inc()
             raise ApiError(Code.OVERLOADED, "This gateway has too many open streams and waiting requests.")
         self.held += 1
         self._held[key_id] += 1

@@ -112,7 +112,9 @@ async def _principal(request: web.Request, guards: Guards, scope: Scope, openai:
     principal = await guards.authenticator.principal(request)
     require_scope(principal, scope)
     require_origin(principal, request)
-    allowance = guards.limits.request(principal.key_id)
+    allowance = await guards.limits.request(principal)
+    if allowance is None:
+        return principal
     # Added to every response to this request, streams and errors included.
     request[LIMIT_HEADERS] = allowance.headers(openai=openai)
     if allowance.retry_s > 0:

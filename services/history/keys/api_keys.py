@@ -54,6 +54,10 @@ class ApiKeys:
             raise
         await self._audit.deliver(self._keys, row)
 
+    async def announce(self, workspace: str, key_id: str) -> None:
+        """Makes the gateways look up a key whose secret was known, and may have been refused, before it was stored."""
+        await self._notices.publish(workspace, key_id)
+
     async def _inserted(self, key: StoreKey) -> Document:
         """The stored document, also when an earlier call stored it."""
         document = document_of(key, datetime.now(UTC))

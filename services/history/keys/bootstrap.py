@@ -30,6 +30,7 @@ class BootstrapKey:
         order = self._order()
         if await self._documents.one({"_id": order.id}, {"_id": 1}) is None:
             await self._keys.store(order)
+            await self._keys.announce(order.workspace, order.id)
             log.info("bootstrap_key_stored", key_id=order.id, workspace=order.workspace)
         self._done = True
 

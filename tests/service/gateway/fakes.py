@@ -17,6 +17,7 @@ from services.gateway.dependencies import Dependencies
 from services.gateway.edge.auth import Authenticator
 from services.gateway.edge.key_cache import KeyCache
 from services.gateway.edge.limits import GatewayLimits
+from services.gateway.edge.rates import RequestRates
 from services.gateway.edge.server import PublicRunner
 from services.gateway.settings import GatewaySettings
 from services.gateway.streaming.disconnects import DisconnectMonitor
@@ -398,12 +399,8 @@ async def stage(
     logs = RunLogs(settings.stream_urls, keep_s=60)
     history = history or FakeHistory(logs)
     queue = TurnQueue.connect(settings.queue_redis_url)
-    limits = GatewayLimits(
-        requests_per_minute=settings.requests_per_minute,
-        streams_per_key=settings.streams_per_key,
-        streams_limit=settings.streams_limit,
-    )
     async with (
+        RequestRates(settings.queue_redis_url) as rates,
         logs,
         Hub(settings.stream_urls) as hub,
         DisconnectMonitor() as disconnects,
@@ -419,10 +416,16 @@ async def stage(
             session_status=SessionStatusBatcher(history),
             authenticator=Authenticator(
                 KeyCache(history.resolve_key, ttl_s=settings.key_cache_s),
+                rates,
                 failures_per_minute=settings.failed_auth_per_minute,
                 trusted_proxies=settings.proxy_networks,
             ),
-            limits=limits,
+            limits=GatewayLimits(
+                rates,
+                requests_per_minute=settings.requests_per_minute,
+                streams_per_key=settings.streams_per_key,
+                streams_limit=settings.streams_limit,
+            ),
             agents=AgentRules(history),
             disconnects=disconnects,
             draining=asyncio.Event(),

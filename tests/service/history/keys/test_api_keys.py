@@ -3,10 +3,12 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
 from services.history.audit.records import PENDING
+from services.history.keys.api_keys import ApiKeys
 from services.history.settings import HistorySettings
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.key_records import ChangeKey, KeyRecord, RotateKey
@@ -208,16 +210,20 @@ async def test_audit_entries_that_a_killed_history_left_behind_are_delivered(his
     await eventually(delivered, what="the audit entry")
 
 
-async def test_a_bootstrap_key_is_stored_once_and_stays_revoked(mongodb_uri: str, redis_url: str) -> None:
+async def test_a_bootstrap_key_is_stored_once_and_stays_revoked(
+    mongodb_uri: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     secret = new_secret("test")
     settings = settings_for(mongodb_uri, redis_url, bootstrap_key=secret, bootstrap_workspace="first")
+    announced = AsyncMock()
+    monkeypatch.setattr(ApiKeys, "announce", announced)
     async with running(settings) as history:
         await key_of_a_ready(history)
 
         async def known() -> bool:
-            return await works(history, secret)
+            return await works(history, secret) and announced.await_count == 1
 
-        await eventually(known, within_s=20.0, what="the bootstrap key")
+        await eventually(known, within_s=20.0, what="the bootstrap key, and the notice of it")
         principal = await history.client.resolve_key(digest_of(secret))
         assert principal.workspace == "first"
         await history.client.rotate_key("first", principal.key_id, rotation()[1])

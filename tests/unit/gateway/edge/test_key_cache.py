@@ -57,6 +57,34 @@ async def test_an_unknown_key_is_looked_up_once_while_it_is_remembered(history: 
     assert not cache.was_good("bad")
 
 
+async def test_an_unknown_key_is_remembered_for_longer_than_a_good_one(history: History) -> None:
+    cache = KeyCache(history.resolve, ttl_s=0.000_001)
+    for _ in range(3):
+        await refused(cache, "bad")
+    assert history.asked == ["bad"]
+
+
+async def test_every_notice_makes_the_cache_ask_again_for_unknown_keys(history: History) -> None:
+    cache = KeyCache(history.resolve, ttl_s=60)
+    await refused(cache, "bad")
+    cache.deliver(b"w:new")
+    await refused(cache, "bad")
+    cache.lose()
+    await refused(cache, "bad")
+    assert history.asked == ["bad"] * 3
+
+
+async def test_a_refusal_that_a_notice_overtook_is_not_remembered(history: History) -> None:
+    cache = KeyCache(history.resolve, ttl_s=60)
+    lookup = asyncio.create_task(refused(cache, "bad"))
+    while not history.asked:
+        await asyncio.sleep(0)
+    cache.deliver(b"w:bad")
+    await lookup
+    await refused(cache, "bad")
+    assert history.asked == ["bad", "bad"]
+
+
 async def test_concurrent_requests_of_one_key_ask_once(history: History) -> None:
     cache = KeyCache(history.resolve, ttl_s=60)
     await asyncio.gather(*(cache.principal("good a") for _ in range(20)))
