@@ -1,5 +1,6 @@
 """Regular expressions that authors write. RE2 runs them in linear time and bounded memory, whatever they are."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
 
@@ -26,6 +27,12 @@ def checked_pattern(pattern: str) -> None:
 def replaced(pattern: str, replacement: str, text: str) -> str:
     """The text with each match replaced. Backslashes in `replacement` mean themselves. Raises BadPattern."""
     found: str = _compiled(pattern).sub(replacement.replace("\\", "\\\\"), text)
+    return found
+
+
+def substituted(pattern: str, replace: Callable[[str], str], text: str) -> str:
+    """The text with each match replaced by what the function makes of it. Raises BadPattern."""
+    found: str = _compiled(pattern).sub(lambda match: replace(match.group(0)), text)
     return found
 
 

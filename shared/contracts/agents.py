@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from shared.contracts.guardrails import Guardrail
+from shared.contracts.redaction import Redaction
 from shared.contracts.schema import Schema, Time
 from shared.contracts.tools import BuiltinTool, Tool
 
@@ -79,6 +80,7 @@ class AgentConfig(Schema):
     guardrails: tuple[Guardrail, ...] = Field(default=(), max_length=16)
     limits: Limits = Limits()
     retention: Retention = Retention()
+    redaction: Redaction = Redaction()
 
     @property
     def guards_input(self) -> bool:

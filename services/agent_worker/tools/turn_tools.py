@@ -25,13 +25,14 @@ class TurnScope:
     """Whose turn it is.
 
     `record` writes a never-retry call down before it is made, and raises where the call must not be made. `search`
-    looks into the agent's knowledge; None: it has none.
+    looks into the agent's knowledge; None: it has none. `redact` takes people's data out of what others answer.
     """
 
     workspace: str
     in_session: bool
     record: Callable[[str], Awaitable[None]]
     search: Search | None = None
+    redact: Callable[[str], str] | None = None
 
 
 class TurnTools:
@@ -74,9 +75,11 @@ class TurnTools:
         if entry.is_never_retried:
             await self._scope.record(key)
         try:
-            return self._result(call, started, ok=True, text=await self._call(entry, arguments, key))
+            return self._result(
+                call, started, ok=True, text=self._shown(entry, await self._call(entry, arguments, key))
+            )
         except ToolFailure as failure:
-            return self._result(call, started, ok=False, text=str(failure))
+            return self._result(call, started, ok=False, text=self._shown(entry, str(failure)))
         except Exception:
             log.exception("tool_crashed", tool=call.name)
             return self._result(call, started, ok=False, text="The tool failed.")
@@ -89,6 +92,12 @@ class TurnTools:
         if self._calls[call.name] >= entry.tool.max_calls_per_turn:
             raise BadArguments("This tool cannot be called any more in this turn.")
         return entry, entry.arguments(call)
+
+    def _shown(self, entry: Entry, text: str) -> str:
+        """What the agent's own knowledge says is its author's, and stays as it is."""
+        if self._scope.redact is None or isinstance(entry.tool, BuiltinTool):
+            return text
+        return self._scope.redact(text)
 
     @staticmethod
     def _result(call: ToolCall, started: float, *, ok: bool, text: str) -> ToolResult:

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from functools import partial
 
 from services.agent_worker.guardrails.output import CheckedText
 from services.agent_worker.guardrails.turn_guard import GuardScope, TurnGuard
@@ -27,6 +28,7 @@ from shared.contracts.sessions import Retrieval, ToolCall
 from shared.contracts.turns import ClaimedTurn, Usage
 from shared.ids import new_id
 from shared.metrics import FENCED_WRITES
+from shared.redaction import redacted
 from shared.run_log.writer import Fenced, TurnWriter
 
 
@@ -59,11 +61,13 @@ class Attempt:
         self.state = self._new_state(None)
 
     def _scope(self) -> TurnScope:
+        redaction = self._agent.version.config.redaction
         return TurnScope(
             workspace=self._job.workspace,
             in_session=self._claimed.session_id is not None,
             record=self._record,
             search=self._knowledge.for_query if self._knowledge.has_passages else None,
+            redact=None if redaction.is_empty else partial(redacted, redaction=redaction),
         )
 
     def _guard_scope(self) -> GuardScope:

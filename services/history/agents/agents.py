@@ -11,6 +11,7 @@ from services.history.agents.documents import (
     default_slug,
     frozen,
 )
+from services.history.agents.draft_rules import redaction_faults
 from services.history.agents.sealing import with_sealed_secrets
 from services.history.audit.records import PENDING, audit_entry
 from services.history.mongo.client import Database
@@ -31,7 +32,12 @@ class Agents:
         self._box = box
 
     async def put(self, workspace: str, agent_id: str, config: AgentConfig) -> Agent:
-        """Creates the agent or replaces its draft. Raises `validation_failed` for a secret that cannot be stored."""
+        """Creates the agent or replaces its draft.
+
+        Raises `validation_failed` for a secret that cannot be stored, and for a pattern that cannot be run.
+        """
+        if faults := list(redaction_faults(config)):
+            raise ApiError(Code.VALIDATION_FAILED, errors=faults)
         if has_secrets(config):
             row = await self._agents.one({"_id": agent_key(workspace, agent_id)}, {"draft": 1})
             config = with_sealed_secrets(config, self._box, workspace, config_of(row["draft"]) if row else None)

@@ -11,7 +11,7 @@ from shared.contracts.agents import AgentConfig
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.guardrails import PatternsGuardrail
 from shared.contracts.templates import BUILT_INS, is_known, names_in
-from shared.patterns import BadPattern, checked_pattern
+from shared.patterns import BadPattern, checked_pattern, is_match
 
 MAX_DRAFT: Final = 256 << 10
 MAX_TOOLS: Final = 64
@@ -35,6 +35,7 @@ def checked_draft(draft: dict[str, Any], upstreams: Collection[str]) -> AgentCon
         *_template_faults(config),
         *_upstream_faults(config, upstreams),
         *_tool_faults(config),
+        *redaction_faults(config),
         *_pattern_faults(config),
     ]
     if faults:
@@ -67,6 +68,17 @@ def _upstream_faults(config: AgentConfig, upstreams: Collection[str]) -> Iterato
                 "field": field,
                 "message": f"There is no upstream {choice.upstream!r}. Known: {', '.join(sorted(upstreams))}.",
             }
+
+
+def redaction_faults(config: AgentConfig) -> Iterator[Fault]:
+    """Patterns that could not be run when a message is admitted."""
+    for index, custom in enumerate(config.redaction.patterns):
+        field = f"redaction.patterns.{index}.pattern"
+        try:
+            if is_match(custom.pattern, ""):
+                yield {"field": field, "message": "The pattern matches an empty text, so it would match everywhere."}
+        except BadPattern as error:
+            yield {"field": field, "message": f"This is not a regular expression in RE2's syntax: {error}"}
 
 
 def _tool_faults(config: AgentConfig) -> Iterator[Fault]:

@@ -16,6 +16,7 @@ from services.history.turns.context import Contexts
 from services.history.turns.end_users import end_user_of
 from services.history.turns.new_turn import Target, new_turn
 from services.history.turns.record import COMPLETIONS, TurnRecord, record_of
+from services.history.turns.redaction import redacted_order
 from services.history.turns.retry_guard import RetryGuard
 from services.history.turns.token_rates import model_of
 from shared.contracts.errors import ApiError, Code
@@ -52,7 +53,7 @@ class Admission:
             return _admitted(earlier, order)
         if isinstance(target, ApiError):
             raise target
-        n = target.n
+        order, n = redacted_order(order, target.redaction), target.n
         for _ in range(ADMIT_ROUNDS):
             document = new_turn(workspace, order, target, n)
             try:
@@ -101,6 +102,7 @@ class Admission:
         """The target with the values that the agent's texts use, fixed here so that every attempt reads the same."""
         try:
             config = (await self._versions.read(workspace, target.agent_id, target.agent_version)).config
+            target = target._replace(redaction=config.redaction)
             if not used_names(config):
                 return target
             now = datetime.now(UTC)

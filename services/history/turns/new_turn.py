@@ -8,6 +8,7 @@ import orjson
 from services.history.mongo.filters import Document
 from services.history.turns.record import COMPLETIONS, labels_of
 from services.history.turns.retry_guard import guard_marks
+from shared.contracts.redaction import Redaction
 from shared.contracts.turns import AdmitTurn
 
 
@@ -18,6 +19,7 @@ class Target(NamedTuple):
     agent_version: int
     n: int = 0
     variables: dict[str, str] | None = None
+    redaction: Redaction = Redaction()
 
 
 def new_turn(workspace: str, order: AdmitTurn, target: Target, n: int) -> Document:

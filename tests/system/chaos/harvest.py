@@ -8,6 +8,7 @@ from urllib.parse import quote
 from pymongo import MongoClient
 from redis.asyncio import Redis
 
+from services.history.turns.record import KEPT_OF_ERASED, USAGE_ONLY
 from tests.system.chaos.checker import TERMINAL
 from tests.system.chaos.cluster import DATABASE, WORKSPACE, Cluster
 from tests.system.chaos.events import Accepted, Asked, Deleted, History, Remains, Stored, Transcript
@@ -18,7 +19,9 @@ async def stored_turns(cluster: Cluster, patience_s: float) -> list[Stored]:
     """All turns, once they have all ended: some had their clients give them up. After `patience_s`, as they are."""
     deadline = time.monotonic() + patience_s
     while True:
-        turns = await asyncio.to_thread(lambda: [_stored(document) for document in _documents(cluster.mongodb_uri)])
+        turns = await asyncio.to_thread(
+            lambda: [_stored(each) for each in _documents(cluster.mongodb_uri) if USAGE_ONLY not in each]
+        )
         if all(turn.status in TERMINAL for turn in turns) or time.monotonic() > deadline:
             return turns
         await asyncio.sleep(0.5)
@@ -63,7 +66,7 @@ async def remains(cluster: Cluster, history: History, patience_s: float) -> list
     deadline = time.monotonic() + patience_s
     while True:
         found = [
-            *await asyncio.to_thread(_documents_of, cluster.mongodb_uri, deleted),
+            *await asyncio.to_thread(_documents_of, cluster.mongodb_uri, deleted, turns),
             *await _logs_of(cluster.redis_url, turns),
         ]
         if not found or time.monotonic() > deadline:
@@ -71,11 +74,15 @@ async def remains(cluster: Cluster, history: History, patience_s: float) -> list
         await asyncio.sleep(0.5)
 
 
-def _documents_of(uri: str, deleted: set[str]) -> list[Remains]:
-    found = [
-        (each["sessionId"], f"the turn {each['_id']}") for each in _documents(uri) if each.get("sessionId") in deleted
-    ]
-    return [Remains(session=session, what=what) for session, what in found]
+def _documents_of(uri: str, deleted: set[str], turns: dict[str, str]) -> list[Remains]:
+    """Turns that name a deleted session, and turns of one that have more than what they used."""
+    found = []
+    for each in _documents(uri):
+        session = each.get("sessionId") or turns.get(each["_id"], "")
+        more = each.keys() - {"_id", "schemaVersion", USAGE_ONLY, *KEPT_OF_ERASED}
+        if session in deleted and more:
+            found.append(Remains(session=session, what=f"{', '.join(sorted(more))} of the turn {each['_id']}"))
+    return found
 
 
 async def _logs_of(url: str, turns: dict[str, str]) -> list[Remains]:

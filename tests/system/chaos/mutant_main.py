@@ -6,7 +6,7 @@ this.
 
 import runpy
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from services.gateway.completions import chunks
@@ -120,6 +120,17 @@ def early_deletion() -> None:
     Erasure.erase_session = later  # type: ignore[method-assign]
 
 
+def unlinked_transcript() -> None:
+    """An erasure takes turns out of their session, and leaves what was said in them."""
+
+    async def unlink(self: Erasure, workspace: str, rows: Sequence[dict[str, Any]]) -> None:
+        for row in rows:
+            await self.erase_from_redis(workspace, row["_id"])
+            await self._turns.update({"_id": row["_id"]}, {"$unset": {"sessionId": "", "n": ""}})
+
+    Erasure._erase_page = unlink  # type: ignore[method-assign]
+
+
 def unsupervised_loop() -> None:
     """An outage ends a worker's loops, and nobody notices: the process stays ready and does nothing."""
 
@@ -141,6 +152,7 @@ MUTANTS: Final[dict[str, Callable[[], None]]] = {
     "server-made ids": server_ids,
     "clean end on worker loss": clean_end,
     "deletion acknowledged before it is done": early_deletion,
+    "erasure leaves the transcript": unlinked_transcript,
     "unsupervised loop": unsupervised_loop,
 }
 

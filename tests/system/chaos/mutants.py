@@ -23,6 +23,7 @@ FAULTS: Final[Mapping[str, Mapping[str, int]]] = {
     "server-made ids": {"cut normal": 6, "link mute": 10},
     "clean end on worker loss": {"kill worker": 4},
     "deletion acknowledged before it is done": {"kill history": 1},
+    "erasure leaves the transcript": {"kill history": 1},
     "unsupervised loop": {"cut normal": 2},
 }
 LATE: Final = "every turn ends"

@@ -80,3 +80,12 @@ def test_a_missing_name_is_named() -> None:
 @pytest.mark.parametrize("tool", [None, 7, "x", [None], {"kind": None}, {"kind": ["http"]}, {"kind": "ftp"}])
 def test_what_is_no_tool_is_refused_and_not_a_crash(tool: Any) -> None:
     assert all(field.startswith("tools") for field in faults(DRAFT | {"tools": [tool]}))
+
+
+def test_a_pattern_of_the_redaction_must_be_one_of_re2s_and_match_something() -> None:
+    patterns = [{"name": "a", "pattern": "("}, {"name": "b", "pattern": "x*"}, {"name": "c", "pattern": "x+"}]
+    found = faults(DRAFT | {"redaction": {"patterns": patterns}})
+    assert "RE2" in found["redaction.patterns.0.pattern"]
+    assert "empty text" in found["redaction.patterns.1.pattern"]
+    assert found.keys() == {"redaction.patterns.0.pattern", "redaction.patterns.1.pattern"}
+    assert "redaction.kinds.0" in faults(DRAFT | {"redaction": {"kinds": ["name"]}})
