@@ -5,6 +5,7 @@ from shared.history_api.checks import CheckCalls
 from shared.history_api.completions import CompletionCalls
 from shared.history_api.end_users import EndUserCalls
 from shared.history_api.gaps import GapCalls
+from shared.history_api.indexes import IndexCalls
 from shared.history_api.keys import KeyCalls
 from shared.history_api.knowledge import KnowledgeCalls
 from shared.history_api.sessions import SessionCalls
@@ -17,6 +18,7 @@ class HistoryClient(
     AgentCalls,
     CheckCalls,
     KnowledgeCalls,
+    IndexCalls,
     SessionCalls,
     TurnCalls,
     CompletionCalls,

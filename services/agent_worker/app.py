@@ -1,14 +1,14 @@
 """A worker process, put together in one place: clients, the leased queue, the health and metrics port."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 from redis.exceptions import RedisError
 
 from services.agent_worker.guardrails.hooks import Hooks
-from services.agent_worker.knowledge.choice import retriever_of
+from services.agent_worker.knowledge.choice import current_retriever
 from services.agent_worker.metrics import OLDEST_SECONDS, WAITING
 from services.agent_worker.model.client import Models
 from services.agent_worker.settings import Timeouts, WorkerSettings
@@ -55,7 +55,8 @@ async def worker_dependencies(settings: WorkerSettings) -> AsyncIterator[Depende
         ToolKit(client, secrets, result_bytes=settings.tool_result_bytes) as tools,
         LogWriter(settings.stream_urls, ttl_s=log_ttl_s) as logs,
     ):
-        retriever = retriever_of(settings, lambda version: history.passages(*version))
+        retriever = current_retriever(settings, history)
+        retriever.start()
         try:
             yield Dependencies(
                 history=history,
@@ -65,6 +66,7 @@ async def worker_dependencies(settings: WorkerSettings) -> AsyncIterator[Depende
                 retriever=retriever,
                 logs=logs,
                 agents=AgentCache(),
+                knowledge_loops=retriever.loops,
             )
         finally:
             await retriever.close()
@@ -88,19 +90,27 @@ async def serve(settings: WorkerSettings) -> None:
         )
         loops = BackgroundLoops()
         app = web.Application()
-        app.add_routes(_health(dependencies, queue, logs, stop, loops, worker.loops, dependencies.logs.loops))
+        app.add_routes(_health(dependencies, queue, logs, stop, loops, worker.loops, *_of(dependencies)))
         async with listening(app_runner(app), settings.host, settings.port):
             log.info("worker_started", max_turns=settings.max_turns)
             try:
-                await _work(worker, queue, loops, dependencies.logs.loops, stop)
+                await _work(worker, queue, loops, _of(dependencies), stop)
             finally:
                 await loops.end()
                 await queue.aclose()
     log.info("worker_stopped")
 
 
+def _of(dependencies: Dependencies) -> tuple[BackgroundLoops, ...]:
+    return dependencies.logs.loops, dependencies.knowledge_loops
+
+
 async def _work(
-    worker: LeasedWorker, queue: TurnQueue, loops: BackgroundLoops, logs: BackgroundLoops, stop: asyncio.Event
+    worker: LeasedWorker,
+    queue: TurnQueue,
+    loops: BackgroundLoops,
+    others: Sequence[BackgroundLoops],
+    stop: asyncio.Event,
 ) -> None:
     """Runs turns until a signal, then drains. A loop that ends by itself makes the worker requeue its turns at once.
 
@@ -109,7 +119,7 @@ async def _work(
     serving = loops.start("worker", worker.serve(stop))
     loops.start("backlog", _watch_backlog(queue, loops), stale_after_s=STALE_S)
     try:
-        await supervise(wait_for_stop(), loops, worker.loops, logs)
+        await supervise(wait_for_stop(), loops, worker.loops, *others)
     except LoopEnded:
         worker.drain_s = 0.0
         raise

@@ -34,6 +34,11 @@ MODEL_QUIRKS = Counter(
     "Deviations of model servers from the protocol that were passed over",
     ["upstream", "quirk"],
 )
+INDEX_FILES = Counter(
+    "parley_index_files_total",
+    "Files of search indexes that were fetched from or stored in the blob store",
+    ["outcome"],
+)
 RETRIEVAL_LEG_FAULTS = Counter(
     "parley_retrieval_leg_faults_total", "Searches that went on without vectors or without the reranker", ["leg"]
 )

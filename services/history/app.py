@@ -29,10 +29,12 @@ from services.history.erasures.retention import Retention
 from services.history.keys.api_keys import ApiKeys
 from services.history.keys.bootstrap import BootstrapKey
 from services.history.keys.key_lists import KeyLists
+from services.history.knowledge.index_queue import IndexQueue
 from services.history.knowledge.ingest_queue import IngestQueue
 from services.history.knowledge.passages import Passages
 from services.history.knowledge.source_erasure import SourceErasure
 from services.history.knowledge.sources import Sources
+from services.history.knowledge.version_indexes import VersionIndexes
 from services.history.knowledge.version_sources import VersionSources
 from services.history.metrics import MONGODB_SECONDS, REQUEST_SECONDS
 from services.history.mongo.client import Database
@@ -62,6 +64,7 @@ from services.history.workspaces.deletion import WorkspaceDeletion
 from services.history.workspaces.workspaces import Workspaces
 from shared.contracts.errors import ApiError, Code
 from shared.key_notices import KeyNotices
+from shared.knowledge_notices import KnowledgeNotices
 from shared.log import get_logger
 from shared.run_log.reader import RunLogs
 from shared.secrets import SecretBox
@@ -101,10 +104,11 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
             Database(settings.mongodb_uri, settings.mongodb_database) as database,
             RunLogs(settings.stream_urls, keep_s=settings.log_keep_s) as logs,
             KeyNotices(settings.stream_urls[0]) as notices,
+            KnowledgeNotices(settings.stream_urls[0]) as knowledge_notices,
         ):
             finalizer = TurnFinalizer(database, queue, logs, Contexts(database))
             erasure = Erasure(database, queue, logs, finalizer, settings)
-            nouns = _nouns(database, queue, logs, notices, finalizer, erasure, settings)
+            nouns = _nouns(database, queue, logs, notices, knowledge_notices, finalizer, erasure, settings)
             repairs = (
                 BootstrapKey(database, nouns.keys, settings).reconcile,
                 nouns.workspaces.adopt,
@@ -123,6 +127,7 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
                 nouns.sources.reconcile,
                 session_labels(database).reconcile,
                 searched_turns(database).reconcile,
+                nouns.indexes.reconcile,
                 TranscriptWords(database).reconcile,
             )
             async with (
@@ -155,6 +160,7 @@ def _nouns(
     queue: TurnQueue,
     logs: RunLogs,
     notices: KeyNotices,
+    knowledge_notices: KnowledgeNotices,
     finalizer: TurnFinalizer,
     erasure: Erasure,
     settings: HistorySettings,
@@ -167,7 +173,8 @@ def _nouns(
     versions = Versions(database, agents, passages, version_sources, {JUDGE_ID: judge.config} if judge else None)
     audit = Audit(database)
     sessions = Sessions(database, agents, versions, finalizer, erasure, audit)
-    source_erasure = SourceErasure(database, passages, database.blobs, audit)
+    indexes = VersionIndexes(database, database.blobs, knowledge_notices)
+    source_erasure = SourceErasure(database, passages, database.blobs, audit, indexes)
     contexts = finalizer.contexts
     workspaces = Workspaces(database, audit, notices)
     suites = Suites(database, agents, audit, has_judge=judge is not None)
@@ -178,10 +185,10 @@ def _nouns(
         keys=ApiKeys(database, agents, workspaces, audit, notices),
         key_lists=KeyLists(database, agents, audit, notices),
         agents=agents,
-        drafts=Drafts(database, agents, audit, box, settings.upstream_names, sessions.end_all),
+        drafts=Drafts(database, agents, audit, box, settings.upstream_names, (sessions.end_all, indexes.erase_unused)),
         versions=versions,
         publishing=Publishing(
-            database, agents, passages, version_sources, audit, (PublishGate(database, runs).is_ready,)
+            database, agents, passages, version_sources, audit, (indexes.is_ready, PublishGate(database, runs).is_ready)
         ),
         suites=suites,
         check_runs=runs,
@@ -189,6 +196,8 @@ def _nouns(
         audit=audit,
         sources=Sources(database, agents.require, database.blobs, audit, source_erasure),
         ingest=IngestQueue(database, passages),
+        indexes=indexes,
+        index_queue=IndexQueue(database, knowledge_notices),
         sessions=sessions,
         transcript=Transcript(database, sessions),
         session_turns=SessionTurnPages(database, sessions),

@@ -45,6 +45,10 @@ class VersionRecord(Schema):
     published_at: Time | None = None
     reason: str | None = None
     check_run: str | None = Field(default=None, description="the run of checks that it had to pass")
+    index: Literal["built", "first_use"] | None = Field(
+        default=None,
+        description="the search index of its knowledge: built before publishing, or by the first question",
+    )
     config: dict[str, Any] | None = None
 
 

@@ -5,6 +5,7 @@ import sys
 from typing import Any, Final
 
 from services.agent_worker import app as agent_worker
+from services.agent_worker.knowledge.current import CurrentRetriever
 from services.gateway.streaming.disconnects import DisconnectMonitor
 from services.gateway.streaming.hub import Hub
 from services.history.reconcile.outbox import Outbox
@@ -21,6 +22,7 @@ LOOPS: Final[dict[str, tuple[Any, str]]] = {
     "control": (ControlChannel, "run"),
     "backlog": (agent_worker, "_watch_backlog"),
     "run_log_0": (_ShardWriter, "run"),
+    "knowledge": (CurrentRetriever, "run"),
     "outbox": (Outbox, "_read_on"),
     "reconciler": (Reconciler, "_reconcile_forever"),
     "pubsub_0": (PubSub, "run"),

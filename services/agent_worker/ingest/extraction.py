@@ -1,7 +1,7 @@
 """Inside the child process: files become passages, one JSON line each, in a file that the parent reads."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, TypedDict
@@ -12,6 +12,7 @@ from services.agent_worker.ingest.blocks import Document, Unreadable
 from services.agent_worker.ingest.cutting import passages
 from services.agent_worker.ingest.encodings import declared, decoded
 from services.agent_worker.ingest.formats import format_of
+from services.agent_worker.ingest.progress import report
 
 MAX_PASSAGES: Final = 20_000
 MAX_TEXT: Final = 64 << 20
@@ -37,9 +38,13 @@ class Result(TypedDict, total=False):
     failed: str
 
 
+# Between two reports of progress: a small source makes none.
+_REPORT_PASSAGES: Final = 100
+
+
 def extract(inputs: list[Input], output: Path) -> None:
     try:
-        result, lines = _read(inputs)
+        result, lines = _read(inputs, output.parent)
     except Unreadable as error:
         result, lines = Result(failed=str(error)), []
     except RecursionError:
@@ -49,23 +54,30 @@ def extract(inputs: list[Input], output: Path) -> None:
         file.writelines(lines)
 
 
-def _read(inputs: list[Input]) -> tuple[Result, list[bytes]]:
+def _read(inputs: list[Input], directory: Path) -> tuple[Result, list[bytes]]:
     lines: list[bytes] = []
     size, pages, title = 0, 0, ""
     positions = count()
     for each in inputs:
-        document = read_document(each)
+        document = read_document(each, _reporter(directory, pages, len(lines)))
         pages += document.pages or (1 if len(inputs) > 1 else 0)
         title = title or document.title
         for passage in _passages(each, document, positions):
             line = orjson.dumps(passage) + b"\n"
             lines.append(line)
             size += len(line)
+            if len(lines) % _REPORT_PASSAGES == 0:
+                report(directory, pages, len(lines))
             if len(lines) > MAX_PASSAGES or size > MAX_TEXT:
                 raise Unreadable(f"It has too much text: at most {MAX_PASSAGES:,} passages are read. Split it.")
     if not lines:
         raise Unreadable("It has no text.")
     return Result(title=title[:500], pages=pages, passages=len(lines)), lines
+
+
+def _reporter(directory: Path, pages: int, passages: int) -> Callable[[int], None]:
+    """Tells of the pages of one file, after those of the files before it."""
+    return lambda read: report(directory, pages + read, passages)
 
 
 def _passages(given: Input, document: Document, positions: "count[int]") -> Iterator[dict[str, Any]]:
@@ -81,8 +93,11 @@ def _passages(given: Input, document: Document, positions: "count[int]") -> Iter
             yield passage
 
 
-def read_document(given: Input) -> Document:
-    """Raises Unreadable. The libraries of the other formats are not imported."""
+def read_document(given: Input, on_page: Callable[[int], None] = lambda pages: None) -> Document:
+    """`on_page` is told how many pages have been read, in formats that have pages.
+
+    Raises Unreadable. The libraries of the other formats are not imported.
+    """
     path = Path(given["path"])
     if given["faq"]:
         from services.agent_worker.ingest.plain import read_faq
@@ -92,7 +107,7 @@ def read_document(given: Input) -> Document:
         case "pdf":
             from services.agent_worker.ingest.pdf import read_pdf
 
-            return read_pdf(path)
+            return read_pdf(path, on_page)
         case "docx":
             from services.agent_worker.ingest.docx import read_docx
 

@@ -1,6 +1,7 @@
 """PDF as blocks: the text layer, page by page."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,14 +15,19 @@ _PARAGRAPH: Final = re.compile(r"\n[ \t]*\n+|(?<=[.!?:。])\n(?=[A-ZÀ-Þ0-9•]
 _HYPHEN: Final = re.compile(r"(?<=\w)[-\xad\ufffe\x02]\n(?=[a-zß-ÿ])")
 # Fewer characters on a page are page numbers and stamps.
 _FEWEST: Final = 20
+_REPORT_PAGES: Final = 10
 
 
-def read_pdf(path: Path) -> Document:
+def read_pdf(path: Path, on_page: Callable[[int], None] = lambda pages: None) -> Document:
     document = _opened(path)
     count = len(document)
     if count > MAX_PAGES:
         raise Unreadable(f"It has {count:,} pages; at most {MAX_PAGES:,} are read. Split it.")
-    texts = [_page_text(document, index) for index in range(count)]
+    texts: list[str] = []
+    for index in range(count):
+        texts.append(_page_text(document, index))
+        if len(texts) % _REPORT_PAGES == 0:
+            on_page(len(texts))
     if not any(len(text.strip()) >= _FEWEST for text in texts):
         raise Unreadable("It is a scanned PDF without a text layer. Run text recognition (OCR) over it first.")
     blocks = [

@@ -10,7 +10,9 @@ from typing import Any, Final
 from services.agent_worker.ingest.blocks import Unreadable
 from services.agent_worker.ingest.child import ChildCrashed, Extracted, Limits, extract_in_child
 from services.agent_worker.ingest.extraction import Input
+from services.agent_worker.ingest.leased_consumer import LeaseLost
 from services.agent_worker.ingest.pages import Pages, Unchanged
+from services.agent_worker.ingest.progress import ReadingProgress
 from shared.contracts.agents import Passage
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.knowledge import IngestJob, IngestOutcome
@@ -23,20 +25,29 @@ BATCH: Final = 200
 CRASH_DELAY_S: Final = 2.0
 
 
-class LeaseLost(Exception):
-    """Another worker has the source, or it was deleted."""
-
-
 class SourceReader:
     def __init__(self, history: HistoryClient, pages: Pages, limits: Limits) -> None:
         self._history = history
         self._pages = pages
         self._limits = limits
+        self._progress: dict[str, ReadingProgress] = {}
+
+    def progress(self, job: IngestJob) -> tuple[int, int]:
+        """The pages that have been read, and the passages that have been made or, once it is read, stored."""
+        found = self._progress.get(job.source_id)
+        return found.now() if found is not None else (0, 0)
 
     async def read(self, job: IngestJob) -> IngestOutcome:
         """Stores the passages; the caller reports the outcome. Raises LeaseLost, and ApiError while history is away."""
+        try:
+            return await self._read(job)
+        finally:
+            self._progress.pop(job.source_id, None)
+
+    async def _read(self, job: IngestJob) -> IngestOutcome:
         attempt = job.attempt
         with tempfile.TemporaryDirectory(prefix="parley-ingest-") as name:
+            self._progress[job.source_id] = ReadingProgress(Path(name))
             try:
                 inputs, etag = await self._content(job, Path(name))
                 extracted = await extract_in_child(inputs, Path(name), self._limits)
@@ -87,6 +98,7 @@ class SourceReader:
             if not await self._history.add_passages(job.source_id, job.attempt, start, batch):
                 raise LeaseLost
             start += len(batch)
+            self._progress[job.source_id].stored(extracted.result["pages"], start)
         return start
 
 

@@ -3,17 +3,43 @@
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from services.agent_worker.knowledge.current import CurrentRetriever, LocalCache
 from services.agent_worker.knowledge.endpoints import Embeddings, Reranker
 from services.agent_worker.knowledge.fts5 import Fts5Retriever
+from services.agent_worker.knowledge.index_blobs import IndexBlobs, IndexStore
 from services.agent_worker.knowledge.retriever import Retriever, VersionKey
 from services.agent_worker.settings import WorkerSettings
 from shared.contracts.agents import Passage
+from shared.history_client import HistoryClient
 
 
-def retriever_of(settings: WorkerSettings, load: Callable[[VersionKey], Awaitable[list[Passage]]]) -> Retriever:
-    """Words alone, or words and vectors. Raises ModuleNotFoundError if vectors are asked for and NumPy is missing."""
+def current_retriever(settings: WorkerSettings, history: HistoryClient) -> CurrentRetriever:
+    """The retriever that the settings ask for, kept up to date. Run its `run` as a loop; close it.
+
+    Raises as `retriever_of`.
+    """
+    caches: list[LocalCache] = []
+
+    async def load(version: VersionKey) -> list[Passage]:
+        return await history.passages(*version[:3])
+
+    inner = retriever_of(settings, load, IndexBlobs(history), caches)
+    return CurrentRetriever(inner, history, settings.stream_urls[0], caches)
+
+
+def retriever_of(
+    settings: WorkerSettings,
+    load: Callable[[VersionKey], Awaitable[list[Passage]]],
+    store: IndexStore | None = None,
+    caches: list[LocalCache] | None = None,
+) -> Retriever:
+    """Words alone, or words and vectors. What it keeps on the disk is added to `caches`.
+
+    Raises ModuleNotFoundError if vectors are asked for and NumPy is missing."""
     directory = Path(settings.knowledge_dir) if settings.knowledge_dir else None
-    words = Fts5Retriever(load, directory, max_bytes=settings.knowledge_cache_bytes)
+    words = Fts5Retriever(load, directory, max_bytes=settings.knowledge_cache_bytes, store=store)
+    if caches is not None:
+        caches.append(words)
     if not settings.embeddings_base_url:
         return words
     # NumPy is an extra (requirements-vectors): a worker without embeddings neither needs nor loads it.
@@ -27,5 +53,5 @@ def retriever_of(settings: WorkerSettings, load: Callable[[VersionKey], Awaitabl
         if settings.rerank_url
         else None
     )
-    store = VectorStore(directory, model, max_bytes=settings.knowledge_cache_bytes)
-    return HybridRetriever(words, embeddings, store, load, reranker)
+    vectors = VectorStore(directory, model, max_bytes=settings.knowledge_cache_bytes)
+    return HybridRetriever(words, embeddings, vectors, load, reranker)

@@ -1,4 +1,4 @@
-"""The default retriever: words and spellings by SQLite FTS5, one index per version, built on first use.
+"""The default retriever: words and spellings by SQLite FTS5, one index per set of passages.
 
 It is good for about 20,000 passages a version. SQLite, locks and the disk are touched in threads only, never on the
 event loop.
@@ -14,12 +14,14 @@ from typing import Final, TypeVar
 from cachetools import LRUCache
 
 from services.agent_worker.knowledge.index import Index, in_memory
-from services.agent_worker.knowledge.index_files import IndexFiles
+from services.agent_worker.knowledge.index_blobs import IndexStore
+from services.agent_worker.knowledge.index_files import PART, IndexFiles
 from services.agent_worker.knowledge.retriever import VersionKey
 from shared.contracts.agents import Passage
 from shared.contracts.sessions import RetrievedPassage
 from shared.log import get_logger
 from shared.single_flight import SingleFlight
+from shared.tasks import end_tasks
 
 log = get_logger()
 T = TypeVar("T")
@@ -28,7 +30,7 @@ OPEN_INDEXES: Final = 64
 
 
 class Fts5Retriever:
-    """`load` fetches a version's passages when no index is there; it may be called again after a fault.
+    """`load` fetches a version's passages when `store` has no index of them; it may be called again after a fault.
 
     `directory`: where index files are kept; workers may share it. None: a temporary one.
     """
@@ -39,9 +41,12 @@ class Fts5Retriever:
         directory: Path | None = None,
         *,
         max_bytes: int = 1 << 30,
+        store: IndexStore | None = None,
     ) -> None:
         self._load = load
         self._files = IndexFiles(directory, max_bytes)
+        self._store = store
+        self._storing: set[asyncio.Task[None]] = set()
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="fts5")
         self._open = _OpenIndexes(OPEN_INDEXES, self._close_later)
         self._builds = SingleFlight[VersionKey, Index]()
@@ -49,6 +54,7 @@ class Fts5Retriever:
     async def publish(self, version: VersionKey, passages: Iterable[Passage]) -> None:
         rows = list(passages)
         self._keep(version, await self._in_thread(self._files.create, version, rows))
+        await self._give(version)
 
     async def search(self, version: VersionKey, query: str, top_k: int) -> list[RetrievedPassage]:
         if top_k <= 0 or not query.strip():
@@ -69,8 +75,17 @@ class Fts5Retriever:
             self._close_later(index)
         await self._in_thread(self._files.remove, version)
 
+    async def kept(self) -> set[str]:
+        return await self._in_thread(self._files.keys)
+
+    async def discard(self, keys: set[str]) -> None:
+        for version in [version for version in self._open if version.knowledge in keys]:
+            self._close_later(self._open.pop(version))
+        await self._in_thread(self._files.discard, keys)
+
     async def close(self) -> None:
         await self._builds.end()
+        await end_tasks(self._storing)
         for index in self._open.values():
             self._close_later(index)
         self._open.clear()
@@ -86,11 +101,33 @@ class Fts5Retriever:
         return await self._builds.run(version, lambda: self._prepare(version))
 
     async def _prepare(self, version: VersionKey) -> Index:
-        index = await self._in_thread(self._files.open, version)
+        index = await self._in_thread(self._files.open, version) or await self._fetched(version)
         if index is None:
             index = await self._in_thread(self._files.create, version, await self._load(version))
             log.info("index_built", agent_id=version.agent_id, version=version.number)
+            # For the other workers. The question that has waited for the build does not wait for this.
+            task = asyncio.create_task(self._give(version))
+            self._storing.add(task)
+            task.add_done_callback(self._storing.discard)
         return self._keep(version, index)
+
+    async def _fetched(self, version: VersionKey) -> Index | None:
+        if self._store is None:
+            return None
+        try:
+            file = await self._in_thread(self._files.new_file)
+            try:
+                if await self._store.fetch(version, PART, file):
+                    return await self._in_thread(self._files.adopt, version, file)
+            finally:
+                await self._in_thread(lambda: file.unlink(missing_ok=True))
+        except OSError as error:
+            log.warning("index_not_written", error=type(error).__name__)
+        return None
+
+    async def _give(self, version: VersionKey) -> None:
+        if self._store is not None:
+            await self._store.store(version, PART, await self._in_thread(self._files.path, version))
 
     def _keep(self, version: VersionKey, index: Index) -> Index:
         if (old := self._open.pop(version, None)) is not None:

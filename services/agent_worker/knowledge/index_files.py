@@ -5,9 +5,11 @@ import os
 import sqlite3
 import tempfile
 import threading
+import time
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Final
 
 from services.agent_worker.knowledge.build import build
 from services.agent_worker.knowledge.index import FORMAT, Index, in_memory
@@ -16,6 +18,12 @@ from shared.contracts.agents import Passage
 from shared.log import get_logger
 
 log = get_logger()
+
+PART: Final = f"fts5-{FORMAT}"
+_OF_SET: Final = f".{PART}.sqlite"
+_UNFINISHED: Final = ".building"
+# No build takes so long: its process was killed.
+_ABANDONED_S: Final = 3600.0
 
 
 class IndexFiles:
@@ -61,11 +69,40 @@ class IndexFiles:
         with suppress(OSError):
             self._path(version).unlink(missing_ok=True)
 
+    def keys(self) -> set[str]:
+        """Of the sets whose files are here, of any format."""
+        found = self._made_directory().glob("*.fts5-*.sqlite") if self._directory is not None else ()
+        return {path.name.partition(".")[0] for path in found}
+
+    def discard(self, keys: set[str]) -> None:
+        for key in keys:
+            for path in self._made_directory().glob(f"{key}.fts5-*.sqlite"):
+                path.unlink(missing_ok=True)
+
+    def path(self, version: VersionKey) -> Path:
+        """Of the file that `create` or `adopt` has written."""
+        return self._path(version)
+
+    def new_file(self) -> Path:
+        """An empty file with a name of its own, for `adopt`."""
+        handle, name = tempfile.mkstemp(suffix=_UNFINISHED, dir=self._made_directory())
+        os.close(handle)
+        return Path(name)
+
+    def adopt(self, version: VersionKey, fetched: Path) -> Index | None:
+        """Takes a fetched file for the version's. None: it is no index."""
+        path = self._path(version)
+        fetched.replace(path)
+        self._evict(keep=path)
+        return self.open(version)
+
     def close(self) -> None:
         if self._temporary is not None:
             self._temporary.cleanup()
 
     def _path(self, version: VersionKey) -> Path:
+        if version.knowledge:
+            return self._made_directory() / f"{version.knowledge}{_OF_SET}"
         name = "\0".join((FORMAT, version.workspace, version.agent_id, str(version.number)))
         return self._made_directory() / f"{hashlib.sha256(name.encode()).hexdigest()[:40]}.sqlite"
 
@@ -80,16 +117,15 @@ class IndexFiles:
     def _create(self, version: VersionKey, passages: list[Passage]) -> Index:
         """The file is written under another name and then moved, so another worker never sees half an index."""
         path = self._path(version)
-        handle, name = tempfile.mkstemp(suffix=".building", dir=path.parent)
-        os.close(handle)
+        name = self.new_file()
         try:
             with closing(sqlite3.connect(name)) as connection:
                 connection.execute("PRAGMA journal_mode = OFF")
                 connection.execute("PRAGMA synchronous = OFF")
                 build(connection, passages)
-            Path(name).replace(path)
+            name.replace(path)
         finally:
-            Path(name).unlink(missing_ok=True)
+            name.unlink(missing_ok=True)
         self._evict(keep=path)
         index = self.open(version)
         if index is None:
@@ -98,6 +134,10 @@ class IndexFiles:
 
     def _evict(self, keep: Path) -> None:
         """Removes the longest unused files. A worker that has one open keeps reading it."""
+        for path in keep.parent.glob(f"*{_UNFINISHED}"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > _ABANDONED_S:
+                    path.unlink()
         found: list[tuple[float, int, Path]] = []
         for path in keep.parent.glob("*.sqlite"):
             with suppress(OSError):

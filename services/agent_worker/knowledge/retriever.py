@@ -12,12 +12,14 @@ MAX_QUERY: Final = 4000
 class VersionKey(NamedTuple):
     """An agent version's passages never change.
 
-    Those of number 0, the draft, may change at any time and are never kept.
+    Those of number 0, the draft, may change at any time and are never kept. `knowledge` is the key of the version's set
+    of passages, where it is known: it changes when a source is purged, and equal sets have one.
     """
 
     workspace: str
     agent_id: str
     number: int
+    knowledge: str = ""
 
 
 class Retriever(Protocol):

@@ -1,6 +1,6 @@
 """The parts of a worker process that running turns needs. They are built in `app.py`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.agent_worker.guardrails.hooks import Hooks
 from services.agent_worker.knowledge.retriever import Retriever
@@ -9,6 +9,7 @@ from services.agent_worker.tools.kit import ToolKit
 from services.agent_worker.turns.agent_versions import AgentCache
 from shared.history_client import HistoryClient
 from shared.run_log.writer import LogWriter
+from shared.tasks import BackgroundLoops
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,3 +23,4 @@ class Dependencies:
     retriever: Retriever
     logs: LogWriter
     agents: AgentCache
+    knowledge_loops: BackgroundLoops = field(default_factory=BackgroundLoops)

@@ -75,7 +75,7 @@ class TurnRunner:
             if claimed.agent is not None:
                 known = self._dependencies.agents.put(key, claimed.agent)
             elif known is None:
-                known = self._dependencies.agents.put(key, await self._dependencies.history.agent_version(*key))
+                known = self._dependencies.agents.put(key, await self._dependencies.history.agent_version(*key[:3]))
         except ApiError as error:
             log.warning("claim_failed", code=error.code)
             if error.status in (404, 410):

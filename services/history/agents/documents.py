@@ -61,6 +61,7 @@ def version_of(row: Document) -> VersionRecord:
         published_at=row.get("publishedAt"),
         reason=row.get("reason"),
         check_run=row.get("checkRun"),
+        index=row.get("indexState"),
         config=shown(config) if config is not None else None,
     )
 

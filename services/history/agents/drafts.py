@@ -1,6 +1,6 @@
 """Drafts: agents created, listed, changed and deleted. Publishing is in `publishing.py`."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -29,11 +29,14 @@ from shared.secrets import SecretBox
 # Each round means that another editor changed the draft in between.
 PATCH_ROUNDS: Final = 20
 
-EndSessions = Callable[[str, str], Awaitable[None]]
+AfterDeletion = Callable[[str, str], Awaitable[None]]
 
 
 class Drafts:
-    """`upstreams`: the names that agents may use; empty: any. `end` ends all sessions of an agent that is deleted."""
+    """`upstreams`: the names that agents may use; empty: any.
+
+    `after`: what goes with a deleted agent, such as its sessions.
+    """
 
     def __init__(
         self,
@@ -42,14 +45,14 @@ class Drafts:
         audit: Audit,
         box: SecretBox,
         upstreams: Collection[str],
-        end: EndSessions,
+        after: Sequence[AfterDeletion],
     ) -> None:
         self._documents = database.agents
         self._agents = agents
         self._audit = audit
         self._box = box
         self._upstreams = upstreams
-        self._end_sessions = end
+        self._after = after
 
     async def create(self, workspace: str, new: NewAgent) -> AgentRecord:
         """Raises `validation_failed`, also for a slug that another agent of the workspace has.
@@ -166,7 +169,8 @@ class Drafts:
     async def finish_deletion(self, workspace: str, agent_id: str) -> None:
         """What a deletion leaves to do; the reconciler repeats it for one that was cut off."""
         key = agent_key(workspace, agent_id)
-        await self._end_sessions(workspace, agent_id)
+        for work in self._after:
+            await work(workspace, agent_id)
         await self._documents.update({"_id": key}, {"$unset": {"endingSessions": ""}})
         if (row := await self._documents.one({"_id": key}, WITHOUT_DRAFT)) is not None:
             await self._audit.deliver(self._documents, row)

@@ -6,12 +6,13 @@ made meanwhile, and brings the audit entry with it. Each step may be repeated; t
 process left.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from services.history.agents.agents import Agents
-from services.history.agents.documents import WITHOUT_DRAFT, passages_digest, version_key, version_of
+from services.history.agents.documents import WITHOUT_DRAFT, agent_key, passages_digest, version_key, version_of
 from services.history.audit.records import PENDING, Audit, audit_entry
 from services.history.knowledge.passages import Passages
 from services.history.knowledge.version_sources import VersionSources
@@ -24,6 +25,10 @@ from shared.contracts.errors import ApiError, Code
 
 # Each round means that another publishing took the number or the move in between.
 ROUNDS: Final = 50
+RESUMED: Final = 20
+# A publisher waits so long for the index before it is told that the version is being prepared.
+INDEX_LOOKS: Final = 20
+INDEX_LOOK_S: Final = 0.1
 PREPARING_GRACE: Final = timedelta(seconds=5)
 PASSAGES_WITHIN: Final = timedelta(hours=1)
 
@@ -65,16 +70,16 @@ class Publishing:
         for _ in range(ROUNDS):
             agent = await self._agents.document(workspace, agent_id)
             if order.key is not None and (earlier := await self._by_key(agent, order.key)) is not None:
-                return version_of(await self._prepare(earlier, passages))
+                return version_of(await self._prepared_soon(earlier, passages))
             latest = await self._latest(agent)
             knowledge = await self._sources.draft_digest(workspace, agent_id)
             if latest is not None and order.key is None and _is_same(agent, latest, order, passages, knowledge):
                 row = latest
                 if row.get("state", "published") == "published" and agent.get("publishedVersion") != row["number"]:
                     await self._move(agent, row["number"], await self._next_move(agent), "agent.published", order.actor)
-                return version_of(await self._prepare(row, passages))
+                return version_of(await self._prepared_soon(row, passages))
             if (accepted := await self._accept(agent, latest, order, passages)) is not None:
-                return version_of(await self._prepare(accepted, passages))
+                return version_of(await self._prepared_soon(accepted, passages))
         raise ApiError(Code.OVERLOADED)
 
     async def _accept(
@@ -118,6 +123,18 @@ class Publishing:
         # Also for a number that another publishing took and did not live to announce.
         await self._documents.update({"_id": agent["_id"]}, {"$max": {"latestVersion": number}})
         return row_or_none
+
+    async def _prepared_soon(self, row: Document, passages: Sequence[Passage] | None) -> Document:
+        """As `_prepare`, and waits a moment for an index: most builds take less."""
+        row = await self._prepare(row, passages)
+        for _ in range(INDEX_LOOKS):
+            if row.get("state") != "preparing" or not (row.get("sourcesFrozen") and row["passageCount"]):
+                break
+            await asyncio.sleep(INDEX_LOOK_S)
+            row = await self._versions.one({"_id": row["_id"]}) or row
+            if row.get("indexState"):
+                return await self._prepare(row)
+        return row
 
     async def _prepare(self, row: Document, passages: Sequence[Passage] | None = None) -> Document:
         """Goes on with a version that is being prepared, as far as it goes. The document as it stands then."""
@@ -207,6 +224,12 @@ class Publishing:
                 if error.code is not Code.AGENT_NOT_FOUND:
                     raise
                 await self._fail(row, "The agent was deleted.")
+
+    async def resume(self, workspace: str, agent_id: str) -> None:
+        """Something that the agent's versions wait for is ready. Raises ApiError."""
+        where = {"agent": agent_key(workspace, agent_id), "preparing": True}
+        for row in await self._versions.many(where, order=[("number", 1)], limit=RESUMED):
+            await self._prepare(row)
 
     async def _by_key(self, agent: Document, key: str) -> Document | None:
         return await self._versions.one({"agent": agent["_id"], "publishKey": key})

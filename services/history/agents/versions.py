@@ -19,7 +19,7 @@ from services.history.agents.documents import (
 )
 from services.history.agents.merge_patch import changes
 from services.history.knowledge.passages import Passages
-from services.history.knowledge.version_sources import VersionSources
+from services.history.knowledge.version_sources import VersionSources, own_passages
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document, between
 from shared.contracts.agent_records import Change, VersionRecord
@@ -108,7 +108,7 @@ class Versions:
         number = agent.get("latestVersion") or agent.get("publishedVersion") or 0
         if number == DRAFT:
             return 0, ""
-        return _own(await self._row(agent["workspace"], agent["agentId"], number))
+        return own_passages(await self._row(agent["workspace"], agent["agentId"], number))
 
     async def record(self, workspace: str, agent_id: str, number: int) -> VersionRecord:
         """With its configuration. Raises `agent_not_found` for an absent agent, `not_found` for an absent version."""
@@ -147,7 +147,7 @@ class Versions:
             entries = await self._sources.draft_set(workspace, agent_id)
         else:
             row = await self._row(workspace, agent_id, number)
-            own, owner = _own(row)
+            own, owner = own_passages(row)
             entries = row.get("sources") or []
         return [*await self._passages.read(owner, own), *await self._sources.passages(entries)]
 
@@ -156,11 +156,6 @@ class Versions:
         if row is None:
             raise ApiError(Code.AGENT_NOT_FOUND)
         return row
-
-
-def _own(row: Document) -> tuple[int, str]:
-    count = row["ownPassages"] if "ownPassages" in row else row["passageCount"]
-    return int(count), f"{row['agent']}:{row.get('knowledge', row['number'])}"
 
 
 def _no_version(number: int) -> ApiError:

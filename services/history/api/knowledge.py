@@ -1,6 +1,5 @@
 """Knowledge sources for the gateway, and the ingest queue for its workers."""
 
-from collections.abc import AsyncIterator
 from typing import Final
 
 from aiohttp import web
@@ -10,6 +9,7 @@ from services.history.api.bodies import read_schema
 from services.history.api.nouns import nouns
 from services.history.api.paging import bad_cursor, cursor_of, cursor_values, limit_of, page_of
 from services.history.api.paths import DRAFT, WORKSPACE, path_id, workspace_of
+from services.history.api.streaming import body_of, streamed
 from shared.contracts.knowledge import IngestedPassages, IngestOutcome, IngestProgress, NewSource, SourcePatch
 from shared.contracts.schema import NAME_PATTERN, Schema
 from shared.ids import is_id
@@ -26,13 +26,8 @@ class ClaimSource(Schema):
 
 
 async def put_content(request: web.Request) -> web.Response:
-    stored = await nouns(request).sources.upload(*_source(request), _body(request))
+    stored = await nouns(request).sources.upload(*_source(request), body_of(request))
     return json_response(stored.wire())
-
-
-async def _body(request: web.Request) -> AsyncIterator[bytes]:
-    async for piece in request.content.iter_chunked(256 << 10):
-        yield piece
 
 
 async def post_source(request: web.Request) -> web.Response:
@@ -79,15 +74,7 @@ async def post_claim(request: web.Request) -> web.Response:
 
 async def get_content(request: web.Request) -> web.StreamResponse:
     content = await nouns(request).sources.content(workspace_of(request), path_id(request, "source_id"))
-    response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
-    async for piece in content:
-        if not response.prepared:  # The first piece shows that the content is there.
-            await response.prepare(request)
-        await response.write(piece)
-    if not response.prepared:
-        await response.prepare(request)
-    await response.write_eof()
-    return response
+    return await streamed(request, content)
 
 
 async def post_renew(request: web.Request) -> web.Response:

@@ -18,8 +18,10 @@ from services.history.erasures.holdings import Holdings
 from services.history.erasures.retention import Retention
 from services.history.keys.api_keys import ApiKeys
 from services.history.keys.key_lists import KeyLists
+from services.history.knowledge.index_queue import IndexQueue
 from services.history.knowledge.ingest_queue import IngestQueue
 from services.history.knowledge.sources import Sources
+from services.history.knowledge.version_indexes import VersionIndexes
 from services.history.sessions.search import TranscriptSearch
 from services.history.sessions.session_turns import SessionTurnPages
 from services.history.sessions.sessions import Sessions
@@ -48,6 +50,8 @@ class Nouns:
     runner: Runner
     sources: Sources
     ingest: IngestQueue
+    indexes: VersionIndexes
+    index_queue: IndexQueue
     sessions: Sessions
     transcript: Transcript
     session_turns: SessionTurnPages

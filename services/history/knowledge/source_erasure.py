@@ -12,6 +12,7 @@ from services.history.audit.records import Audit
 from services.history.knowledge.blobs import BlobStore, blob_key
 from services.history.knowledge.passages import Passages
 from services.history.knowledge.source_documents import passages_owner
+from services.history.knowledge.version_indexes import VersionIndexes, is_index_blob
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document
 
@@ -22,12 +23,15 @@ LOOK_FOR_UPLOADS_EVERY: Final = timedelta(minutes=10)
 
 
 class SourceErasure:
-    def __init__(self, database: Database, passages: Passages, blobs: BlobStore, audit: Audit) -> None:
+    def __init__(
+        self, database: Database, passages: Passages, blobs: BlobStore, audit: Audit, indexes: VersionIndexes
+    ) -> None:
         self._sources = database.sources
         self._versions = database.agent_versions
         self._passages = passages
         self._blobs = blobs
         self._audit = audit
+        self._indexes = indexes
         self._uploads_from = datetime.now(UTC) + LOOK_FOR_UPLOADS_EVERY
 
     async def reconcile(self) -> None:
@@ -46,6 +50,7 @@ class SourceErasure:
         await self._audit.deliver(self._sources, row)
         if row.get("purge"):
             await self._take_from_versions(row)
+            await self._indexes.renew(row["workspace"], row["agentId"])
         held = await self._held(row)
         current = [row["currentAttempt"]] if row.get("currentAttempt") and row.get("removed") else []
         unfinished = [row["attempt"]] if row.get("removed") else []
@@ -80,6 +85,8 @@ class SourceErasure:
         while ids := await self._blobs.older_than(datetime.now(UTC) - ABANDONED, after, PAGE):
             for blob_id in ids:
                 workspace, _, source_id = blob_id.partition(":")
-                if await self._sources.one({"_id": source_id, "workspace": workspace}, {"_id": 1}) is None:
+                if is_index_blob(blob_id):
+                    await self._indexes.erase_abandoned(blob_id)
+                elif await self._sources.one({"_id": source_id, "workspace": workspace}, {"_id": 1}) is None:
                     await self._blobs.delete(blob_id)
             after = ids[-1]

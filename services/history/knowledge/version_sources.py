@@ -81,6 +81,25 @@ class VersionSources:
         return found
 
 
+def own_passages(row: Document) -> tuple[int, str]:
+    """How many passages a version has of its operator, and under which name they are stored."""
+    count = row["ownPassages"] if "ownPassages" in row else row["passageCount"]
+    return int(count), f"{row['agent']}:{row.get('knowledge', row['number'])}"
+
+
+def set_key(row: Document) -> str:
+    """What a version's passages are known by: equal sets have one key, and no other workspace has it.
+
+    Empty without passages. A version that is being prepared has its key once its sources are frozen.
+    """
+    count, owner = own_passages(row)
+    entries = row.get("sources") or []
+    if not count and not entries:
+        return ""
+    members = [owner if count else "", count, entries]
+    return hashlib.sha256(orjson.dumps(members, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
 def digest_of(entries: list[Document]) -> str:
     """What makes two sets the same. Empty for an empty set, as versions have it that are older than sources."""
     return hashlib.sha256(orjson.dumps(entries, option=orjson.OPT_SORT_KEYS)).hexdigest() if entries else ""

@@ -72,6 +72,7 @@ class Database:
         self.end_user_erasures = self._collection("end_user_erasures")
         self.sources = self._collection("sources")
         self.backfills = self._collection("backfills")
+        self.indexes = self._collection("indexes")
         self.blobs = GridFsBlobs(self.availability, self._database)
 
     def _collection(self, name: str) -> Collection:

@@ -117,6 +117,13 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("erasing",), partial={"erasing": True}),
         Index(("refreshing", "refreshAt"), partial={"refreshing": True}),
     ),
+    "indexes": (
+        Index(("agent",)),
+        Index(("key",)),
+        Index(("workspace", "blobs")),
+        Index(("waiting", "dueAt"), partial={"waiting": True}),
+        Index(("erasing",), partial={"erasing": True}),
+    ),
 }
 
 # Indexes of earlier code. They are dropped once those above exist.

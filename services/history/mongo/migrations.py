@@ -41,6 +41,7 @@ STEPS: Final[dict[str, tuple[Step, ...]]] = {
     "check_runs": (unchanged,),
     "sources": (unchanged,),
     "backfills": (unchanged,),
+    "indexes": (unchanged,),
 }
 
 

@@ -125,7 +125,7 @@ class Stage:
             ToolKit(client := GuardedClient(policy or allowed), SECRETS) as tools,
             LogWriter([self.redis_url], ttl_s=600) as logs,
         ):
-            retriever = Fts5Retriever(lambda version: self.history.passages(*version))
+            retriever = Fts5Retriever(lambda version: self.history.passages(*version[:3]))
             dependencies = Dependencies(
                 history=self.history,
                 models=models,
