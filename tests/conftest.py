@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Final
 
 import pytest
+from hypothesis import settings
 from redis.asyncio import Redis
 
 from deploy.local.stores import Server, start_mongodb, start_redis
@@ -15,6 +16,10 @@ from deploy.local.stores import Server, start_mongodb, start_redis
 # fails only when this many times the deadline has passed. What waits for ever still fails; figures are for `make
 # bench`.
 PATIENCE: Final = 5.0
+
+# Hypothesis' deadline of 200 ms per example would let a busy host decide.
+settings.register_profile("parley", deadline=None)
+settings.load_profile("parley")
 
 Condition = Callable[[], Awaitable[object] | object]
 

@@ -136,7 +136,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "services/agent_worker/model": set(),
     "services/agent_worker/tools": set(),
-    "services/agent_worker/ingest": set(),
+    "services/agent_worker/ingest": {"knowledge"},
     "services/agent_worker/knowledge": set(),
     "services/agent_worker/guardrails": {"tools"},
     "services/agent_worker/turns": {"model", "tools", "knowledge", "guardrails"},

@@ -26,6 +26,7 @@ RETENTION_ERASED: Final = Counter(
     "parley_retention_erased_total",
     "Sessions and stored completions that were erased when their time was over",
     ["kind"],
+)
 INDEX_BUILDS: Final = Counter(
     "parley_index_builds_total",
     "Search indexes of versions, by outcome; `late`: a version was published without waiting for its index any longer",
