@@ -25,6 +25,14 @@ SETTINGS: Final = frozenset(
     TOOL_RESULT_BYTES TRUSTED_PROXIES TURN_TIMEOUT_S UPSTREAMS UVLOOP
     """.split()
 )
+# Their values are secrets, or URLs that may hold a password. `NAME_FILE` names a file that has the value.
+SECRETS: Final = frozenset(
+    """
+    BOOTSTRAP_KEY EMBEDDINGS_API_KEY INTERNAL_TOKEN MODEL_API_KEY MONGODB_URI QUEUE_REDIS_URL RERANK_API_KEY
+    SECRETS_KEYS STREAM_REDIS_URLS
+    """.split()
+)
+FILE: Final = "_FILE"
 # Read by `make up`, the demo model and `parley` alone.
 COMMANDS: Final = frozenset("API_KEY CONFIG DEMO_DELAY_MS GATEWAYS HISTORIES MODEL PROFILE URL WORKERS".split())
 # Read by the tests and chaos runs; a developer may have them in the shell that starts a stack.
@@ -51,7 +59,7 @@ def own_variables(environment: Mapping[str, str]) -> dict[str, str]:
 
 def complaints(names: Iterable[str]) -> list[str]:
     """One line for each name that nothing reads, with the nearest one that exists."""
-    known = SETTINGS | COMMANDS
+    known = SETTINGS | COMMANDS | {name + FILE for name in SECRETS}
     unknown = sorted(name for name in names if name not in known and not _TESTS.fullmatch(name))
     return [_complaint(name, nearest_name(name, known)) for name in unknown]
 

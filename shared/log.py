@@ -3,17 +3,33 @@
 import logging
 import re
 import sys
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger
 
-_KEY = re.compile(r"parley_(sk|pk)_[A-Za-z0-9_\-]+|Bearer\s+[A-Za-z0-9._\-]+")
+# Keys and tokens of Parley's, signing secrets, keys of model servers, bearer tokens, and the passwords in URLs.
+_KEY: Final = re.compile(
+    r"parley_[a-z]{2}_[A-Za-z0-9_\-]+|whsec_[A-Za-z0-9+/=]+|\bsk-[A-Za-z0-9_\-]{8,}"
+    r"|(?i:Bearer|Basic)\s+[A-Za-z0-9._~+/=\-]+|(?<=://)[^\s/@\"']*:[^\s/@\"']*(?=@)"
+)
 
 
 def _redacted(value: Any) -> Any:
-    return _KEY.sub("[redacted]", value) if isinstance(value, str) else value
+    match value:
+        case str():
+            return _KEY.sub("[redacted]", value)
+        case bytes():
+            return _KEY.sub("[redacted]", value.decode("utf-8", "replace"))
+        case dict():
+            return {_redacted(name): _redacted(inner) for name, inner in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_redacted(inner) for inner in value]
+        case None | bool() | int() | float():
+            return value
+        case _:
+            return _KEY.sub("[redacted]", str(value))
 
 
 def redact(_logger: Any, _method: str, event: EventDict) -> EventDict:
@@ -21,7 +37,7 @@ def redact(_logger: Any, _method: str, event: EventDict) -> EventDict:
 
     It runs right before rendering, so that it covers the texts of exceptions and of other libraries.
     """
-    return {name: _redacted(value) for name, value in event.items()}
+    return {_redacted(name): _redacted(value) for name, value in event.items()}
 
 
 def configure(service: str, level: str) -> None:

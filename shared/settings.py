@@ -3,13 +3,13 @@
 import os
 import sys
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from shared.known_variables import PREFIX, complaints, own_variables
+from shared.known_variables import FILE, PREFIX, SECRETS, complaints, own_variables
 
 
 class SettingsError(Exception):
@@ -64,7 +64,7 @@ class Settings(BaseModel):
     def load(cls, environment: Mapping[str, str] | None = None) -> Self:
         """Raises SettingsError for an unknown `PARLEY_*` variable, a missing one and a value that is not valid."""
         given = own_variables(os.environ if environment is None else environment)
-        faults = complaints(given)
+        faults = [*complaints(given), *take_from_files(given)]
         try:
             settings = cls.model_validate(
                 {name: given[name.upper()] for name in cls.model_fields if name.upper() in given}
@@ -98,6 +98,25 @@ class Settings(BaseModel):
     @property
     def history_urls(self) -> tuple[str, ...]:
         return split_list(self.history_url)
+
+
+def take_from_files(given: dict[str, str]) -> Iterator[str]:
+    """Gives each secret whose file is named the file's text, without the white space around it.
+
+    One line for each fault.
+    """
+    for name in sorted(SECRETS):
+        path = given.get(name + FILE)
+        if not path:
+            continue
+        if given.get(name):
+            yield f"{PREFIX}{name} and {PREFIX}{name}{FILE} are both set"
+            continue
+        try:
+            given[name] = Path(path).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
+            yield f"{PREFIX}{name}{FILE}: the file cannot be read: {reason}"
 
 
 def split_list(text: str) -> tuple[str, ...]:

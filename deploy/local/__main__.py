@@ -18,6 +18,7 @@ from deploy.local.supervisor import StartError
 from deploy.local.terminal import say
 from shared.contracts.errors import ApiError
 from shared.known_variables import complaints, own_variables
+from shared.settings import SettingsError
 
 
 def check(environment: dict[str, str]) -> None:
@@ -49,7 +50,11 @@ async def main(options: argparse.Namespace, environment: dict[str, str]) -> None
 
 
 def cli(arguments: Sequence[str]) -> int:
-    environment = user_environment()
+    try:
+        environment = user_environment()
+    except SettingsError as error:
+        say(f"Parley did not start: {error}")
+        return 2
     options = parse(arguments, environment)
     try:
         check(environment)

@@ -13,6 +13,8 @@ import aiohttp
 from deploy.local.state import LocalState
 from deploy.local.stores import Store, mongodb_store, redis_store
 from deploy.local.supervisor import Command
+from shared.known_variables import FILE, PREFIX, SECRETS, own_variables
+from shared.settings import SettingsError, take_from_files
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DATABASE: Final = "parley"
@@ -203,8 +205,19 @@ class Stack:
 
 
 def user_environment() -> dict[str, str]:
-    """Ours, as far as children may see it: what is set but empty counts as not set."""
-    return {name: value for name, value in os.environ.items() if value or not name.startswith("PARLEY_")}
+    """Ours, as far as children may see it: what is set but empty counts as not set.
+
+    Raises SettingsError for a file of a secret that cannot be read.
+    """
+    given = {name: value for name, value in os.environ.items() if value or not name.startswith(PREFIX)}
+    own = own_variables(given)
+    # Children get the values: the stack itself sets some of them.
+    if faults := list(take_from_files(own)):
+        raise SettingsError(faults)
+    files = {PREFIX + name + FILE for name in SECRETS}
+    return {name: value for name, value in given.items() if name not in files} | {
+        PREFIX + name: own[name] for name in SECRETS if own.get(name)
+    }
 
 
 def _names(kind: str, number: int) -> list[str]:

@@ -10,6 +10,7 @@ from deploy.reference.markdown import table
 from services.agent_worker.settings import WorkerSettings
 from services.gateway.settings import GatewaySettings
 from services.history.settings import HistorySettings
+from shared.known_variables import SECRETS
 from shared.settings import Settings
 
 SECTIONS: Final[tuple[tuple[str, type[Settings]], ...]] = (
@@ -36,6 +37,7 @@ CLI: Final = (
 INTRODUCTION = """\
 Every process reads its settings from the environment once, at its start. An unknown `PARLEY_*` variable is refused with
 the nearest name that exists. A process ignores the variables of the others, so that one file serves all of them.
+`PARLEY_<NAME>_FILE` names a file with the value of a secret, such as one that an orchestrator mounts: {files}.
 Kubernetes' service variables (`PARLEY_SERVICE_HOST`, `PARLEY_PORT=tcp://…`) are ignored."""
 
 
@@ -64,7 +66,7 @@ def page() -> str:
     return markdown_page(
         "Settings",
         "the settings classes",
-        INTRODUCTION,
+        INTRODUCTION.format(files=", ".join(f"`{name}`" for name in sorted(SECRETS))),
         *(_section(*each) for each in SECTIONS),
         _plain_section("`make up` alone", LOCAL),
         _plain_section("`parley` alone", CLI),

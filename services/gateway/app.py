@@ -27,6 +27,7 @@ from shared.tasks import loops_ready
 from shared.turn_queue.queue import TurnQueue
 from shared.web.health import Check, health_routes
 from shared.web.middleware import REQUEST_ID, request_middleware
+from shared.web.server import SECURITY_HEADERS
 
 _JSON: Final = frozenset({"application/json", "application/problem+json"})
 
@@ -102,13 +103,13 @@ def _checks(dependencies: Dependencies) -> dict[str, Check]:
 async def _finish_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Adds the headers of every response, streams included, just before it is sent."""
     headers = response.headers
-    headers.pop("Server", None)
     headers.setdefault("X-Content-Type-Options", "nosniff")
     headers.setdefault("Referrer-Policy", "no-referrer")
     request_id = request.get(REQUEST_ID)
     if request_id is not None:
         headers.setdefault("x-request-id", request_id)
     if response.content_type in _JSON:
-        headers.setdefault("Cache-Control", "no-store")
+        for name, value in SECURITY_HEADERS.items():
+            headers.setdefault(name, value)
     for name, value in (request.get(LIMIT_HEADERS) or {}).items():
         headers.setdefault(name, value)

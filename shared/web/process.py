@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from shared.web.server import QuietRunner
+
 
 async def wait_for_stop() -> None:
     """Returns at the first SIGTERM or SIGINT."""
@@ -31,11 +33,8 @@ async def listening(runner: web.AppRunner, host: str, *ports: int, reuse_port: b
 
 
 def app_runner(app: web.Application) -> web.AppRunner:
-    """The runner of an internal server.
-
-    The keep-alive time is also the time limit for headers; aiohttp's default for it is an hour.
-    """
-    return web.AppRunner(app, keepalive_timeout=20.0, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    """The runner of an internal server."""
+    return QuietRunner(app)
 
 
 def run(main: Callable[[], Awaitable[None]], *, uvloop: bool) -> None:

@@ -1,6 +1,7 @@
 """One attempt at a turn: does what `state.py` decides, and writes what happens into the run log."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
@@ -54,6 +55,8 @@ class Attempt:
         self.guard = TurnGuard(dependencies.hooks, agent.version.config.guardrails, self._guard_scope(), self._show_act)
         # Of the running model call, where guardrails look at it.
         self._checked: CheckedText | None = None
+        # Where an answer's text goes: to the client at once, unless guardrails check it.
+        self._emit: Callable[[str], None] = self._put
         self._usage: Usage | None = None
         self.tools = TurnTools(dependencies.tools, agent.toolbox, self._scope())
         self._rounds = ToolRounds(job.turn_id, self.tools, claimed.started_calls, writer)
@@ -136,6 +139,7 @@ class Attempt:
         self._markers = MarkerFilter(self._knowledge.passages.__contains__) if self._knowledge.is_cited else None
         if self.guard.has_output:
             self._checked = CheckedText(lambda texts: self.guard.checked("output", texts), self._put)
+            self._emit = self._checked.add
         try:
             answer = await self._dependencies.models.answer(
                 (config.model, *config.fallback_models),
@@ -194,13 +198,6 @@ class Attempt:
     def _show(self, text: str) -> None:
         if self._markers is None or (text := self._markers.add(text)):
             self._emit(text)
-
-    def _emit(self, text: str) -> None:
-        """Text for the client, checked first where guardrails want to."""
-        if self._checked is None:
-            self._put(text)
-        else:
-            self._checked.add(text)
 
     def _put(self, text: str) -> None:
         if self.first_text_s is None:

@@ -16,7 +16,7 @@ from shared.contracts.agents import AgentConfig
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import Scope
 from shared.ids import new_id
-from shared.web.bodies import parse_json, read_body
+from shared.web.bodies import parse_public_json, read_body
 
 MAX_TAG: Final = 40
 MAX_SLUG: Final = 64
@@ -96,7 +96,7 @@ async def json_object(request: web.Request) -> dict[str, Any]:
     """A body that is an object with members of its author's choosing; `application/merge-patch+json` counts as JSON."""
     if request.content_type not in ("application/json", "application/merge-patch+json"):
         raise ApiError(Code.UNSUPPORTED_MEDIA_TYPE, "The body must be application/json.")
-    value = parse_json(await read_body(request))
+    value = parse_public_json(await read_body(request))
     if not isinstance(value, dict):
         raise ApiError(Code.VALIDATION_FAILED, errors=[{"field": "body", "message": "must be an object"}])
     return value

@@ -15,7 +15,7 @@ from shared.contracts.agent_records import Change, PublishOrder, RollbackOrder, 
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import Scope
 from shared.contracts.schema import PublicRequest
-from shared.web.bodies import parse_json, read_body
+from shared.web.bodies import parse_public_json, read_body
 
 _CHANGES: Final = {"type": "array", "items": Change.model_json_schema(by_alias=True)}
 
@@ -45,7 +45,7 @@ async def publish(call: Call) -> web.StreamResponse:
     """202: the version may still be `preparing`. Its `Location` says when it is published."""
     wanted, key = agent_id(call), idempotency_key(call.request)
     raw = await read_body(call.request)
-    body = validated(Publish, parse_json(raw) if raw else {})
+    body = validated(Publish, parse_public_json(raw) if raw else {})
     order = PublishOrder(note=body.note, require_checks=body.require_checks, key=key, actor=call.principal.key_id)
     record = await call.dependencies.history.publish_draft(call.workspace, wanted, order)
     location = call.request.path.removesuffix("/publish") + f"/versions/{record.number}"
@@ -54,7 +54,7 @@ async def publish(call: Call) -> web.StreamResponse:
 
 async def rollback(call: Call) -> web.StreamResponse:
     wanted = agent_id(call)
-    body = validated(Rollback, parse_json(await read_body(call.request)))
+    body = validated(Rollback, parse_public_json(await read_body(call.request)))
     order = RollbackOrder(version=body.version, actor=call.principal.key_id)
     return data_response(shown(await call.dependencies.history.rollback_agent(call.workspace, wanted, order)))
 

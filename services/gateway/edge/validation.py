@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.schema import PublicRequest
-from shared.web.bodies import parse_json, read_body, read_json
+from shared.web.bodies import parse_public_json, read_body, read_json
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -74,7 +74,7 @@ async def no_body(request: web.Request) -> None:
     """Accepts no body or an empty object, with any content type."""
     raw = await read_body(request)
     if raw:
-        validated(Nothing, parse_json(raw))
+        validated(Nothing, parse_public_json(raw))
 
 
 def canonical(value: Any) -> bytes:
