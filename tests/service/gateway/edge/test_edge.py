@@ -288,9 +288,14 @@ async def test_metrics_are_on_the_private_port_only(gateway: Stage, redis_url: s
     async with stage(redis_url, private=False) as public:
         async with public.client.get(public.base + "/metrics") as response:
             assert response.status == 404
-        for path in ("/healthz", "/readyz"):
-            async with public.client.get(public.base + path) as response:
-                assert response.status == 200
+
+        async def is_ready() -> bool:
+            async with public.client.get(public.base + "/readyz") as response:
+                return response.status == 200
+
+        await eventually(is_ready, what="a ready gateway")
+        async with public.client.get(public.base + "/healthz") as response:
+            assert response.status == 200
 
 
 async def test_the_document_is_open_to_everyone(gateway: Stage) -> None:
