@@ -10,6 +10,7 @@ from shared.history_api.keys import KeyCalls
 from shared.history_api.knowledge import KnowledgeCalls
 from shared.history_api.sessions import SessionCalls
 from shared.history_api.turns import TurnCalls
+from shared.history_api.usage import UsageCalls
 from shared.history_api.workspaces import WorkspaceCalls
 
 
@@ -25,6 +26,7 @@ class HistoryClient(
     WorkspaceCalls,
     GapCalls,
     EndUserCalls,
+    UsageCalls,
 ):
     """Typed calls over one connection pool.
 

@@ -5,11 +5,12 @@ itself holds no secret, `apiKey` may refer to one: `env:NAME` is a variable of t
 can read.
 """
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import orjson
+
+from shared.object_file import read_object
 
 
 def described_upstreams(value: Any) -> dict[str, Any]:
@@ -20,24 +21,12 @@ def described_upstreams(value: Any) -> dict[str, Any]:
     if not text:
         return {}
     if not text.startswith("{"):
-        return _from_file(Path(text))
+        return _checked(read_object(Path(text)), f"the file {text}")
     try:
         found = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise ValueError(f"is not valid JSON: line {error.lineno}, column {error.colno}") from None
     return _checked(found, "it")
-
-
-def _from_file(path: Path) -> dict[str, Any]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"the file {path} cannot be read: {error.strerror}") from None
-    try:
-        found = tomllib.loads(content.decode()) if path.suffix == ".toml" else orjson.loads(content)
-    except ValueError as error:
-        raise ValueError(f"the file {path} is not valid: {error}") from None
-    return _checked(found, f"the file {path}")
 
 
 def _checked(found: Any, where: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from services.gateway.api import (
     session_export,
     sessions,
     turns,
+    usage,
     versions,
 )
 from services.gateway.call import Call, Route
@@ -53,6 +54,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *publishable_keys.ROUTES,
     *audit.ROUTES,
     *end_users.ROUTES,
+    *usage.ROUTES,
     *agent_schema.ROUTES,
     *checks.ROUTES,
     *completions.ROUTES,

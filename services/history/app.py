@@ -60,6 +60,8 @@ from services.history.turns.erasure import Erasure
 from services.history.turns.finalize import TurnFinalizer
 from services.history.turns.gaps import Gaps
 from services.history.turns.turns import Turns
+from services.history.usage.ledger import Ledger
+from services.history.usage.reports import UsageReports
 from services.history.workspaces.deletion import WorkspaceDeletion
 from services.history.workspaces.workspaces import Workspaces
 from shared.contracts.errors import ApiError, Code
@@ -106,9 +108,10 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
             KeyNotices(settings.stream_urls[0]) as notices,
             KnowledgeNotices(settings.stream_urls[0]) as knowledge_notices,
         ):
-            finalizer = TurnFinalizer(database, queue, logs, Contexts(database))
-            erasure = Erasure(database, queue, logs, finalizer, settings)
-            nouns = _nouns(database, queue, logs, notices, knowledge_notices, finalizer, erasure, settings)
+            finalizer = TurnFinalizer(database, queue, logs, Contexts(database), settings.prices)
+            ledger = Ledger(database)
+            erasure = Erasure(database, queue, logs, finalizer, ledger, settings)
+            nouns = _nouns(database, queue, logs, notices, knowledge_notices, finalizer, erasure, ledger, settings)
             repairs = (
                 BootstrapKey(database, nouns.keys, settings).reconcile,
                 nouns.workspaces.adopt,
@@ -123,6 +126,7 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
                 nouns.completions.reconcile,
                 nouns.end_user_erasures.reconcile,
                 nouns.retention.reconcile,
+                ledger.reconcile,
                 nouns.ingest.reconcile,
                 nouns.sources.reconcile,
                 session_labels(database).reconcile,
@@ -163,6 +167,7 @@ def _nouns(
     knowledge_notices: KnowledgeNotices,
     finalizer: TurnFinalizer,
     erasure: Erasure,
+    ledger: Ledger,
     settings: HistorySettings,
 ) -> Nouns:
     box = SecretBox(settings.secret_keys)
@@ -208,9 +213,11 @@ def _nouns(
         attempts=Attempts(database, queue, finalizer, erasure, settings),
         completions=Completions(database, logs, audit, settings),
         gaps=Gaps(database),
-        end_user_erasures=EndUserErasures(database, sessions, erasure, audit),
+        end_user_erasures=EndUserErasures(database, sessions, erasure, ledger, audit),
         holdings=Holdings(database, audit),
         retention=Retention(database, versions, sessions, erasure),
+        ledger=ledger,
+        usage=UsageReports(ledger, settings.prices),
     )
 
 

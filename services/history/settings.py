@@ -1,11 +1,15 @@
 """Every variable that history reads."""
 
+from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 
 from shared.contracts.keys import is_secret
+from shared.contracts.prices import PriceTable
 from shared.ids import is_name
+from shared.object_file import read_object
 from shared.settings import Settings
 from shared.upstreams import described_upstreams
 
@@ -33,7 +37,9 @@ class HistorySettings(Settings):
         description="the upstreams that agents may name: JSON, or the path of a JSON or TOML file; history needs "
         "their names",
     )
-
+    prices_file: str = Field(
+        "", description="the price table: a JSON or TOML file, read at start; empty: the cost of every turn is unknown"
+    )
     bootstrap_key: SecretStr = Field(
         SecretStr(""),
         description="a secret key with all scopes, stored at the first start; later starts change nothing",
@@ -48,6 +54,16 @@ class HistorySettings(Settings):
             raise ValueError("must be a secret key, parley_sk_live_… or parley_sk_test_…")
         return value
 
+    @field_validator("prices_file")
+    @classmethod
+    def _is_a_price_table(cls, value: str) -> str:
+        prices_of(value)
+        return value
+
+    @cached_property
+    def prices(self) -> PriceTable:
+        return prices_of(self.prices_file)
+
     @field_validator("bootstrap_workspace")
     @classmethod
     def _names_a_workspace(cls, value: str) -> str:
@@ -59,3 +75,15 @@ class HistorySettings(Settings):
     def upstream_names(self) -> frozenset[str]:
         """Empty: history was not told, so agents may name any."""
         return frozenset({"default", *self.upstreams}) if self.upstreams else frozenset()
+
+
+def prices_of(path: str) -> PriceTable:
+    """Raises ValueError, whose text names the file and the members at fault."""
+    if not path:
+        return PriceTable()
+    found = read_object(Path(path))
+    try:
+        return PriceTable.model_validate(found)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors(include_input=False)]
+        raise ValueError(f"the file {path} holds no price table: {'; '.join(faults[:5])}") from None

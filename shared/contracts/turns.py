@@ -27,6 +27,14 @@ class Usage(Schema):
     estimated: bool | None = None
 
 
+class ModelUse(Schema):
+    """The tokens of a turn's calls of one model. Reported and estimated ones are two entries."""
+
+    upstream: str
+    model: str
+    usage: Usage
+
+
 class Timing(Schema):
     queued_ms: int = 0
     first_token_ms: int | None = None
@@ -211,8 +219,8 @@ class FinishedTurn(Schema):
     """The fact `turn.finished` in the outbox: one attempt's result. The terminal frame's seq is `last_seq` + 1.
 
     `checked_input` None: the agent has no input guardrails, or they came to no end. `collected` are forms for the
-    session to keep, by the names of the tools that filled them in. `end_session`: the
-    agent has ended the session with this turn.
+    session to keep, by the names of the tools that filled them in. `end_session`: the agent has ended the session with
+    this turn. `uses` are the tokens by model: `usage` is their sum.
     """
 
     workspace: str
@@ -222,6 +230,7 @@ class FinishedTurn(Schema):
     finish_reason: FinishReason | None = None
     output: tuple[TurnMessage, ...] = ()
     usage: Usage | None = None
+    uses: tuple[ModelUse, ...] = ()
     timing: Timing | None = None
     error: dict[str, Any] | None = None
     last_seq: int = 0

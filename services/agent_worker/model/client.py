@@ -28,7 +28,8 @@ Messages = list[dict[str, Any]]
 class ModelRequest:
     """What one model call asks.
 
-    `arrange` makes its messages valid for a prompt mode; `shrink` makes them fewer, or returns None.
+    `arrange` makes its messages valid for a prompt mode; `shrink` makes them fewer, or returns None. Each answer that a
+    model began is kept, because upstreams charge for those too that are not used.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class ModelRequest:
         self._members = members
         self._arrange = arrange
         self._shrink = shrink
+        self.begun: list[tuple[ModelChoice, Answer]] = []
 
     def members(self, mode: PromptMode) -> dict[str, Any]:
         if self._arrange is None:
@@ -127,6 +129,7 @@ class Models:
             raise ModelFault("the upstream is not configured", retryable=False, kind=FaultKind.CONFIGURATION)
         answer = Answer(id_stem, upstream=choice.upstream, think_tags=connection.options.think_tags)
         call = ModelCall(connection, choice.name, answer, room, sink)
+        request.begun.append((choice, answer))
         try:
             await call.run(request.members(connection.options.prompt_mode))
         except ModelFault as fault:

@@ -140,19 +140,25 @@ class Attempt:
         if self.guard.has_output:
             self._checked = CheckedText(lambda texts: self.guard.checked("output", texts), self._put)
             self._emit = self._checked.add
+        request = ModelRequest({**step.members, "messages": step.messages}, arrange=valid, shrink=self.state.shrink)
         try:
             answer = await self._dependencies.models.answer(
                 (config.model, *config.fallback_models),
-                ModelRequest({**step.members, "messages": step.messages}, arrange=valid, shrink=self.state.shrink),
+                request,
                 room=step.room,
                 id_stem=message_id.partition("_")[2],
                 sink=self._sink,
             )
         except ModelFault as fault:
+            self.state.charged(request.begun)
             detail = "The model's answer broke off." if fault.after_text else "The model did not answer."
             self.state.failed(ApiError(fault.code, detail, retryable=fault.retryable))
+        except (asyncio.CancelledError, Blocked):
+            self.state.charged(request.begun)
+            raise
         else:
             self._usage = answer.usage
+            self.state.charged(request.begun, answer)
             text = await self._filtered_text()
             self.state.answered(answer, message_id, datetime.now(UTC), text)
 

@@ -25,6 +25,7 @@ def finished_turn(
         finish_reason=reason,
         output=tuple(attempt.state.output),
         usage=attempt.state.usage,
+        uses=attempt.state.spent.by_model,
         timing=_timing(attempt, duration_s),
         error=end.error.problem() if isinstance(end, Fail) else None,
         last_seq=last_seq,

@@ -15,8 +15,8 @@ from services.agent_worker.turns.conversation import shrunk
 from services.agent_worker.turns.offered_tools import OfferedTools
 from services.agent_worker.turns.paired_calls import NO_RESULT
 from services.agent_worker.turns.steps import CallModel, Fail, Finish, RunTools, Step
-from services.agent_worker.turns.usage import estimated_usage, sum_of
-from shared.contracts.agents import AgentConfig
+from services.agent_worker.turns.usage import TurnUsage, estimated_usage
+from shared.contracts.agents import AgentConfig, ModelChoice
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.sessions import Retrieval, ToolCall, TurnMessage
 from shared.contracts.turns import ClaimedTurn, Usage
@@ -46,7 +46,8 @@ class TurnState:
         passages: NumberedPassages | None = None,
     ) -> None:
         self.output: list[TurnMessage] = []
-        self.usage = Usage()
+        self.spent = TurnUsage()
+        self._asked = agent.model
         self._agent = agent
         self._passages = passages or NumberedPassages()
         self._searches = [retrieval] if retrieval is not None else []  # Those that no message has yet.
@@ -91,9 +92,27 @@ class TurnState:
 
     # --- what happened
 
+    @property
+    def usage(self) -> Usage:
+        return self.spent.total
+
     def asked(self) -> None:
         """A model call is under way."""
         self._asking = True
+
+    def charged(self, begun: Sequence[tuple[ModelChoice, Answer]], used: Answer | None = None) -> None:
+        """Counts what models have reported for answers that are not used: empty ones, and those that broke off.
+
+        `used` is counted when the turn has it. An answer that broke off without a report is estimated later.
+        """
+        for choice, answer in begun:
+            self._asked = choice
+            if answer is not used and answer.usage is not None:
+                self.spent.add(choice, answer.usage)
+        if used is not None:
+            self._asked = next((choice for choice, answer in begun if answer is used), self._asked)
+        elif begun and begun[-1][1].usage is not None:
+            self._asking = False
 
     def shown(self, text: str) -> None:
         """Text of the running model call that has gone out to the client."""
@@ -242,4 +261,4 @@ class TurnState:
         """Adds a model call's tokens, estimated where the upstream reported none."""
         if reported is None:
             reported = estimated_usage(self._messages, [text, *arguments])
-        self.usage = sum_of(self.usage, reported)
+        self.spent.add(self._asked, reported)

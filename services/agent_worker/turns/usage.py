@@ -4,8 +4,29 @@ from collections.abc import Iterable, Sequence
 
 from services.agent_worker.turns.conversation import prompt_tokens
 from services.agent_worker.turns.paired_calls import PromptMessage
-from shared.contracts.turns import Usage
+from shared.contracts.agents import ModelChoice
+from shared.contracts.turns import ModelUse, Usage
 from shared.tokens import estimated_tokens
+
+
+class TurnUsage:
+    """What an attempt's model calls have used. `total` is the sum of `by_model`."""
+
+    def __init__(self) -> None:
+        self.total = Usage()
+        self._by_model: dict[tuple[str, str, bool], Usage] = {}
+
+    def add(self, choice: ModelChoice, usage: Usage) -> None:
+        self.total = sum_of(self.total, usage)
+        key = (choice.upstream, choice.name, bool(usage.estimated))
+        self._by_model[key] = sum_of(self._by_model[key], usage) if key in self._by_model else usage
+
+    @property
+    def by_model(self) -> tuple[ModelUse, ...]:
+        return tuple(
+            ModelUse(upstream=upstream, model=model, usage=usage)
+            for (upstream, model, _), usage in self._by_model.items()
+        )
 
 
 def estimated_usage(prompt: Iterable[PromptMessage], answer: Sequence[str]) -> Usage:

@@ -32,6 +32,8 @@ from services.history.turns.claims import Claims
 from services.history.turns.completions import Completions
 from services.history.turns.gaps import Gaps
 from services.history.turns.turns import Turns
+from services.history.usage.ledger import Ledger
+from services.history.usage.reports import UsageReports
 from services.history.workspaces.workspaces import Workspaces
 
 
@@ -65,6 +67,8 @@ class Nouns:
     end_user_erasures: EndUserErasures
     holdings: Holdings
     retention: Retention
+    ledger: Ledger
+    usage: UsageReports
 
 
 NOUNS: Final = web.AppKey("nouns", Nouns)

@@ -18,6 +18,7 @@ from services.history.api import (
     knowledge,
     sessions,
     turns,
+    usage,
     workspaces,
 )
 
@@ -35,4 +36,5 @@ ROUTES: Final[Sequence[web.RouteDef]] = (
     *claims.ROUTES,
     *completions.ROUTES,
     *end_users.ROUTES,
+    *usage.ROUTES,
 )

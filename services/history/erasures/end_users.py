@@ -18,6 +18,7 @@ from services.history.mongo.errors import Duplicate
 from services.history.mongo.filters import Document, above, below
 from services.history.sessions.sessions import Sessions
 from services.history.turns.erasure import Erasure
+from services.history.usage.ledger import Ledger
 from shared.contracts.end_users import EndUserErasure, EraseEndUser
 from shared.contracts.errors import ApiError, Code
 from shared.ids import id_at
@@ -37,12 +38,13 @@ _COMPLETIONS: Final = IdField("_id", "trn")
 
 
 class EndUserErasures:
-    def __init__(self, database: Database, sessions: Sessions, erasure: Erasure, audit: Audit) -> None:
+    def __init__(self, database: Database, sessions: Sessions, erasure: Erasure, ledger: Ledger, audit: Audit) -> None:
         self._documents = database.end_user_erasures
         self._sessions_of = database.sessions
         self._turns = database.turns
         self._sessions = sessions
         self._erasure = erasure
+        self._ledger = ledger
         self._audit = audit
         self._receipts = Receipts(database.end_user_erasures, "running", "erased")
 
@@ -99,6 +101,7 @@ class EndUserErasures:
                     return
                 count = await erase(row)
         found += await self._unfinished(row)
+        await self._ledger.forget_end_user(row["workspace"], row["endUserId"])
         entry = {"$push": {PENDING: audit_entry("end_user.erased", row["_id"], None)}}
         if await self._receipts.complete(row, found, forget=("endUserId", "begunBefore"), also=entry):
             END_USERS_ERASED.inc()

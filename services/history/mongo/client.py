@@ -70,6 +70,8 @@ class Database:
         self.audit = self._collection("audit")
         self.workspaces = self._collection("workspaces")
         self.end_user_erasures = self._collection("end_user_erasures")
+        self.usage_days = self._collection("usage_days")
+        self.end_user_usage_days = self._collection("end_user_usage_days")
         self.sources = self._collection("sources")
         self.backfills = self._collection("backfills")
         self.indexes = self._collection("indexes")

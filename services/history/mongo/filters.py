@@ -40,6 +40,11 @@ def one_of(values: Sequence[str]) -> Comparison:
     return Comparison({"$in": list(values)})
 
 
+def none_of(values: Sequence[str]) -> Comparison:
+    """The field, or each member of a list, is none of these values. True for a document without the field."""
+    return Comparison({"$nin": list(values)})
+
+
 def all_of(values: Sequence[str]) -> Comparison:
     """The field is a list that contains each of these values."""
     return Comparison({"$all": list(values)})

@@ -63,6 +63,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("active", "_id"), partial={"active": True}),
         Index(("unaudited.id",), partial={"unaudited.id": _PRESENT}, name="unaudited"),
         Index(("erasable", "endedAt"), partial={"erasable": True}),
+        Index(("unbilled", "workspace"), partial={"unbilled": True}, name="unbilled"),
         Index(("expiresAt",), expires=True),
     ),
     "agents": (

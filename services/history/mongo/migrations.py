@@ -42,6 +42,8 @@ STEPS: Final[dict[str, tuple[Step, ...]]] = {
     "sources": (unchanged,),
     "backfills": (unchanged,),
     "indexes": (unchanged,),
+    "usage_days": (unchanged,),
+    "end_user_usage_days": (unchanged,),
 }
 
 

@@ -99,7 +99,8 @@ class Admission:
     async def _with_variables(
         self, workspace: str, target: Target, session_id: str | None, metadata: dict[str, str], end_user: EndUser | None
     ) -> Target | ApiError:
-        """The target with the values that the agent's texts use, fixed here so that every attempt reads the same."""
+        """The target with its end user and the values that the agent's texts use, the same for every attempt."""
+        target = target._replace(end_user_id=end_user.id if end_user is not None else None)
         try:
             config = (await self._versions.read(workspace, target.agent_id, target.agent_version)).config
             target = target._replace(redaction=config.redaction)

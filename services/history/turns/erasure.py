@@ -11,6 +11,7 @@ from services.history.settings import HistorySettings
 from services.history.turns.finalize import TurnFinalizer
 from services.history.turns.record import KEPT_OF_ERASED, USAGE_ONLY, WITHOUT_TEXT, TurnRecord
 from services.history.turns.verdicts import CANCELLED
+from services.history.usage.ledger import Ledger
 from shared.run_log.reader import RunLogs
 from shared.turn_queue.queue import TurnQueue
 
@@ -26,13 +27,20 @@ class Erasure:
     """
 
     def __init__(
-        self, database: Database, queue: TurnQueue, logs: RunLogs, finalizer: TurnFinalizer, settings: HistorySettings
+        self,
+        database: Database,
+        queue: TurnQueue,
+        logs: RunLogs,
+        finalizer: TurnFinalizer,
+        ledger: Ledger,
+        settings: HistorySettings,
     ) -> None:
         self._sessions = database.sessions
         self._turns = database.turns
         self._queue = queue
         self._logs = logs
         self._finalizer = finalizer
+        self._ledger = ledger
         # A log whose turn never ended lives until the writer's expiry, which is longer than twice the deadline.
         self._log_life = timedelta(seconds=settings.log_keep_s + 4 * settings.turn_timeout_s)
 
@@ -74,6 +82,7 @@ class Erasure:
 
     async def _erase_turns(self, workspace: str, where: Where) -> int:
         fields, total = dict.fromkeys(KEPT_OF_ERASED, 1), 0
+        await self._ledger.bill(workspace)  # What the turns have used is known when they are gone.
         while rows := await self._turns.many(where, fields=fields, limit=PAGE):
             await self._erase_page(workspace, rows)
             total += len(rows)

@@ -16,22 +16,23 @@ from services.history.mongo.filters import Document, one_of
 from services.history.turns.checked_input import earlier_input
 from services.history.turns.context import Contexts
 from services.history.turns.effects import SessionEffects
+from services.history.turns.endings import ending, partial_answer, timing_of
 from services.history.turns.gaps import gap_of
 from services.history.turns.record import (
     USAGE_ONLY,
     WITHOUT_ANSWER,
     WITHOUT_TEXT,
     TurnRecord,
-    milliseconds,
     record_of,
     releases_key,
     search_mark,
 )
 from services.history.turns.verdicts import CANCELLED, Verdict
+from services.history.usage.entries import priced_uses
 from shared.contracts.frames import BEGINNING, FrameId, StreamFrame
+from shared.contracts.prices import PriceTable
 from shared.contracts.sessions import TurnMessage
-from shared.contracts.turns import FinishedTurn, Timing, Turn, terminal_frame
-from shared.ids import new_id
+from shared.contracts.turns import FinishedTurn, Turn, terminal_frame
 from shared.log import get_logger
 from shared.metrics import FENCED_WRITES
 from shared.run_log.reader import RunLogs, written_text
@@ -46,12 +47,15 @@ _RESULT: Final = ("status", "finish_reason", "usage", "timing", "error", "guardr
 class TurnFinalizer:
     """Every write names the attempt that it ends; a turn that has ended is never written again."""
 
-    def __init__(self, database: Database, queue: TurnQueue, logs: RunLogs, contexts: Contexts) -> None:
+    def __init__(
+        self, database: Database, queue: TurnQueue, logs: RunLogs, contexts: Contexts, prices: PriceTable
+    ) -> None:
         self._sessions = database.sessions
         self._turns = database.turns
         self._queue = queue
         self._logs = logs
         self._effects = SessionEffects(database)
+        self._prices = prices
         self.contexts = contexts
 
     # --- a worker's result
@@ -69,7 +73,7 @@ class TurnFinalizer:
         await self._count(record)
         await self._effects.collect(record, finished)
         gap = gap_of(record, finished)
-        stored = await self._store_result(finished, gap | search_mark(record))
+        stored = await self._store_result(finished, gap | search_mark(record) | unbilled(record))
         if not stored:
             record = await self._record(workspace, turn_id)
             if record is not None and (record.active or record.attempt != finished.attempt):
@@ -100,6 +104,7 @@ class TurnFinalizer:
             "finishReason": finished.finish_reason,
             "output": [message.wire() for message in finished.output],
             "usage": finished.usage.wire() if finished.usage else None,
+            "uses": priced_uses(finished, self._prices),
             "timing": finished.timing.wire() if finished.timing else None,
             "error": finished.error,
             **finished.guarded(),
@@ -119,12 +124,13 @@ class TurnFinalizer:
         """
         now = datetime.now(UTC)
         text = await self._text_of(record)
-        output = (_partial_answer(text, now),) if text else ()
-        timing = _timing(record, now)
+        output = (partial_answer(text, now),) if text else ()
+        timing = timing_of(record, now)
         fields = {
-            **_ending(verdict, record.attempt, now),
+            **ending(verdict, record.attempt, now),
             "output": [message.wire() for message in output],
             "timing": timing.wire(),
+            **unbilled(record),
             **search_mark(record),
         }
         # First here too: once the turn has ended, nobody repeats what an interruption leaves undone.
@@ -156,7 +162,9 @@ class TurnFinalizer:
         """
         now, workspace, turn_id = datetime.now(UTC), str(row.get("workspace", "")), str(row["_id"])
         attempt = row["attempt"] if isinstance(row.get("attempt"), int) else 0
-        fields = {**_ending(verdict, attempt, now), "output": []}
+        fields = {**ending(verdict, attempt, now), "output": []}
+        if "check" not in row and isinstance(row.get("agentId"), str):
+            fields["unbilled"] = True
         n, session_id = row.get("n"), row.get("sessionId")
         if isinstance(n, int) and isinstance(session_id, str):
             session = {"_id": session_id, "workspace": workspace, "status": one_of(("active", "ended"))}
@@ -261,28 +269,12 @@ class TurnFinalizer:
         return written_text(frames)
 
 
+def unbilled(record: TurnRecord | None) -> Document:
+    """For the update that ends a turn: the ledger adds it afterwards. Turns of checks are not billed."""
+    return {"unbilled": True} if record is not None and record.check is None else {}
+
+
 def _count_end(record: TurnRecord, status: str) -> None:
     """Turns of checks count in no statistics."""
     if record.check is None:
         TURNS_FINISHED.labels(status).inc()
-
-
-def _partial_answer(text: str, now: datetime) -> TurnMessage:
-    return TurnMessage(id=new_id("msg"), role="assistant", content=text, status="partial", created_at=now)
-
-
-def _ending(verdict: Verdict, attempt: int, now: datetime) -> Document:
-    """The members that every end by history has. `attempt`: the last one before it."""
-    return {
-        "attempt": attempt + 1,
-        "status": verdict.status,
-        "finishReason": "cancelled" if verdict.status == "cancelled" else None,
-        "error": verdict.error.problem() if verdict.error else None,
-        "lastSeq": 1,
-        "endedAt": now,
-    }
-
-
-def _timing(record: TurnRecord, now: datetime) -> Timing:
-    started = record.first_claim_at or now
-    return Timing(queued_ms=milliseconds(started - record.created_at), total_ms=milliseconds(now - record.created_at))

@@ -20,6 +20,7 @@ class Target(NamedTuple):
     n: int = 0
     variables: dict[str, str] | None = None
     redaction: Redaction = Redaction()
+    end_user_id: str | None = None
 
 
 def new_turn(workspace: str, order: AdmitTurn, target: Target, n: int) -> Document:
@@ -45,6 +46,8 @@ def new_turn(workspace: str, order: AdmitTurn, target: Target, n: int) -> Docume
         document["idempotencyKey"] = order.idempotency_key
     if target.variables:
         document["variables"] = orjson.dumps(target.variables).decode()
+    if target.end_user_id is not None:
+        document["endUserId"] = target.end_user_id
     if order.metadata:
         document["metadata"] = orjson.dumps(order.metadata).decode()
     if order.completion is not None:
@@ -54,8 +57,6 @@ def new_turn(workspace: str, order: AdmitTurn, target: Target, n: int) -> Docume
     document |= guard_marks(order)
     if order.session_id is None:
         document |= _retention(order)
-        if order.completion is not None and order.completion.end_user is not None:
-            document["endUserId"] = order.completion.end_user.id
     return document
 
 

@@ -58,10 +58,10 @@ class TurnRecord(Schema):
 
     `attempt` is the fence: it only grows, and each write of a worker names its own attempt. `tries` counts the attempts
     that count towards the limit. `claim_id` is the claim that raised the attempt last. `completion` is JSON text,
-    because it has member names that MongoDB does not accept. `end_user_id` is a completion's; a session's is in its own
-    document. `weight` is the weight that the key `key_id` had at admission. `labels` are a stored completion's current
-    metadata, each pair as JSON text, so that an index finds it. `check` is the run of checks that the turn belongs to.
-    `joined`, `orphan`, `replaces` and `withdrawing` belong to the retry guard.
+    because it has member names that MongoDB does not accept. `weight` is the weight that the key `key_id` had at
+    admission. `unbilled`: the usage ledger does not have it yet. `labels` are a stored completion's current metadata,
+    each pair as JSON text, so that an index finds it. `check` is the run of checks that the turn belongs to. `joined`,
+    `orphan`, `replaces` and `withdrawing` belong to the retry guard.
     """
 
     id: str = Field(alias="_id")
@@ -77,6 +77,7 @@ class TurnRecord(Schema):
     agent_id: str
     agent_version: int
     weight: int = 1
+    end_user_id: str | None = None
     idempotency_key: str | None = None
     retry_key: str | None = None
     orphan: str | None = None
@@ -93,10 +94,10 @@ class TurnRecord(Schema):
     store: bool = False
     labels: tuple[str, ...] | None = None
     check: str | None = None
-    end_user_id: str | None = None
     gap_reason: GapReason | None = None
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
+    unbilled: bool = False
     timing: Timing | None = None
     error: dict[str, Any] | None = None
     guardrails: tuple[GuardrailAct, ...] | None = None

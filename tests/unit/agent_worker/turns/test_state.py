@@ -9,7 +9,7 @@ from services.agent_worker.turns import state as state_module
 from services.agent_worker.turns.conversation import NO_ANSWER, valid
 from services.agent_worker.turns.state import TurnState
 from services.agent_worker.turns.steps import CallModel, Fail, Finish, RunTools
-from shared.contracts.agents import AgentConfig
+from shared.contracts.agents import AgentConfig, ModelChoice
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.sessions import Retrieval
 from shared.contracts.turns import ClaimedTurn, CompletionRequest
@@ -212,6 +212,31 @@ def test_usage_is_estimated_and_marked_when_one_model_call_reports_none(make: Ma
     assert state.usage.completion_tokens == 20
     assert state.usage.prompt_tokens > 100
     assert state.usage.total_tokens == state.usage.prompt_tokens + state.usage.completion_tokens
+
+
+def test_answers_that_are_not_used_are_charged_to_the_model_that_gave_them(make: Make) -> None:
+    state = state_of(make.agent(), make.claimed(), None)
+    first, second = (ModelChoice(upstream="default", name=name) for name in ("first", "second"))
+    empty, used = make.answer("", usage=(10, 1)), make.answer("Hi.", usage=(10, 2))
+    state.asked()
+    state.charged([(first, empty), (first, make.answer("")), (second, used)], used)
+    state.answered(used, "msg_a", make.now)
+    assert [(use.model, use.usage.total_tokens) for use in state.spent.by_model] == [("first", 11), ("second", 12)]
+    assert state.usage.total_tokens == 23
+
+
+@pytest.mark.parametrize(("usage", "estimated"), [((10, 2), None), (None, True)])
+def test_an_answer_that_broke_off_counts_once_as_reported_or_else_as_estimated(
+    make: Make, usage: Any, estimated: bool | None
+) -> None:
+    state = state_of(make.agent(), make.claimed(), None)
+    state.asked()
+    state.shown("Hel")
+    state.charged([(ModelChoice(upstream="default", name="m"), make.answer("Hel", usage=usage))])
+    state.failed(ApiError(Code.UPSTREAM_ERROR))
+    state.stopped(["msg_a"], make.now)
+    assert (state.usage.completion_tokens, state.usage.estimated) == (2 if usage else 1, estimated)
+    assert [use.model for use in state.spent.by_model] == ["m"]
 
 
 def test_an_answer_uses_up_the_turns_room(make: Make) -> None:

@@ -1,0 +1,131 @@
+"""Usage: each ended turn is in the sums exactly once, whoever adds it and whatever is erased afterwards."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from shared.contracts.errors import ApiError, Code
+from shared.contracts.sessions import EndUser
+from shared.contracts.turns import CompletionRequest, ModelUse, Usage
+from tests.conftest import eventually
+from tests.service.history.conftest import is_ready
+from tests.service.history.running import WORKSPACE, History, completion, finished, order, running, settings_for
+
+PRICES = {"currency": "EUR", "models": {"default/demo": {"input": 2.0, "cached": 0.5, "output": 8.0}}}
+
+
+def use(prompt: int, answer: int, model: str = "demo", **members: Any) -> ModelUse:
+    usage = Usage(prompt_tokens=prompt, completion_tokens=answer, total_tokens=prompt + answer, **members)
+    return ModelUse(upstream="default", model=model, usage=usage)
+
+
+async def ask(history: History, *uses: ModelUse, end_user: str | None = None, **members: Any) -> str:
+    """A completion from its admission to its stored end."""
+    request = CompletionRequest(store=False, end_user=EndUser(id=end_user) if end_user else None)
+    admitted = await history.client.admit(
+        WORKSPACE, completion().model_copy(update={"completion": request, "key_id": "key_1", **members})
+    )
+    lease = await history.claim(admitted.turn.id)
+    assert await lease.job.finish(finished(admitted.turn.id, lease.claimed.attempt, uses=uses))
+    await history.wait_for_end(admitted.turn.id)
+    return admitted.turn.id
+
+
+async def sums(history: History, by: str = "agent", **query: str) -> list[dict[str, Any]]:
+    page = await history.client.usage(WORKSPACE, {"groupBy": by, **query})
+    return list(page["items"])
+
+
+async def totals(history: History, by: str = "agent", **query: str) -> dict[str | None, tuple[int, int, Any]]:
+    rows = await sums(history, by, **query)
+    return {row["group"]: (row["turns"], row["totalTokens"], row["cost"]) for row in rows}
+
+
+async def test_usage_is_summed_by_agent_key_model_and_day(mongodb_uri: str, redis_url: str, tmp_path: Path) -> None:
+    file = tmp_path / "prices.json"
+    file.write_bytes(orjson.dumps(PRICES))
+    async with running(settings_for(mongodb_uri, redis_url, prices_file=str(file))) as history:
+        await eventually(lambda: is_ready(history), within_s=20.0, what="a ready history")
+        await history.publish()
+        await history.publish("agt_other")
+        await ask(history, use(1000, 100, cached_tokens=400))
+        await ask(history, use(10, 5), use(7, 3, "unlisted"), key_id="key_2", agent_id="agt_other")
+        await ask(history, use(2, 1, estimated=True), end_user="ann@example.com")
+        priced = (600 * 2.0 + 400 * 0.5 + 100 * 8.0) / 1e6
+        demo, other = await sums(history)
+        assert (demo["group"], demo["turns"], demo["totalTokens"], demo["cachedTokens"]) == ("agt_demo", 2, 1103, 400)
+        assert demo["cost"] == pytest.approx(priced + (2 * 2.0 + 8.0) / 1e6, abs=1e-12)
+        assert (demo["estimatedTokens"], demo["unpricedTokens"], demo["currency"]) == (3, 0, "EUR")
+        assert (other["turns"], other["totalTokens"], other["unpricedTokens"]) == (1, 25, 10)
+        assert {name: row[:2] for name, row in (await totals(history, "key")).items()} == {
+            "key_1": (2, 1103),
+            "key_2": (1, 25),
+        }
+        models = await totals(history, "model")
+        assert models["default/unlisted"] == (0, 10, None)
+        assert models["default/demo"][:2] == (3, 1118)
+        assert [row[:2] for row in (await totals(history, "day")).values()] == [(3, 1128)]
+        assert (await totals(history, agentId="agt_other", keyId="key_1")) == {}
+        assert [row[:2] for row in (await totals(history, endUser="ann@example.com")).values()] == [(1, 3)]
+        assert (await totals(history, **{"from": "2020-01-01", "to": "2020-02-01"})) == {}
+
+
+async def test_a_turn_is_added_once_by_any_number_of_histories(history: History, mongodb_uri: str) -> None:
+    await history.publish()
+    turns = [await ask(history, use(3, 2)) for _ in range(4)]
+    where = {"_id": {"$in": turns}}
+    ledger = history.dependencies.nouns.ledger
+    for _ in range(3):
+        # As after a kill between the ledger's update and the turns'.
+        await history.documents.turns.update_many(where, {"$set": {"unbilled": True}})
+        await asyncio.gather(*(ledger.bill() for _ in range(4)))
+    assert (await totals(history))["agt_demo"][:2] == (4, 20)
+    assert await history.count(unbilled=True) == 0
+
+
+async def test_usage_outlives_its_sessions_and_an_end_users_share_can_be_forgotten(history: History) -> None:
+    await history.publish()
+    session_id = await history.session()
+    await history.answer(session_id)
+    await history.client.delete_session(WORKSPACE, session_id)
+    await ask(history, use(3, 2), end_user="ann")
+    assert (await totals(history))["agt_demo"][:2] == (2, 10)
+    assert (await totals(history, endUser="ann"))["agt_demo"][:2] == (1, 5)
+    await history.dependencies.nouns.ledger.forget_end_user(WORKSPACE, "ann")
+    assert await totals(history, endUser="ann") == {}
+    assert (await totals(history))["agt_demo"][:2] == (2, 10)
+    assert await history.documents.end_user_usage_days.find_one({}) is None
+
+
+async def test_turns_of_checks_are_not_in_the_sums(history: History) -> None:
+    await history.publish()
+    turn = await history.client.admit(WORKSPACE, order(await history.session()))
+    await history.documents.turns.update_one({"_id": turn.turn.id}, {"$set": {"check": "run_1"}})
+    lease = await history.claim(turn.turn.id)
+    assert await lease.job.finish(finished(turn.turn.id, lease.claimed.attempt))
+    await history.wait_for_end(turn.turn.id)
+    assert await totals(history) == {}
+
+
+async def test_groups_are_paged_and_bad_queries_are_refused(history: History) -> None:
+    await history.publish()
+    for key_id in ("key_1", "key_2", "key_3"):
+        await ask(history, use(1, 1), key_id=key_id)
+    first = await history.client.usage(WORKSPACE, {"groupBy": "key", "limit": "2"})
+    rest = await history.client.usage(WORKSPACE, {"groupBy": "key", "limit": "2", "cursor": first["nextCursor"]})
+    names = [row["group"] for page in (first, rest) for row in page["items"]]
+    assert (names, rest["nextCursor"]) == (["key_1", "key_2", "key_3"], None)
+    bad: tuple[dict[str, str], ...] = (
+        {"groupBy": ""},
+        {"groupBy": "weather"},
+        {"groupBy": "day", "from": "2026-1-1"},
+        {"groupBy": "day", "from": "2026-02-01", "to": "2026-01-01"},
+        {"groupBy": "day", "from": "2020-01-01", "to": "2026-01-01"},
+    )
+    for query in bad:
+        with pytest.raises(ApiError) as refused:
+            await history.client.usage(WORKSPACE, query)
+        assert refused.value.code is Code.INVALID_REQUEST
