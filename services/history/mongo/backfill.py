@@ -16,7 +16,11 @@ from services.history.mongo.collection import Collection
 from services.history.mongo.dialect import Fields, IdField
 from services.history.mongo.errors import Duplicate
 from services.history.mongo.filters import Document
+from shared.contracts.errors import ApiError
 from shared.ids import id_at
+from shared.log import get_logger
+
+log = get_logger()
 
 PAGE: Final = 200
 CONCURRENCY: Final = 4
@@ -78,7 +82,7 @@ class Backfill:
         while time.monotonic() < until:
             rows, following = await self._collection.page({}, self._ids, "asc", after, PAGE, self._fields, high=high)
             for at in range(0, len(rows), CONCURRENCY):
-                changed = await asyncio.gather(*map(self._visit, rows[at : at + CONCURRENCY]))
+                changed = await asyncio.gather(*map(self._visited, rows[at : at + CONCURRENCY]))
                 BACKFILLED.labels(self._name).inc(sum(changed))
             if rows:
                 after = rows[-1][self._ids.name]
@@ -86,3 +90,13 @@ class Backfill:
             if following is None:
                 return True
         return False
+
+    async def _visited(self, row: Document) -> bool:
+        """One document that cannot be read must not hold up the others."""
+        try:
+            return await self._visit(row)
+        except ApiError:
+            raise
+        except Exception:
+            log.exception("document_not_backfilled", backfill=self._name, document_id=row["_id"])
+            return False

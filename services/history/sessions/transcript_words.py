@@ -12,8 +12,12 @@ from typing import Any, Final
 
 from services.history.metrics import TURNS_INDEXED
 from services.history.mongo.client import Database
-from services.history.mongo.filters import Document
+from services.history.mongo.filters import Document, Where
+from shared.contracts.errors import ApiError
+from shared.log import get_logger
 from shared.words import words_of
+
+log = get_logger()
 
 # Different words of one turn; the question's come first. Each costs an entry of the index.
 MAX_WORDS: Final = 500
@@ -41,7 +45,17 @@ class TranscriptWords:
                 return
 
     async def _store(self, row: Document) -> None:
+        """A turn whose words cannot be stored loses its mark: it must not hold up the others for ever."""
         where = {"_id": row["_id"], "workspace": row["workspace"], "unindexed": True}
+        try:
+            await self._index(where, row)
+        except ApiError:
+            raise
+        except Exception:
+            log.exception("turn_not_indexed", turn_id=row["_id"])
+            await self._turns.update(where, {"$unset": {"unindexed": ""}})
+
+    async def _index(self, where: Where, row: Document) -> None:
         words = list(islice(dict.fromkeys(_words(row)), MAX_WORDS))
         change = {"$set": {"words": words, "place": place_of(row["sessionId"], row["n"])}, "$unset": {"unindexed": ""}}
         if await self._turns.update(where, change):

@@ -11,6 +11,7 @@ from services.history.mongo.backfill import Backfill
 from services.history.sessions.backfills import searched_turns, session_labels
 from services.history.sessions.sessions import SESSION_IDS
 from services.history.sessions.transcript_words import TranscriptWords
+from shared.contracts.errors import ApiError, Code
 from shared.ids import id_at
 from tests.conftest import eventually
 from tests.service.history.running import WORKSPACE, History, message
@@ -97,6 +98,18 @@ async def test_turns_that_ended_before_the_search_are_found(history: History) ->
         assert not {"words", "unindexed"} & (await history.document(row["_id"])).keys()
 
 
+async def test_a_document_that_cannot_be_read_holds_up_no_other(history: History) -> None:
+    await began_anew(history)
+    await history.documents.sessions.insert_many([session(0, metadata="no JSON"), session(1), session(2)])
+    await history.documents.turns.insert_many([turn(0, input=["no message"]), turn(1), turn(2)])
+    await session_labels(history.dependencies.database).reconcile()
+    await searched_turns(history.dependencies.database).reconcile()
+    await TranscriptWords(history.dependencies.database).reconcile()
+    assert await listed(history, label("plan", "pro")) == [session(2)["_id"], session(1)["_id"]]
+    assert await found(history, "answer") == [session(2)["_id"], session(1)["_id"]]
+    assert not {"words", "unindexed"} & (await history.document(turn(0)["_id"])).keys()
+
+
 async def test_a_walk_goes_on_where_another_process_has_died(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is left out, and only the page under way is visited twice."""
     monkeypatch.setattr(backfill, "PAGE", 2)
@@ -108,7 +121,7 @@ async def test_a_walk_goes_on_where_another_process_has_died(history: History, m
 
     async def visit(row: dict[str, Any]) -> bool:
         if len(visited) == 5:
-            raise RuntimeError("killed")
+            raise ApiError(Code.DEPENDENCY_UNAVAILABLE)
         visited.append(row["_id"])
         return True
 
@@ -116,7 +129,7 @@ async def test_a_walk_goes_on_where_another_process_has_died(history: History, m
         return Backfill(database, "a_walk", database.sessions, SESSION_IDS, {"_id": 1}, visit)
 
     monkeypatch.setattr(backfill, "CONCURRENCY", 1)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ApiError):
         await walk().reconcile()
     assert (await position(history, "a_walk"))["after"] == ids[3]
     del visited[:]
