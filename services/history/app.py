@@ -23,6 +23,7 @@ from services.history.checks.publish_gate import PublishGate
 from services.history.checks.runner import Runner
 from services.history.checks.runs import Runs
 from services.history.checks.suites import Suites
+from services.history.erasures.backfills import completion_end_users
 from services.history.erasures.end_users import EndUserErasures
 from services.history.erasures.holdings import Holdings
 from services.history.erasures.retention import Retention
@@ -131,6 +132,7 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
                 nouns.sources.reconcile,
                 session_labels(database).reconcile,
                 searched_turns(database).reconcile,
+                completion_end_users(database).reconcile,
                 nouns.indexes.reconcile,
                 TranscriptWords(database).reconcile,
             )

@@ -38,7 +38,13 @@ def searched_turns(database: Database) -> Backfill:
     async def visit(row: Document) -> bool:
         if row.get("sessionId") is None or row.get("active") or not row.keys().isdisjoint(_KNOWN):
             return False
-        where = {"_id": row["_id"], "workspace": row["workspace"], "active": False}
+        # An erased turn names no session any more, and has nothing to be found.
+        where = {
+            "_id": row["_id"],
+            "workspace": row["workspace"],
+            "sessionId": row["sessionId"],
+            "active": False,
+        }
         return await database.turns.update(where, {"$set": {"unindexed": True}})
 
     fields = {"workspace": 1, "sessionId": 1, "active": 1, **dict.fromkeys(_KNOWN, 1)}

@@ -55,7 +55,7 @@ async def began_anew(history: History) -> None:
     """The history of the test has found an empty database, and has nothing to do any more."""
 
     async def is_done() -> bool:
-        return len(await history.documents.backfills.find({"done": True}).to_list(None)) == 2
+        return len(await history.documents.backfills.find({"done": True}).to_list(None)) == 3
 
     await eventually(is_done, what="walks through nothing")
     await history.documents.backfills.delete_many({})
