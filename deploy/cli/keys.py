@@ -11,6 +11,7 @@ import click
 
 from deploy.cli.agent_lookup import find_agent
 from deploy.cli.commands import Cli, api_command
+from shared.contracts.key_records import MAX_RPM, MAX_TURNS
 from shared.contracts.keys import MAX_WEIGHT, SECRET_SCOPES
 from shared.ids import is_id
 
@@ -42,6 +43,8 @@ def keys() -> None:
     show_default=True,
     help="Turns that the key gets each time when the keys with waiting turns are served in turn.",
 )
+@click.option("--rpm", type=click.IntRange(1, MAX_RPM), help="Requests per minute; default: the gateway's limit.")
+@click.option("--turns", type=click.IntRange(1, MAX_TURNS), help="Turns at once; default: the gateway's limit.")
 @AGENT
 @click.option("--origin", "origins", multiple=True, help="A site whose pages may use the key, repeatable.")
 async def create(
@@ -52,6 +55,8 @@ async def create(
     environment: str,
     days: int | None,
     weight: int,
+    rpm: int | None,
+    turns: int | None,
     agent: str | None,
     origins: tuple[str, ...],
 ) -> None:
@@ -65,6 +70,8 @@ async def create(
     if weight != 1:
         body["weight"] = weight
     body |= {"scopes": list(scopes)} if agent is None else {"allowedOrigins": list(origins)}
+    body |= {} if rpm is None else {"rateLimitRpm": rpm}
+    body |= {} if turns is None else {"maxConcurrentTurns": turns}
     if days is not None:
         body["expiresAt"] = (datetime.now(UTC) + timedelta(days=days)).isoformat()
     _show(cli, (await cli.api.call("POST", await _path(cli, agent), body)).data)

@@ -18,6 +18,7 @@ from services.gateway.route_table import BASE, ROUTES
 from services.gateway.settings import GatewaySettings
 from services.gateway.streaming.disconnects import DisconnectMonitor
 from services.gateway.streaming.hub import Hub
+from services.gateway.streaming.queue_age import QueueAge
 from services.gateway.streaming.turn_status import SessionStatusBatcher, TurnStatusBatcher
 from shared.contracts.errors import ApiError, Code
 from shared.history_client import HistoryClient
@@ -63,9 +64,12 @@ async def open_dependencies(settings: GatewaySettings) -> AsyncIterator[Dependen
                 requests_per_minute=settings.requests_per_minute,
                 streams_per_key=settings.streams_per_key,
                 streams_limit=settings.streams_limit,
+                turns_per_key=settings.turns_per_key,
+                turns_per_end_user=settings.turns_per_end_user,
             ),
             agents=AgentRules(history),
             disconnects=await stack.enter_async_context(DisconnectMonitor()),
+            queue_age=await stack.enter_async_context(QueueAge(queue, settings.queue_age_limit_s)),
             draining=asyncio.Event(),
         )
 

@@ -9,6 +9,7 @@ from services.gateway.edge.limits import GatewayLimits
 from services.gateway.settings import GatewaySettings
 from services.gateway.streaming.disconnects import DisconnectMonitor
 from services.gateway.streaming.hub import Hub
+from services.gateway.streaming.queue_age import QueueAge
 from services.gateway.streaming.turn_status import SessionStatusBatcher, TurnStatusBatcher
 from shared.history_client import HistoryClient
 from shared.run_log.reader import RunLogs
@@ -29,12 +30,13 @@ class Dependencies:
     limits: GatewayLimits
     agents: AgentRules
     disconnects: DisconnectMonitor
+    queue_age: QueueAge
     draining: asyncio.Event
 
     @property
     def loops(self) -> tuple[BackgroundLoops, ...]:
         """Every background loop of the process: it is supervised by the process, and `/readyz` covers it."""
-        return self.hub.loops, self.disconnects.loops
+        return self.hub.loops, self.disconnects.loops, self.queue_age.loops
 
     def drain(self) -> None:
         """Refuses new work and ends every stream, so that clients resume at another gateway."""

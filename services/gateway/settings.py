@@ -36,6 +36,15 @@ class GatewaySettings(Settings):
     )
     streams_per_key: int = Field(2000, description="streams and waiting requests per key, on each gateway", gt=0)
     streams_limit: int = Field(10_000, description="streams and waiting requests per gateway", gt=0)
+    turns_per_key: int = Field(
+        0, description="turns of a key that run or wait at once; 0: no limit; a key may have its own limit", ge=0
+    )
+    turns_per_end_user: int = Field(
+        0, description="turns of an end user that run or wait at once, by the id that callers give; 0: no limit", ge=0
+    )
+    queue_age_limit_s: float = Field(
+        0, description="new turns are refused while the oldest has waited for longer, seconds; 0: no limit", ge=0
+    )
     cancel_on_disconnect: bool = Field(True, description="a completion's turn is cancelled when its caller disconnects")
 
     @field_validator("public_url")

@@ -60,6 +60,7 @@ from services.history.turns.context import Contexts
 from services.history.turns.erasure import Erasure
 from services.history.turns.finalize import TurnFinalizer
 from services.history.turns.gaps import Gaps
+from services.history.turns.places import Places
 from services.history.turns.turns import Turns
 from services.history.usage.ledger import Ledger
 from services.history.usage.reports import UsageReports
@@ -109,7 +110,8 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
             KeyNotices(settings.stream_urls[0]) as notices,
             KnowledgeNotices(settings.stream_urls[0]) as knowledge_notices,
         ):
-            finalizer = TurnFinalizer(database, queue, logs, Contexts(database), settings.prices)
+            places = Places(database, queue, settings)
+            finalizer = TurnFinalizer(database, queue, logs, Contexts(database), places, settings.prices)
             ledger = Ledger(database)
             erasure = Erasure(database, queue, logs, finalizer, ledger, settings)
             nouns = _nouns(database, queue, logs, notices, knowledge_notices, finalizer, erasure, ledger, settings)
@@ -209,7 +211,7 @@ def _nouns(
         transcript=Transcript(database, sessions),
         session_turns=SessionTurnPages(database, sessions),
         search=TranscriptSearch(database, sessions),
-        admission=Admission(database, versions, contexts),
+        admission=Admission(database, versions, contexts, finalizer.places),
         turns=Turns(database, finalizer),
         claims=Claims(database, queue, versions, contexts, finalizer, settings),
         attempts=Attempts(database, queue, finalizer, erasure, settings),

@@ -10,11 +10,13 @@ from shared.contracts.schema import Schema, Time
 MAX_GRACE_S: Final = 30 * 86_400
 MAX_ORIGINS: Final = 50
 MAX_RPM: Final = 1_000_000
+MAX_TURNS: Final = 10_000
 MAX_DAILY_TOKENS: Final = 1_000_000_000_000
 
 Origins = Annotated[tuple[str, ...], Field(min_length=1, max_length=MAX_ORIGINS)]
 Rpm = Annotated[int, Field(ge=1, le=MAX_RPM)]
 Weight = Annotated[int, Field(ge=1, le=MAX_WEIGHT)]
+Turns = Annotated[int, Field(ge=1, le=MAX_TURNS)]
 DailyTokens = Annotated[int, Field(ge=1, le=MAX_DAILY_TOKENS)]
 
 WEIGHT_MEANS: Final = "when turns wait, keys are served in turn, and this key gets so many turns each time"
@@ -30,6 +32,10 @@ class _Key(Schema):
     expires_at: Time | None = None
     last_used_at: Time | None = Field(default=None, description="written at most once a minute")
     old_secret_until: Time | None = Field(default=None, description="the secret before the rotation works until then")
+    rate_limit_rpm: int | None = Field(default=None, description="requests per minute; null: the gateway's own limit")
+    max_concurrent_turns: int | None = Field(
+        default=None, description="turns that run or wait at once; null: the gateway's own limit"
+    )
 
 
 class KeyRecord(_Key):
@@ -44,7 +50,6 @@ class PublishableKeyRecord(_Key):
 
     agent_id: str
     allowed_origins: tuple[str, ...]
-    rate_limit_rpm: int | None = Field(default=None, description="requests per minute; null: the gateway's own limit")
     daily_tokens: int | None = Field(default=None, description="the budget of a day (UTC); null: none")
 
 
@@ -68,5 +73,6 @@ class ChangeKey(Schema):
     allowed_origins: Origins | None = None
     weight: Weight | None = None
     rate_limit_rpm: Rpm | None = None
+    max_concurrent_turns: Turns | None = None
     daily_tokens: DailyTokens | None = None
     actor: str | None = None

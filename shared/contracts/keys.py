@@ -62,7 +62,8 @@ def _known(scopes: Any) -> Any:
 class Principal(Schema):
     """Who calls, as a key's digest resolves. `retry_guard` attaches an SDK's blind retry to the turn it repeats.
 
-    A publishable key has an `agent_id` and `allowed_origins`. `rate_limit_rpm` replaces the gateway's own limit.
+    A publishable key has an `agent_id` and `allowed_origins`. `rate_limit_rpm` and `max_concurrent_turns` replace the
+    gateway's own limits.
     `weight` is the key's share of the workers when turns wait.
     """
 
@@ -75,6 +76,7 @@ class Principal(Schema):
     allowed_origins: tuple[str, ...] = ()
     rate_limit_rpm: int | None = None
     weight: int = 1
+    max_concurrent_turns: int | None = None
 
 
 class NewKey(Schema):
@@ -87,6 +89,8 @@ class NewKey(Schema):
     expires_at: Time | None = None
     retry_guard: bool = False
     weight: int = Field(default=1, ge=1, le=MAX_WEIGHT)
+    rate_limit_rpm: int | None = None
+    max_concurrent_turns: int | None = None
     created_by: str | None = None
 
 

@@ -86,6 +86,13 @@ class CompletionRequest(Schema):
     end_user: EndUser | None = None
 
 
+class TurnLimits(Schema):
+    """How many turns of the order's key, and of its end user, may be active at once. None: no limit."""
+
+    key: int | None = None
+    end_user: int | None = None
+
+
 class AdmitTurn(Schema):
     """An order to accept a turn. Without `session_id` it is a completion.
 
@@ -103,6 +110,7 @@ class AdmitTurn(Schema):
     turn_id: str
     key_id: str | None = None
     weight: int = 1
+    limits: TurnLimits | None = None
     session_id: str | None = None
     agent_id: str | None = None
     messages: tuple[TurnMessage, ...]

@@ -8,6 +8,7 @@ from services.agent_worker import app as agent_worker
 from services.agent_worker.knowledge.current import CurrentRetriever
 from services.gateway.streaming.disconnects import DisconnectMonitor
 from services.gateway.streaming.hub import Hub
+from services.gateway.streaming.queue_age import QueueAge
 from services.history.reconcile.outbox import Outbox
 from services.history.reconcile.reconciler import Reconciler
 from shared.broker.pubsub import PubSub
@@ -28,6 +29,7 @@ LOOPS: Final[dict[str, tuple[Any, str]]] = {
     "pubsub_0": (PubSub, "run"),
     "heartbeats": (Hub, "_send_heartbeats"),
     "disconnects": (DisconnectMonitor, "_poll"),
+    "queue_age": (QueueAge, "_watch"),
 }
 
 

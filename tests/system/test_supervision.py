@@ -23,6 +23,7 @@ MODULES = {
     "pubsub_0": "services.gateway",
     "heartbeats": "services.gateway",
     "disconnects": "services.gateway",
+    "queue_age": "services.gateway",
 }
 
 
@@ -35,6 +36,7 @@ async def test_a_loop_that_fails_ends_its_process_loudly(loop: str) -> None:
         "PARLEY_INTERNAL_TOKEN": "a-token-for-tests-only",
         "PARLEY_QUEUE_REDIS_URL": "redis://127.0.0.1:9/0",
         "PARLEY_HISTORY_URL": "http://127.0.0.1:9",
+        "PARLEY_QUEUE_AGE_LIMIT_S": "60",
     }
     command = [sys.executable, "-m", "tests.system.loop_ender", loop, MODULES[loop]]
     process = await asyncio.create_subprocess_exec(

@@ -13,6 +13,7 @@ from shared.contracts.key_records import (
     KeyRecord,
     PublishableKeyRecord,
     Rpm,
+    Turns,
     Weight,
 )
 from shared.contracts.keys import MAX_LABEL, SECRET_SCOPES, Environment, Scope
@@ -46,6 +47,8 @@ class CreateKey(PublicRequest):
     environment: Environment = "live"
     expires_at: Expiry | None = None
     weight: GivenWeight = 1
+    rate_limit_rpm: Rpm | None = None
+    max_concurrent_turns: Turns | None = None
     retry_guard: bool = Field(default=False, description="an OpenAI SDK's blind retry gets the turn that it repeats")
 
 
@@ -60,6 +63,7 @@ class CreatePublishableKey(PublicRequest):
         description="scheme, host and port of each site; `http://localhost:*` in keys of the environment test"
     )
     rate_limit_rpm: Rpm | None = None
+    max_concurrent_turns: Turns | None = None
     daily_tokens: DailyTokens | None = None
     weight: GivenWeight = 1
     expires_at: Expiry | None = None
@@ -76,6 +80,7 @@ class ChangePublishableKey(PublicRequest):
     label: Label = ""
     allowed_origins: GivenOrigins = Field(default_factory=list)
     rate_limit_rpm: Rpm | None = None
+    max_concurrent_turns: Turns | None = None
     daily_tokens: DailyTokens | None = None
     weight: GivenWeight = 1
 

@@ -28,6 +28,8 @@ async def create(call: Call) -> web.StreamResponse:
         expires_at=body.expires_at,
         retry_guard=body.retry_guard,
         weight=body.weight,
+        rate_limit_rpm=body.rate_limit_rpm,
+        max_concurrent_turns=body.max_concurrent_turns,
         created_by=call.principal.key_id,
     )
     created = await call.dependencies.history.create_key(key)

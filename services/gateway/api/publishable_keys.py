@@ -35,6 +35,7 @@ async def create(call: Call) -> web.StreamResponse:
         environment=body.environment,
         expires_at=body.expires_at,
         weight=body.weight,
+        max_concurrent_turns=body.max_concurrent_turns,
         created_by=call.principal.key_id,
     )
     own = Publishable(

@@ -88,6 +88,7 @@ def _order(call: Call, session: str, key: str | None, body: PostMessage) -> Admi
         turn_id=new_id("trn"),
         key_id=call.principal.key_id,
         weight=call.principal.weight,
+        limits=call.dependencies.limits.turns(call.principal),
         session_id=session,
         messages=(message,),
         metadata=body.metadata,

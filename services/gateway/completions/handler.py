@@ -45,6 +45,7 @@ async def create(call: Call) -> web.StreamResponse:
         turn_id=new_id("trn"),
         key_id=call.principal.key_id,
         weight=call.principal.weight,
+        limits=call.dependencies.limits.turns(call.principal),
         agent_id=body.model,
         messages=body.stored_messages(datetime.now(UTC)),
         idempotency_key=key,

@@ -11,6 +11,7 @@ from services.gateway.edge.allowance import Allowance
 from services.gateway.edge.rates import RequestRates
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import Principal
+from shared.contracts.turns import TurnLimits
 from shared.metrics import LIMITS_HIT
 
 HELD = Gauge("parley_held_requests", "Open streams and requests that wait for a turn")
@@ -24,9 +25,18 @@ class GatewayLimits:
     """
 
     def __init__(
-        self, rates: RequestRates, *, requests_per_minute: int, streams_per_key: int, streams_limit: int
+        self,
+        rates: RequestRates,
+        *,
+        requests_per_minute: int,
+        streams_per_key: int,
+        streams_limit: int,
+        turns_per_key: int = 0,
+        turns_per_end_user: int = 0,
     ) -> None:
-        """`requests_per_minute` is for keys that have no rate of their own; 0: these have no limit."""
+        """The limits of requests and turns are for keys that have none of their own. 0: no limit."""
+        self._turns_per_key = turns_per_key
+        self._turns_per_end_user = turns_per_end_user
         self._rates = rates
         self._requests_per_minute = requests_per_minute
         self._streams_per_key = streams_per_key
@@ -48,6 +58,11 @@ class GatewayLimits:
         if allowance.retry_s > 0:
             LIMITS_HIT.labels("requests").inc()
         return allowance
+
+    def turns(self, principal: Principal) -> TurnLimits | None:
+        """What history is to check when it admits a turn: an order that repeats an admitted one is not refused."""
+        key, end_user = principal.max_concurrent_turns or self._turns_per_key, self._turns_per_end_user
+        return TurnLimits(key=key or None, end_user=end_user or None) if key or end_user else None
 
     @contextmanager
     def hold(self, key_id: str) -> Iterator[None]:

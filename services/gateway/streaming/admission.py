@@ -40,11 +40,12 @@ class Admission(NamedTuple):
 async def admission(dependencies: Dependencies, workspace: str, order: AdmitTurn) -> AsyncIterator[Admission]:
     """Accepts the turn and listens to it while the block runs.
 
-    Raises `dependency_unavailable` within a second while a Redis is away, and whatever history's `admit` raises. What
-    can be known to fail is asked before `admit`, so that a 503 leaves nothing behind. If a Redis falls silent at that
-    very moment, the turn is accepted, and the reconciler enqueues it. A repeated idempotency key listens to the turn
-    that its first request made.
+    Raises `dependency_unavailable` within a second while a Redis is away, `overloaded` while turns wait for too
+    long, and whatever history's `admit` raises. What can be known to fail is asked before `admit`, so that a 503
+    leaves nothing behind. If a Redis falls silent at that very moment, the turn is accepted, and the reconciler
+    enqueues it. A repeated idempotency key listens to the turn that its first request made.
     """
+    dependencies.queue_age.refuse()
     async with AsyncExitStack() as stack:
         await _queue_answers(dependencies)
         listener, confirmed = await stack.enter_async_context(dependencies.hub.expect(workspace, order.turn_id))

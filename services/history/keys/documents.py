@@ -23,6 +23,8 @@ def document_of(key: StoreKey, now: datetime) -> Document:
         "expiresAt": key.expires_at,
         "retryGuard": key.retry_guard,
         "weight": key.weight,
+        "rateLimitRpm": key.rate_limit_rpm,
+        "maxConcurrentTurns": key.max_concurrent_turns,
         "createdAt": now,
         "createdBy": key.created_by,
         PENDING: [audit_entry(action(key.publishable is not None, "created"), key.id, key.created_by)],
@@ -57,7 +59,7 @@ def secret_key_of(row: Document) -> KeyRecord:
 
 
 def publishable_key_of(row: Document) -> PublishableKeyRecord:
-    own = {name: row.get(name) for name in ("agentId", "allowedOrigins", "rateLimitRpm", "dailyTokens")}
+    own = {name: row.get(name) for name in ("agentId", "allowedOrigins", "dailyTokens")}
     return PublishableKeyRecord.model_validate({**_shared(row), **own})
 
 
@@ -72,4 +74,6 @@ def _shared(row: Document) -> dict[str, Any]:
         "expiresAt": row.get("expiresAt"),
         "lastUsedAt": row.get("lastUsedAt"),
         "oldSecretUntil": row.get("oldUntil"),
+        "rateLimitRpm": row.get("rateLimitRpm"),
+        "maxConcurrentTurns": row.get("maxConcurrentTurns"),
     }

@@ -18,6 +18,7 @@ _MEMBERS: Final = {
     "allowed_origins": "allowedOrigins",
     "weight": "weight",
     "rate_limit_rpm": "rateLimitRpm",
+    "max_concurrent_turns": "maxConcurrentTurns",
     "daily_tokens": "dailyTokens",
 }
 

@@ -15,6 +15,7 @@ from services.history.mongo.filters import Document, above
 from services.history.turns.context import Contexts
 from services.history.turns.end_users import end_user_of
 from services.history.turns.new_turn import Target, new_turn
+from services.history.turns.places import Places, Taken
 from services.history.turns.record import COMPLETIONS, TurnRecord, record_of
 from services.history.turns.redaction import redacted_order
 from services.history.turns.retry_guard import RetryGuard
@@ -32,11 +33,12 @@ MAX_SNAPSHOT: Final = 16 << 10
 
 
 class Admission:
-    def __init__(self, database: Database, versions: Versions, contexts: Contexts) -> None:
+    def __init__(self, database: Database, versions: Versions, contexts: Contexts, places: Places) -> None:
         self._sessions = database.sessions
         self._turns = database.turns
         self._versions = versions
         self._contexts = contexts
+        self._places = places
         self._guard = RetryGuard(database)
 
     async def admit(self, workspace: str, order: AdmitTurn) -> bytes:
@@ -53,9 +55,14 @@ class Admission:
             return _admitted(earlier, order)
         if isinstance(target, ApiError):
             raise target
-        order, n = redacted_order(order, target.redaction), target.n
+        wanted = order.limits, order.key_id, target.end_user_id
+        async with self._places.taken(workspace, order.turn_id, *wanted) as taken:
+            return await self._stored(workspace, redacted_order(order, target.redaction), target, taken)
+
+    async def _stored(self, workspace: str, order: AdmitTurn, target: Target, taken: Taken) -> bytes:
+        n = target.n
         for _ in range(ADMIT_ROUNDS):
-            document = new_turn(workspace, order, target, n)
+            document = new_turn(workspace, order, target, n, taken.names)
             try:
                 await self._turns.insert(document)
             except Duplicate:
@@ -71,6 +78,8 @@ class Admission:
                 record = TurnRecord.model_validate(document)
             _, answer = await asyncio.gather(self._withdraw_from_ended(record), self._answer(record, order))
             confirmed = await self._guard.confirmed(record, order)
+            if confirmed is record:
+                taken.keep()
             if confirmed is not None:
                 return answer if confirmed is record else _admitted(confirmed, order)
         raise ApiError(Code.OVERLOADED)

@@ -18,6 +18,7 @@ from services.history.turns.context import Contexts
 from services.history.turns.effects import SessionEffects
 from services.history.turns.endings import ending, partial_answer, timing_of
 from services.history.turns.gaps import gap_of
+from services.history.turns.places import Places
 from services.history.turns.record import (
     USAGE_ONLY,
     WITHOUT_ANSWER,
@@ -48,7 +49,13 @@ class TurnFinalizer:
     """Every write names the attempt that it ends; a turn that has ended is never written again."""
 
     def __init__(
-        self, database: Database, queue: TurnQueue, logs: RunLogs, contexts: Contexts, prices: PriceTable
+        self,
+        database: Database,
+        queue: TurnQueue,
+        logs: RunLogs,
+        contexts: Contexts,
+        places: Places,
+        prices: PriceTable,
     ) -> None:
         self._sessions = database.sessions
         self._turns = database.turns
@@ -56,6 +63,7 @@ class TurnFinalizer:
         self._logs = logs
         self._effects = SessionEffects(database)
         self._prices = prices
+        self.places = places
         self.contexts = contexts
 
     # --- a worker's result
@@ -94,6 +102,7 @@ class TurnFinalizer:
         if await self._effects.end_session(record, finished) and record.session_id is not None:
             # A turn that was admitted in between is cancelled, as with any other end of a session.
             await self.stop_session(workspace, record.session_id)
+        await self.places.give_back(record.id, record.places)
         turn = record.turn().model_copy(update={name: getattr(finished, name) for name in _RESULT})
         await self._publish(workspace, turn, finished.output, FrameId(finished.attempt, finished.last_seq + 1))
 
@@ -150,6 +159,7 @@ class TurnFinalizer:
             "timing": timing,
             "error": fields["error"],
         }
+        await self.places.give_back(record.id, record.places)
         await self._publish_own_end(
             record.workspace, record.turn().model_copy(update=update), output, record.attempt + 1
         )

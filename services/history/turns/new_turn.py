@@ -1,5 +1,6 @@
 """The document of a new turn, as a pure function of its order."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ class Target(NamedTuple):
     end_user_id: str | None = None
 
 
-def new_turn(workspace: str, order: AdmitTurn, target: Target, n: int) -> Document:
+def new_turn(workspace: str, order: AdmitTurn, target: Target, n: int, places: Sequence[str] = ()) -> Document:
     """Absent values are left out: partial indexes depend on the presence of `sessionId` and `idempotencyKey`."""
     document: Document = {
         "_id": order.turn_id,
@@ -39,7 +40,7 @@ def new_turn(workspace: str, order: AdmitTurn, target: Target, n: int) -> Docume
         "input": [message.wire() for message in order.messages],
         "createdAt": datetime.now(UTC),
     }
-    document |= _caller(order)
+    document |= _caller(order, places)
     if order.session_id is not None:
         document |= {"sessionId": order.session_id, "n": n}
     if order.idempotency_key is not None:
@@ -60,10 +61,12 @@ def new_turn(workspace: str, order: AdmitTurn, target: Target, n: int) -> Docume
     return document
 
 
-def _caller(order: AdmitTurn) -> Document:
-    """Whose turn it is, for usage and for the queue."""
+def _caller(order: AdmitTurn, places: Sequence[str]) -> Document:
+    """Whose turn it is, for usage and for the queue, and which limits count it."""
     document: Document = {} if order.key_id is None else {"keyId": order.key_id}
-    return document if order.weight == 1 else {**document, "weight": order.weight}
+    if order.weight != 1:
+        document["weight"] = order.weight
+    return document | ({"places": list(places)} if places else {})
 
 
 def _retention(order: AdmitTurn) -> Document:

@@ -60,13 +60,15 @@ class TurnRecord(Schema):
     that count towards the limit. `claim_id` is the claim that raised the attempt last. `completion` is JSON text,
     because it has member names that MongoDB does not accept. `weight` is the weight that the key `key_id` had at
     admission. `unbilled`: the usage ledger does not have it yet. `labels` are a stored completion's current metadata,
-    each pair as JSON text, so that an index finds it. `check` is the run of checks that the turn belongs to. `joined`,
-    `orphan`, `replaces` and `withdrawing` belong to the retry guard.
+    each pair as JSON text, so that an index finds it. `places` are the limits' sets in Redis that count the turn.
+    `check` is the run of checks that the turn belongs to. `joined`, `orphan`, `replaces` and `withdrawing` belong to
+    the retry guard.
     """
 
     id: str = Field(alias="_id")
     workspace: str
     key_id: str | None = None
+    places: tuple[str, ...] = ()
     session_id: str | None = None
     n: int = 0
     status: TurnStatus

@@ -22,6 +22,7 @@ from services.gateway.edge.server import PublicRunner
 from services.gateway.settings import GatewaySettings
 from services.gateway.streaming.disconnects import DisconnectMonitor
 from services.gateway.streaming.hub import Hub
+from services.gateway.streaming.queue_age import QueueAge
 from services.gateway.streaming.turn_status import SessionStatusBatcher, TurnStatusBatcher
 from shared.contracts.agents import Agent, AgentConfig, AgentVersion, ModelChoice
 from shared.contracts.errors import ApiError, Code
@@ -404,6 +405,7 @@ async def stage(
         logs,
         Hub(settings.stream_urls) as hub,
         DisconnectMonitor() as disconnects,
+        QueueAge(queue, settings.queue_age_limit_s) as queue_age,
         LogWriter(settings.stream_urls, ttl_s=60) as writer,
     ):
         dependencies = Dependencies(
@@ -425,9 +427,12 @@ async def stage(
                 requests_per_minute=settings.requests_per_minute,
                 streams_per_key=settings.streams_per_key,
                 streams_limit=settings.streams_limit,
+                turns_per_key=settings.turns_per_key,
+                turns_per_end_user=settings.turns_per_end_user,
             ),
             agents=AgentRules(history),
             disconnects=disconnects,
+            queue_age=queue_age,
             draining=asyncio.Event(),
         )
         runner = PublicRunner(create_app(dependencies, private=private))
