@@ -15,6 +15,8 @@ from deploy.cli.exits import CliError, Exit
 
 POLL_S: Final = 0.5
 SUFFIXES: Final = frozenset(".md .markdown .txt .html .htm .pdf .docx .csv".split())
+# Of a passage, in the table of a preview.
+PREVIEW_CHARS: Final = 100
 ENDED: Final = frozenset({"indexed", "failed"})
 
 
@@ -165,6 +167,32 @@ async def remove(cli: Cli, agent: str, source: str, *, purge: bool) -> None:
     if cli.out.as_json:
         cli.out.value(data)
     cli.out.say(f"{source} is removed")
+
+
+@api_command(knowledge, "preview")
+@click.argument("agent")
+@click.argument("query")
+@click.option("--top-k", type=click.IntRange(1, 20), default=4, show_default=True, help="How many passages.")
+@click.option("--version", type=click.IntRange(1), help="Search a published version. [default: the draft]")
+@click.option("--prompt", is_flag=True, help="Show what the model would be shown.")
+async def preview(cli: Cli, agent: str, query: str, *, top_k: int, version: int | None, prompt: bool) -> None:
+    """Show which passages a question finds, by what, and which of them the agent would use."""
+    path = f"/agents/{(await find_agent(cli.api, agent))['id']}/knowledge/preview"
+    data = (await cli.api.call("POST", path, {"query": query, "topK": top_k, "version": version})).data
+    if cli.out.as_json:
+        cli.out.value(data)
+    elif prompt:
+        cli.out.say(data["prompt"])
+    else:
+        rows = map(_found, data["passages"])
+        cli.out.table(("SCORE", "USED", "FOUND BY", "TITLE", "PAGE", "TEXT"), rows)
+
+
+def _found(passage: dict[str, Any]) -> tuple[object, ...]:
+    title = " › ".join(filter(None, (passage["title"], passage["heading"])))
+    text = " ".join(passage["text"].split())[:PREVIEW_CHARS]
+    legs = ", ".join(passage["legs"])
+    return (f"{passage['score']:.2f}", "yes" if passage["used"] else "no", legs, title, passage["page"], text)
 
 
 @api_command(knowledge, "gaps")

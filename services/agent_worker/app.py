@@ -15,9 +15,11 @@ from services.agent_worker.settings import Timeouts, WorkerSettings
 from services.agent_worker.tools.kit import ToolKit
 from services.agent_worker.turns.agent_versions import AgentCache
 from services.agent_worker.turns.dependencies import Dependencies
+from services.agent_worker.turns.previews import PreviewServer
 from services.agent_worker.turns.run import TurnRunner
 from shared.history_client import HistoryClient
 from shared.log import get_logger
+from shared.previews.exchange import PreviewExchange
 from shared.run_log.reader import RunLogs
 from shared.run_log.writer import LogWriter
 from shared.secrets import SecretBox
@@ -88,14 +90,21 @@ async def serve(settings: WorkerSettings) -> None:
             drain_s=settings.drain_s,
             job_timeout_s=settings.turn_timeout_s + settings.drain_s + JOB_MARGIN_S,
         )
+        previews = PreviewServer(
+            dependencies.history, dependencies.retriever, PreviewExchange(settings.queue_redis_url)
+        )
         loops = BackgroundLoops()
         app = web.Application()
-        app.add_routes(_health(dependencies, queue, logs, stop, loops, worker.loops, *_of(dependencies)))
+        app.add_routes(
+            _health(dependencies, queue, logs, stop, loops, worker.loops, previews.loops, *_of(dependencies))
+        )
         async with listening(app_runner(app), settings.host, settings.port):
             log.info("worker_started", max_turns=settings.max_turns)
+            previews.start()
             try:
-                await _work(worker, queue, loops, _of(dependencies), stop)
+                await _work(worker, queue, loops, (previews.loops, *_of(dependencies)), stop)
             finally:
+                await previews.close()
                 await loops.end()
                 await queue.aclose()
     log.info("worker_stopped")

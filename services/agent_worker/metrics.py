@@ -39,6 +39,7 @@ INDEX_FILES = Counter(
     "Files of search indexes that were fetched from or stored in the blob store",
     ["outcome"],
 )
+PREVIEWS = Counter("parley_previews_total", "Previews of retrieval that this worker was asked for", ["outcome"])
 RETRIEVAL_LEG_FAULTS = Counter(
     "parley_retrieval_leg_faults_total", "Searches that went on without vectors or without the reranker", ["leg"]
 )

@@ -23,6 +23,7 @@ from services.gateway.streaming.turn_status import SessionStatusBatcher, TurnSta
 from shared.contracts.errors import ApiError, Code
 from shared.history_client import HistoryClient
 from shared.key_notices import CHANNEL
+from shared.previews.exchange import PreviewExchange
 from shared.run_log.reader import RunLogs
 from shared.tasks import loops_ready
 from shared.turn_queue.queue import TurnQueue
@@ -42,6 +43,8 @@ async def open_dependencies(settings: GatewaySettings) -> AsyncIterator[Dependen
         )
         queue = TurnQueue.connect(settings.queue_redis_url)
         stack.push_async_callback(queue.aclose)
+        previews = PreviewExchange(settings.queue_redis_url)
+        stack.push_async_callback(previews.aclose)
         keys, hub = KeyCache(history.resolve_key, ttl_s=settings.key_cache_s), Hub(settings.stream_urls)
         hub.keep(CHANNEL, keys)
         rates = await stack.enter_async_context(RequestRates(settings.queue_redis_url))
@@ -49,6 +52,7 @@ async def open_dependencies(settings: GatewaySettings) -> AsyncIterator[Dependen
             settings=settings,
             history=history,
             queue=queue,
+            previews=previews,
             logs=await stack.enter_async_context(RunLogs(settings.stream_urls, keep_s=settings.log_keep_s)),
             hub=await stack.enter_async_context(hub),
             turn_status=TurnStatusBatcher(history),

@@ -12,6 +12,7 @@ from services.gateway.streaming.hub import Hub
 from services.gateway.streaming.queue_age import QueueAge
 from services.gateway.streaming.turn_status import SessionStatusBatcher, TurnStatusBatcher
 from shared.history_client import HistoryClient
+from shared.previews.exchange import PreviewExchange
 from shared.run_log.reader import RunLogs
 from shared.tasks import BackgroundLoops
 from shared.turn_queue.queue import TurnQueue
@@ -22,6 +23,7 @@ class Dependencies:
     settings: GatewaySettings
     history: HistoryClient
     queue: TurnQueue
+    previews: PreviewExchange
     logs: RunLogs
     hub: Hub
     turn_status: TurnStatusBatcher

@@ -21,8 +21,9 @@ class ModelChoice(Schema):
 class Knowledge(Schema):
     """`min_score`: passages that score lower are not used; a question without any other passage is a gap.
 
-    The scale of scores is the retriever's. None: every passage that the retriever returns is used. `citations`: the
-    model is asked for markers such as `[1]`.
+    Scores go from 0 to 1: the share of the question that a passage's words have, where rare words weigh more, or with
+    embeddings the cosine of its vector if that is higher. None: every passage that the retriever returns is used.
+    `citations`: the model is asked for markers such as `[1]`.
     """
 
     top_k: int = Field(default=4, ge=0, le=20)

@@ -71,12 +71,14 @@ class PassageName(Schema):
 class RetrievedPassage(PassageName):
     """`marker` is the number under which the model was shown the passage: `[n]` in the answer names it.
 
-    `text` may be empty in a stored search that the model made itself: the tool's result has it.
+    `legs` are what found it; they are for previews and are neither sent nor stored. `text` may be empty in a stored
+    search that the model made itself: the tool's result has it.
     """
 
     text: str
     score: float
     marker: int | None = None
+    legs: tuple[str, ...] = Field(default=(), exclude=True)
 
 
 class Citation(Schema):

@@ -103,12 +103,17 @@ class RunLogs:
 
 def written_text(frames: Iterable[StreamFrame]) -> str:
     """The text that the highest attempt among these frames has written. Frames without an id are left out."""
-    attempt, parts = 0, list[str]()
+    last = frames_of_last_attempt(frames)
+    return "".join([data_of(frame.data)["text"] for frame in last if frame.event == "delta"])
+
+
+def frames_of_last_attempt(frames: Iterable[StreamFrame]) -> list[StreamFrame]:
+    """Those of the highest attempt. Frames without an id are left out."""
+    attempt, found = 0, list[StreamFrame]()
     for frame in frames:
         if frame.id is None:
             continue
         if frame.id.attempt > attempt:
-            attempt, parts = frame.id.attempt, []
-        if frame.event == "delta":
-            parts.append(data_of(frame.data)["text"])
-    return "".join(parts)
+            attempt, found = frame.id.attempt, []
+        found.append(frame)
+    return found

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from services.agent_worker import app as agent_worker
 from services.agent_worker.knowledge.current import CurrentRetriever
+from services.agent_worker.turns.previews import PreviewServer
 from services.gateway.streaming.disconnects import DisconnectMonitor
 from services.gateway.streaming.hub import Hub
 from services.gateway.streaming.queue_age import QueueAge
@@ -23,6 +24,7 @@ LOOPS: Final[dict[str, tuple[Any, str]]] = {
     "control": (ControlChannel, "run"),
     "backlog": (agent_worker, "_watch_backlog"),
     "run_log_0": (_ShardWriter, "run"),
+    "previews": (PreviewServer, "serve"),
     "knowledge": (CurrentRetriever, "run"),
     "outbox": (Outbox, "_read_on"),
     "reconciler": (Reconciler, "_reconcile_forever"),

@@ -17,6 +17,7 @@ MODULES = {
     "control": "services.agent_worker",
     "backlog": "services.agent_worker",
     "run_log_0": "services.agent_worker",
+    "previews": "services.agent_worker",
     "knowledge": "services.agent_worker",
     "outbox": "services.history",
     "reconciler": "services.history",

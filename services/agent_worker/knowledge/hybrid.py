@@ -15,7 +15,7 @@ from services.agent_worker.knowledge.endpoints import BATCH, Embeddings, Endpoin
 from services.agent_worker.knowledge.index import retrieved
 from services.agent_worker.knowledge.queries import name_of
 from services.agent_worker.knowledge.retriever import MAX_QUERY, Retriever, VersionKey
-from services.agent_worker.knowledge.vector_store import Matrix, VectorStore, digest_of, nearest
+from services.agent_worker.knowledge.vector_store import Matrix, VectorStore, digest_of, nearest, normalized
 from services.agent_worker.metrics import RETRIEVAL_LEG_FAULTS
 from shared.contracts.agents import Passage
 from shared.contracts.sessions import RetrievedPassage
@@ -100,7 +100,11 @@ class HybridRetriever:
             _failed("vectors", fault)
             return []
         rows = await asyncio.to_thread(nearest, vectors.matrix, vector, most)
-        return [retrieved(vectors.passages[row], 0.0) for row in rows]
+        similar = await asyncio.to_thread(lambda: vectors.matrix[rows] @ normalized(vector))
+        return [
+            retrieved(vectors.passages[row], min(1.0, max(0.0, float(cosine))), "vectors")
+            for row, cosine in zip(rows, similar, strict=True)
+        ]
 
     def _start_build(self, version: VersionKey) -> None:
         """The turn does not wait for it."""
@@ -145,8 +149,13 @@ class HybridRetriever:
         except EndpointFault as fault:
             _failed("reranker", fault)
             return passages
-        # The scores stay those of the fusion: an agent's least score must mean the same while the endpoint is down.
-        return [passages[index].model_copy(update={"score": passages[rank].score}) for rank, index in enumerate(order)]
+        # The scores stay those of the places: an agent's least score must mean the same while the endpoint is down.
+        return [
+            passages[index].model_copy(
+                update={"score": passages[rank].score, "legs": (*passages[index].legs, "reranker")}
+            )
+            for rank, index in enumerate(order)
+        ]
 
 
 class _Vectors:
@@ -157,16 +166,25 @@ class _Vectors:
 
 
 def fuse(legs: Sequence[Sequence[RetrievedPassage]]) -> list[RetrievedPassage]:
-    """All that the legs found, best first by reciprocal rank."""
-    scores: dict[tuple[str, str, str], float] = {}
-    passages: dict[tuple[str, str, str], RetrievedPassage] = {}
+    """All that the legs found, best first by reciprocal rank.
+
+    A passage's score is the best that a leg gave it, or one behind it: the share of the question that its words have,
+    or the cosine of its vector. So vectors never lower the score that a passage has by words alone.
+    """
+    ranks: dict[tuple[str, str, str], float] = {}
+    found: dict[tuple[str, str, str], list[RetrievedPassage]] = {}
     for leg in legs:
         for rank, passage in enumerate(leg, 1):
             name = name_of(passage)
-            scores[name] = scores.get(name, 0.0) + 1 / (RANK_CONSTANT + rank)
-            passages.setdefault(name, passage)
-    best = sorted(scores, key=lambda name: -scores[name])
-    return [passages[name].model_copy(update={"score": round(scores[name], 9)}) for name in best]
+            ranks[name] = ranks.get(name, 0.0) + 1 / (RANK_CONSTANT + rank)
+            found.setdefault(name, []).append(passage)
+    fused: list[RetrievedPassage] = []
+    score = 0.0
+    for name in sorted(ranks, key=lambda name: -ranks[name])[::-1]:
+        score = max(score, *(passage.score for passage in found[name]))
+        by = tuple(leg for passage in found[name] for leg in passage.legs)
+        fused.append(found[name][0].model_copy(update={"score": score, "legs": by}))
+    return fused[::-1]
 
 
 def _text(passage: Passage) -> str:

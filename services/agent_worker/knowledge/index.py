@@ -27,7 +27,7 @@ _LIKE: Final = 0.72
 
 # The rank is computed once per row: the inner ORDER BY names the column and not the expression.
 _SEARCH: Final = """
-SELECT passage, -rank FROM passages
+SELECT passage, -rank, passages.number FROM passages
 JOIN (SELECT rowid, bm25(words, ?, 1.0) AS rank FROM words WHERE words MATCH ? ORDER BY 2, 1 LIMIT ?) AS found
 ON passages.number = found.rowid ORDER BY rank, passages.number
 """
@@ -53,14 +53,15 @@ class Index:
     def search(self, query: str, top_k: int) -> list[RetrievedPassage]:
         with self._lock:
             found = pieces(normalized(query[:MAX_QUERY]))
-            rows = self._candidates(found, max(top_k, CANDIDATES))
-            passages = [Passage.model_validate_json(passage) for passage, _ in rows]
+            rows, misspelt = self._candidates(found, max(top_k, CANDIDATES))
+            passages = [Passage.model_validate_json(row[0]) for row in rows]
             texts = [self._spelled(passage) for passage in passages]
             scores = rerank.order(
                 self._question(found), [(row[1], text) for row, text in zip(rows, texts, strict=True)]
             )
-        best = sorted(zip(scores, passages, strict=True), key=lambda pair: -pair[0])[:top_k]
-        return [retrieved(passage, score) for score, passage in best]
+        found_by = ["trigrams" if row[2] in misspelt else "words" for row in rows]
+        best = sorted(zip(scores, passages, found_by, strict=True), key=lambda each: -each[0])[:top_k]
+        return [retrieved(passage, score, leg) for score, passage, leg in best]
 
     def close(self) -> None:
         with self._lock:
@@ -68,15 +69,27 @@ class Index:
 
     # --- by words
 
-    def _candidates(self, found: list[str], most: int) -> list[Any]:
-        groups = corrected(terms_of(found, self._stems), self._is_known, self._similar, _CORRECTIONS)
+    def _candidates(self, found: list[str], most: int) -> tuple[list[Any], set[int]]:
+        """The rows, and the numbers of those that only words found that are spelled like the question's."""
+        asked = terms_of(found, self._stems)
+        groups = corrected(asked, self._is_known, self._similar, _CORRECTIONS)
         if not groups:
-            return []
+            return [], set()
         terms = [term for group in groups for term in group]
         counts = self._counts("sample_terms", "term", terms)
         shares = {term: count / self._sampled for term, count in counts.items()}
         chosen = affordable(groups, shares, self._passages)
-        return self._connection.execute(_SEARCH, (TITLE_WEIGHT, expression(chosen), most)).fetchall()
+        rows = self._connection.execute(_SEARCH, (TITLE_WEIGHT, expression(chosen), most)).fetchall()
+        plain = [group for group in asked if group in groups]
+        return rows, set() if len(plain) == len(asked) else self._unmatched(plain, [row[2] for row in rows])
+
+    def _unmatched(self, groups: list[tuple[str, ...]], numbers: list[int]) -> set[int]:
+        """Which of these passages have none of the terms."""
+        if not groups or not numbers:
+            return set(numbers)
+        marks = ", ".join("?" * len(numbers))
+        query = f"SELECT rowid FROM words WHERE words MATCH ? AND rowid IN ({marks})"  # noqa: S608
+        return set(numbers) - {row[0] for row in self._connection.execute(query, (expression(groups), *numbers))}
 
     def _is_known(self, term: str) -> bool:
         query = "SELECT 1 FROM words WHERE words MATCH ? LIMIT 1"
@@ -113,9 +126,9 @@ class Index:
         return dict(self._connection.execute(query, values))
 
 
-def retrieved(passage: Passage, score: float) -> RetrievedPassage:
+def retrieved(passage: Passage, score: float, *legs: str) -> RetrievedPassage:
     members = {name: value for name, value in dict(passage).items() if name in RetrievedPassage.model_fields}
-    return RetrievedPassage(**(members | {"id": passage.name, "score": round(score, 9)}))
+    return RetrievedPassage(**(members | {"id": passage.name, "score": round(score, 9), "legs": legs}))
 
 
 def in_memory(passages: Iterable[Passage]) -> Index:

@@ -49,7 +49,7 @@ def _weighted(found: Sequence[RetrievedPassage], in_context: Sequence[RetrievedP
         scores[name_of(passage)] = scores.get(name_of(passage), 0.0) + CONTEXT_WEIGHT * passage.score
     passages = {name_of(passage): passage for passage in (*in_context, *found)}
     best = sorted(scores, key=lambda each: -scores[each])
-    return [passages[each].model_copy(update={"score": round(scores[each], 9)}) for each in best]
+    return [passages[each].model_copy(update={"score": min(1.0, round(scores[each], 9))}) for each in best]
 
 
 def name_of(passage: RetrievedPassage) -> tuple[str, str, str]:

@@ -21,6 +21,8 @@ GRAM_WEIGHT: Final = 0.8
 PAIR_WEIGHT: Final = 0.3
 _K1: Final = 1.2
 _B: Final = 0.5
+# Of a passage that was found, though it has none of the question's grams.
+_LEAST: Final = 0.001
 
 
 class Question(NamedTuple):
@@ -63,7 +65,10 @@ def rarity(count: int, sampled: int) -> float:
 
 
 def order(question: Question, candidates: Sequence[tuple[float, str]]) -> list[float]:
-    """New scores of candidates, from their scores by words and their spelled texts. The scale stays that of words."""
+    """New scores of candidates from 0 to 1, from their scores by words and their spelled texts.
+
+    The best one's is the share of the question that it has, where rare words weigh more; the others follow from it.
+    """
     if not candidates:
         return []
     mean = sum(len(text) for _, text in candidates) / len(candidates)
@@ -77,8 +82,15 @@ def order(question: Question, candidates: Sequence[tuple[float, str]]) -> list[f
     for weight, scores in legs:
         if (best := max(scores)) > 0:
             totals = [total + weight * score / best for total, score in zip(totals, scores, strict=True)]
-    scale = max(score for score, _ in candidates) / (1 + GRAM_WEIGHT + PAIR_WEIGHT)
+    best = max(totals)
+    scale = _share(question.grams, candidates[totals.index(best)][1]) / best if best > 0 else 0.0
     return [total * scale for total in totals]
+
+
+def _share(weights: Mapping[str, float], text: str) -> float:
+    """How much of a question's weight a text has. A question of nothing but common words is found whole."""
+    whole = sum(weights.values())
+    return max(_LEAST, sum(weight for gram, weight in weights.items() if gram in text) / whole) if whole > 0 else 1.0
 
 
 def _agreement(weights: Mapping[str, float], text: str, length: float) -> float:

@@ -14,7 +14,6 @@ from services.agent_worker.model.client import ModelRequest
 from services.agent_worker.model.faults import ModelFault
 from services.agent_worker.tools.turn_tools import TurnScope, TurnTools
 from services.agent_worker.turns.agent_versions import KnownAgent
-from services.agent_worker.turns.citations import MarkerFilter
 from services.agent_worker.turns.conversation import valid
 from services.agent_worker.turns.dependencies import Dependencies
 from services.agent_worker.turns.history_wait import until_history_answers
@@ -22,6 +21,7 @@ from services.agent_worker.turns.knowledge_search import KnowledgeSearch
 from services.agent_worker.turns.state import TurnState
 from services.agent_worker.turns.steps import CallModel, Fail, Finish, RunTools
 from services.agent_worker.turns.tool_rounds import AlreadyStarted, ToolRounds
+from shared.citations import MarkerFilter
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.guardrails import GuardrailAct
 from shared.contracts.jobs import RunTurn

@@ -3,16 +3,13 @@
 import asyncio
 from typing import Final
 
-from services.agent_worker.knowledge.queries import merged, queries_of
 from services.agent_worker.knowledge.retriever import MAX_QUERY, Retriever, VersionKey
-from services.agent_worker.turns.citations import NumberedPassages, good_enough, without_texts
-from services.agent_worker.turns.history_wait import until_history_answers
+from services.agent_worker.turns.retrieval import DEFAULT_TOP_K, retrieved
+from shared.citations import NumberedPassages, good_enough, without_texts
 from shared.contracts.agents import AgentVersion
-from shared.contracts.sessions import Message, Retrieval, RetrievedPassage, TurnMessage
+from shared.contracts.sessions import Message, Retrieval, TurnMessage
 from shared.run_log.writer import TurnWriter
 
-# For the tool that searches, where the agent retrieves nothing by itself.
-DEFAULT_TOP_K: Final = 4
 # Characters of passages that a message may have of the model's own searches. The tools' results have them too.
 MAX_STORED: Final = 1 << 18
 
@@ -67,23 +64,10 @@ class KnowledgeSearch:
 
     async def _search(self, query: str, top_k: int, before: str | None = None) -> Retrieval:
         query = query[:MAX_QUERY]
-        passages = await self._passages(query, top_k, before)
+        passages = await retrieved(self._retriever, self._key, query, top_k, before)
         retrieval = Retrieval(query=query, passages=good_enough(passages, self._config.min_score))
         if self._config.citations:
             retrieval = self.passages.numbered(retrieval)
         await self._started.wait()
         self._writer.frame("kb_retrieval", retrieval.wire())
         return retrieval
-
-    async def _passages(self, query: str, top_k: int, before: str | None) -> list[RetrievedPassage]:
-        questions, in_context = queries_of(query, before)
-        # Merging needs passages that are not the best for one query alone.
-        most = top_k if len(questions) == 1 and in_context is None else 2 * top_k
-
-        async def search(text: str) -> list[RetrievedPassage]:
-            # Without its knowledge the agent would invent an answer, so the turn rather waits for history.
-            return await until_history_answers(lambda: self._retriever.search(self._key, text, most))
-
-        searches = [search(text) for text in (*questions, *([in_context] if in_context else ()))]
-        found = await asyncio.gather(*searches)
-        return merged(found[: len(questions)], found[-1] if in_context else (), top_k)

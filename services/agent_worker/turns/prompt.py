@@ -49,7 +49,7 @@ def messages_of(agent: AgentConfig, claimed: ClaimedTurn, retrieval: Retrieval |
     instructions = render(agent.instructions, claimed.variables)
     parts = [instructions, *(message.content or "" for message in messages[:opening])]
     if retrieval is not None and retrieval.passages:
-        parts.append(_passages(retrieval))
+        parts.append(passages_block(retrieval))
     system = "\n\n".join(part for part in parts if part.strip())
     head = [{"role": "system", "content": system}] if system else []
     sent = [*_answered(map(message_of, claimed.context)), *map(message_of, messages[opening:])]
@@ -76,7 +76,8 @@ def _answered(context: Iterable[PromptMessage]) -> list[PromptMessage]:
     return sent
 
 
-def _passages(retrieval: Retrieval) -> str:
+def passages_block(retrieval: Retrieval) -> str:
+    """The part of the system message that retrieved passages form."""
     is_numbered = any(passage.marker is not None for passage in retrieval.passages)
     notes = [_DATA_NOTE, _CITE_NOTE] if is_numbered else [_DATA_NOTE]
     return "\n".join([*notes, "<passages>", *map(_row, retrieval.passages), "</passages>"])

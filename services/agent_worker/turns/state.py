@@ -10,12 +10,12 @@ from typing import Any, Final
 from services.agent_worker.model.answer import Answer
 from services.agent_worker.tools.result import ToolResult
 from services.agent_worker.turns import prompt
-from services.agent_worker.turns.citations import NumberedPassages, citations_of
 from services.agent_worker.turns.conversation import shrunk
 from services.agent_worker.turns.offered_tools import OfferedTools
 from services.agent_worker.turns.paired_calls import NO_RESULT
 from services.agent_worker.turns.steps import CallModel, Fail, Finish, RunTools, Step
 from services.agent_worker.turns.usage import TurnUsage, estimated_usage
+from shared.citations import NumberedPassages, citations_of
 from shared.contracts.agents import AgentConfig, ModelChoice
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.sessions import Retrieval, ToolCall, TurnMessage

@@ -5,13 +5,7 @@ from datetime import datetime
 from services.history.mongo.filters import Document
 from services.history.turns.record import TurnRecord, milliseconds
 from services.history.turns.verdicts import Verdict
-from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import Timing
-from shared.ids import new_id
-
-
-def partial_answer(text: str, now: datetime) -> TurnMessage:
-    return TurnMessage(id=new_id("msg"), role="assistant", content=text, status="partial", created_at=now)
 
 
 def ending(verdict: Verdict, attempt: int, now: datetime) -> Document:

@@ -6,7 +6,7 @@ Nothing else writes a terminal status.
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from services.history.metrics import KNOWLEDGE_GAPS, TURNS_FINISHED
 from services.history.mongo.client import Database
@@ -16,7 +16,7 @@ from services.history.mongo.filters import Document, one_of
 from services.history.turns.checked_input import earlier_input
 from services.history.turns.context import Contexts
 from services.history.turns.effects import SessionEffects
-from services.history.turns.endings import ending, partial_answer, timing_of
+from services.history.turns.endings import ending, timing_of
 from services.history.turns.gaps import gap_of
 from services.history.turns.places import Places
 from services.history.turns.record import (
@@ -29,18 +29,18 @@ from services.history.turns.record import (
     search_mark,
 )
 from services.history.turns.verdicts import CANCELLED, Verdict
+from services.history.turns.written import partial_answer, written_of
 from services.history.usage.entries import priced_uses
-from shared.contracts.frames import BEGINNING, FrameId, StreamFrame
+from shared.contracts.frames import FrameId
 from shared.contracts.prices import PriceTable
 from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import FinishedTurn, Turn, terminal_frame
 from shared.log import get_logger
 from shared.metrics import FENCED_WRITES
-from shared.run_log.reader import RunLogs, written_text
+from shared.run_log.reader import RunLogs
 from shared.turn_queue.queue import TurnQueue
 
 log = get_logger()
-LOG_PAGE: Final = 256
 # The members of a turn that a worker's result sets.
 _RESULT: Final = ("status", "finish_reason", "usage", "timing", "error", "guardrails")
 
@@ -132,8 +132,8 @@ class TurnFinalizer:
         away.
         """
         now = datetime.now(UTC)
-        text = await self._text_of(record)
-        output = (partial_answer(text, now),) if text else ()
+        answer = partial_answer(await written_of(self._logs, record), now)
+        output = (answer,) if answer is not None else ()
         timing = timing_of(record, now)
         fields = {
             **ending(verdict, record.attempt, now),
@@ -259,24 +259,6 @@ class TurnFinalizer:
             await self._queue.forget(turn.id)
         except (RedisError, OSError) as error:
             log.warning("end_not_published", turn_id=turn.id, error=type(error).__name__)
-
-    async def _text_of(self, record: TurnRecord) -> str:
-        """The text of the turn's log. A log that has another type in Redis, or is not there, has none."""
-        if record.first_claim_at is None:
-            return ""
-        frames: list[StreamFrame] = []
-        page, after = LOG_PAGE, BEGINNING
-        while page == LOG_PAGE:
-            try:
-                rows = await self._logs.read(record.workspace, record.id, after, LOG_PAGE)
-            except ResponseError as error:
-                if not str(error).startswith("WRONGTYPE"):
-                    raise
-                log.exception("log_unreadable", turn_id=record.id)
-                return ""
-            frames += rows
-            page, after = len(rows), (rows[-1].id or after) if rows else after
-        return written_text(frames)
 
 
 def unbilled(record: TurnRecord | None) -> Document:

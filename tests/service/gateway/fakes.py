@@ -42,6 +42,7 @@ from shared.contracts.turns import (
 from shared.history_api.transport import Query
 from shared.history_client import HistoryClient
 from shared.ids import new_id
+from shared.previews.exchange import PreviewExchange
 from shared.run_log.reader import RunLogs
 from shared.run_log.writer import LogWriter, TurnWriter
 from shared.turn_queue.queue import TurnQueue
@@ -400,6 +401,7 @@ async def stage(
     logs = RunLogs(settings.stream_urls, keep_s=60)
     history = history or FakeHistory(logs)
     queue = TurnQueue.connect(settings.queue_redis_url)
+    previews = PreviewExchange(settings.queue_redis_url)
     async with (
         RequestRates(settings.queue_redis_url) as rates,
         logs,
@@ -412,6 +414,7 @@ async def stage(
             settings=settings,
             history=history,
             queue=queue,
+            previews=previews,
             logs=logs,
             hub=hub,
             turn_status=TurnStatusBatcher(history),
@@ -443,4 +446,5 @@ async def stage(
             async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=0)) as client:
                 yield Stage(base, dependencies, history, writer, client, history.agent(), key, runner)
             dependencies.drain()
+        await previews.aclose()
         await queue.aclose()

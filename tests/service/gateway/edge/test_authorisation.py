@@ -26,6 +26,7 @@ BODIES: Mapping[tuple[str, str], Any] = {
     ("POST", "/agents/{agentId}/publishable-keys"): {"allowedOrigins": ["https://a.example"]},
     ("POST", "/chat/completions/{completionId}"): {"metadata": {}},
     ("POST", "/agents/{agentId}/knowledge/sources"): {"kind": "text", "text": "Some text."},
+    ("POST", "/agents/{agentId}/knowledge/preview"): {"query": "Anything?"},
     ("PUT", "/agents/{agentId}/checks"): {"checks": []},
     ("POST", "/agents/{agentId}/checks/run"): {"version": 1},
 }

@@ -1,5 +1,6 @@
 """A gateway before a real history in which two workspaces have one object of each kind."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,8 +16,11 @@ from shared.contracts.checks import PutChecks, RunChecks
 from shared.contracts.end_users import EraseEndUser
 from shared.contracts.keys import SECRET_SCOPES, CreatedKey, NewKey, Publishable, Scope
 from shared.contracts.knowledge import NewSource
+from shared.contracts.previews import KnowledgePreview, PreviewReply
 from shared.contracts.sessions import EndUser
 from shared.ids import new_id
+from shared.previews.exchange import PreviewExchange
+from shared.tasks import end_tasks
 from tests.conftest import eventually
 from tests.service.gateway.served import running as served
 from tests.service.history.conftest import is_ready
@@ -148,10 +152,33 @@ async def gateway_before(history: History, redis_url: str, **more: Any) -> Async
 
 
 @asynccontextmanager
+async def previews_answered(redis_url: str) -> AsyncIterator[None]:
+    """By a worker that finds nothing."""
+    exchange = PreviewExchange(redis_url)
+
+    async def answer() -> None:
+        while True:
+            if (order := await exchange.next()) is not None:
+                reply = PreviewReply(preview=KnowledgePreview(query=order.query, version=order.version))
+                await exchange.answer(order, reply)
+
+    answering = asyncio.create_task(answer())
+    try:
+        yield
+    finally:
+        await end_tasks([answering])
+        await exchange.aclose()
+
+
+@asynccontextmanager
 async def scene(mongodb_uri: str, redis_url: str) -> AsyncIterator[Scene]:
     async with running(settings_for(mongodb_uri, redis_url, reconcile_interval_s=60.0)) as history:
         await eventually(lambda: is_ready(history), within_s=20.0, what="a ready history")
-        async with gateway_before(history, redis_url) as base, aiohttp.ClientSession() as client:
+        async with (
+            gateway_before(history, redis_url) as base,
+            aiohttp.ClientSession() as client,
+            previews_answered(redis_url),
+        ):
             yield Scene(
                 base=base,
                 history=history,

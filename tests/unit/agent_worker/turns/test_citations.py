@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.agent_worker.turns.citations import MarkerFilter, NumberedPassages, citations_of, good_enough
 from services.agent_worker.turns.prompt import messages_of
 from services.agent_worker.turns.state import TurnState
+from shared.citations import MarkerFilter, NumberedPassages, citations_of, good_enough
 from shared.contracts.sessions import Retrieval, RetrievedPassage, without_markers
 
 Make = Any

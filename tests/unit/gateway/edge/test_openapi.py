@@ -36,6 +36,9 @@ def test_every_route_declares_the_scope_that_its_method_calls_for(route: Route) 
         assert route.scope is Scope.AUDIT_READ
     elif route.path == "/usage":
         assert route.scope is Scope.USAGE_READ
+    elif route.path.endswith("/knowledge/preview"):
+        # It changes nothing: a POST because a question does not belong into an address.
+        assert route.scope is Scope.AGENTS_READ
     else:
         # The first noun of the path names the scope's family: a new family needs a row here.
         family = {"chat": "chat", "models": "chat", "responses": "chat", "agents": "agents"}[route.path.split("/")[1]]

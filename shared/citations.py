@@ -6,7 +6,7 @@ A marker is a bracket with numbers of at most three digits, such as `[1]` or `[1
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from shared.contracts.sessions import Citation, PassageName, Retrieval, RetrievedPassage
 
@@ -19,6 +19,14 @@ _UNFINISHED: Final = re.compile(rf"(?:`+|\[[\d, ]{{0,{_MAX_INNER}}}\]?)\Z")
 _BLOCK: Final = 3
 
 
+class KnownPassages(Protocol):
+    """Passages by the numbers that a model was shown them under."""
+
+    def __contains__(self, number: Any, /) -> bool: ...
+
+    def __getitem__(self, number: int, /) -> PassageName: ...
+
+
 class NumberedPassages:
     """The passages that an attempt has shown to its model, numbered from 1. A passage keeps its number."""
 
@@ -26,10 +34,10 @@ class NumberedPassages:
         self._names: list[PassageName] = []
         self._numbers: dict[tuple[str, str], int] = {}
 
-    def __contains__(self, number: int) -> bool:
-        return 1 <= number <= len(self._names)
+    def __contains__(self, number: Any, /) -> bool:
+        return bool(1 <= number <= len(self._names))
 
-    def __getitem__(self, number: int) -> PassageName:
+    def __getitem__(self, number: int, /) -> PassageName:
         return self._names[number - 1]
 
     def numbered(self, retrieval: Retrieval) -> Retrieval:
@@ -135,7 +143,13 @@ class MarkerFilter:
             shown.append(text)
 
 
-def citations_of(text: str, passages: NumberedPassages) -> tuple[Citation, ...]:
+def without_unknown(text: str, passages: KnownPassages) -> str:
+    """A whole answer without the markers that name nothing."""
+    markers = MarkerFilter(passages.__contains__)
+    return markers.add(text) + markers.end()
+
+
+def citations_of(text: str, passages: KnownPassages) -> tuple[Citation, ...]:
     """The markers in a whole answer, each with its passage and its place in Unicode characters."""
     return tuple(
         Citation(marker=number, start=start, end=end, passage=passages[number])
