@@ -47,8 +47,9 @@ end
 
 -- Jobs are dealt in the order of tags (self-clocked fair queueing). Only the next job of a flow has a tag: one share
 -- after the tag that was dealt last. So a flow that comes back has no advantage, and nothing is kept of an empty one.
+-- 720720 is a multiple of all weights up to 16.
 local function share(flow)
-  return math.floor(1000000 / (redis.call('HGET', weights, flow) or 1))
+  return math.floor(720720 / (redis.call('HGET', weights, flow) or 1))
 end
 
 -- Puts a waiting job into its flow.
@@ -57,8 +58,7 @@ local function file(id, flow, weight, since)
   redis.call('ZADD', flow_key(flow), since, id)
   if weight == 1 then redis.call('HDEL', weights, flow) else redis.call('HSET', weights, flow, weight) end
   if not redis.call('ZSCORE', flows, flow) then
-    -- A little earlier than a flow that is dealt now, so that nobody is dealt twice before the new one.
-    redis.call('ZADD', flows, (redis.call('GET', clock) or 0) + share(flow) - 100, flow)
+    redis.call('ZADD', flows, (redis.call('GET', clock) or 0) + share(flow), flow)
   end
 end
 
