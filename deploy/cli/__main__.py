@@ -18,6 +18,7 @@ from deploy.cli.keys import keys
 from deploy.cli.knowledge import knowledge
 from deploy.cli.sessions import sessions
 from deploy.cli.status import login, logout, profiles, status
+from deploy.cli.usage import register as register_usage
 from deploy.cli.versions import publish, rollback, versions
 from deploy.cli.workspaces import workspaces
 from shared.version import VERSION
@@ -54,6 +55,7 @@ def _add_chat() -> None:
 
 
 _add_chat()
+register_usage(parley)
 api_command(parley, "status")(status)
 for command in (check, publish, versions, rollback):
     agents.add_command(command)

@@ -17,6 +17,9 @@ from services.history.agents.versions import Versions
 from services.history.api.nouns import NOUNS, Nouns
 from services.history.api.routes import ROUTES
 from services.history.audit.records import Audit
+from services.history.budgets.budgets import Budgets
+from services.history.budgets.gate import BudgetGate
+from services.history.budgets.limits import Limits
 from services.history.checks.check_turns import CheckTurns
 from services.history.checks.judge import JUDGE_ID, judge_of
 from services.history.checks.publish_gate import PublishGate
@@ -66,6 +69,7 @@ from services.history.usage.ledger import Ledger
 from services.history.usage.reports import UsageReports
 from services.history.workspaces.deletion import WorkspaceDeletion
 from services.history.workspaces.workspaces import Workspaces
+from shared.budgets.store import BudgetStore
 from shared.contracts.errors import ApiError, Code
 from shared.key_notices import KeyNotices
 from shared.knowledge_notices import KnowledgeNotices
@@ -92,6 +96,7 @@ class Dependencies:
     outbox: Outbox
     reconciler: Reconciler
     finalizer: TurnFinalizer
+    gate: BudgetGate
     nouns: Nouns
 
     @property
@@ -111,10 +116,13 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
             KnowledgeNotices(settings.stream_urls[0]) as knowledge_notices,
         ):
             places = Places(database, queue, settings)
-            finalizer = TurnFinalizer(database, queue, logs, Contexts(database), places, settings.prices)
-            ledger = Ledger(database)
+            ledger, limits = Ledger(database), Limits(database)
+            gate = BudgetGate(database, BudgetStore(queue), limits, ledger)
+            finalizer = TurnFinalizer(database, queue, logs, Contexts(database), places, gate, settings.prices)
             erasure = Erasure(database, queue, logs, finalizer, ledger, settings)
-            nouns = _nouns(database, queue, logs, notices, knowledge_notices, finalizer, erasure, ledger, settings)
+            nouns = _nouns(
+                database, queue, logs, notices, knowledge_notices, finalizer, erasure, ledger, limits, gate, settings
+            )
             repairs = (
                 BootstrapKey(database, nouns.keys, settings).reconcile,
                 nouns.workspaces.adopt,
@@ -130,6 +138,8 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
                 nouns.end_user_erasures.reconcile,
                 nouns.retention.reconcile,
                 ledger.reconcile,
+                gate.reconcile,
+                nouns.budgets.reconcile,
                 nouns.ingest.reconcile,
                 nouns.sources.reconcile,
                 session_labels(database).reconcile,
@@ -146,6 +156,7 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
                     outbox,
                     finalizer,
                     Housekeeping(database, outbox, erasure, settings, repairs),
+                    gate,
                     settings,
                 ) as reconciler,
             ):
@@ -157,6 +168,7 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
                     outbox=outbox,
                     reconciler=reconciler,
                     finalizer=finalizer,
+                    gate=gate,
                     nouns=nouns,
                 )
     finally:
@@ -172,6 +184,8 @@ def _nouns(
     finalizer: TurnFinalizer,
     erasure: Erasure,
     ledger: Ledger,
+    limits: Limits,
+    gate: BudgetGate,
     settings: HistorySettings,
 ) -> Nouns:
     box = SecretBox(settings.secret_keys)
@@ -189,6 +203,7 @@ def _nouns(
     suites = Suites(database, agents, audit, has_judge=judge is not None)
     runs = Runs(database, agents, versions, suites, settings)
     check_turns = CheckTurns(database, queue, versions, finalizer, judge, settings)
+    budgets = Budgets(database, agents, audit, BudgetStore(queue), limits, ledger, settings.prices)
     return Nouns(
         workspaces=workspaces,
         keys=ApiKeys(database, agents, workspaces, audit, notices),
@@ -211,16 +226,17 @@ def _nouns(
         transcript=Transcript(database, sessions),
         session_turns=SessionTurnPages(database, sessions),
         search=TranscriptSearch(database, sessions),
-        admission=Admission(database, versions, contexts, finalizer.places),
+        admission=Admission(database, versions, contexts, finalizer.places, gate, settings.prices),
         turns=Turns(database, finalizer),
         claims=Claims(database, queue, versions, contexts, finalizer, settings),
         attempts=Attempts(database, queue, finalizer, erasure, settings),
         completions=Completions(database, logs, audit, settings),
         gaps=Gaps(database),
-        end_user_erasures=EndUserErasures(database, sessions, erasure, ledger, audit),
+        end_user_erasures=EndUserErasures(database, sessions, erasure, ledger, budgets, audit),
         holdings=Holdings(database, audit),
         retention=Retention(database, versions, sessions, erasure),
         ledger=ledger,
+        budgets=budgets,
         usage=UsageReports(ledger, settings.prices),
     )
 

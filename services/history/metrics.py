@@ -32,6 +32,10 @@ INDEX_BUILDS: Final = Counter(
     "Search indexes of versions, by outcome; `late`: a version was published without waiting for its index any longer",
     ["outcome"],
 )
+BUDGET_REFUSALS: Final = Counter("parley_budget_refusals_total", "Turns refused at admission, by a used-up budget")
+BUDGET_COUNTERS_REBUILT: Final = Counter(
+    "parley_budget_counters_rebuilt_total", "Counters of budgets that were rebuilt from the ledger"
+)
 TURNS_ADMITTED: Final = Counter("parley_turns_admitted_total", "Turns that were accepted")
 TURNS_INDEXED: Final = Counter(
     "parley_turns_indexed_total", "Turns whose words were stored, so that the search of transcripts finds them"

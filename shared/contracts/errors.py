@@ -1,5 +1,7 @@
 """Every error that a client can see: code → HTTP status → retryable, and the one body that shows it."""
 
+import math
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -30,6 +32,7 @@ class Code(StrEnum):
     VALIDATION_FAILED = "validation_failed"
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     RATE_LIMITED = "rate_limited"
+    BUDGET_EXCEEDED = "budget_exceeded"
     TURN_FAILED = "turn_failed"
     INTERNAL_ERROR = "internal_error"
     UPSTREAM_ERROR = "upstream_error"
@@ -72,6 +75,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.VALIDATION_FAILED: Meaning(422, False, "The body does not match the schema"),
     Code.IDEMPOTENCY_MISMATCH: Meaning(422, False, "The Idempotency-Key was used with another body"),
     Code.RATE_LIMITED: Meaning(429, True, "Too many requests", "rate_limit_error"),
+    Code.BUDGET_EXCEEDED: Meaning(429, True, "A budget is used up", "insufficient_quota"),
     Code.TURN_FAILED: Meaning(500, False, "The turn failed", "server_error"),
     Code.INTERNAL_ERROR: Meaning(500, True, "An internal error occurred", "server_error"),
     Code.UPSTREAM_ERROR: Meaning(502, True, "The model did not answer", "server_error"),
@@ -150,4 +154,13 @@ class ApiError(Exception):
             param=(body.get("error") or {}).get("param"),
             members={name: value for name, value in body.items() if name not in known},
             retryable=body.get("retryable"),
+            headers=_retry_after(body.get("resetsAt")),
         )
+
+
+def _retry_after(resets_at: Any) -> dict[str, str]:
+    """Of an error that passes at a known time. It is told in seconds, so it is made anew where it is shown."""
+    if not isinstance(resets_at, str):
+        return {}
+    left_s = (datetime.fromisoformat(resets_at) - datetime.now(UTC)).total_seconds()
+    return {"Retry-After": str(max(1, math.ceil(left_s)))}

@@ -28,6 +28,7 @@ class Scope(StrEnum):
     AGENTS_WRITE = "agents:write"
     KEYS_WRITE = "keys:write"
     USAGE_READ = "usage:read"
+    BUDGETS_WRITE = "budgets:write"
     AUDIT_READ = "audit:read"
     ENDUSERS_WRITE = "endusers:write"
     WEBHOOKS_WRITE = "webhooks:write"
@@ -41,7 +42,8 @@ SCOPES: Final[dict[Scope, str]] = {
     Scope.AGENTS_READ: "read agents, their versions and their knowledge",
     Scope.AGENTS_WRITE: "create, change, publish and delete agents",
     Scope.KEYS_WRITE: "list, create, change, rotate and revoke keys",
-    Scope.USAGE_READ: "read usage",
+    Scope.USAGE_READ: "read usage and budgets",
+    Scope.BUDGETS_WRITE: "set and remove budgets",
     Scope.AUDIT_READ: "read the audit records",
     Scope.ENDUSERS_WRITE: "export and erase the data of end users",
     Scope.WEBHOOKS_WRITE: "manage webhooks",

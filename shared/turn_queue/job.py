@@ -7,6 +7,7 @@ from redis.exceptions import RedisError
 
 from shared.backoff import backoff
 from shared.broker.script import Script
+from shared.contracts.errors import ApiError
 from shared.contracts.jobs import RunTurn
 from shared.contracts.turns import FinishedTurn
 from shared.log import get_logger
@@ -23,17 +24,25 @@ LAST_RETRY_S = 0.5
 class LeasedJob:
     """A claimed turn. Whoever runs it acknowledges it by exactly one of `finish`, `requeue` and `drop`.
 
-    `snapshot` is the claim snapshot that was enqueued with the job, and None for any claim but the first.
+    `snapshot` is the claim snapshot that was enqueued with the job, and None for any claim but the first. `refusal`: a
+    budget is used up, so the turn must end with this error.
     When the lease is lost the running task is cancelled: another worker has the turn, and nothing more may be written.
     """
 
     def __init__(
-        self, queue: TurnQueue, job: RunTurn, claim_id: str, payload: bytes, snapshot: bytes | None = None
+        self,
+        queue: TurnQueue,
+        job: RunTurn,
+        claim_id: str,
+        payload: bytes,
+        snapshot: bytes | None = None,
+        refusal: ApiError | None = None,
     ) -> None:
         self.job = job
         self.claim_id = claim_id
         self.payload = payload
         self.snapshot = snapshot
+        self.refusal = refusal
         self.cancelled = asyncio.Event()
         self.must_stop = asyncio.Event()
         self.acknowledged = False

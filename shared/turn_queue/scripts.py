@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from shared.broker.script import Script
+from shared.budgets.reservation import COUNTERS
 
 _FOLDER: Final = Path(__file__).with_name("lua")
 
@@ -14,7 +15,8 @@ def _script(name: str) -> Script:
 
 ACKNOWLEDGE: Final = _script("acknowledge")
 BACKLOG: Final = _script("backlog")
-CLAIM: Final = _script("claim")
+# The claim reserves the turn's estimate under its budgets.
+CLAIM: Final = Script.read(COUNTERS, _FOLDER / "prelude.lua", _FOLDER / "claim.lua")
 DEAD_LETTER: Final = _script("dead_letter")
 DROP: Final = _script("drop")
 ENQUEUE: Final = _script("enqueue")

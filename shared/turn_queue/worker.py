@@ -11,7 +11,9 @@ from typing import Any, Final
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
+from shared.backoff import jittered
 from shared.broker.connections import PipelinedConnection
+from shared.budgets.reservation import WAIT_S, must_wait, refused
 from shared.contracts.jobs import UndecodableJob
 from shared.ids import process_name
 from shared.log import get_logger
@@ -159,10 +161,10 @@ class LeasedWorker:
                 raise answer  # Raised last: the claim was made all the same, and its jobs must run.
         return None
 
-    async def _start(self, claimed: Sequence[tuple[bytes, bytes, bytes, bytes | None]]) -> None:
+    async def _start(self, claimed: Sequence[tuple[bytes, bytes, bytes, bytes | None, bytes | None]]) -> None:
         """Starts the claimed jobs, or requeues them when this worker has stopped accepting jobs meanwhile."""
         undecodable: list[tuple[str, str, bytes, UndecodableJob]] = []
-        for raw_id, payload, raw_claim, snapshot in claimed:
+        for raw_id, payload, raw_claim, snapshot, budget in claimed:
             turn_id, claim_id = raw_id.decode(), raw_claim.decode()
             try:
                 order = decode_job(payload)
@@ -171,8 +173,10 @@ class LeasedWorker:
             except UndecodableJob as error:
                 undecodable.append((turn_id, claim_id, payload, error))
                 continue
-            job = LeasedJob(self._queue, order, claim_id, payload, snapshot)
-            if self._accepts_jobs:
+            job = LeasedJob(self._queue, order, claim_id, payload, snapshot, refused(budget))
+            if must_wait(budget):
+                await job.requeue(jittered(WAIT_S))
+            elif self._accepts_jobs:
                 self._runs.start(job)
             else:
                 await job.requeue()

@@ -25,6 +25,9 @@ def problem_response(error: ApiError, request_id: str) -> web.Response:
         headers.setdefault("Retry-After", "1")
     if error.status == 409 and error.code is not Code.TURN_IN_PROGRESS:
         headers["x-should-retry"] = "false"
+    if error.code is Code.BUDGET_EXCEEDED:
+        # SDKs would repeat it at once: a day is too long for them to wait.
+        headers["x-should-retry"] = "false"
     return web.Response(
         body=orjson.dumps(error.problem(request_id)),
         status=error.status,

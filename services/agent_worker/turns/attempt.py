@@ -104,6 +104,10 @@ class Attempt:
         self._writer.frame("started", head | {"attempt": claimed.attempt, "waitMs": waited_ms})
         self._started.set()
 
+    async def refused(self, error: ApiError) -> Fail:
+        """Instead of `run`: no model is asked."""
+        return Fail(error)
+
     async def run(self) -> Finish | Fail:
         """Raises Fenced when another attempt owns the turn."""
         try:

@@ -94,7 +94,7 @@ class TurnRunner:
         started_at = asyncio.get_running_loop().time()
         attempt = Attempt(self._dependencies, job, claimed, known, writer)
         # The model is asked while history records the attempt. Until it has, the attempt writes nothing.
-        work = asyncio.create_task(attempt.run())
+        work = asyncio.create_task(attempt.run() if leased.refusal is None else attempt.refused(leased.refusal))
         try:
             for _ in range(STEPS_TO_MODEL):
                 await asyncio.sleep(0)

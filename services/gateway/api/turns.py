@@ -219,6 +219,7 @@ ROUTES: Final[tuple[Route, ...]] = (
             Code.TURN_IN_PROGRESS,
             Code.IDEMPOTENCY_MISMATCH,
             Code.GONE,
+            Code.BUDGET_EXCEEDED,
         ),
     ),
     Route(

@@ -205,7 +205,7 @@ ROUTES: Final[tuple[Route, ...]] = (
                 Reply("chunks, then `[DONE]`", CHUNKS, envelope=False, media_type=STREAM),
             )
         },
-        errors=(*BODY, *TURN_ENDS, Code.MODEL_NOT_FOUND, Code.IDEMPOTENCY_MISMATCH, Code.GONE),
+        errors=(*BODY, *TURN_ENDS, Code.MODEL_NOT_FOUND, Code.IDEMPOTENCY_MISMATCH, Code.GONE, Code.BUDGET_EXCEEDED),
         openai=True,
     ),
     Route(

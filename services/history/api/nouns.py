@@ -10,6 +10,7 @@ from services.history.agents.drafts import Drafts
 from services.history.agents.publishing import Publishing
 from services.history.agents.versions import Versions
 from services.history.audit.records import Audit
+from services.history.budgets.budgets import Budgets
 from services.history.checks.runner import Runner
 from services.history.checks.runs import Runs
 from services.history.checks.suites import Suites
@@ -68,6 +69,7 @@ class Nouns:
     holdings: Holdings
     retention: Retention
     ledger: Ledger
+    budgets: Budgets
     usage: UsageReports
 
 

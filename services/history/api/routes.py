@@ -7,6 +7,7 @@ from aiohttp import web
 
 from services.history.api import (
     agents,
+    budgets,
     checks,
     claims,
     completions,
@@ -37,4 +38,5 @@ ROUTES: Final[Sequence[web.RouteDef]] = (
     *completions.ROUTES,
     *end_users.ROUTES,
     *usage.ROUTES,
+    *budgets.ROUTES,
 )

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from services.history.audit.records import PENDING, Audit, audit_entry
+from services.history.budgets.budgets import Budgets
 from services.history.erasures.receipts import Receipts
 from services.history.metrics import END_USERS_ERASED
 from services.history.mongo.client import Database
@@ -38,13 +39,22 @@ _COMPLETIONS: Final = IdField("_id", "trn")
 
 
 class EndUserErasures:
-    def __init__(self, database: Database, sessions: Sessions, erasure: Erasure, ledger: Ledger, audit: Audit) -> None:
+    def __init__(
+        self,
+        database: Database,
+        sessions: Sessions,
+        erasure: Erasure,
+        ledger: Ledger,
+        budgets: Budgets,
+        audit: Audit,
+    ) -> None:
         self._documents = database.end_user_erasures
         self._sessions_of = database.sessions
         self._turns = database.turns
         self._sessions = sessions
         self._erasure = erasure
         self._ledger = ledger
+        self._budgets = budgets
         self._audit = audit
         self._receipts = Receipts(database.end_user_erasures, "running", "erased")
 
@@ -102,6 +112,7 @@ class EndUserErasures:
                 count = await erase(row)
         found += await self._unfinished(row)
         await self._ledger.forget_end_user(row["workspace"], row["endUserId"])
+        await self._budgets.forget_end_user(row["workspace"], row["endUserId"])
         entry = {"$push": {PENDING: audit_entry("end_user.erased", row["_id"], None)}}
         if await self._receipts.complete(row, found, forget=("endUserId", "begunBefore"), also=entry):
             END_USERS_ERASED.inc()

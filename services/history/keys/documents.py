@@ -35,6 +35,7 @@ def document_of(key: StoreKey, now: datetime) -> Document:
             "allowedOrigins": list(own.allowed_origins),
             "rateLimitRpm": own.rate_limit_rpm,
             "dailyTokens": own.daily_tokens,
+            "dailyTokensAt": int(now.timestamp() * 1000),
         }
     return document
 

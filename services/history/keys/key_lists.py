@@ -1,5 +1,6 @@
 """Lists of keys, and changes of publishable keys."""
 
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from services.history.agents.agents import Agents
@@ -60,7 +61,8 @@ class KeyLists:
         given = {_MEMBERS[name]: _stored(getattr(change, name)) for name in _MEMBERS if name in change.model_fields_set}
         if given:
             entry = audit_entry(action(True, "changed"), key_id, change.actor, fields=sorted(given))
-            await self._keys.update(where, {"$set": given, "$push": {PENDING: entry}})
+            at = {"dailyTokensAt": int(datetime.now(UTC).timestamp() * 1000)} if "dailyTokens" in given else {}
+            await self._keys.update(where, {"$set": given | at, "$push": {PENDING: entry}})
         row = await self._keys.one(where)
         if row is None:
             raise ApiError(Code.NOT_FOUND)

@@ -70,6 +70,7 @@ class Database:
         self.audit = self._collection("audit")
         self.workspaces = self._collection("workspaces")
         self.end_user_erasures = self._collection("end_user_erasures")
+        self.budgets = self._collection("budgets")
         self.usage_days = self._collection("usage_days")
         self.end_user_usage_days = self._collection("end_user_usage_days")
         self.sources = self._collection("sources")

@@ -100,6 +100,11 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("deleting",), partial={"deleting": True}),
         Index(("unaudited.id",), partial={"unaudited.id": _PRESENT}, name="unaudited"),
     ),
+    "budgets": (
+        Index(("workspace", "_id")),
+        Index(("removed",), partial={"removed": True}),
+        Index(("unaudited.id",), partial={"unaudited.id": _PRESENT}, name="unaudited"),
+    ),
     "end_user_erasures": (
         Index(("workspace", "_id")),
         Index(("workspace", "endUserId"), unique=True, partial={"endUserId": _PRESENT}, name="one_erasure_at_a_time"),

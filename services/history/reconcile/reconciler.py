@@ -12,6 +12,7 @@ from typing import Final, Self
 
 from redis.exceptions import RedisError
 
+from services.history.budgets.gate import Account, BudgetGate
 from services.history.metrics import TURNS_RECONCILED
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document, above
@@ -20,6 +21,7 @@ from services.history.reconcile.faults import is_outage
 from services.history.reconcile.housekeeping import Housekeeping
 from services.history.reconcile.outbox import Outbox
 from services.history.settings import HistorySettings
+from services.history.turns.accounts import account_of
 from services.history.turns.finalize import TurnFinalizer
 from services.history.turns.record import WITHOUT_TEXT, TurnRecord
 from services.history.turns.verdicts import NEVER_STARTED, OUT_OF_TRIES, TOO_LATE, UNREADABLE, Verdict
@@ -54,6 +56,7 @@ class Reconciler:
         outbox: Outbox,
         finalizer: TurnFinalizer,
         housekeeping: Housekeeping,
+        gate: BudgetGate,
         settings: HistorySettings,
     ) -> None:
         self._turns = database.turns
@@ -61,6 +64,7 @@ class Reconciler:
         self._outbox = outbox
         self._finalizer = finalizer
         self._housekeeping = housekeeping
+        self._gate = gate
         self._settings = settings
         self.loops = BackgroundLoops()
         self._calm_from = 0.0
@@ -134,6 +138,7 @@ class Reconciler:
         missing = set(await self._queue.missing([record.id for record in old]))
         if finished is None:
             return
+        await self._gate.restore(*_accounts(old))
         for record in old:
             if record.id in finished:
                 continue
@@ -180,3 +185,13 @@ class Reconciler:
             self._unheld.pop(turn_id, None)
             return False
         return time.monotonic() - self._unheld.setdefault(turn_id, time.monotonic()) > self._patience_s
+
+
+def _accounts(records: list[TurnRecord]) -> tuple[list[Account], list[Account]]:
+    """Those of turns that wait, and those of turns that run. Checks have no budgets."""
+    waiting: list[Account] = []
+    running: list[Account] = []
+    for record in records:
+        if record.check is None:
+            (running if record.status == "running" else waiting).append(account_of(record))
+    return waiting, running

@@ -8,6 +8,9 @@ import orjson
 
 from services.history.agents.variables import refuse_missing, texts_of, used_names, values_for
 from services.history.agents.versions import Versions
+from services.history.budgets.estimates import estimate_of
+from services.history.budgets.gate import BudgetGate
+from services.history.budgets.limits import Parties
 from services.history.metrics import TURNS_ADMITTED
 from services.history.mongo.client import Database
 from services.history.mongo.errors import Duplicate
@@ -21,6 +24,7 @@ from services.history.turns.redaction import redacted_order
 from services.history.turns.retry_guard import RetryGuard
 from services.history.turns.token_rates import model_of
 from shared.contracts.errors import ApiError, Code
+from shared.contracts.prices import PriceTable
 from shared.contracts.sessions import EndUser
 from shared.contracts.turns import AdmittedTurn, AdmitTurn, CompletionRequest
 
@@ -33,13 +37,23 @@ MAX_SNAPSHOT: Final = 16 << 10
 
 
 class Admission:
-    def __init__(self, database: Database, versions: Versions, contexts: Contexts, places: Places) -> None:
+    def __init__(
+        self,
+        database: Database,
+        versions: Versions,
+        contexts: Contexts,
+        places: Places,
+        gate: BudgetGate,
+        prices: PriceTable,
+    ) -> None:
         self._sessions = database.sessions
         self._turns = database.turns
         self._versions = versions
         self._contexts = contexts
         self._places = places
         self._guard = RetryGuard(database)
+        self._gate = gate
+        self._prices = prices
 
     async def admit(self, workspace: str, order: AdmitTurn) -> bytes:
         """An AdmittedTurn as JSON; the turn is durable when this returns. May be repeated.
@@ -55,6 +69,8 @@ class Admission:
             return _admitted(earlier, order)
         if isinstance(target, ApiError):
             raise target
+        if (repeated := await self._refused_by_budget(workspace, order, target)) is not None:
+            return repeated
         wanted = order.limits, order.key_id, target.end_user_id
         async with self._places.taken(workspace, order.turn_id, *wanted) as taken:
             return await self._stored(workspace, redacted_order(order, target.redaction), target, taken)
@@ -84,6 +100,16 @@ class Admission:
                 return answer if confirmed is record else _admitted(confirmed, order)
         raise ApiError(Code.OVERLOADED)
 
+    async def _refused_by_budget(self, workspace: str, order: AdmitTurn, target: Target) -> bytes | None:
+        """A repeat is answered with its turn, also when a budget has been used up since. Raises `budget_exceeded`."""
+        parties = Parties(workspace, target.agent_id, order.key_id, target.end_user_id)
+        refusal = await self._gate.admit(order.turn_id, parties, target.estimate)
+        if refusal is None:
+            return None
+        if (existing := await self._existing(workspace, order)) is not None:
+            return _admitted(existing, order)
+        raise refusal
+
     async def _target(self, workspace: str, order: AdmitTurn) -> Target | ApiError:
         """A refusal is returned, not raised: an idempotency key may still name an earlier turn."""
         if order.session_id is None:
@@ -95,7 +121,7 @@ class Admission:
         assert session is not None
         target = Target(session["agentId"], session["agentVersion"], session["turnCount"] + 1)
         metadata = orjson.loads(session["metadata"]) if "metadata" in session else {}
-        return await self._with_variables(workspace, target, order.session_id, metadata, end_user_of(session))
+        return await self._with_variables(workspace, order, target, metadata, end_user_of(session))
 
     async def _completion_target(self, workspace: str, order: AdmitTurn) -> Target | ApiError:
         try:
@@ -103,20 +129,22 @@ class Admission:
         except ApiError as error:
             return error
         request = order.completion or CompletionRequest()
-        return await self._with_variables(workspace, target, None, request.metadata, request.end_user)
+        return await self._with_variables(workspace, order, target, request.metadata, request.end_user)
 
     async def _with_variables(
-        self, workspace: str, target: Target, session_id: str | None, metadata: dict[str, str], end_user: EndUser | None
+        self, workspace: str, order: AdmitTurn, target: Target, metadata: dict[str, str], end_user: EndUser | None
     ) -> Target | ApiError:
         """The target with its end user and the values that the agent's texts use, the same for every attempt."""
         target = target._replace(end_user_id=end_user.id if end_user is not None else None)
         try:
             config = (await self._versions.read(workspace, target.agent_id, target.agent_version)).config
-            target = target._replace(redaction=config.redaction)
+            target = target._replace(redaction=config.redaction, estimate=estimate_of(order, config, self._prices))
             if not used_names(config):
                 return target
             now = datetime.now(UTC)
-            values = values_for(config, metadata, end_user, agent_id=target.agent_id, session_id=session_id, now=now)
+            values = values_for(
+                config, metadata, end_user, agent_id=target.agent_id, session_id=order.session_id, now=now
+            )
             refuse_missing(texts_of(config), values)
         except ApiError as error:
             return error

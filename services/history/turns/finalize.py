@@ -8,11 +8,13 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
+from services.history.budgets.gate import BudgetGate
 from services.history.metrics import KNOWLEDGE_GAPS, TURNS_FINISHED
 from services.history.mongo.client import Database
 from services.history.mongo.dialect import Fields
 from services.history.mongo.errors import Unstorable
 from services.history.mongo.filters import Document, one_of
+from services.history.turns.accounts import account_of
 from services.history.turns.checked_input import earlier_input
 from services.history.turns.context import Contexts
 from services.history.turns.effects import SessionEffects
@@ -30,7 +32,7 @@ from services.history.turns.record import (
 )
 from services.history.turns.verdicts import CANCELLED, Verdict
 from services.history.turns.written import partial_answer, written_of
-from services.history.usage.entries import priced_uses
+from services.history.usage.entries import priced_uses, unbilled
 from shared.contracts.frames import FrameId
 from shared.contracts.prices import PriceTable
 from shared.contracts.sessions import TurnMessage
@@ -55,6 +57,7 @@ class TurnFinalizer:
         logs: RunLogs,
         contexts: Contexts,
         places: Places,
+        gate: BudgetGate,
         prices: PriceTable,
     ) -> None:
         self._sessions = database.sessions
@@ -62,6 +65,7 @@ class TurnFinalizer:
         self._queue = queue
         self._logs = logs
         self._effects = SessionEffects(database)
+        self._gate = gate
         self._prices = prices
         self.places = places
         self.contexts = contexts
@@ -81,7 +85,10 @@ class TurnFinalizer:
         await self._count(record)
         await self._effects.collect(record, finished)
         gap = gap_of(record, finished)
-        stored = await self._store_result(finished, gap | search_mark(record) | unbilled(record))
+        uses = priced_uses(finished, self._prices)
+        stored = await self._store_result(
+            finished, {"uses": uses} | gap | search_mark(record) | unbilled(record is None or record.check is not None)
+        )
         if not stored:
             record = await self._record(workspace, turn_id)
             if record is not None and (record.active or record.attempt != finished.attempt):
@@ -104,6 +111,7 @@ class TurnFinalizer:
             await self.stop_session(workspace, record.session_id)
         await self.places.give_back(record.id, record.places)
         turn = record.turn().model_copy(update={name: getattr(finished, name) for name in _RESULT})
+        await self._gate.ended(account_of(record), finished.ended_at, uses if stored else None)
         await self._publish(workspace, turn, finished.output, FrameId(finished.attempt, finished.last_seq + 1))
 
     async def _store_result(self, finished: FinishedTurn, marks: Document) -> bool:
@@ -113,7 +121,6 @@ class TurnFinalizer:
             "finishReason": finished.finish_reason,
             "output": [message.wire() for message in finished.output],
             "usage": finished.usage.wire() if finished.usage else None,
-            "uses": priced_uses(finished, self._prices),
             "timing": finished.timing.wire() if finished.timing else None,
             "error": finished.error,
             **finished.guarded(),
@@ -139,7 +146,7 @@ class TurnFinalizer:
             **ending(verdict, record.attempt, now),
             "output": [message.wire() for message in output],
             "timing": timing.wire(),
-            **unbilled(record),
+            **unbilled(record.check is not None),
             **search_mark(record),
         }
         # First here too: once the turn has ended, nobody repeats what an interruption leaves undone.
@@ -160,6 +167,7 @@ class TurnFinalizer:
             "error": fields["error"],
         }
         await self.places.give_back(record.id, record.places)
+        await self._gate.ended(account_of(record), now, ())
         await self._publish_own_end(
             record.workspace, record.turn().model_copy(update=update), output, record.attempt + 1
         )
@@ -173,8 +181,7 @@ class TurnFinalizer:
         now, workspace, turn_id = datetime.now(UTC), str(row.get("workspace", "")), str(row["_id"])
         attempt = row["attempt"] if isinstance(row.get("attempt"), int) else 0
         fields = {**ending(verdict, attempt, now), "output": []}
-        if "check" not in row and isinstance(row.get("agentId"), str):
-            fields["unbilled"] = True
+        fields |= unbilled("check" in row or not isinstance(row.get("agentId"), str))
         n, session_id = row.get("n"), row.get("sessionId")
         if isinstance(n, int) and isinstance(session_id, str):
             session = {"_id": session_id, "workspace": workspace, "status": one_of(("active", "ended"))}
@@ -259,11 +266,6 @@ class TurnFinalizer:
             await self._queue.forget(turn.id)
         except (RedisError, OSError) as error:
             log.warning("end_not_published", turn_id=turn.id, error=type(error).__name__)
-
-
-def unbilled(record: TurnRecord | None) -> Document:
-    """For the update that ends a turn: the ledger adds it afterwards. Turns of checks are not billed."""
-    return {"unbilled": True} if record is not None and record.check is None else {}
 
 
 def _count_end(record: TurnRecord, status: str) -> None:

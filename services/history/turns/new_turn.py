@@ -9,6 +9,7 @@ import orjson
 from services.history.mongo.filters import Document
 from services.history.turns.record import COMPLETIONS, labels_of
 from services.history.turns.retry_guard import guard_marks
+from shared.budgets.store import Estimate
 from shared.contracts.redaction import Redaction
 from shared.contracts.turns import AdmitTurn
 
@@ -22,6 +23,7 @@ class Target(NamedTuple):
     variables: dict[str, str] | None = None
     redaction: Redaction = Redaction()
     end_user_id: str | None = None
+    estimate: Estimate = Estimate(0, 0)
 
 
 def new_turn(workspace: str, order: AdmitTurn, target: Target, n: int, places: Sequence[str] = ()) -> Document:

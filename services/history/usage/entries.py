@@ -47,6 +47,11 @@ def priced_uses(finished: FinishedTurn, prices: PriceTable) -> list[Document]:
     return rows
 
 
+def unbilled(is_check: bool) -> Document:
+    """For the update that ends a turn: the ledger adds it afterwards. Turns of checks are not billed."""
+    return {} if is_check else {"unbilled": True}
+
+
 def day_of(at: datetime) -> str:
     return at.date().isoformat()
 

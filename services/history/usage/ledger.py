@@ -86,12 +86,17 @@ class Ledger:
                 row = await documents.one({"_id": name}, {"billed": 1})
         return turns - {each["id"] for each in (row or {}).get("billed", ())}
 
-    async def rows(self, workspace: str, first: str, last: str, end_user: str | None = None) -> list[Document]:
-        """The documents of the days from `first` to `last`, both included."""
+    async def rows(
+        self, workspace: str, first: str, last: str, end_user: str | None = None, *, with_turns: bool = False
+    ) -> list[Document]:
+        """The documents of the days from `first` to `last`, both included.
+
+        `with_turns`: with the ids of the turns that were added last.
+        """
         prefix = f"{workspace}:" if end_user is None else end_user_prefix(workspace, end_user)
         documents = self._days if end_user is None else self._end_users
         ids = between(prefix + first, f"{prefix}{last};")
-        return await documents.many({"_id": ids}, fields={"billed": 0}, order=[("_id", 1)])
+        return await documents.many({"_id": ids}, fields=None if with_turns else {"billed": 0}, order=[("_id", 1)])
 
     async def forget_end_user(self, workspace: str, end_user: str) -> None:
         """Erases what is kept by the end user's name. The sums by agent, key, model and day do not know it."""

@@ -1,7 +1,8 @@
 -- Claims jobs: those whose lease has lapsed first, then the waiting ones, dealt to the flows in turn.
 -- ARGV: lease in ms, worker, number of the first claim, how many jobs, '1' to take lapsed ones too, wake-up tokens
 -- already used
--- Returns for each job: turn id, job, claim id, claim snapshot or nil. A snapshot is removed by the first claim.
+-- Returns for each job: turn id, job, claim id, claim snapshot or nil, what `reserve` says of its budgets or nil. A
+-- snapshot is removed by the first claim.
 local claimed, number, dealt = {}, tonumber(ARGV[3]), 0
 
 local function take(id)
@@ -11,7 +12,7 @@ local function take(id)
   number = number + 1
   redis.call('HSET', leases, id, claim)
   redis.call('ZADD', running, now + ARGV[1], id)
-  claimed[#claimed + 1] = {id, job, claim, redis.call('HGET', snapshots, id)}
+  claimed[#claimed + 1] = {id, job, claim, redis.call('HGET', snapshots, id), reserve(id)}
   redis.call('HDEL', snapshots, id)
 end
 

@@ -29,6 +29,7 @@ BODIES: Mapping[tuple[str, str], Any] = {
     ("POST", "/agents/{agentId}/knowledge/preview"): {"query": "Anything?"},
     ("PUT", "/agents/{agentId}/checks"): {"checks": []},
     ("POST", "/agents/{agentId}/checks/run"): {"version": 1},
+    ("PUT", "/budgets/{subject}"): {"day": {"tokens": 1000000}},
 }
 QUERIES: Mapping[str, str] = {"/agents/{agentId}/versions/{version}/diff": "?against=1"}
 KEYED = [route for route in ROUTES if route.path not in OPEN]

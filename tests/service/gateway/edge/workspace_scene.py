@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from services.gateway.app import create_app, open_dependencies
 from services.gateway.edge.server import PublicRunner
 from services.gateway.settings import GatewaySettings
+from shared.contracts.budgets import Allowance, StoreBudget, Subject
 from shared.contracts.checks import PutChecks, RunChecks
 from shared.contracts.end_users import EraseEndUser
 from shared.contracts.keys import SECRET_SCOPES, CreatedKey, NewKey, Publishable, Scope
@@ -80,6 +81,7 @@ def absent_ids() -> dict[str, str]:
         "secretKeyId": new_id("key"),
         "runId": new_id("chk"),
         "sourceId": new_id("src"),
+        "subject": f"agent:{new_id('agt')}",
         "erasureId": new_id("era"),
         "endUserId": "nobody",
     }
@@ -102,6 +104,7 @@ async def _objects(history: History, workspace: str, mark: str) -> Objects:
         result = finished(admitted.turn_id, 0, f"Hi {mark}.").model_copy(update={"workspace": workspace})
         await history.dependencies.finalizer.finish(result)
     erasure = await client.erase_end_user(workspace, EraseEndUser(id=new_id("era"), end_user=f"erased {mark}"))
+    await client.put_budget(workspace, Subject("agent", agent_id), StoreBudget(day=Allowance(tokens=1_000_000)))
     own = Publishable(agent_id=agent_id, allowed_origins=("https://shop.example",))
     pages = await client.create_key(NewKey(workspace=workspace, name=mark, scopes=frozenset({Scope.CHAT_PUBLIC})), own)
     servers = await client.create_key(NewKey(workspace=workspace, name=mark, scopes=SECRET_SCOPES))
@@ -116,6 +119,7 @@ async def _objects(history: History, workspace: str, mark: str) -> Objects:
         "secretKeyId": servers.id,
         "runId": run.id,
         "sourceId": source.id,
+        "subject": f"agent:{agent_id}",
         "erasureId": erasure.id,
         "endUserId": mark,
     }

@@ -32,7 +32,7 @@ def flow_turn(flow: str, weight: int = 1, enqueued_at: int = 0) -> RunTurn:
 async def claimed(queue: TurnQueue, jobs: int, worker: str = "rig") -> list[RunTurn]:
     """Claims so many jobs, as a worker does, and leaves them running for a minute."""
     answer = await queue.run_script(scripts.CLAIM, 60_000, worker, next(_NUMBERS), jobs, "1", 0)
-    return [decode_job(payload) for _, payload, _, _ in answer]
+    return [decode_job(payload) for _, payload, *_ in answer]
 
 
 def result_of(job: RunTurn, attempt: int = 1) -> FinishedTurn:

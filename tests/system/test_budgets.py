@@ -1,0 +1,84 @@
+"""Budgets of the whole product: many turns at once at a budget's edge, and usage that is what the model reported."""
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+from tests.conftest import eventually
+from tests.system.stack import Client, Stack, gather_bounded
+
+MODEL = "scripted/tokens=8,delay=5"
+
+
+async def ask(client: Client, agent_id: str, number: int) -> tuple[int, Any, dict[str, str]]:
+    body = {"model": agent_id, "messages": [{"role": "user", "content": f"question {number:03}"}]}
+    async with client.request("POST", "/chat/completions", body) as response:
+        return response.status, await response.json(), dict(response.headers)
+
+
+async def used(client: Client, agent_id: str) -> tuple[int, int]:
+    """Turns and tokens of the agent."""
+    status, body = await client.call("GET", f"/usage?groupBy=agent&agentId={agent_id}")
+    assert status == 200, body
+    (row,) = body["data"]
+    return row["turns"], row["totalTokens"]
+
+
+async def test_two_hundred_turns_at_once_overrun_a_budget_by_one_turn_per_worker_at_most(
+    stack: Stack, clients: list[Client]
+) -> None:
+    client, agent_id = clients[0], await stack.publish(MODEL)
+    _, first, _ = await ask(client, agent_id, 0)
+    one = first["usage"]["total_tokens"]
+    limit = 20 * one
+    status, body = await client.call("PUT", f"/budgets/agent:{agent_id}", {"day": {"tokens": limit}})
+    assert status == 200, body
+    assert body["data"]["day"]["usedTokens"] == one
+    answers = await gather_bounded(200, 200, lambda number: ask(clients[number % 2], agent_id, number))
+    done = [body["usage"]["total_tokens"] for status, body, _ in answers if status == 200]
+    refused = [(status, body["code"], headers) for status, body, headers in answers if status != 200]
+    workers = len(stack.facts["pids"]["worker"])
+    assert limit <= one + sum(done) < limit + workers * one
+    assert {(status, code) for status, code, _ in refused} == {(429, "budget_exceeded")}
+    assert all(int(headers["Retry-After"]) >= 1 for _, _, headers in refused)
+    assert all(headers["x-should-retry"] == "false" for _, _, headers in refused)
+    assert (await used(client, agent_id))[1] == one + sum(done)
+    status, body = await client.call("GET", f"/budgets/agent:{agent_id}")
+    assert (body["data"]["day"]["exceeded"], body["data"]["day"]["usedTokens"]) == (True, one + sum(done))
+
+
+async def test_usage_is_the_sum_of_the_turns_also_after_workers_and_histories_are_killed(
+    stack: Stack, clients: list[Client]
+) -> None:
+    agent_id = await stack.publish("scripted/tokens=40,delay=20")
+    answers: list[tuple[int, Any, dict[str, str]]] = []
+
+    async def post(number: int) -> None:
+        client = clients[number % 2]
+        body = {"model": agent_id, "messages": [{"role": "user", "content": "hi"}], "store": True}
+        async with client.request("POST", "/chat/completions", body) as response:
+            answers.append((response.status, await response.json(), {}))
+
+    async def some_have_ended() -> bool:
+        return len(answers) >= 5
+
+    asking = asyncio.gather(gather_bounded(30, 6, post))
+    await eventually(some_have_ended, within_s=60.0)
+    for kind in ("worker", "history"):
+        os.kill(stack.facts["pids"][kind][0], signal.SIGKILL)
+    await asking
+    done = [body["usage"]["total_tokens"] for status, body, _ in answers if status == 200]
+
+    async def history_answers() -> bool:
+        return (await clients[0].call("GET", "/usage"))[0] == 200
+
+    await eventually(history_answers, within_s=20.0, what="a history after the kill")
+    turns, tokens = await used(clients[0], agent_id)
+    assert turns >= len(done) > 0
+    assert tokens >= sum(done)
+    stored: list[dict[str, Any]] = []
+    status, body = await clients[0].call("GET", f"/chat/completions?model={agent_id}&limit=100")
+    assert status == 200, body
+    stored += body["data"]
+    assert tokens == sum(each["usage"]["total_tokens"] for each in stored)
