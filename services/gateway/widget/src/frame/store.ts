@@ -1,0 +1,257 @@
+/** What the frame knows: its settings, its access, the conversation and what is still to be sent. */
+
+import type { Access, Config, ToFrame } from "../protocol";
+import { Api, Problem } from "./api";
+import { Bridge } from "./bridge";
+import { type Conversation, EMPTY, isRunning } from "./conversation";
+import { Outbox, type Pending, TOKEN_ENDED } from "./outbox";
+import { SharedStream } from "./shared-stream";
+import type { StreamStatus } from "./session-stream";
+import { chosenLocale } from "./texts";
+
+export interface State {
+  config: Config | null;
+  locale: string;
+  storage: boolean;
+  shown: boolean;
+  mobile: boolean;
+  consented: boolean;
+  hasSession: boolean;
+  conversation: Conversation;
+  pending: Pending[];
+  /** Texts of the visitor that wait for a session. */
+  unsent: string[];
+  starting: boolean;
+  stream: StreamStatus;
+  online: boolean;
+  /** Why nothing can be sent: an error code. */
+  closed: string | null;
+  ratings: Record<string, "up" | "down">;
+}
+
+const START: State = {
+  config: null,
+  locale: "en",
+  storage: true,
+  shown: false,
+  mobile: false,
+  consented: false,
+  hasSession: false,
+  conversation: EMPTY,
+  pending: [],
+  unsent: [],
+  starting: false,
+  stream: "live",
+  online: navigator.onLine,
+  closed: null,
+  ratings: {},
+};
+
+/** The codes after which a new session helps: this one is gone. */
+const GONE = new Set(["session_not_found", "gone"]);
+
+export class Store {
+  state: State = START;
+  private listener: () => void = () => undefined;
+  private api: Api | null = null;
+  private stream: SharedStream | null = null;
+  private outbox: Outbox | null = null;
+  private readonly bridge = new Bridge((message) => this.receive(message));
+  private idle: (() => void)[] = [];
+  private seenTurns = 0;
+  /** The stream has ended because the token has. */
+  private interrupted = false;
+
+  constructor() {
+    for (const name of ["online", "offline"]) {
+      window.addEventListener(name, () => this.set({ online: navigator.onLine }));
+    }
+  }
+
+  subscribe(listener: () => void): void {
+    this.listener = listener;
+  }
+
+  // --- what the visitor does
+
+  send(text: string): void {
+    this.bridge.post({ type: "event", name: "message", detail: { role: "user" } });
+    if (this.outbox && !this.state.conversation.ended) return this.outbox.add(text);
+    this.set({ unsent: [...this.state.unsent, text] });
+    this.needSession(this.state.conversation.ended ? "fresh" : "first");
+  }
+
+  retry(key: string): void {
+    this.outbox?.retry(key);
+  }
+
+  drop(key: string): void {
+    this.outbox?.drop(key);
+  }
+
+  async stop(): Promise<void> {
+    const turn = this.state.conversation.turns.at(-1);
+    if (turn?.status === "running") await this.api?.cancel(turn.id).catch(() => undefined);
+  }
+
+  async rate(messageId: string, rating: "up" | "down"): Promise<void> {
+    const before = this.state.ratings;
+    this.set({ ratings: { ...before, [messageId]: rating } });
+    try {
+      await this.api?.rate(messageId, rating);
+    } catch {
+      this.set({ ratings: before });
+    }
+  }
+
+  async end(): Promise<void> {
+    await this.api?.end().catch(() => undefined);
+  }
+
+  renew(): void {
+    this.leave();
+    this.bridge.post({ type: "access", access: null });
+  }
+
+  consent(): void {
+    this.set({ consented: true });
+    try {
+      localStorage.setItem(`parley-consent:${this.state.config?.keyId}`, "1");
+    } catch {
+      // It is asked again at the next load.
+    }
+  }
+
+  close(): void {
+    this.bridge.post({ type: "close" });
+  }
+
+  // --- what the loader says
+
+  private receive(message: ToFrame): void {
+    switch (message.type) {
+      case "init":
+        this.set({
+          config: message.config,
+          locale: chosenLocale([message.locale, ...navigator.languages, message.config.widget.defaultLocale]),
+          storage: message.storage,
+          mobile: message.mobile,
+          consented: consentedBefore(message.config),
+        });
+        return this.enter(message.access);
+      case "access":
+        this.set({ starting: false, closed: message.failure ? message.failure.code : null });
+        if (message.failure) return;
+        return this.enter(message.access);
+      case "send":
+        return this.send(message.text);
+      case "shown":
+        this.set({ shown: message.shown });
+        if (message.shown) this.bridge.post({ type: "unread", count: 0 });
+        this.seenTurns = this.endedTurns();
+        return;
+      case "mobile":
+        return this.set({ mobile: message.mobile });
+    }
+  }
+
+  private enter(access: Access | null): void {
+    if (access && this.api?.sessionId === access.sessionId) return this.proceed(access);
+    this.leave();
+    if (!access) return;
+    this.api = new Api(access, (changed) => this.bridge.post({ type: "access", access: changed }));
+    this.set({ hasSession: true });
+    this.openStream(this.api);
+    this.outbox = new Outbox(this.api, {
+      lost: (problem) => this.lost(problem),
+      idle: (signal) => this.whenIdle(signal),
+      changed: (pending) => this.set({ pending }),
+    });
+    for (const text of this.state.unsent) this.outbox.add(text);
+    this.set({ unsent: [] });
+  }
+
+  private openStream(api: Api): void {
+    this.interrupted = false;
+    this.stream = new SharedStream(api, {
+      changed: (conversation) => this.told(conversation),
+      status: (stream) => this.set({ stream }),
+      failed: (problem) => this.lost(problem),
+    });
+  }
+
+  /** Another token for the same session. */
+  private proceed(access: Access): void {
+    if (!this.api) return;
+    this.api.use(access);
+    if (!this.interrupted) return;
+    this.stream?.close();
+    this.openStream(this.api);
+  }
+
+  private leave(): void {
+    this.stream?.close();
+    this.outbox?.close();
+    this.stream = this.outbox = this.api = null;
+    this.seenTurns = 0;
+    this.set({ hasSession: false, conversation: EMPTY, pending: [], stream: "live", ratings: {} });
+    this.release();
+  }
+
+  private needSession(reason: "first" | "fresh" | "expired"): void {
+    if (this.state.starting) return;
+    this.set({ starting: true });
+    this.bridge.post({ type: "need-session", reason });
+  }
+
+  // --- what the session tells
+
+  private told(conversation: Conversation): void {
+    this.set({ conversation });
+    this.outbox?.seen(new Set(conversation.turns.map((turn) => turn.id)));
+    if (!isRunning(conversation)) this.release();
+    const ended = this.endedTurns();
+    if (this.state.shown) this.seenTurns = ended;
+    else this.bridge.post({ type: "unread", count: ended - this.seenTurns });
+  }
+
+  private lost(problem: Problem): void {
+    if (TOKEN_ENDED.has(problem.code)) {
+      this.interrupted = true;
+      return this.needSession("expired");
+    }
+    if (!GONE.has(problem.code)) return this.set({ closed: problem.code });
+    // The session was deleted: the next message starts another one.
+    this.renew();
+  }
+
+  private endedTurns(): number {
+    return this.state.conversation.turns.filter((turn) => turn.status !== "running").length;
+  }
+
+  private whenIdle(signal: AbortSignal): Promise<void> {
+    if (!isRunning(this.state.conversation) || signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.idle.push(resolve);
+      signal.addEventListener("abort", () => resolve());
+    });
+  }
+
+  private release(): void {
+    for (const resolve of this.idle.splice(0)) resolve();
+  }
+
+  private set(change: Partial<State>): void {
+    this.state = { ...this.state, ...change };
+    this.listener();
+  }
+}
+
+
+function consentedBefore(config: Config): boolean {
+  try {
+    return localStorage.getItem(`parley-consent:${config.keyId}`) === "1";
+  } catch {
+    return false;
+  }
+}

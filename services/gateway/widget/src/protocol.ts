@@ -1,0 +1,68 @@
+/** What the loader and the frame say to each other by postMessage, and the shapes of the public API that both use. */
+
+export type Localized<T> = Partial<Record<string, T>>;
+
+/** `widget` of `GET /chat/widget/config`. Every member has a value there. */
+export interface WidgetSettings {
+  theme: { mode: "auto" | "light" | "dark"; accent: string; radius: number; font: "system" | "serif" | "mono" };
+  position: "right" | "left";
+  offsetX: number;
+  offsetY: number;
+  zIndex: number;
+  launcher: { label: string | null; icon: "chat" | "help" };
+  title: string | null;
+  greeting: Localized<string>;
+  suggestions: Localized<string[]>;
+  consent: Localized<string>;
+  placeholder: Localized<string>;
+  show: { citations: boolean; tools: boolean; feedback: boolean; download: boolean; branding: boolean };
+  defaultLocale: string;
+}
+
+export interface Config {
+  keyId: string;
+  agentId: string;
+  name: string;
+  widget: WidgetSettings;
+  identityRequired: boolean;
+  frameUrl: string;
+}
+
+/** A conversation that the frame may use. */
+export interface Access {
+  token: string;
+  expiresAt: string;
+  sessionId: string;
+  identified: boolean;
+}
+
+/** What went wrong in the loader's own calls, for the frame to show. `code` is one of the API's error codes. */
+export interface Failure {
+  code: string;
+  retryAfterS: number;
+}
+
+export type ToFrame =
+  | { type: "init"; config: Config; locale: string; access: Access | null; storage: boolean; mobile: boolean }
+  | { type: "access"; access: Access | null; failure?: Failure }
+  | { type: "send"; text: string }
+  | { type: "shown"; shown: boolean }
+  | { type: "mobile"; mobile: boolean };
+
+export type ToLoader =
+  | { type: "ready" }
+  /** The frame needs a session: its first, a new one in place of the present one, or a new token for the same one. */
+  | { type: "need-session"; reason: "first" | "fresh" | "expired" }
+  | { type: "access"; access: Access | null }
+  | { type: "close" }
+  | { type: "unread"; count: number }
+  | { type: "event"; name: string; detail: unknown };
+
+/** Marks the messages that are ours. Other scripts post messages too. */
+export const MARK = "parley-1";
+
+export type Marked<T> = T & { mark: typeof MARK };
+
+export function isMarked<T>(data: unknown): data is Marked<T> {
+  return typeof data === "object" && data !== null && (data as { mark?: unknown }).mark === MARK;
+}
