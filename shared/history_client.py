@@ -4,6 +4,7 @@ from shared.history_api.agents import AgentCalls
 from shared.history_api.checks import CheckCalls
 from shared.history_api.completions import CompletionCalls
 from shared.history_api.end_users import EndUserCalls
+from shared.history_api.feedback import FeedbackCalls
 from shared.history_api.gaps import GapCalls
 from shared.history_api.indexes import IndexCalls
 from shared.history_api.keys import KeyCalls
@@ -11,6 +12,7 @@ from shared.history_api.knowledge import KnowledgeCalls
 from shared.history_api.sessions import SessionCalls
 from shared.history_api.turns import TurnCalls
 from shared.history_api.usage import UsageCalls
+from shared.history_api.widget import WidgetCalls
 from shared.history_api.workspaces import WorkspaceCalls
 
 
@@ -27,6 +29,8 @@ class HistoryClient(
     GapCalls,
     EndUserCalls,
     UsageCalls,
+    WidgetCalls,
+    FeedbackCalls,
 ):
     """Typed calls over one connection pool.
 

@@ -96,8 +96,9 @@ def test_the_services_are_those_of_the_design() -> None:
 GATEWAY_ARROWS = {
     "edge": set(),
     "streaming": {"edge", "dependencies"},
-    "api": {"edge", "streaming", "call"},
+    "api": {"edge", "streaming", "widget", "call"},
     "completions": {"edge", "streaming", "call", "dependencies"},
+    "widget": {"edge", "dependencies"},
 }
 
 
@@ -123,6 +124,7 @@ ARROWS: dict[str, set[str]] = {
     "services/history/turns": {"mongo", "agents", "audit", "budgets", "usage"},
     "services/history/checks": {"mongo", "agents", "audit", "turns"},
     "services/history/sessions": {"mongo", "agents", "audit", "turns"},
+    "services/history/widget": {"mongo", "agents", "audit"},
     "services/history/erasures": {"mongo", "agents", "audit", "budgets", "sessions", "turns", "usage"},
     "services/history/reconcile": {"mongo", "budgets", "turns"},
     "services/history/api": {
@@ -131,6 +133,7 @@ ARROWS: dict[str, set[str]] = {
         "budgets",
         "checks",
         "erasures",
+        "widget",
         "keys",
         "knowledge",
         "sessions",

@@ -9,19 +9,24 @@ from aiohttp import web
 
 from services.gateway.completions.agent_rules import AgentRules
 from services.gateway.dependencies import Dependencies
+from services.gateway.edge import cors
 from services.gateway.edge.auth import Authenticator
-from services.gateway.edge.key_cache import KeyCache
+from services.gateway.edge.key_cache import KeyCache, Resolve
 from services.gateway.edge.limits import GatewayLimits
 from services.gateway.edge.rates import RequestRates
 from services.gateway.edge.route import LIMIT_HEADERS, guarded
+from services.gateway.edge.visitor_tokens import VisitorTokens
 from services.gateway.route_table import BASE, ROUTES
 from services.gateway.settings import GatewaySettings
 from services.gateway.streaming.disconnects import DisconnectMonitor
 from services.gateway.streaming.hub import Hub
 from services.gateway.streaming.queue_age import QueueAge
 from services.gateway.streaming.turn_status import SessionStatusBatcher, TurnStatusBatcher
+from services.gateway.widget.static import static_routes
 from shared.contracts.errors import ApiError, Code
+from shared.contracts.keys import Principal
 from shared.history_client import HistoryClient
+from shared.ids import is_id
 from shared.key_notices import CHANNEL
 from shared.previews.exchange import PreviewExchange
 from shared.run_log.reader import RunLogs
@@ -45,7 +50,8 @@ async def open_dependencies(settings: GatewaySettings) -> AsyncIterator[Dependen
         stack.push_async_callback(queue.aclose)
         previews = PreviewExchange(settings.queue_redis_url)
         stack.push_async_callback(previews.aclose)
-        keys, hub = KeyCache(history.resolve_key, ttl_s=settings.key_cache_s), Hub(settings.stream_urls)
+        keys, hub = KeyCache(_resolver(history), ttl_s=settings.key_cache_s), Hub(settings.stream_urls)
+        visitors = VisitorTokens(settings.visitor_secrets, life_s=settings.visitor_token_s)
         hub.keep(CHANNEL, keys)
         rates = await stack.enter_async_context(RequestRates(settings.queue_redis_url))
         yield Dependencies(
@@ -60,6 +66,7 @@ async def open_dependencies(settings: GatewaySettings) -> AsyncIterator[Dependen
             authenticator=Authenticator(
                 keys,
                 rates,
+                visitors,
                 failures_per_minute=settings.failed_auth_per_minute,
                 trusted_proxies=settings.proxy_networks,
             ),
@@ -68,9 +75,12 @@ async def open_dependencies(settings: GatewaySettings) -> AsyncIterator[Dependen
                 requests_per_minute=settings.requests_per_minute,
                 streams_per_key=settings.streams_per_key,
                 streams_limit=settings.streams_limit,
+                visitor_requests_per_minute=settings.visitor_requests_per_minute,
+                visits_per_minute=settings.visits_per_minute,
                 turns_per_key=settings.turns_per_key,
                 turns_per_end_user=settings.turns_per_end_user,
             ),
+            visitors=visitors,
             agents=AgentRules(history),
             disconnects=await stack.enter_async_context(DisconnectMonitor()),
             queue_age=await stack.enter_async_context(QueueAge(queue, settings.queue_age_limit_s)),
@@ -83,8 +93,28 @@ def create_app(dependencies: Dependencies, *, private: bool) -> web.Application:
     app = web.Application(middlewares=[request_middleware], client_max_size=dependencies.settings.body_limit)
     app.on_response_prepare.append(_finish_headers)
     app.add_routes([web.route(route.method, BASE + route.path, guarded(route, dependencies)) for route in ROUTES])
+    app.add_routes([web.route("OPTIONS", BASE + path, cors.preflight(of)) for path, of in _pages_methods().items()])
+    app.add_routes(static_routes(dependencies))
     app.add_routes([route for route in health_routes(_checks(dependencies)) if private or route.path != "/metrics"])
     return app
+
+
+def _pages_methods() -> dict[str, list[str]]:
+    """The methods that pages of other origins may use, by path."""
+    found: dict[str, list[str]] = {}
+    for route in ROUTES:
+        if route.is_for_pages:
+            found.setdefault(route.path, []).append(route.method)
+    return found
+
+
+def _resolver(history: HistoryClient) -> Resolve:
+    """Keys by their digest, and publishable keys also by their id: a visitor's token holds no secret of its key."""
+
+    async def resolve(name: str) -> Principal:
+        return await (history.key_principal(name) if is_id("key", name) else history.resolve_key(name))
+
+    return resolve
 
 
 def _checks(dependencies: Dependencies) -> dict[str, Check]:
@@ -119,5 +149,5 @@ async def _finish_headers(request: web.Request, response: web.StreamResponse) ->
     if response.content_type in _JSON:
         for name, value in SECURITY_HEADERS.items():
             headers.setdefault(name, value)
-    for name, value in (request.get(LIMIT_HEADERS) or {}).items():
+    for name, value in {**(request.get(LIMIT_HEADERS) or {}), **(request.get(cors.CORS_HEADERS) or {})}.items():
         headers.setdefault(name, value)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from services.gateway.completions.agent_rules import AgentRules
 from services.gateway.edge.auth import Authenticator
 from services.gateway.edge.limits import GatewayLimits
+from services.gateway.edge.visitor_tokens import VisitorTokens
 from services.gateway.settings import GatewaySettings
 from services.gateway.streaming.disconnects import DisconnectMonitor
 from services.gateway.streaming.hub import Hub
@@ -29,6 +30,7 @@ class Dependencies:
     turn_status: TurnStatusBatcher
     session_status: SessionStatusBatcher
     authenticator: Authenticator
+    visitors: VisitorTokens
     limits: GatewayLimits
     agents: AgentRules
     disconnects: DisconnectMonitor

@@ -11,6 +11,7 @@ from services.gateway.api import (
     budgets,
     checks,
     end_users,
+    feedback,
     gaps,
     keys,
     knowledge,
@@ -22,6 +23,8 @@ from services.gateway.api import (
     turns,
     usage,
     versions,
+    widget_settings,
+    widget_visitors,
 )
 from services.gateway.call import Call, Route
 from services.gateway.completions import handler as completions
@@ -55,6 +58,9 @@ ROUTES: Final[tuple[Route, ...]] = (
     *preview.ROUTES,
     *keys.ROUTES,
     *publishable_keys.ROUTES,
+    *feedback.ROUTES,
+    *widget_visitors.ROUTES,
+    *widget_settings.ROUTES,
     *audit.ROUTES,
     *end_users.ROUTES,
     *usage.ROUTES,

@@ -3,10 +3,10 @@
 import re
 from typing import Final
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from services.gateway.edge.client_address import Network, parse_networks
-from shared.settings import Settings
+from shared.settings import Settings, split_list
 
 _PUBLIC_URL: Final = re.compile(r"https?://[^/\s?#@]+(?:/[^\s?#]*)?")
 
@@ -45,6 +45,20 @@ class GatewaySettings(Settings):
     queue_age_limit_s: float = Field(
         0, description="new turns are refused while the oldest has waited for longer, seconds; 0: no limit", ge=0
     )
+    visitor_requests_per_minute: int = Field(
+        120, description="requests per minute of one visitor of a web page, over all gateways; 0: no limit", ge=0
+    )
+    visits_per_minute: int = Field(
+        30, description="sessions that visitors start per minute and client address; 0: no limit", ge=0
+    )
+    visitor_token_s: float = Field(
+        86400.0, description="how long a widget visitor's token is valid, seconds", ge=60, le=30 * 86400
+    )
+    visitor_token_secrets: SecretStr = Field(
+        SecretStr(""),
+        description="secrets that sign visitors' tokens, comma separated, the same on every gateway; the first signs, "
+        "all verify; empty: derived from PARLEY_INTERNAL_TOKEN",
+    )
     cancel_on_disconnect: bool = Field(True, description="a completion's turn is cancelled when its caller disconnects")
 
     @field_validator("public_url")
@@ -59,6 +73,10 @@ class GatewaySettings(Settings):
     def _are_networks(cls, value: str) -> str:
         parse_networks(value)
         return value
+
+    @property
+    def visitor_secrets(self) -> tuple[str, ...]:
+        return split_list(self.visitor_token_secrets.get_secret_value()) or (self.internal_token.get_secret_value(),)
 
     @property
     def proxy_networks(self) -> tuple[Network, ...]:

@@ -61,12 +61,14 @@ from services.history.turns.claims import Claims
 from services.history.turns.completions import Completions
 from services.history.turns.context import Contexts
 from services.history.turns.erasure import Erasure
+from services.history.turns.feedback import FeedbackOfTurns
 from services.history.turns.finalize import TurnFinalizer
 from services.history.turns.gaps import Gaps
 from services.history.turns.places import Places
 from services.history.turns.turns import Turns
 from services.history.usage.ledger import Ledger
 from services.history.usage.reports import UsageReports
+from services.history.widget.widgets import Widgets
 from services.history.workspaces.deletion import WorkspaceDeletion
 from services.history.workspaces.workspaces import Workspaces
 from shared.budgets.store import BudgetStore
@@ -214,6 +216,7 @@ def _nouns(
         publishing=Publishing(
             database, agents, passages, version_sources, audit, (indexes.is_ready, PublishGate(database, runs).is_ready)
         ),
+        widgets=Widgets(database, agents, audit, box),
         suites=suites,
         check_runs=runs,
         runner=Runner(database, agents, check_turns, settings),
@@ -232,6 +235,7 @@ def _nouns(
         attempts=Attempts(database, queue, finalizer, erasure, settings),
         completions=Completions(database, logs, audit, settings),
         gaps=Gaps(database),
+        feedback=FeedbackOfTurns(database),
         end_user_erasures=EndUserErasures(database, sessions, erasure, ledger, budgets, audit),
         holdings=Holdings(database, audit),
         retention=Retention(database, versions, sessions, erasure),

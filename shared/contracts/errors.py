@@ -12,8 +12,12 @@ class Code(StrEnum):
     MISSING_API_KEY = "missing_api_key"
     INVALID_API_KEY = "invalid_api_key"
     EXPIRED_API_KEY = "expired_api_key"
+    INVALID_VISITOR_TOKEN = "invalid_visitor_token"  # noqa: S105 (the name of an error)
+    EXPIRED_VISITOR_TOKEN = "expired_visitor_token"  # noqa: S105
+    INVALID_IDENTITY = "invalid_identity"
     INSUFFICIENT_SCOPE = "insufficient_scope"
     ORIGIN_NOT_ALLOWED = "origin_not_allowed"
+    IDENTITY_REQUIRED = "identity_required"
     NOT_FOUND = "not_found"
     SESSION_NOT_FOUND = "session_not_found"
     TURN_NOT_FOUND = "turn_not_found"
@@ -55,8 +59,12 @@ MEANINGS: dict[Code, Meaning] = {
     Code.MISSING_API_KEY: Meaning(401, False, "The API key is missing", "authentication_error"),
     Code.INVALID_API_KEY: Meaning(401, False, "The API key is not valid", "authentication_error"),
     Code.EXPIRED_API_KEY: Meaning(401, False, "The API key has expired", "authentication_error"),
+    Code.INVALID_VISITOR_TOKEN: Meaning(401, False, "The visitor token is not valid", "authentication_error"),
+    Code.EXPIRED_VISITOR_TOKEN: Meaning(401, False, "The visitor token has expired", "authentication_error"),
+    Code.INVALID_IDENTITY: Meaning(401, False, "The visitor's identity is not valid", "authentication_error"),
     Code.INSUFFICIENT_SCOPE: Meaning(403, False, "The key lacks a scope", "permission_error"),
     Code.ORIGIN_NOT_ALLOWED: Meaning(403, False, "The key may not be used from this origin", "permission_error"),
+    Code.IDENTITY_REQUIRED: Meaning(403, False, "The visitor must be identified", "permission_error"),
     Code.NOT_FOUND: Meaning(404, False, "Not found", "not_found_error"),
     Code.SESSION_NOT_FOUND: Meaning(404, False, "No such session", "not_found_error"),
     Code.TURN_NOT_FOUND: Meaning(404, False, "No such turn", "not_found_error"),

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field
 
 from shared.contracts.schema import NAME_PATTERN, Schema, Time
+from shared.contracts.widget import Visitor
 
 MAX_LABEL: Final = 200
 MAX_WEIGHT: Final = 100
@@ -64,9 +65,9 @@ def _known(scopes: Any) -> Any:
 class Principal(Schema):
     """Who calls, as a key's digest resolves. `retry_guard` attaches an SDK's blind retry to the turn it repeats.
 
-    A publishable key has an `agent_id` and `allowed_origins`. `rate_limit_rpm` and `max_concurrent_turns` replace the
-    gateway's own limits.
-    `weight` is the key's share of the workers when turns wait.
+    A publishable key has an `agent_id` and `allowed_origins`, and so has a visitor, whose token such a key made.
+    `rate_limit_rpm` and `max_concurrent_turns` replace the gateway's own limits. `weight` is the key's share of the
+    workers when turns wait.
     """
 
     key_id: str
@@ -79,6 +80,7 @@ class Principal(Schema):
     rate_limit_rpm: int | None = None
     weight: int = 1
     max_concurrent_turns: int | None = None
+    visitor: Visitor | None = None
 
 
 class NewKey(Schema):

@@ -26,6 +26,10 @@ class KeyCalls(Transport):
         await self._post("/keys", order.wire())
         return created
 
+    async def key_principal(self, key_id: str) -> Principal:
+        """A publishable key by its id. Raises `invalid_api_key`, also for a key that was revoked."""
+        return Principal.model_validate(await self._post("/keys/resolve-id", {"keyId": key_id}))
+
     async def keys(self, workspace: str, query: dict[str, str]) -> dict[str, Any]:
         """`{"items": [KeyRecord's wire…], "nextCursor"}`, newest first."""
         return await self._page(f"/workspaces/{workspace}/keys", query)

@@ -113,6 +113,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/chat/sessions/{sessionId}/events",
         serve=events,
         scope=Scope.CHAT_READ,
+        visitor=True,
         summary="Follow a session: its turns as they start and end; or, with `stored`, the receipts of its turns",
         params=(
             Param("frames", _FLAG, "also the frames of the turn that runs"),

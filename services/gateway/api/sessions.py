@@ -72,7 +72,8 @@ async def messages(call: Call) -> web.StreamResponse:
 async def end(call: Call) -> web.StreamResponse:
     wanted = session_id(call)
     await no_body(call.request)
-    return data_response(shown(await call.dependencies.history.end_session(call.workspace, wanted)))
+    reason = "api" if call.principal.visitor is None else "visitor"
+    return data_response(shown(await call.dependencies.history.end_session(call.workspace, wanted, reason)))
 
 
 async def delete(call: Call) -> web.StreamResponse:
@@ -107,6 +108,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/chat/sessions/{sessionId}",
         serve=get,
         scope=Scope.CHAT_READ,
+        visitor=True,
         summary="Get a session",
         replies={200: (Reply("the session", Session),)},
         errors=(Code.SESSION_NOT_FOUND,),
@@ -125,6 +127,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/chat/sessions/{sessionId}/end",
         serve=end,
         scope=Scope.CHAT_WRITE,
+        visitor=True,
         summary="End a session; an active turn is cancelled, its partial answer kept",
         body_optional=True,
         replies={200: (Reply("the session", Session),)},
@@ -135,6 +138,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/chat/sessions/{sessionId}/messages",
         serve=messages,
         scope=Scope.CHAT_READ,
+        visitor=True,
         summary="List messages",
         params=(LIMIT, CURSOR, ORDER),
         replies={200: (Reply("a page of messages", MESSAGE, paged=True),)},

@@ -33,8 +33,12 @@ class GatewayLimits:
         streams_limit: int,
         turns_per_key: int = 0,
         turns_per_end_user: int = 0,
+        visitor_requests_per_minute: int = 0,
+        visits_per_minute: int = 0,
     ) -> None:
         """The limits of requests and turns are for keys that have none of their own. 0: no limit."""
+        self._visitor_per_minute = visitor_requests_per_minute
+        self._visits_per_minute = visits_per_minute
         self._turns_per_key = turns_per_key
         self._turns_per_end_user = turns_per_end_user
         self._rates = rates
@@ -46,11 +50,30 @@ class GatewayLimits:
         self.idle = asyncio.Event()
         self.idle.set()
 
+    async def visit(self, address: str) -> None:
+        """Counts a new session of a web page's visitor at this address. Raises `rate_limited`."""
+        if not self._visits_per_minute:
+            return
+        allowance = await self._rates.take(f"visits:{address}", self._visits_per_minute)
+        if allowance.retry_s > 0:
+            LIMITS_HIT.labels("visits").inc()
+            raise ApiError(
+                Code.RATE_LIMITED,
+                "Too many conversations were started from this address.",
+                headers=allowance.retry_after(),
+            )
+
     async def request(self, principal: Principal) -> Allowance | None:
         """Counts a request of the key. It must be refused when the allowance's `retry_s` is above 0.
 
         None: the key has no limit, and nothing was asked or counted.
         """
+        if principal.visitor is not None and self._visitor_per_minute:
+            # First, so that one visitor does not use up what the key's other visitors share.
+            own = await self._rates.take(f"visitor:{principal.visitor.id}", self._visitor_per_minute)
+            if own.retry_s > 0:
+                LIMITS_HIT.labels("visitor").inc()
+                return own
         per_minute = principal.rate_limit_rpm or self._requests_per_minute
         if not per_minute:
             return None

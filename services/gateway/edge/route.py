@@ -8,7 +8,14 @@ from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 from aiohttp import web
 from pydantic import BaseModel
 
-from services.gateway.edge.auth import Authenticator, refuse_key_in_url, require_origin, require_scope
+from services.gateway.edge import cors
+from services.gateway.edge.auth import (
+    Authenticator,
+    refuse_key_in_url,
+    require_origin,
+    require_own_session,
+    require_scope,
+)
 from services.gateway.edge.limits import GatewayLimits
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import Principal, Scope
@@ -75,7 +82,10 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Route(Generic[D]):
-    """One public route. `scope` None: open to everyone. `errors`: codes beyond those that every route may answer."""
+    """One public route. `scope` None: open to everyone. `errors`: codes beyond those that every route may answer.
+
+    `visitor`: a visitor token opens it too, for its own session.
+    """
 
     method: str
     path: str
@@ -88,6 +98,12 @@ class Route(Generic[D]):
     params: tuple[Param, ...] = ()
     errors: tuple[Code, ...] = ()
     openai: bool = False
+    visitor: bool = False
+
+    @property
+    def is_for_pages(self) -> bool:
+        """Whether pages of other origins may call it."""
+        return self.visitor or self.scope is Scope.CHAT_PUBLIC
 
 
 def guarded(route: Route[D], dependencies: D) -> Handler:
@@ -97,9 +113,9 @@ def guarded(route: Route[D], dependencies: D) -> Handler:
         if dependencies.draining.is_set():
             raise ApiError(Code.DRAINING, headers={"Connection": "close"})
         refuse_key_in_url(request.query)
-        principal = (
-            ANYONE if route.scope is None else await _principal(request, dependencies, route.scope, route.openai)
-        )
+        if route.scope is Scope.CHAT_PUBLIC:
+            cors.allow_origin(request)
+        principal = ANYONE if route.scope is None else await _principal(request, dependencies, route)
         return await route.serve(Call(request, dependencies, principal))
 
     return handle
@@ -108,17 +124,24 @@ def guarded(route: Route[D], dependencies: D) -> Handler:
 ANYONE: Final = Principal(key_id="", workspace="", scopes=frozenset())
 
 
-async def _principal(request: web.Request, guards: Guards, scope: Scope, openai: bool) -> Principal:
+async def _principal(request: web.Request, guards: Guards, route: Route[Any]) -> Principal:
     principal = await guards.authenticator.principal(request)
-    require_scope(principal, scope)
-    require_origin(principal, request)
+    assert route.scope is not None
+    if principal.visitor is None:
+        require_scope(principal, route.scope)
+        require_origin(principal, request)
+    else:
+        require_own_session(principal.visitor, request, route.scope if not route.visitor else None)
     allowance = await guards.limits.request(principal)
     if allowance is None:
         return principal
     # Added to every response to this request, streams and errors included.
-    request[LIMIT_HEADERS] = allowance.headers(openai=openai)
+    request[LIMIT_HEADERS] = allowance.headers(openai=route.openai)
     if allowance.retry_s > 0:
-        raise ApiError(
-            Code.RATE_LIMITED, "This key has used up its requests for this minute.", headers=allowance.retry_after()
-        )
+        raise ApiError(Code.RATE_LIMITED, _used_up(principal), headers=allowance.retry_after())
     return principal
+
+
+def _used_up(principal: Principal) -> str:
+    who = "This key" if principal.visitor is None else "This visitor, or the key of this page,"
+    return f"{who} has used up its requests for this minute."

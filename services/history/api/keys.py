@@ -3,7 +3,7 @@
 from typing import Final
 
 from aiohttp import web
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from services.history.api.bodies import read_schema
 from services.history.api.nouns import nouns
@@ -20,6 +20,10 @@ class Digest(BaseModel):
     digest: str
 
 
+class KeyName(BaseModel):
+    key_id: str = Field(alias="keyId")
+
+
 async def post_key(request: web.Request) -> web.Response:
     key = await read_schema(request, StoreKey)
     await nouns(request).keys.store(key)
@@ -28,6 +32,11 @@ async def post_key(request: web.Request) -> web.Response:
 
 async def post_resolve(request: web.Request) -> web.Response:
     principal = await nouns(request).keys.resolve((await read_schema(request, Digest)).digest)
+    return json_response(principal.wire())
+
+
+async def post_resolve_id(request: web.Request) -> web.Response:
+    principal = await nouns(request).keys.principal((await read_schema(request, KeyName)).key_id)
     return json_response(principal.wire())
 
 
@@ -82,6 +91,7 @@ def _before(request: web.Request) -> str | None:
 ROUTES: Final = (
     web.post("/keys", post_key),
     web.post("/keys/resolve", post_resolve),
+    web.post("/keys/resolve-id", post_resolve_id),
     web.get(WORKSPACE + "/keys", get_keys),
     web.get(AGENT + "/publishable-keys", get_publishable_keys),
     web.get(KEY, get_key),

@@ -31,10 +31,12 @@ from services.history.turns.admission import Admission
 from services.history.turns.attempts import Attempts
 from services.history.turns.claims import Claims
 from services.history.turns.completions import Completions
+from services.history.turns.feedback import FeedbackOfTurns
 from services.history.turns.gaps import Gaps
 from services.history.turns.turns import Turns
 from services.history.usage.ledger import Ledger
 from services.history.usage.reports import UsageReports
+from services.history.widget.widgets import Widgets
 from services.history.workspaces.workspaces import Workspaces
 
 
@@ -47,6 +49,7 @@ class Nouns:
     drafts: Drafts
     versions: Versions
     publishing: Publishing
+    widgets: Widgets
     audit: Audit
     suites: Suites
     check_runs: Runs
@@ -65,6 +68,7 @@ class Nouns:
     attempts: Attempts
     completions: Completions
     gaps: Gaps
+    feedback: FeedbackOfTurns
     end_user_erasures: EndUserErasures
     holdings: Holdings
     retention: Retention

@@ -13,6 +13,7 @@ from services.history.api import (
     completions,
     drafts,
     end_users,
+    feedback,
     gaps,
     indexes,
     keys,
@@ -20,6 +21,7 @@ from services.history.api import (
     sessions,
     turns,
     usage,
+    widget,
     workspaces,
 )
 
@@ -28,6 +30,8 @@ ROUTES: Final[Sequence[web.RouteDef]] = (
     *keys.ROUTES,
     *agents.ROUTES,
     *drafts.ROUTES,
+    *widget.ROUTES,
+    *feedback.ROUTES,
     *checks.ROUTES,
     *gaps.ROUTES,
     *knowledge.ROUTES,

@@ -8,7 +8,7 @@ from services.history.audit.records import PENDING, Audit, audit_entry
 from services.history.keys.documents import action, document_of, principal_of, selector
 from services.history.mongo.client import Database
 from services.history.mongo.errors import Duplicate
-from services.history.mongo.filters import Document, above
+from services.history.mongo.filters import Document, above, present
 from services.history.workspaces.workspaces import Workspaces
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.key_records import RotateKey
@@ -73,12 +73,18 @@ class ApiKeys:
     async def resolve(self, digest: str) -> Principal:
         """An expired key resolves: the gateway tells its holder that it has expired. Raises `invalid_api_key`."""
         now = datetime.now(UTC)
-        key = await self._keys.one({"digest": digest}) or await self._before_rotation(digest, now)
+        return await self._used(await self._keys.one({"digest": digest}) or await self._before_rotation(digest, now))
+
+    async def principal(self, key_id: str) -> Principal:
+        """The publishable key that a visitor's token or the widget's frame names. Raises `invalid_api_key`."""
+        return await self._used(await self._keys.one({"_id": key_id, "agentId": present()}))
+
+    async def _used(self, key: Document | None) -> Principal:
         if key is None or key.get("revokedAt") is not None:
             raise ApiError(Code.INVALID_API_KEY)
         if (agent_id := key.get("agentId")) is not None and not await self._agents.is_there(key["workspace"], agent_id):
             raise ApiError(Code.INVALID_API_KEY)
-        await self._mark_used(key, now)
+        await self._mark_used(key, datetime.now(UTC))
         return principal_of(key)
 
     async def _before_rotation(self, digest: str, now: datetime) -> Document | None:

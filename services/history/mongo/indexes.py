@@ -57,6 +57,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("workspace", "storedId"), partial={"storedId": _PRESENT}, name="stored_completions"),
         Index(("workspace", "agentId", "storedId"), partial={"storedId": _PRESENT}, name="stored_completions_of_agent"),
         Index(("workspace", "agentId", "gapId"), partial={"gapId": _PRESENT}, name="knowledge_gaps"),
+        Index(("workspace", "feedbackId"), partial={"feedbackId": _PRESENT}, name="feedback"),
         Index(("workspace", "words", "place"), partial={"place": _PRESENT}, name="transcript_words"),
         Index(("unindexed",), partial={"unindexed": True}),
         Index(("workspace", "endUserId", "_id"), partial={"endUserId": _PRESENT}, name="completion_end_user"),

@@ -19,6 +19,7 @@ from services.gateway.edge.key_cache import KeyCache
 from services.gateway.edge.limits import GatewayLimits
 from services.gateway.edge.rates import RequestRates
 from services.gateway.edge.server import PublicRunner
+from services.gateway.edge.visitor_tokens import VisitorTokens
 from services.gateway.settings import GatewaySettings
 from services.gateway.streaming.disconnects import DisconnectMonitor
 from services.gateway.streaming.hub import Hub
@@ -402,6 +403,7 @@ async def stage(
     history = history or FakeHistory(logs)
     queue = TurnQueue.connect(settings.queue_redis_url)
     previews = PreviewExchange(settings.queue_redis_url)
+    visitors = VisitorTokens(settings.visitor_secrets, life_s=settings.visitor_token_s)
     async with (
         RequestRates(settings.queue_redis_url) as rates,
         logs,
@@ -422,14 +424,18 @@ async def stage(
             authenticator=Authenticator(
                 KeyCache(history.resolve_key, ttl_s=settings.key_cache_s),
                 rates,
+                visitors,
                 failures_per_minute=settings.failed_auth_per_minute,
                 trusted_proxies=settings.proxy_networks,
             ),
+            visitors=visitors,
             limits=GatewayLimits(
                 rates,
                 requests_per_minute=settings.requests_per_minute,
                 streams_per_key=settings.streams_per_key,
                 streams_limit=settings.streams_limit,
+                visitor_requests_per_minute=settings.visitor_requests_per_minute,
+                visits_per_minute=settings.visits_per_minute,
                 turns_per_key=settings.turns_per_key,
                 turns_per_end_user=settings.turns_per_end_user,
             ),

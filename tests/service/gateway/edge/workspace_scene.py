@@ -1,6 +1,7 @@
 """A gateway before a real history in which two workspaces have one object of each kind."""
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from shared.contracts.keys import SECRET_SCOPES, CreatedKey, NewKey, Publishable
 from shared.contracts.knowledge import NewSource
 from shared.contracts.previews import KnowledgePreview, PreviewReply
 from shared.contracts.sessions import EndUser
+from shared.contracts.widget import NewIdentitySecret
 from shared.ids import new_id
 from shared.previews.exchange import PreviewExchange
 from shared.tasks import end_tasks
@@ -39,6 +41,7 @@ from tests.service.history.running import (
 
 OWN, FOREIGN = "acme", "rival"
 CANARY = "canary-of-the-rival"
+SECRETS_KEY = b64encode(bytes(32)).decode()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +87,9 @@ def absent_ids() -> dict[str, str]:
         "subject": f"agent:{new_id('agt')}",
         "erasureId": new_id("era"),
         "endUserId": "nobody",
+        "secretId": new_id("ids"),
+        "earlierId": new_id("ses"),
+        "messageId": new_id("msg"),
     }
 
 
@@ -105,6 +111,9 @@ async def _objects(history: History, workspace: str, mark: str) -> Objects:
         await history.dependencies.finalizer.finish(result)
     erasure = await client.erase_end_user(workspace, EraseEndUser(id=new_id("era"), end_user=f"erased {mark}"))
     await client.put_budget(workspace, Subject("agent", agent_id), StoreBudget(day=Allowance(tokens=1_000_000)))
+    secret = NewIdentitySecret(id=new_id("ids"), secret=mark * 5)
+    await client.add_identity_secret(workspace, agent_id, secret)
+    answers = (await client.messages(workspace, session.id, {}))["items"]
     own = Publishable(agent_id=agent_id, allowed_origins=("https://shop.example",))
     pages = await client.create_key(NewKey(workspace=workspace, name=mark, scopes=frozenset({Scope.CHAT_PUBLIC})), own)
     servers = await client.create_key(NewKey(workspace=workspace, name=mark, scopes=SECRET_SCOPES))
@@ -122,6 +131,9 @@ async def _objects(history: History, workspace: str, mark: str) -> Objects:
         "subject": f"agent:{agent_id}",
         "erasureId": erasure.id,
         "endUserId": mark,
+        "secretId": secret.id,
+        "earlierId": session.id,
+        "messageId": next(each["id"] for each in answers if each["role"] == "assistant"),
     }
     return Objects(ids=ids, session_key=pages, all_scopes=servers)
 
@@ -133,6 +145,8 @@ def gateway_settings(history: History, redis_url: str, **more: Any) -> GatewaySe
         "history_url": history.base_url,
         "failed_auth_per_minute": 1_000_000,
         "requests_per_minute": 1_000_000,
+        "visitor_requests_per_minute": 1_000_000,
+        "visits_per_minute": 1_000_000,
     }
     return GatewaySettings.model_validate(given | more)
 
@@ -176,7 +190,9 @@ async def previews_answered(redis_url: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def scene(mongodb_uri: str, redis_url: str) -> AsyncIterator[Scene]:
-    async with running(settings_for(mongodb_uri, redis_url, reconcile_interval_s=60.0)) as history:
+    async with running(
+        settings_for(mongodb_uri, redis_url, reconcile_interval_s=60.0, secrets_keys=SECRETS_KEY)
+    ) as history:
         await eventually(lambda: is_ready(history), within_s=20.0, what="a ready history")
         async with (
             gateway_before(history, redis_url) as base,

@@ -28,7 +28,9 @@ def test_document_describes_every_route_once() -> None:
 def test_every_route_declares_the_scope_that_its_method_calls_for(route: Route) -> None:
     if route.path in OPEN:
         assert route.scope is None
-    elif "keys" in route.path:
+    elif route.path.startswith("/chat/widget/"):
+        assert route.scope is Scope.CHAT_PUBLIC
+    elif "keys" in route.path or "identity-secrets" in route.path:
         assert route.scope is Scope.KEYS_WRITE
     elif route.path.startswith("/end-user"):
         assert route.scope is Scope.ENDUSERS_WRITE

@@ -1,0 +1,271 @@
+"""The widget's calls: its settings, a visitor's session, and the token that opens it."""
+
+from typing import Any, Final
+
+from aiohttp import web
+from pydantic import Field
+
+from services.gateway.api.sessions import shown as shown_session
+from services.gateway.call import Call, Route
+from services.gateway.edge.client_address import address_of
+from services.gateway.edge.params import CURSOR, LIMIT, OWN_BODY
+from services.gateway.edge.replies import data_response, page_response
+from services.gateway.edge.route import Reply
+from services.gateway.edge.validation import Metadata, json_body, no_body, page_query
+from services.gateway.edge.visitor_tokens import MAX_LENGTH, Grant
+from shared.contracts.errors import ApiError, Code
+from shared.contracts.keys import Scope
+from shared.contracts.schema import PublicRequest, Schema, Time
+from shared.contracts.sessions import EndUser, Session
+from shared.contracts.widget import MAX_IDENTITY, Identity, Visitor, WidgetSettings
+from shared.ids import new_id
+
+
+class StartVisit(PublicRequest):
+    visitor_token: str | None = Field(
+        default=None,
+        max_length=MAX_LENGTH,
+        repr=False,
+        description="an earlier token, also one that has ended within 30 days: the visitor stays the same",
+    )
+    resume: bool = Field(default=False, description="continue the session of `visitorToken` if it is still active")
+    identity: str | None = Field(
+        default=None, max_length=MAX_IDENTITY, repr=False, description="a JWT signed with an identity secret"
+    )
+    metadata: Metadata = Field(default_factory=dict)
+
+
+class WidgetConfig(Schema):
+    key_id: str
+    agent_id: str
+    name: str
+    widget: WidgetSettings
+    identity_required: bool
+    frame_url: str
+
+
+class VisitorAccess(Schema):
+    visitor_token: str
+    expires_at: Time
+    visitor_id: str
+    identified: bool
+
+
+class Visit(VisitorAccess):
+    session: Session
+
+
+async def config(call: Call) -> web.StreamResponse:
+    agent, key_id = _agent(call), call.principal.key_id
+    record = await call.dependencies.history.widget(call.workspace, agent)
+    settings = WidgetSettings.model_validate(record.settings)
+    found = WidgetConfig(
+        key_id=key_id,
+        agent_id=agent,
+        name=record.name,
+        widget=settings,
+        identity_required=settings.require_identity_verification,
+        frame_url=f"/widget/frame/{key_id}",
+    )
+    headers = {"Cache-Control": "private, max-age=60", "Vary": "Origin, Authorization"}
+    return data_response(found.model_dump(mode="json", by_alias=True), headers=headers)
+
+
+async def start(call: Call) -> web.StreamResponse:
+    body = await json_body(call.request, StartVisit)
+    await call.dependencies.limits.visit(address_of(call.request, call.dependencies.settings.proxy_networks))
+    known = _known_visitor(call, body)
+    identity = await _identity(call, body)
+    if known is not None and (identity is None or identity.id == known.end_user_id) and body.resume:
+        session = await _active(call, known.session_id)
+        if session is not None:
+            return _answer(call, known, session)
+    session = await _new_session(call, known, identity, body)
+    end_user_id = identity.id if identity is not None else None
+    visitor_id = known.id if known is not None and known.end_user_id == end_user_id else _visitor_id(session)
+    visitor = Visitor(
+        id=visitor_id, session_id=session.id, origin=call.request.headers["Origin"], end_user_id=end_user_id
+    )
+    return _answer(call, visitor, session)
+
+
+def _known_visitor(call: Call, body: StartVisit) -> Visitor | None:
+    """The visitor of an earlier token of this agent. A token that cannot be read is as good as none."""
+    if body.visitor_token is None:
+        return None
+    try:
+        grant = call.dependencies.visitors.read(body.visitor_token, late=True)
+    except ApiError:
+        return None
+    own = (call.workspace, call.principal.agent_id)
+    return grant.visitor if (grant.workspace, grant.agent_id) == own else None
+
+
+async def _identity(call: Call, body: StartVisit) -> Identity | None:
+    """Raises `invalid_identity`, `identity_required`."""
+    history, agent = call.dependencies.history, _agent(call)
+    if body.identity is not None:
+        return await history.verified_identity(call.workspace, agent, body.identity)
+    record = await history.widget(call.workspace, agent)
+    if WidgetSettings.model_validate(record.settings).require_identity_verification:
+        raise ApiError(Code.IDENTITY_REQUIRED)
+    return None
+
+
+async def _active(call: Call, wanted: str) -> Session | None:
+    try:
+        session = await call.dependencies.history.session(call.workspace, wanted)
+    except ApiError as error:
+        if error.code is Code.SESSION_NOT_FOUND:
+            return None
+        raise
+    return session if session.status == "active" else None
+
+
+async def _new_session(call: Call, known: Visitor | None, identity: Identity | None, body: StartVisit) -> Session:
+    """An anonymous visitor is an end user too, so that what is held of one can be exported and erased."""
+    if identity is not None:
+        metadata = {"email": identity.email} if identity.email is not None else {}
+        end_user = EndUser(id=identity.id, name=identity.name, metadata=metadata)
+    else:
+        anonymous = known.id if known is not None and known.end_user_id is None else new_id("vis")
+        end_user = EndUser(id=anonymous)
+    return await call.dependencies.history.create_session(
+        call.workspace, new_id("ses"), _agent(call), body.metadata, False, end_user
+    )
+
+
+def _visitor_id(session: Session) -> str:
+    end_user = session.end_user.id if session.end_user is not None else ""
+    return end_user if end_user.startswith("vis_") else new_id("vis")
+
+
+def _answer(call: Call, visitor: Visitor, session: Session) -> web.Response:
+    data = {**_access(call, visitor), "session": shown_session(session)}
+    headers = {"Location": f"/api/v1/chat/sessions/{session.id}"}
+    return data_response(data, status=201, headers=headers)
+
+
+def _access(call: Call, visitor: Visitor) -> dict[str, Any]:
+    principal = call.principal
+    grant = Grant(principal.workspace, principal.key_id, _agent(call), visitor)
+    issued = call.dependencies.visitors.issue(grant)
+    return VisitorAccess(
+        visitor_token=issued.token,
+        expires_at=issued.expires_at,
+        visitor_id=visitor.id,
+        identified=visitor.is_identified,
+    ).wire()
+
+
+async def refresh(call: Call) -> web.StreamResponse:
+    await no_body(call.request)
+    return data_response(_access(call, _visitor(call)))
+
+
+async def list_own(call: Call) -> web.StreamResponse:
+    visitor = _identified(call)
+    query = [*page_query(call.request.query).items(), ("agentId", _agent(call)), ("endUser", visitor.end_user_id or "")]
+    page = await call.dependencies.history.sessions(call.workspace, query)
+    items = [shown_session(Session.model_validate(item)) for item in page["items"]]
+    return page_response({**page, "items": items})
+
+
+async def open_earlier(call: Call) -> web.StreamResponse:
+    """A token for another session of the same end user with the same agent."""
+    visitor, wanted = _identified(call), call.path_id("earlierId", "ses", Code.SESSION_NOT_FOUND)
+    await no_body(call.request)
+    session = await call.dependencies.history.session(call.workspace, wanted)
+    owner = session.end_user.id if session.end_user is not None else None
+    if (session.agent_id, owner) != (_agent(call), visitor.end_user_id):
+        raise ApiError(Code.SESSION_NOT_FOUND)
+    return data_response(_access(call, visitor.model_copy(update={"session_id": wanted})))
+
+
+def _agent(call: Call) -> str:
+    """The agent of the publishable key."""
+    agent_id = call.principal.agent_id
+    assert agent_id is not None, "only publishable keys hold chat:public"
+    return agent_id
+
+
+def _visitor(call: Call) -> Visitor:
+    """Raises `insufficient_scope` for a key: these routes are about one visitor."""
+    if call.principal.visitor is None:
+        raise ApiError(
+            Code.INSUFFICIENT_SCOPE,
+            "This needs a visitor token. POST /chat/widget/sessions makes one.",
+            members={"requiredScope": str(Scope.CHAT_PUBLIC)},
+        )
+    return call.principal.visitor
+
+
+def _identified(call: Call) -> Visitor:
+    visitor = _visitor(call)
+    if not visitor.is_identified:
+        raise ApiError(Code.IDENTITY_REQUIRED, "Only identified visitors have earlier conversations.")
+    return visitor
+
+
+_SESSIONS: Final = "/chat/widget/sessions"
+ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        method="GET",
+        path="/chat/widget/config",
+        serve=config,
+        scope=Scope.CHAT_PUBLIC,
+        summary="What the widget of the key's agent looks like and says",
+        replies={200: (Reply("the settings", WidgetConfig),)},
+        errors=(Code.AGENT_NOT_FOUND, Code.ORIGIN_NOT_ALLOWED),
+    ),
+    Route(
+        method="POST",
+        path=_SESSIONS,
+        serve=start,
+        scope=Scope.CHAT_PUBLIC,
+        summary="Start a visitor's session with the key's agent; the token opens this session and nothing else",
+        request=StartVisit,
+        replies={201: (Reply("the session and its token", Visit),)},
+        errors=(
+            *OWN_BODY,
+            Code.AGENT_NOT_FOUND,
+            Code.NO_PUBLISHED_VERSION,
+            Code.ORIGIN_NOT_ALLOWED,
+            Code.INVALID_IDENTITY,
+            Code.IDENTITY_REQUIRED,
+        ),
+    ),
+    Route(
+        method="GET",
+        path=_SESSIONS,
+        serve=list_own,
+        scope=Scope.CHAT_PUBLIC,
+        visitor=True,
+        summary="List an identified visitor's conversations with this agent, newest first",
+        params=(LIMIT, CURSOR),
+        replies={200: (Reply("a page of sessions", Session, paged=True),)},
+        errors=(Code.IDENTITY_REQUIRED,),
+    ),
+    Route(
+        method="POST",
+        path="/chat/widget/token",
+        serve=refresh,
+        scope=Scope.CHAT_PUBLIC,
+        visitor=True,
+        summary="Renew a visitor token before it expires",
+        body_optional=True,
+        replies={200: (Reply("a new token for the same session", VisitorAccess),)},
+        errors=OWN_BODY,
+    ),
+    Route(
+        method="POST",
+        path="/chat/widget/earlier/{earlierId}/token",
+        serve=open_earlier,
+        scope=Scope.CHAT_PUBLIC,
+        visitor=True,
+        summary="Open another conversation of the same identified visitor",
+        body_optional=True,
+        replies={200: (Reply("a token for that session", VisitorAccess),)},
+        errors=(*OWN_BODY, Code.IDENTITY_REQUIRED, Code.SESSION_NOT_FOUND),
+    ),
+)

@@ -1,0 +1,1 @@
+"""The widget of an agent: its settings, and the secrets that verify its visitors' identities."""
