@@ -12,8 +12,8 @@ from services.history.agents.documents import agent_key
 from services.history.audit.records import PENDING, Audit, audit_entry
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document
+from shared.contracts.endpoints import Secret
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.tools import Secret
 from shared.contracts.widget import (
     MAX_IDENTITY,
     MAX_IDENTITY_SECRETS,
