@@ -1,7 +1,7 @@
 /** Builds the widget into `dist/`. The same sources give the same bytes: a test compares them with what is committed. */
 
 import { createHash } from "node:crypto";
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { constants, gzipSync } from "node:zlib";
@@ -50,6 +50,13 @@ for (const { path, contents } of results.flatMap((result) => result.outputFiles)
   sizes[stem] += packed.length;
 }
 writeFileSync(join(out, "manifest.json"), `${JSON.stringify(manifest, Object.keys(manifest).sort().concat(["file", "integrity", "bytes", "gzip"]), 2)}\n`);
+const { dependencies } = JSON.parse(readFileSync(join(here, "package.json"), "utf8"));
+const notices = Object.keys(dependencies).sort().map((name) => {
+  const folder = join(here, "node_modules", name);
+  const licence = readdirSync(folder).find((file) => /^licen[cs]e/i.test(file));
+  return `${name}\n\n${readFileSync(join(folder, licence), "utf8").trim()}\n`;
+});
+writeFileSync(join(out, "licences.txt"), `The widget contains these libraries.\n\n${notices.join("\n---\n\n")}`);
 for (const [stem, limit] of Object.entries(LIMITS)) {
   console.log(`${stem}: ${sizes[stem]} of ${limit} bytes after gzip`);
   if (sizes[stem] > limit) process.exitCode = 1;

@@ -7,6 +7,7 @@ import pytest
 
 from services.gateway.call import Route
 from services.gateway.route_table import BASE, ROUTES
+from shared.contracts.keys import Scope
 from shared.ids import new_id
 from tests.service.gateway.fakes import Stage
 from tests.service.gateway.paths import path_with
@@ -83,9 +84,11 @@ async def _complete(gateway: Stage, body: dict[str, object]) -> None:
 async def test_head_sends_headers_only_on_every_route(gateway: Stage, route: Route, query: str, ended: bool) -> None:
     ids = await scene(gateway, ended=ended)
     answers = await head_then_get(gateway, path_with(route.path, **ids) + query)
-    is_kept = route.path.startswith(("/chat", "/models", "/openapi"))  # The fake history keeps no other nouns.
+    # The fake history keeps no other nouns.
+    is_kept = route.path.startswith(("/chat", "/models", "/openapi")) and route.path != "/chat/feedback"
     is_absent = ("completionId" in route.path and not ended) or not is_kept
-    assert answers.status == (404 if is_absent and answers.status != 200 else 200)
+    expected = 403 if route.scope is Scope.CHAT_PUBLIC else 404 if is_absent and answers.status != 200 else 200
+    assert answers.status == expected
     assert b"transfer-encoding" not in answers.head.lower()
     assert answers.rest.startswith(b"HTTP/1.1 200 OK\r\n"), answers.rest
 

@@ -31,7 +31,7 @@ export function App({ store, state }: { store: Store; state: State }): VNode | n
       <Messages />
       <Notice />
       {consent && !state.consented ? (
-        <section class="consent">
+        <section class="consent" aria-label={texts.agree}>
           <p>{consent}</p>
           <button type="button" class="primary" onClick={() => store.consent()}>
             {texts.agree}

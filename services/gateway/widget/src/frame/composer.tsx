@@ -39,6 +39,7 @@ export function Composer(): VNode {
   return (
     <form
       class="composer"
+      aria-label={placeholder}
       onSubmit={(event) => {
         event.preventDefault();
         send();

@@ -2,7 +2,7 @@ import type { VNode } from "preact";
 
 const PATHS = {
   close: "M6 6l12 12M18 6L6 18",
-  more: "M12 5v.01M12 12v.01M12 19v.01",
+  more: "M12 5v.01M12 12v.01M12 19v.01M12 5.5v.01M12 12.5v.01M12 18.5v.01",
   send: "M5 12h13M12 5l7 7-7 7",
   stop: "M7 7h10v10H7z",
   copy: "M9 9h10v10H9zM5 15V5h10",

@@ -3,6 +3,7 @@
  * still becomes one turn: offline, after a reload, and from two tabs.
  */
 
+import { uuid } from "./uuid";
 import { type Api, Problem } from "./api";
 import { Backoff } from "./backoff";
 
@@ -43,7 +44,7 @@ export class Outbox {
   }
 
   add(text: string): void {
-    this.items.push({ key: crypto.randomUUID(), text, state: "sending", code: null, retryAfterS: 0, turnId: null });
+    this.items.push({ key: uuid(), text, state: "sending", code: null, retryAfterS: 0, turnId: null });
     this.publish();
     void this.run();
   }

@@ -6,6 +6,7 @@
  * change of the reading tab leaves neither a gap nor a repeat.
  */
 
+import { uuid } from "./uuid";
 import type { Api, Problem } from "./api";
 import { apply, type Conversation, EMPTY, type SessionEvent } from "./conversation";
 import { follow, type StreamStatus } from "./session-stream";
@@ -25,7 +26,7 @@ export interface SharedUser {
 export class SharedStream {
   conversation: Conversation = EMPTY;
   private readonly name: string;
-  private readonly me = crypto.randomUUID();
+  private readonly me = uuid();
   private readonly channel: BroadcastChannel | null;
   private readonly closing = new AbortController();
   private reading = false;
@@ -65,10 +66,12 @@ export class SharedStream {
       await navigator.locks.request(this.name, steal ? { steal } : { signal: this.closing.signal }, () =>
         this.follow(stop),
       );
-    } catch {
-      // Another tab took the lock, or this one closes.
+    } catch (error) {
       lock.abort();
-      if (!this.closing.signal.aborted) void this.read(false);
+      if (this.closing.signal.aborted) return;
+      // Another tab took the lock: this one waits for it. Where there are no locks, each tab reads for itself.
+      if ((error as DOMException).name === "AbortError") void this.read(false);
+      else void this.follow(this.closing.signal);
     }
   }
 

@@ -21,7 +21,7 @@ export class Host {
     private readonly settings: WidgetSettings,
     toggle: () => void,
   ) {
-    const root = this.element.attachShadow({ mode: "closed" });
+    const root = this.element.attachShadow({ mode: "open" });
     this.element.id = "parley-widget";
     // A style sheet of the CSSOM: the host page's own policy for inline styles does not apply to it.
     const sheet = new CSSStyleSheet();
@@ -38,11 +38,10 @@ export class Host {
     root.append(this.box, this.button);
     this.label(false);
     this.media.addEventListener("change", () => this.onMobile(this.media.matches));
-    this.attach();
     // Single-page navigation and view transitions replace the body; the widget moves on to the new one.
     this.observer = new MutationObserver(() => this.attach());
     this.observer.observe(document.documentElement, { childList: true });
-    this.observeBody();
+    this.attach();
   }
 
   get isMobile(): boolean {
