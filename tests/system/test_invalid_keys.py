@@ -12,6 +12,7 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 from services.gateway.edge.auth import Authenticator
 from services.gateway.edge.key_cache import KeyCache
 from services.gateway.edge.rates import RequestRates
+from services.gateway.edge.visitor_tokens import VisitorTokens
 from services.history.mongo.client import Database
 from shared.broker import batches
 from shared.contracts.errors import ApiError, Code
@@ -62,7 +63,8 @@ async def test_an_invalid_key_is_read_once_and_a_mistyped_one_never(
     async with running(settings_for(mongodb_uri, redis_url)) as history, RequestRates(redis_url) as rates:
         good = await _good_key(history)
         cache = KeyCache(history.client.resolve_key, ttl_s=0.001)
-        unlimited = Authenticator(cache, rates, failures_per_minute=0)
+        visitors = VisitorTokens(["a secret"], life_s=60.0)
+        unlimited = Authenticator(cache, rates, visitors, failures_per_minute=0)
         unknown = [new_secret("live") for _ in range(50)]
         mistyped = [key[:-1] + ("0" if key[-1] != "0" else "1") for key in unknown]
         before = reads.count
@@ -74,7 +76,7 @@ async def test_an_invalid_key_is_read_once_and_a_mistyped_one_never(
         assert first <= 2 * len(unknown)
         assert await attack(unlimited, unknown) == {Code.INVALID_API_KEY}
         assert reads.count - before == first
-        limited = Authenticator(cache, rates, failures_per_minute=len(unknown))
+        limited = Authenticator(cache, rates, visitors, failures_per_minute=len(unknown))
         many, began = [new_secret("live") for _ in range(5 * len(unknown))], time.monotonic()
         assert await attack(limited, many) == {Code.INVALID_API_KEY, Code.RATE_LIMITED}
         refilled = (time.monotonic() - began) * len(unknown) / 60
