@@ -14,7 +14,7 @@ COMPILE := $(BIN)/python -m piptools compile --quiet --generate-hashes --allow-u
 CLIENTS := tests/system/openai/python/litellm tests/system/openai/python/livekit tests/system/sse/python/parsers
 ARGS ?=
 
-.PHONY: help venv up test test-long check lint types reference format bench chaos chaos-report chaos-mutants lock clean
+.PHONY: help venv up test test-long check lint types reference format bench chaos chaos-report chaos-mutants shots lock clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -74,6 +74,9 @@ chaos-report: $(DEV_STAMP)  ## the runs of tests/system/chaos/REPORT.md again, i
 
 chaos-mutants: $(DEV_STAMP)  ## plants one bug after the other and shows that chaos finds each
 	@exec $(BIN)/python -m tests.system.chaos.mutants $(ARGS)
+
+shots: $(DEV_STAMP)  ## pictures of the widget, for people to look at, in .parley/shots
+	@exec $(BIN)/python -m tests.system.browser.shots $(ARGS)
 
 lock: $(DEV_STAMP)  ## resolve the requirements again; COMPILE_ARGS=--upgrade for newer releases
 	$(COMPILE) -o requirements.lock requirements.in

@@ -24,7 +24,7 @@ export function Answer({ turn }: { turn: Turn }): VNode {
   const used = new Set([...text.matchAll(/\[(\d{1,3})\]/g)].map((match) => Number(match[1])));
   const sources = cited.filter((passage) => used.has(passage.marker ?? 0));
   return (
-    <article class="answer" aria-busy={running} dir="auto">
+    <article class="answer" aria-busy={running}>
       {show?.tools && turn.tools.map((tool) => <Tool key={tool.id} tool={tool} />)}
       {turn.parts.map((part, at) => (part ? <Markdown key={at} text={part} cite={cite} /> : null))}
       {running && !text && (

@@ -54,7 +54,7 @@ export function Composer(): VNode {
         <textarea
           ref={field}
           rows={1}
-          dir="auto"
+          {...(text && { dir: "auto" as const })}
           value={text}
           aria-label={placeholder}
           placeholder={placeholder}
