@@ -14,7 +14,7 @@ COMPILE := $(BIN)/python -m piptools compile --quiet --generate-hashes --allow-u
 CLIENTS := tests/system/openai/python/litellm tests/system/openai/python/livekit tests/system/sse/python/parsers
 ARGS ?=
 
-.PHONY: help venv up test test-long check lint types reference format bench chaos chaos-report chaos-mutants shots lock clean
+.PHONY: help venv up test test-long check lint types reference site format bench chaos chaos-report chaos-mutants shots lock clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -48,16 +48,20 @@ test-long: $(DEV_STAMP)  ## the long runs: chaos of minutes, some 12,000 generat
 
 check: lint types test  ## what to run before a commit; CI adds test-long
 
-lint: $(DEV_STAMP)  ## ruff: rules and format; the generated reference is current
+lint: $(DEV_STAMP)  ## ruff: rules and format; the generated reference and site are current
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/python -m deploy.reference --check
+	@$(BIN)/python -m deploy.site --check
 
 types: $(DEV_STAMP)  ## mypy --strict
 	@$(BIN)/mypy
 
 reference: $(DEV_STAMP)  ## write deploy/reference/*.md and deploy/env.example from the code
 	@$(BIN)/python -m deploy.reference
+
+site: $(DEV_STAMP)  ## build the pages of the site from the guides: services/gateway/site/dist
+	@$(BIN)/python -m deploy.site
 
 format: $(DEV_STAMP)  ## let ruff mend what it can
 	@$(BIN)/ruff check --fix .

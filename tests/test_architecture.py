@@ -19,6 +19,7 @@ HOMES = {
     "arq": {"shared/turn_queue/queue.py"},
     "cryptography": {"shared/secrets.py"},
     "re2": {"shared/patterns.py"},
+    "markdown_it": {"services/agent_worker/ingest", "deploy/site"},
     "mcp": {"services/agent_worker/tools/mcp_client.py"},
 }
 
@@ -99,6 +100,7 @@ GATEWAY_ARROWS = {
     "api": {"edge", "streaming", "widget", "call"},
     "completions": {"edge", "streaming", "call", "dependencies"},
     "widget": {"edge", "dependencies"},
+    "site": set(),
 }
 
 

@@ -21,6 +21,7 @@ def banner(stack: Stack, secret: str) -> str:
     return textwrap.dedent(f"""
         Parley is ready.
 
+          guides  {stack.base_url}/docs  (API reference: {stack.base_url}/docs/reference)
           API     {api}
           key     {secret}
           agent   {AGENT_ID}  (Mia's Pizza)

@@ -18,6 +18,7 @@ from services.gateway.edge.route import LIMIT_HEADERS, guarded
 from services.gateway.edge.visitor_tokens import VisitorTokens
 from services.gateway.route_table import BASE, ROUTES
 from services.gateway.settings import GatewaySettings
+from services.gateway.site.routes import site_routes
 from services.gateway.streaming.disconnects import DisconnectMonitor
 from services.gateway.streaming.hub import Hub
 from services.gateway.streaming.queue_age import QueueAge
@@ -95,6 +96,7 @@ def create_app(dependencies: Dependencies, *, private: bool) -> web.Application:
     app.add_routes([web.route(route.method, BASE + route.path, guarded(route, dependencies)) for route in ROUTES])
     app.add_routes([web.route("OPTIONS", BASE + path, cors.preflight(of)) for path, of in _pages_methods().items()])
     app.add_routes(static_routes(dependencies))
+    app.add_routes(site_routes())
     app.add_routes([route for route in health_routes(_checks(dependencies)) if private or route.path != "/metrics"])
     return app
 

@@ -1,0 +1,31 @@
+"""The code of every guide runs as it stands there. Blocks of data are checked by tests/unit/deploy/test_site.py."""
+
+from pathlib import Path
+
+import pytest
+
+from deploy.site.guides import ORDER
+from tests.system.site.guide_code import code_of, run
+from tests.system.stack import Stack
+
+# What the examples of a guide must print.
+PRINTED = {
+    ("quickstart", "bash"): ["event: done", "80202", '"role":"assistant"'],
+    ("quickstart", "python"): ["11:00"],
+    ("agents", "bash"): ["helpdesk version 1 is published", "Hello"],
+    ("sessions", "bash"): ["1042", '"finishReason"', '"cancelled', '"endedReason":"api"'],
+    ("resume", "python"): ["80202"],
+    ("openai", "bash"): ['"chat.completion"', "80202"],
+    ("openai", "python"): ["agt_000000000000000000000p1zza", "1042"],
+    ("knowledge", "bash"): ["17 days", "Aqua 300", "LAST ASKED"],
+    ("keys", "bash"): ["parley_sk_", '"deleted":true'],
+    ("errors", "bash"): ["validation_failed", '"retryable":false', "agentId"],
+    ("limits", "bash"): ["RateLimit-Remaining"],
+}
+RUN = [(slug, language) for slug in ORDER for language in ("bash", "python") if code_of(slug, language)]
+
+
+@pytest.mark.parametrize(("slug", "language"), RUN, ids=lambda value: value)
+async def test_the_examples_of_a_guide_work_as_pasted(stack: Stack, slug: str, language: str, tmp_path: Path) -> None:
+    output = await run(code_of(slug, language), language, stack, tmp_path)
+    assert [fragment for fragment in PRINTED[slug, language] if fragment not in output] == [], output
