@@ -13,8 +13,33 @@ FIRST_TEXT_SECONDS = Histogram(
     "From claim to the first text, without turns of checks",
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
-TOKENS = Counter("parley_tokens_total", "Tokens of ended turns, without those of checks", ["kind"])
-MODEL_CALLS = Counter("parley_model_calls_total", "Model calls, with those of checks", ["outcome"])
+TOKENS = Counter(
+    "parley_tokens_total", "Tokens of ended turns by model server, without those of checks", ["upstream", "kind"]
+)
+MODEL_CALLS = Counter("parley_model_calls_total", "Model calls, with those of checks", ["upstream", "outcome"])
+MODEL_CALL_SECONDS = Histogram(
+    "parley_model_call_seconds",
+    "Time of whole model calls, with those of checks; faults count too",
+    ["upstream"],
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
+)
+RETRIEVAL_SECONDS = Histogram(
+    "parley_retrieval_seconds",
+    "Time of searches in agents' knowledge, with the wait for an index",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+INGEST_SECONDS = Histogram(
+    "parley_ingest_seconds",
+    "Time that an ingest worker spends on one source or one search index",
+    ["queue"],
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900),
+)
+TAKE_OVERS = Counter(
+    "parley_turns_taken_over_total", "Attempts that this worker started at turns which had an attempt before"
+)
+REQUEUES = Counter("parley_requeues_total", "Turns that this worker gave back to the queue", ["reason"])
+FRAMES = Counter("parley_frames_total", "Frames that ended attempts have written, most of them deltas")
+FRAME_BYTES = Counter("parley_frame_bytes_total", "Bytes of the frames that ended attempts have written")
 TOOL_CALLS = Counter("parley_tool_calls_total", "Tool calls, with those of checks", ["status"])
 MARKERS_REMOVED = Counter(
     "parley_markers_removed_total", "Markers of citations that named no passage and were removed from answers"

@@ -14,6 +14,7 @@ from services.gateway.edge.auth import Authenticator
 from services.gateway.edge.key_cache import KeyCache, Resolve
 from services.gateway.edge.limits import GatewayLimits
 from services.gateway.edge.rates import RequestRates
+from services.gateway.edge.request_metrics import count_answer
 from services.gateway.edge.route import LIMIT_HEADERS, guarded
 from services.gateway.edge.visitor_tokens import VisitorTokens
 from services.gateway.route_table import BASE, ROUTES
@@ -142,6 +143,7 @@ def _checks(dependencies: Dependencies) -> dict[str, Check]:
 
 async def _finish_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Adds the headers of every response, streams included, just before it is sent."""
+    count_answer(request, response.status)
     headers = response.headers
     headers.setdefault("X-Content-Type-Options", "nosniff")
     headers.setdefault("Referrer-Policy", "no-referrer")

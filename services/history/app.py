@@ -40,7 +40,7 @@ from services.history.knowledge.source_erasure import SourceErasure
 from services.history.knowledge.sources import Sources
 from services.history.knowledge.version_indexes import VersionIndexes
 from services.history.knowledge.version_sources import VersionSources
-from services.history.metrics import MONGODB_SECONDS, REQUEST_SECONDS
+from services.history.metrics import MONGODB_SECONDS, REQUEST_SECONDS, STORE_ERRORS
 from services.history.mongo.client import Database
 from services.history.mongo.errors import Unstorable
 from services.history.mongo.waits import counted_waits
@@ -275,6 +275,7 @@ async def failures(request: web.Request, handler: Handler) -> web.StreamResponse
     except ConnectionResetError:
         raise
     except (RedisError, OSError) as error:
+        STORE_ERRORS.labels("redis").inc()
         log.warning("redis_unreachable", error=type(error).__name__)
         raise ApiError(Code.DEPENDENCY_UNAVAILABLE, "The queue does not answer.") from None
 

@@ -5,6 +5,10 @@ from typing import Final
 from prometheus_client import Counter, Histogram
 
 TURNS_FINISHED: Final = Counter("parley_turns_finished_total", "Turns that ended, by stored status", ["status"])
+TURNS_FAILED: Final = Counter("parley_turns_failed_total", "Turns that ended as failed, by error code", ["code"])
+STORE_ERRORS: Final = Counter(
+    "parley_store_errors_total", "Calls that failed because a store did not answer", ["store"]
+)
 OUTBOX_LAG: Final = Histogram(
     "parley_outbox_lag_seconds",
     "Time from a worker's finish until the turn is stored and its end is published",

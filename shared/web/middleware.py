@@ -20,6 +20,8 @@ log = get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
+# By the monotonic clock, in seconds.
+STARTED: Final = web.RequestKey("started", float)
 # The request that a gateway serves, in its calls to history.
 CALLERS_REQUEST_ID: Final = "X-Callers-Request-Id"
 _CLIENT_ID = re.compile(r"[\x21-\x7e]{1,200}")
@@ -31,7 +33,7 @@ async def request_middleware(request: web.Request, handler: Handler) -> web.Stre
     request_id = new_id("req")
     request[REQUEST_ID] = request_id
     structlog.contextvars.bind_contextvars(request_id=request_id)
-    started = time.monotonic()
+    started = request[STARTED] = time.monotonic()
     try:
         response = await handler(request)
         if not response.prepared:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from shared.event_loop_lag import measured_lag
 from shared.web.server import QuietRunner
 
 
@@ -41,7 +42,8 @@ def run(main: Callable[[], Awaitable[None]], *, uvloop: bool) -> None:
     """Runs a process's `main` to its end."""
 
     async def whole() -> None:
-        await main()
+        with measured_lag():
+            await main()
 
     if uvloop:
         import uvloop as fast_loop  # Optional: tests of pure modules must not need it.

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Final, Generic, Protocol, TypeVar
 
+from services.agent_worker.metrics import INGEST_SECONDS
 from shared.backoff import backoff, jittered
 from shared.contracts.errors import ApiError
 from shared.log import get_logger
@@ -87,7 +88,8 @@ class LeasedConsumer(Generic[J, O]):
         working = asyncio.create_task(self._desk.work(job))
         renewing = asyncio.create_task(self._renew(job, working))
         try:
-            outcome = await working
+            with INGEST_SECONDS.labels(self._desk.name).time():
+                outcome = await working
         except asyncio.CancelledError:
             # A drain, unless the renewing task has cancelled the work.
             if renewing.done():

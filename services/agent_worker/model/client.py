@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
-from services.agent_worker.metrics import MODEL_CALLS, MODEL_FAULTS, MODEL_QUIRKS
+from services.agent_worker.metrics import MODEL_CALL_SECONDS, MODEL_CALLS, MODEL_FAULTS, MODEL_QUIRKS
 from services.agent_worker.model.answer import Answer
 from services.agent_worker.model.call import ModelCall, Sink
 from services.agent_worker.model.connection import UpstreamConnection
@@ -131,11 +131,12 @@ class Models:
         call = ModelCall(connection, choice.name, answer, room, sink)
         request.begun.append((choice, answer))
         try:
-            await call.run(request.members(connection.options.prompt_mode))
+            with MODEL_CALL_SECONDS.labels(choice.upstream).time():
+                await call.run(request.members(connection.options.prompt_mode))
         except ModelFault as fault:
             _note_fault(choice, fault)
             raise
-        MODEL_CALLS.labels("ok").inc()
+        MODEL_CALLS.labels(choice.upstream, "ok").inc()
         if answer.is_empty:
             answer.quirks.add(Quirk.EMPTY_ANSWER)
         _note_quirks(choice, answer)
@@ -143,7 +144,7 @@ class Models:
 
 
 def _note_fault(choice: ModelChoice, fault: ModelFault) -> None:
-    MODEL_CALLS.labels("fault").inc()
+    MODEL_CALLS.labels(choice.upstream, "fault").inc()
     MODEL_FAULTS.labels(choice.upstream, fault.kind, str(fault.error.status or "none")).inc()
     log.warning("model_fault", upstream=choice.upstream, model=choice.name, **facts_of(fault))
 

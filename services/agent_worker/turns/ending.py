@@ -53,8 +53,9 @@ def count(finished: FinishedTurn, duration_s: float, *, check: bool) -> None:
     if not check:
         TURNS.labels(finished.status).inc()
         TURN_SECONDS.observe(duration_s)
-        TOKENS.labels("prompt").inc(prompt_tokens)
-        TOKENS.labels("completion").inc(completion_tokens)
+        for use in finished.uses:
+            TOKENS.labels(use.upstream, "prompt").inc(use.usage.prompt_tokens)
+            TOKENS.labels(use.upstream, "completion").inc(use.usage.completion_tokens)
     log.info(
         "turn_finished",
         status=finished.status,

@@ -4,6 +4,7 @@ import asyncio
 from typing import Final
 
 from services.agent_worker.knowledge.retriever import MAX_QUERY, Retriever, VersionKey
+from services.agent_worker.metrics import RETRIEVAL_SECONDS
 from services.agent_worker.turns.retrieval import DEFAULT_TOP_K, retrieved
 from shared.citations import NumberedPassages, good_enough, without_texts
 from shared.contracts.agents import AgentVersion
@@ -64,7 +65,8 @@ class KnowledgeSearch:
 
     async def _search(self, query: str, top_k: int, before: str | None = None) -> Retrieval:
         query = query[:MAX_QUERY]
-        passages = await retrieved(self._retriever, self._key, query, top_k, before)
+        with RETRIEVAL_SECONDS.time():
+            passages = await retrieved(self._retriever, self._key, query, top_k, before)
         retrieval = Retrieval(query=query, passages=good_enough(passages, self._config.min_score))
         if self._config.citations:
             retrieval = self.passages.numbered(retrieval)

@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 
 from services.agent_worker.knowledge.retriever import VersionKey
+from services.agent_worker.metrics import FRAME_BYTES, FRAMES, REQUEUES, TAKE_OVERS
 from services.agent_worker.turns.agent_versions import KnownAgent
 from services.agent_worker.turns.attempt import Attempt
 from services.agent_worker.turns.dependencies import Dependencies
@@ -51,9 +52,11 @@ class TurnRunner:
         except Fenced:
             # The next claim asks history whether there is anything left to do.
             log.warning("turn_fenced")
+            REQUEUES.labels("fenced").inc()
             await leased.requeue(1.0)
         except Exception:
             log.exception("job_failed")
+            REQUEUES.labels("job_failed").inc()
             await leased.requeue(jittered(REQUEUE_S))
 
     # --- claim
@@ -81,6 +84,7 @@ class TurnRunner:
             if error.status in (404, 410):
                 await leased.drop()
             else:
+                REQUEUES.labels("claim_failed").inc()
                 await leased.requeue(jittered(REQUEUE_S))
             return None
         return claimed, known
@@ -101,6 +105,8 @@ class TurnRunner:
             started = await self._start(leased, claimed)
             if started is None:
                 return
+            if claimed.attempt > 1:
+                TAKE_OVERS.inc()
             attempt.start(started.waited_ms)
             end = await self._end_of(leased, started, work)
             if end is None:
@@ -125,12 +131,14 @@ class TurnRunner:
             started = await self._dependencies.history.start_attempt(job.workspace, job.turn_id, order)
         except ApiError as error:
             log.warning("attempt_not_started", code=error.code)
+            REQUEUES.labels("not_started").inc()
             await leased.requeue(jittered(REQUEUE_S))
             return None
         if not started.started:
             # The lease is lost, or the turn has moved on. The next claim has no snapshot and asks history what there
             # is to do.
             log.warning("attempt_refused")
+            REQUEUES.labels("refused").inc()
             await leased.requeue()
             return None
         return started
@@ -167,6 +175,7 @@ class TurnRunner:
         except (ApiError, TimeoutError) as error:
             log.warning("release_failed", error=type(error).__name__)
         await leased.requeue()
+        REQUEUES.labels("drain").inc()
         log.info("turn_requeued")
 
     # --- finish
@@ -184,6 +193,8 @@ class TurnRunner:
         state.stopped([new_id("msg") for _ in range(state.ids_to_stop)], datetime.now(UTC))
         # The terminal frame's number follows that of the attempt's last frame, so that frame must be in the log.
         await writer.flush()
+        FRAMES.inc(len(writer.frames))
+        FRAME_BYTES.inc(sum(map(len, writer.frames)))
         duration_s = asyncio.get_running_loop().time() - started
         finished = finished_turn(leased.job, claimed.attempt, attempt, end, duration_s, writer.last_seq)
         if not await leased.finish(finished):

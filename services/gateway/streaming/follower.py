@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 from services.gateway.dependencies import Dependencies
 from services.gateway.streaming.listener import FastPath, Listener
 from services.gateway.streaming.replay import replayed_from_stored
+from services.gateway.streaming.stream_metrics import STREAM_GAPS
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import FrameId, StreamFrame, continues, decode
 from shared.contracts.turns import ENDED
@@ -156,6 +157,7 @@ class Follower:
             if frame.id is not None and frame.id <= self._position:
                 continue
             if frame.id is None or not frame.id.follows(self._position):
+                STREAM_GAPS.labels("missing").inc()
                 self._listener.lose()
                 break
             self._position = frame.id

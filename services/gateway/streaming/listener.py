@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from services.gateway.streaming.stream_metrics import STREAM_GAPS
 from shared.log import get_logger
 
 log = get_logger()
@@ -52,6 +53,7 @@ class Listener:
         self.frames.append(frame)
         self.size += len(frame)
         if self.size > LISTENER_LIMIT:
+            STREAM_GAPS.labels("behind").inc()
             self.lose()
         self._wake()
 

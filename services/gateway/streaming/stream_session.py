@@ -11,6 +11,7 @@ from services.gateway.streaming.follow import Interrupted, follow
 from services.gateway.streaming.listener import Listener
 from services.gateway.streaming.renderer import End, Rendered, Renderer, Send
 from services.gateway.streaming.sse_response import EventStream
+from services.gateway.streaming.stream_metrics import SLOW_READERS, STREAMS
 from shared.contracts.errors import ApiError
 from shared.contracts.frames import BEGINNING, FrameId, StreamFrame
 from shared.contracts.turns import ENDED, Turn
@@ -52,6 +53,8 @@ class StreamSession:
         Errors after the headers are rendered; a client that does not read in time is disconnected.
         """
 
+        STREAMS.labels("new" if after == BEGINNING else "resumed").inc()
+
         def frames(fast_path: Send) -> AsyncIterator[Sequence[StreamFrame]]:
             return follow(
                 dependencies,
@@ -92,6 +95,8 @@ class StreamSession:
         except (ConnectionError, TimeoutError) as error:
             # The turn runs on and is stored.
             log.debug("client_gone", error=type(error).__name__)
+            if isinstance(error, TimeoutError):
+                SLOW_READERS.inc()
             stream.abort()
             if not self._comes_back:
                 raise CallerGone from None

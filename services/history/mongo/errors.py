@@ -4,6 +4,7 @@ from typing import Final
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
 
+from services.history.metrics import STORE_ERRORS
 from shared.contracts.errors import ApiError, Code
 from shared.log import get_logger
 
@@ -37,5 +38,6 @@ def translated(error: PyMongoError) -> Exception:
     if codes & _UNSTORABLE:
         return Unstorable()
     known = sorted(code for code in codes if code is not None)
+    STORE_ERRORS.labels("mongodb").inc()
     log.warning("mongodb_failed", error=type(error).__name__, codes=known)
     return unavailable()

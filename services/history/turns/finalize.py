@@ -9,7 +9,7 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 
 from services.history.budgets.gate import BudgetGate
-from services.history.metrics import KNOWLEDGE_GAPS, TURNS_FINISHED
+from services.history.metrics import KNOWLEDGE_GAPS, TURNS_FAILED, TURNS_FINISHED
 from services.history.mongo.client import Database
 from services.history.mongo.dialect import Fields
 from services.history.mongo.errors import Unstorable
@@ -99,7 +99,7 @@ class TurnFinalizer:
             await self._logs.erase(workspace, turn_id)
             return
         if stored:
-            _count_end(record, finished.status)
+            _count_end(record, finished.status, finished.error["code"] if finished.error else None)
             if gap:
                 KNOWLEDGE_GAPS.labels(gap["gapReason"]).inc()
         if stored and record.session_id is not None:
@@ -158,7 +158,7 @@ class TurnFinalizer:
             ended = await self._write_end(record.workspace, record.id, record.attempt, {**fields, "output": []})
         if not ended:
             return False
-        _count_end(record, verdict.status)
+        _count_end(record, verdict.status, verdict.code)
         log.info("turn_ended_by_history", turn_id=record.id, status=verdict.status, code=verdict.code)
         update = {
             "status": verdict.status,
@@ -268,7 +268,9 @@ class TurnFinalizer:
             log.warning("end_not_published", turn_id=turn.id, error=type(error).__name__)
 
 
-def _count_end(record: TurnRecord, status: str) -> None:
+def _count_end(record: TurnRecord, status: str, code: str | None) -> None:
     """Turns of checks count in no statistics."""
     if record.check is None:
         TURNS_FINISHED.labels(status).inc()
+        if status == "failed":
+            TURNS_FAILED.labels(code or "unknown").inc()

@@ -53,8 +53,8 @@ TURN_METRICS: tuple[tuple[str, dict[str, str]], ...] = (
     ("parley_turns_total", {"status": "completed"}),
     ("parley_turn_seconds_count", {}),
     ("parley_first_text_seconds_count", {}),
-    ("parley_tokens_total", {"kind": "prompt"}),
-    ("parley_tokens_total", {"kind": "completion"}),
+    ("parley_tokens_total", {"upstream": "default", "kind": "prompt"}),
+    ("parley_tokens_total", {"upstream": "default", "kind": "completion"}),
 )
 
 
