@@ -4,7 +4,12 @@ from typing import Final
 
 from prometheus_client import Counter, Histogram
 
+from shared.contracts.turns import ENDED
+
 TURNS_FINISHED: Final = Counter("parley_turns_finished_total", "Turns that ended, by stored status", ["status"])
+for _status in ENDED:
+    # A rate needs the series to exist before the first turn ends.
+    TURNS_FINISHED.labels(_status)
 TURNS_FAILED: Final = Counter("parley_turns_failed_total", "Turns that ended as failed, by error code", ["code"])
 STORE_ERRORS: Final = Counter(
     "parley_store_errors_total", "Calls that failed because a store did not answer", ["store"]

@@ -46,6 +46,8 @@ class GatewayLimits:
         self._streams_per_key = streams_per_key
         self._streams_limit = streams_limit
         self._held: Counter[str] = Counter()
+        # An alert watches it: the first refusal must be a rise from 0.
+        LIMITS_HIT.labels("gateway_streams")
         self.held = 0
         self.idle = asyncio.Event()
         self.idle.set()

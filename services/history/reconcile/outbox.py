@@ -8,7 +8,7 @@ from typing import Final, Self
 
 from redis.exceptions import RedisError, ResponseError
 
-from services.history.metrics import OUTBOX_LAG
+from services.history.metrics import OUTBOX_LAG, OUTBOX_PARKED
 from services.history.mongo.errors import Unstorable
 from services.history.reconcile.faults import is_outage
 from services.history.reconcile.parking import Parking
@@ -36,6 +36,9 @@ LAST_RETRY_S: Final = 2.0
 # With the pauses between them about 1.5 s: enough for a connection that breaks in an unusual way.
 POISON_TRIES: Final = 6
 _REASONS: Final[dict[type[Exception], str]] = {UnreadableEntry: "unreadable", Unstorable: "unstorable"}
+FAILING: Final = "failing"
+for _reason in (*_REASONS.values(), FAILING):
+    OUTBOX_PARKED.labels(_reason)  # An alert watches it: the first one must be a rise from 0.
 # An older entry is not on its usual way, so the reconciler processes it, whoever has it.
 SUSPICIOUS_S: Final = 1.0
 DRAIN_COUNT: Final = 1_000
@@ -145,7 +148,7 @@ class Outbox:
             except (UnreadableEntry, Unstorable) as error:
                 failures, reason = POISON_TRIES, _REASONS[type(error)]
             except Exception as error:
-                reason = "failing"
+                reason = FAILING
                 if is_outage(error):
                     log.warning("finish_delayed", turn_id=_text(fields, b"turn"), error=type(error).__name__)
                 else:
