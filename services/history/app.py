@@ -33,6 +33,7 @@ from services.history.erasures.retention import Retention
 from services.history.keys.api_keys import ApiKeys
 from services.history.keys.bootstrap import BootstrapKey
 from services.history.keys.key_lists import KeyLists
+from services.history.knowledge.blobs import BlobStore
 from services.history.knowledge.index_queue import IndexQueue
 from services.history.knowledge.ingest_queue import IngestQueue
 from services.history.knowledge.passages import Passages
@@ -193,13 +194,14 @@ def _nouns(
     box = SecretBox(settings.secret_keys)
     agents = Agents(database, box)
     passages = Passages(database)
+    blobs = _blobs(database, settings)
     version_sources = VersionSources(database, passages)
     judge = judge_of(settings.checks_judge_upstream, settings.checks_judge_model)
     versions = Versions(database, agents, passages, version_sources, {JUDGE_ID: judge.config} if judge else None)
     audit = Audit(database)
     sessions = Sessions(database, agents, versions, finalizer, erasure, audit)
-    indexes = VersionIndexes(database, database.blobs, knowledge_notices)
-    source_erasure = SourceErasure(database, passages, database.blobs, audit, indexes)
+    indexes = VersionIndexes(database, blobs, knowledge_notices)
+    source_erasure = SourceErasure(database, passages, blobs, audit, indexes)
     contexts = finalizer.contexts
     workspaces = Workspaces(database, audit, notices)
     suites = Suites(database, agents, audit, has_judge=judge is not None)
@@ -221,7 +223,7 @@ def _nouns(
         check_runs=runs,
         runner=Runner(database, agents, check_turns, settings),
         audit=audit,
-        sources=Sources(database, agents.require, database.blobs, audit, source_erasure),
+        sources=Sources(database, agents.require, blobs, audit, source_erasure),
         ingest=IngestQueue(database, passages),
         indexes=indexes,
         index_queue=IndexQueue(database, knowledge_notices),
@@ -243,6 +245,16 @@ def _nouns(
         budgets=budgets,
         usage=UsageReports(ledger, settings.prices),
     )
+
+
+def _blobs(database: Database, settings: HistorySettings) -> BlobStore:
+    """Raises ModuleNotFoundError if an S3 bucket is named and obstore is missing."""
+    if not settings.s3_bucket:
+        return database.blobs
+    # An extra (requirements-s3): a history without a bucket neither needs nor loads it.
+    from services.history.knowledge.s3_blobs import s3_blobs_of
+
+    return s3_blobs_of(settings)
 
 
 def create_app(dependencies: Dependencies) -> web.Application:

@@ -2,9 +2,9 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from shared.contracts.keys import is_secret
 from shared.contracts.prices import PriceTable
@@ -40,6 +40,17 @@ class HistorySettings(Settings):
     prices_file: str = Field(
         "", description="the price table: a JSON or TOML file, read at start; empty: the cost of every turn is unknown"
     )
+    s3_bucket: str = Field(
+        "",
+        description="bucket of an S3-compatible store for the files of knowledge sources; needs requirements-s3; "
+        "empty: they are in MongoDB (GridFS)",
+    )
+    s3_endpoint: str = Field("", description="URL of the S3-compatible store; empty: Amazon's")
+    s3_region: str = Field("", description="region of the bucket; empty: AWS_REGION")
+    s3_prefix: str = Field("", description="what the names of all objects begin with, as a folder")
+    s3_access_key_id: str = Field("", description="access key; empty: AWS' own variables or the machine's role")
+    s3_secret_access_key: SecretStr = Field(SecretStr(""), description="its secret")
+
     bootstrap_key: SecretStr = Field(
         SecretStr(""),
         description="a secret key with all scopes, stored at the first start; later starts change nothing",
@@ -70,6 +81,12 @@ class HistorySettings(Settings):
         if not is_name(value):
             raise ValueError("must be 1 to 64 of the characters A-Z a-z 0-9 _ -")
         return value
+
+    @model_validator(mode="after")
+    def _check_s3(self) -> Self:
+        if bool(self.s3_access_key_id) != bool(self.s3_secret_access_key.get_secret_value()):
+            raise ValueError("PARLEY_S3_ACCESS_KEY_ID and PARLEY_S3_SECRET_ACCESS_KEY belong together")
+        return self
 
     @property
     def upstream_names(self) -> frozenset[str]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from gridfs.errors import NoFile
-from motor.motor_asyncio import AsyncIOMotorDatabase, AsyncIOMotorGridFSBucket
+from motor.motor_asyncio import AsyncIOMotorDatabase, AsyncIOMotorGridFSBucket, AsyncIOMotorGridOut
 
 from services.history.mongo.availability import Availability
 from services.history.mongo.filters import Document
@@ -36,12 +36,18 @@ class GridFsBlobs:
             raise
 
     async def read(self, blob_id: str) -> AsyncIterator[bytes]:
-        try:
-            download = await self._run(lambda: self._bucket.open_download_stream(blob_id))
-        except NoFile:
-            raise ApiError(Code.NOT_FOUND, "The content has been erased.") from None
+        download = await self._run(lambda: self._opened(blob_id))
+        if download is None:
+            raise ApiError(Code.NOT_FOUND, "The content has been erased.")
         while piece := await self._run(download.readchunk):
             yield piece
+
+    async def _opened(self, blob_id: str) -> AsyncIOMotorGridOut | None:
+        """`run` would take the driver's NoFile for an outage."""
+        try:
+            return await self._bucket.open_download_stream(blob_id)
+        except NoFile:
+            return None
 
     async def delete(self, blob_id: str) -> None:
         await self._run(lambda: self._chunks.delete_many({"files_id": blob_id}))
