@@ -146,6 +146,12 @@ class WorkerSettings(Settings):
     )
     embeddings_model: str = Field("", description="the embeddings' model")
     embeddings_api_key: SecretStr = Field(SecretStr(""), description="its key; empty: none")
+    qdrant_url: str = Field(
+        "",
+        description="Qdrant, in which the vectors are searched; used with embeddings only; needs requirements-qdrant; "
+        "empty: in the worker's memory",
+    )
+    qdrant_api_key: SecretStr = Field(SecretStr(""), description="its key; empty: none")
     rerank_url: str = Field(
         "", description="endpoint that orders found passages, in Cohere's or Jina's shape; used with embeddings only"
     )
@@ -165,6 +171,8 @@ class WorkerSettings(Settings):
     def _check_retrieval(self) -> Self:
         if self.embeddings_base_url and not self.embeddings_model:
             raise ValueError("PARLEY_EMBEDDINGS_BASE_URL needs PARLEY_EMBEDDINGS_MODEL")
+        if self.qdrant_url and not self.embeddings_base_url:
+            raise ValueError("PARLEY_QDRANT_URL needs PARLEY_EMBEDDINGS_BASE_URL")
         if self.rerank_url and not self.embeddings_base_url:
             raise ValueError("PARLEY_RERANK_URL needs PARLEY_EMBEDDINGS_BASE_URL")
         return self

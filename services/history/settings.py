@@ -84,7 +84,7 @@ class HistorySettings(Settings):
 
     @model_validator(mode="after")
     def _check_s3(self) -> Self:
-        if bool(self.s3_access_key_id) != bool(self.s3_secret_access_key.get_secret_value()):
+        if self.s3_bucket and bool(self.s3_access_key_id) != bool(self.s3_secret_access_key.get_secret_value()):
             raise ValueError("PARLEY_S3_ACCESS_KEY_ID and PARLEY_S3_SECRET_ACCESS_KEY belong together")
         return self
 

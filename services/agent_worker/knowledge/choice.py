@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from services.agent_worker.knowledge.current import CurrentRetriever, LocalCache
 from services.agent_worker.knowledge.endpoints import Embeddings, Reranker
@@ -11,6 +12,9 @@ from services.agent_worker.knowledge.retriever import Retriever, VersionKey
 from services.agent_worker.settings import WorkerSettings
 from shared.contracts.agents import Passage
 from shared.history_client import HistoryClient
+
+if TYPE_CHECKING:
+    from services.agent_worker.knowledge.vector_index import VectorIndex
 
 
 def current_retriever(settings: WorkerSettings, history: HistoryClient) -> CurrentRetriever:
@@ -54,4 +58,13 @@ def retriever_of(
         else None
     )
     vectors = VectorStore(directory, model, max_bytes=settings.knowledge_cache_bytes)
-    return HybridRetriever(words, embeddings, vectors, load, reranker)
+    return HybridRetriever(words, embeddings, vectors, load, reranker, _vectors(settings))
+
+
+def _vectors(settings: WorkerSettings) -> "VectorIndex | None":
+    """Raises ModuleNotFoundError if Qdrant is named and its client is missing."""
+    if not settings.qdrant_url:
+        return None
+    from services.agent_worker.knowledge.qdrant import qdrant_vectors
+
+    return qdrant_vectors(settings.qdrant_url, settings.qdrant_api_key.get_secret_value(), settings.embeddings_model)

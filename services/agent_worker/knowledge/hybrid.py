@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 import numpy as np
-from cachetools import LRUCache, TTLCache
+from cachetools import TTLCache
 
 from services.agent_worker.knowledge.endpoints import BATCH, Embeddings, EndpointFault, Reranker
-from services.agent_worker.knowledge.index import retrieved
 from services.agent_worker.knowledge.queries import name_of
 from services.agent_worker.knowledge.retriever import MAX_QUERY, Retriever, VersionKey
-from services.agent_worker.knowledge.vector_store import Matrix, VectorStore, digest_of, nearest, normalized
+from services.agent_worker.knowledge.vector_index import MemoryVectors, VectorIndex
+from services.agent_worker.knowledge.vector_store import Matrix, VectorStore, digest_of
 from services.agent_worker.metrics import RETRIEVAL_LEG_FAULTS
 from shared.contracts.agents import Passage
 from shared.contracts.sessions import RetrievedPassage
@@ -31,13 +31,15 @@ CANDIDATES: Final = 20
 RANK_CONSTANT: Final = 60
 QUERY_TIMEOUT_S: Final = 1.0
 BATCH_TIMEOUT_S: Final = 60.0
-VECTOR_BYTES: Final = 512 << 20
 # After a build of vectors failed.
 RETRY_S: Final = 30.0
 
 
 class HybridRetriever:
-    """`words` finds by words and is closed with this. `load` fetches a version's passages."""
+    """`words` finds by words and is closed with this. `load` fetches a version's passages.
+
+    `vectors` None: they are searched in this process.
+    """
 
     def __init__(
         self,
@@ -46,13 +48,14 @@ class HybridRetriever:
         store: VectorStore,
         load: Callable[[VersionKey], Awaitable[list[Passage]]],
         reranker: Reranker | None = None,
+        vectors: VectorIndex | None = None,
     ) -> None:
         self._words = words
         self._embeddings = embeddings
         self._store = store
         self._load = load
         self._reranker = reranker
-        self._ready: LRUCache[VersionKey, _Vectors] = LRUCache(VECTOR_BYTES, getsizeof=lambda vectors: vectors.size)
+        self._vectors = MemoryVectors() if vectors is None else vectors
         self._failed: TTLCache[VersionKey, bool] = TTLCache(1024, RETRY_S)
         self._builds = SingleFlight[VersionKey, None]()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -73,8 +76,11 @@ class HybridRetriever:
         return (await self._reranked(query, fused))[:top_k]
 
     async def drop(self, version: VersionKey) -> None:
-        self._ready.pop(version, None)
         await self._words.drop(version)
+        try:
+            await self._vectors.drop(version)
+        except EndpointFault as fault:
+            _failed("vectors", fault)
 
     async def close(self) -> None:
         await self._builds.end()
@@ -82,6 +88,7 @@ class HybridRetriever:
         await self._embeddings.aclose()
         if self._reranker is not None:
             await self._reranker.aclose()
+        await self._vectors.close()
         await self._words.close()
         await asyncio.to_thread(self._store.close)
 
@@ -90,21 +97,15 @@ class HybridRetriever:
     async def _by_vectors(self, version: VersionKey, query: str, most: int) -> list[RetrievedPassage]:
         if version.number == 0:
             return []
-        vectors = self._ready.get(version)
-        if vectors is None:
-            self._start_build(version)
-            return []
         try:
+            if not await self._vectors.has(version):
+                self._start_build(version)
+                return []
             (vector,) = await self._embeddings.embed([query[:MAX_QUERY]], QUERY_TIMEOUT_S)
+            return await self._vectors.nearest(version, vector, most)
         except EndpointFault as fault:
             _failed("vectors", fault)
             return []
-        rows = await asyncio.to_thread(nearest, vectors.matrix, vector, most)
-        similar = await asyncio.to_thread(lambda: vectors.matrix[rows] @ normalized(vector))
-        return [
-            retrieved(vectors.passages[row], min(1.0, max(0.0, float(cosine))), "vectors")
-            for row, cosine in zip(rows, similar, strict=True)
-        ]
 
     def _start_build(self, version: VersionKey) -> None:
         """The turn does not wait for it."""
@@ -119,7 +120,7 @@ class HybridRetriever:
         try:
             rows = await self._load(version) if passages is None else passages
             if rows:
-                self._ready[version] = _Vectors(rows, await self._matrix([_text(passage) for passage in rows]))
+                await self._vectors.add(version, rows, await self._matrix([_text(passage) for passage in rows]))
                 log.info("vectors_ready", agent_id=version.agent_id, version=version.number, passages=len(rows))
         except Exception as error:  # An edge: whatever the loader, the endpoint or the disk raise.
             self._failed[version] = True
@@ -156,13 +157,6 @@ class HybridRetriever:
             )
             for rank, index in enumerate(order)
         ]
-
-
-class _Vectors:
-    def __init__(self, passages: list[Passage], matrix: Matrix) -> None:
-        self.passages = passages
-        self.matrix = matrix
-        self.size = int(matrix.nbytes) + sum(len(passage.text) for passage in passages)
 
 
 def fuse(legs: Sequence[Sequence[RetrievedPassage]]) -> list[RetrievedPassage]:

@@ -12,6 +12,7 @@ from services.agent_worker.knowledge.retriever import VersionKey
 from services.agent_worker.knowledge.vector_store import VectorStore
 from services.agent_worker.metrics import RETRIEVAL_LEG_FAULTS
 from shared.contracts.agents import Passage
+from tests.conftest import eventually
 from tests.service.agent_worker.knowledge.model_endpoints import ModelEndpoints, model_endpoints
 
 KEY = VersionKey("acme", "agt_1", 1)
@@ -81,7 +82,7 @@ async def test_a_passage_that_both_legs_find_comes_first(endpoints: ModelEndpoin
 async def test_the_first_question_does_not_wait_for_the_vectors(endpoints: ModelEndpoints, tmp_path: Path) -> None:
     async with hybrid(endpoints, tmp_path) as retriever:
         assert await found(retriever, "ticket") == ["src_1"]
-        await until(lambda: KEY in retriever._ready)
+        await eventually(lambda: retriever._vectors.has(KEY), within_s=20.0, what="vectors")
         assert await found(retriever, "vehicle") == ["src_1"]
 
 

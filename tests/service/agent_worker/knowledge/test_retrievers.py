@@ -5,10 +5,12 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from qdrant_client import AsyncQdrantClient
 
 from services.agent_worker.knowledge.endpoints import Embeddings
 from services.agent_worker.knowledge.fts5 import Fts5Retriever
 from services.agent_worker.knowledge.hybrid import HybridRetriever
+from services.agent_worker.knowledge.qdrant import QdrantVectors, qdrant_vectors
 from services.agent_worker.knowledge.retriever import Retriever, VersionKey
 from services.agent_worker.knowledge.vector_store import VectorStore
 from shared.contracts.agents import Passage
@@ -25,16 +27,27 @@ PASSAGES = [
 Make = Callable[[Callable[[VersionKey], Awaitable[list[Passage]]]], Awaitable[Retriever]]
 
 
-@pytest.fixture(params=["words", "hybrid", "hybrid, endpoint down"])
+# Qdrant's client says so of the Qdrant in this process that the tests use.
+pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant")
+
+
+@pytest.fixture(params=["words", "hybrid", "hybrid, endpoint down", "qdrant", "qdrant down"])
 async def make(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Make]:
     async with AsyncExitStack() as stack:
         endpoints = await stack.enter_async_context(model_endpoints())
-        endpoints.status = 503 if request.param.endswith("down") else 200
+        endpoints.status = 503 if request.param == "hybrid, endpoint down" else 200
+        vectors = None
+        if request.param == "qdrant":
+            vectors = QdrantVectors(AsyncQdrantClient(":memory:"), "m")
+        elif request.param == "qdrant down":
+            vectors = qdrant_vectors("http://127.0.0.1:1", "", "m")
 
         async def retriever(load: Callable[[VersionKey], Awaitable[list[Passage]]]) -> Retriever:
             made: Retriever = Fts5Retriever(load, tmp_path)
             if request.param != "words":
-                made = HybridRetriever(made, Embeddings(endpoints.base_url, "m"), VectorStore(tmp_path, "m"), load)
+                made = HybridRetriever(
+                    made, Embeddings(endpoints.base_url, "m"), VectorStore(tmp_path, "m"), load, vectors=vectors
+                )
             stack.push_async_callback(made.close)
             return made
 
@@ -85,6 +98,16 @@ async def test_versions_and_workspaces_are_apart(make: Make) -> None:
     await retriever.publish(KEY, PASSAGES)
     for other in (VersionKey("other", "agt_1", 1), VersionKey("acme", "agt_1", 2), VersionKey("acme", "agt_2", 1)):
         assert await retriever.search(other, "Margherita", 4) == []
+
+
+async def test_a_published_version_has_no_passage_of_another(make: Make) -> None:
+    retriever = await make(nothing_stored)
+    await retriever.publish(KEY, PASSAGES)
+    # Words and vectors of the query agree with a passage that only the first version has.
+    for other in (VersionKey("other", "agt_1", 1), VersionKey("acme", "agt_1", 2), VersionKey("acme", "agt_2", 1)):
+        await retriever.publish(other, PASSAGES[1:])
+        assert "psg_1" not in {passage.id for passage in await retriever.search(other, "opening hours, deliver", 4)}
+    assert "psg_1" in {passage.id for passage in await retriever.search(KEY, "opening hours, deliver", 4)}
 
 
 async def test_a_dropped_version_is_not_found(make: Make) -> None:
