@@ -1,14 +1,11 @@
 """A history process: its dependencies, built in one place, and the internal API over them."""
 
-import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
-from redis.exceptions import RedisError
 
 from services.history.agents.agents import Agents
 from services.history.agents.drafts import Drafts
@@ -41,10 +38,8 @@ from services.history.knowledge.source_erasure import SourceErasure
 from services.history.knowledge.sources import Sources
 from services.history.knowledge.version_indexes import VersionIndexes
 from services.history.knowledge.version_sources import VersionSources
-from services.history.metrics import MONGODB_SECONDS, REQUEST_SECONDS, STORE_ERRORS
+from services.history.middlewares import failures, timed
 from services.history.mongo.client import Database
-from services.history.mongo.errors import Unstorable
-from services.history.mongo.waits import counted_waits
 from services.history.reconcile.housekeeping import Housekeeping
 from services.history.reconcile.outbox import Outbox
 from services.history.reconcile.parking import Parking
@@ -73,7 +68,6 @@ from services.history.widget.widgets import Widgets
 from services.history.workspaces.deletion import WorkspaceDeletion
 from services.history.workspaces.workspaces import Workspaces
 from shared.budgets.store import BudgetStore
-from shared.contracts.errors import ApiError, Code
 from shared.key_notices import KeyNotices
 from shared.knowledge_notices import KnowledgeNotices
 from shared.log import get_logger
@@ -82,7 +76,7 @@ from shared.secrets import SecretBox
 from shared.tasks import BackgroundLoops, loops_ready
 from shared.turn_queue.queue import TurnQueue
 from shared.web.health import health_routes
-from shared.web.middleware import Handler, callers_request, request_middleware, require_token, route_name
+from shared.web.middleware import callers_request, request_middleware, require_token
 
 log = get_logger()
 
@@ -272,39 +266,3 @@ def create_app(dependencies: Dependencies) -> web.Application:
     checks = {"mongodb": dependencies.database.ping, "redis": redis_answers, "loops": loops_run}
     app.add_routes([*ROUTES, *health_routes(checks)])
     return app
-
-
-@web.middleware
-async def failures(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Translates what the stores raise into API errors. MongoDB's outages are ApiErrors already."""
-    try:
-        return await handler(request)
-    except Unstorable:
-        raise ApiError(
-            Code.PAYLOAD_TOO_LARGE,
-            "The document cannot be stored: it is too large, or has a form that the database refuses.",
-        ) from None
-    except ConnectionResetError:
-        raise
-    except (RedisError, OSError) as error:
-        STORE_ERRORS.labels("redis").inc()
-        log.warning("redis_unreachable", error=type(error).__name__)
-        raise ApiError(Code.DEPENDENCY_UNAVAILABLE, "The queue does not answer.") from None
-
-
-@web.middleware
-async def timed(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Measures how long a call takes, and how long of that it waits for MongoDB. Failed calls count too."""
-    started = time.monotonic()
-    with counted_waits() as waits:
-        try:
-            return await handler(request)
-        finally:
-            took_s = time.monotonic() - started
-            # After the answer has been sent.
-            asyncio.get_running_loop().call_soon(_observe, route_name(request), took_s, waits.total_s)
-
-
-def _observe(route: str, took_s: float, waited_s: float) -> None:
-    REQUEST_SECONDS.labels(route).observe(took_s)
-    MONGODB_SECONDS.labels(route).observe(waited_s)
