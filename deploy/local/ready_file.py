@@ -27,6 +27,7 @@ def facts(stack: Stack, supervisor: Supervisor, secret: str) -> dict[str, Any]:
         "metrics": {
             "gateway": [f"{url}/metrics" for url in stack.gateway_urls],
             "worker": [f"{url}/metrics" for url in stack.worker_urls],
+            "ingest": [f"{stack.ingest_url}/metrics"],
             "history": [f"{url}/metrics" for url in stack.history_urls],
         },
     }

@@ -1,0 +1,108 @@
+"""A real Prometheus scrapes the stack: every panel of the dashboard has data, and an alert fires when it should."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from redis.asyncio import Redis
+
+from shared.turn_queue.keys import QUEUE
+from tests.conftest import eventually
+from tests.programs import required_program
+from tests.system.prometheus import Prometheus
+from tests.system.stack import ROOT, Client, Stack
+
+OBSERVABILITY = ROOT / "deploy" / "observability"
+# Scrapes are a second apart; a busy machine misses some.
+WINDOW = "60s"
+
+
+@pytest.fixture(scope="module")
+def prometheus(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    program = required_program("prometheus", "prometheus")
+    targets = {f"parley-{kind}": urls for kind, urls in stack.facts["metrics"].items()}
+    started = Prometheus(program, tmp_path_factory.mktemp("prometheus"), OBSERVABILITY / "alerts.yml", targets)
+    yield started
+    started.stop()
+
+
+def panel_queries() -> dict[str, list[str]]:
+    panels: list[dict[str, Any]] = json.loads((OBSERVABILITY / "dashboard.json").read_text())["panels"]
+    return {panel["title"]: [target["expr"] for target in panel["targets"]] for panel in panels if "targets" in panel}
+
+
+async def test_every_panel_of_the_dashboard_has_data(
+    stack: Stack, client: Client, http: aiohttp.ClientSession, prometheus: Prometheus
+) -> None:
+    async def all_up() -> bool:
+        up = await prometheus.query(http, "up == 1")
+        return len(up) == sum(len(urls) for urls in stack.facts["metrics"].values())
+
+    await eventually(all_up, within_s=20, what="a scrape of every process")
+
+    async def without_data() -> list[str]:
+        # Rates need a rise between two scrapes: so there is traffic all the time.
+        for question in ("Do you deliver to 80202?", "Where is order 1042?"):
+            await client.ask(await client.session(stack.facts["agentId"]), question)
+        missing = []
+        for title, queries in panel_queries().items():
+            for query in queries:
+                series = await prometheus.query(http, query.replace("$__rate_interval", WINDOW))
+                if not any(one["value"][1] != "NaN" for one in series):
+                    missing.append(f"{title}: {query}")
+        return missing
+
+    missing: list[str] = []
+
+    async def complete() -> bool:
+        nonlocal missing
+        missing = await without_data()
+        return not missing
+
+    try:
+        await eventually(complete, within_s=30)
+    except AssertionError:
+        raise AssertionError("without data: " + "; ".join(missing)) from None
+
+
+async def test_an_alert_fires_when_its_cause_is_there_and_not_before(
+    stack: Stack, client: Client, http: aiohttp.ClientSession, prometheus: Prometheus
+) -> None:
+    counted = "sum(parley_undecodable_jobs_total)"
+    firing = 'ALERTS{alertname="ParleyJobsUndecodable", alertstate="firing"}'
+
+    async def scraped_twice() -> bool:
+        counts = await prometheus.query(http, "sum(count_over_time(parley_undecodable_jobs_total[1m]))")
+        return bool(counts) and float(counts[0]["value"][1]) >= 8
+
+    await eventually(scraped_twice, within_s=20, what="two scrapes")
+    assert await prometheus.query(http, firing) == []
+    before = float((await prometheus.query(http, counted))[0]["value"][1])
+    async with Redis.from_url(stack.facts["redisUrl"]) as redis:
+        await redis.set("arq:job:trn_unreadable", b"no job")
+        await redis.zadd(QUEUE, {"trn_unreadable": 1})
+
+    # An idle worker is woken by a turn, and claims the oldest job first.
+    await client.ask(await client.session(stack.facts["agentId"]), "What are your hours?")
+
+    async def fires() -> bool:
+        return bool(await prometheus.query(http, firing))
+
+    await eventually(fires, within_s=20, what="the alert")
+    assert float((await prometheus.query(http, counted))[0]["value"][1]) == before + 1
+
+
+def test_the_dashboard_is_one_that_grafana_imports() -> None:
+    dashboard = json.loads(Path(OBSERVABILITY / "dashboard.json").read_text())
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(set(ids)) == len(ids)
+    taken: set[tuple[int, int]] = set()
+    for panel in dashboard["panels"]:
+        at = panel["gridPos"]
+        cells = {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
+        assert not cells & taken, panel["title"]
+        assert at["x"] + at["w"] <= 24
+        taken |= cells
