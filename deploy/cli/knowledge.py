@@ -14,7 +14,7 @@ from deploy.cli.commands import Cli, api_command
 from deploy.cli.exits import CliError, Exit
 
 POLL_S: Final = 0.5
-SUFFIXES: Final = frozenset(".md .markdown .txt .html .htm .pdf .docx .csv".split())
+SUFFIXES: Final = frozenset(".md .markdown .txt .html .htm .pdf .docx .xlsx .csv".split())
 # Of a passage, in the table of a preview.
 PREVIEW_CHARS: Final = 100
 ENDED: Final = frozenset({"indexed", "failed"})

@@ -112,6 +112,10 @@ def read_document(given: Input, on_page: Callable[[int], None] = lambda pages: N
             from services.agent_worker.ingest.docx import read_docx
 
             return read_docx(path)
+        case "xlsx":
+            from services.agent_worker.ingest.xlsx import read_xlsx
+
+            return read_xlsx(path)
         case "html":
             from services.agent_worker.ingest.html import read_html
 

@@ -6,8 +6,8 @@ from typing import Final, Literal
 
 from services.agent_worker.ingest.blocks import Unreadable
 
-Format = Literal["pdf", "docx", "html", "markdown", "csv", "faq", "text"]
-SUPPORTED: Final = "PDF, DOCX, HTML, Markdown, CSV and plain text"
+Format = Literal["pdf", "docx", "xlsx", "html", "markdown", "csv", "faq", "text"]
+SUPPORTED: Final = "PDF, DOCX, XLSX, HTML, Markdown, CSV and plain text"
 OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED: Final = "EncryptedPackage".encode("utf-16-le")
 _BY_ENDING: Final[dict[str, Format]] = {
@@ -66,7 +66,7 @@ def _why_not_ole(path: Path) -> str:
     """Old Office files and password-protected new ones have the same container."""
     if _ENCRYPTED in path.read_bytes():
         return "It is encrypted. Remove its password and upload it again."
-    return "Old Office formats (.doc, .xls, .ppt) are not supported; save it as .docx."
+    return "Old Office formats (.doc, .xls, .ppt) are not supported; save it as .docx, .xlsx or .pdf."
 
 
 def _inside_zip(path: Path) -> Format:
@@ -78,7 +78,9 @@ def _inside_zip(path: Path) -> Format:
     if "word/document.xml" in names:
         return "docx"
     if "xl/workbook.xml" in names:
-        raise Unreadable("Spreadsheets (.xlsx) are not supported; save each sheet as .csv.")
+        return "xlsx"
+    if "xl/workbook.bin" in names:
+        raise Unreadable("Binary spreadsheets (.xlsb) are not supported; save it as .xlsx.")
     if "ppt/presentation.xml" in names:
         raise Unreadable("Presentations (.pptx) are not supported; save it as .pdf.")
     raise Unreadable(f"It is a ZIP archive. Supported are {SUPPORTED}.")

@@ -16,16 +16,17 @@ IDLE_S: Final = 30.0
 MAX_FIELD: Final = 4 << 10
 MAX_FIELDS: Final = 40
 _OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-FORMATS: Final = "PDF, DOCX, HTML, Markdown, CSV and plain text"
+FORMATS: Final = "PDF, DOCX, XLSX, HTML, Markdown, CSV and plain text"
 _INSTEAD: Final = {
     ".doc": ".docx",
     ".dot": ".docx",
     ".rtf": ".docx",
     ".odt": ".docx",
     ".pages": ".docx",
-    ".xls": ".csv",
-    ".xlsx": ".csv",
-    ".ods": ".csv",
+    ".xls": ".xlsx",
+    ".xlsb": ".xlsx",
+    ".ods": ".xlsx",
+    ".numbers": ".xlsx",
     ".ppt": ".pdf",
     ".pptx": ".pdf",
     ".odp": ".pdf",
@@ -88,8 +89,10 @@ async def content_of(part: BodyPartReader, name: str) -> AsyncIterator[bytes]:
     size = 0
     try:
         while piece := await _within(part.read_chunk(CHUNK)):
-            if not size and piece.startswith(_OLE) and not name.lower().endswith(".docx"):
-                raise _unsupported(f"Old Office formats are not supported; save it as .docx. Supported are {FORMATS}.")
+            if not size and piece.startswith(_OLE) and not name.lower().endswith((".docx", ".xlsx")):
+                raise _unsupported(
+                    f"Old Office formats are not supported; save it as .docx or .xlsx. Supported are {FORMATS}."
+                )
             size += len(piece)
             if size > MAX_UPLOAD:
                 raise ApiError(Code.PAYLOAD_TOO_LARGE, f"A file may have at most {MAX_UPLOAD >> 20} MiB.")
