@@ -19,14 +19,19 @@ class GiveFeedback(Schema):
     comment: str | None = Field(default=None, max_length=MAX_COMMENT)
 
 
-class Feedback(Schema):
-    """About the answer of one turn."""
+class GivenFeedback(Schema):
+    """As it is stored with its turn."""
 
     message_id: str
+    rating: Rating
+    comment: str | None = None
+    given_at: Time
+
+
+class Feedback(GivenFeedback):
+    """About the answer of one turn."""
+
     turn_id: str
     session_id: str
     agent_id: str
     agent_version: int
-    rating: Rating
-    comment: str | None = None
-    given_at: Time

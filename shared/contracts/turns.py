@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from shared.contracts.agents import AgentVersion
+from shared.contracts.feedback import GivenFeedback
 from shared.contracts.gaps import GapReason
 from shared.contracts.guardrails import CheckedInput, GuardrailAct
 from shared.contracts.schema import Schema, Time
@@ -142,7 +143,7 @@ class StoredTurn(Schema):
     """A turn with its messages. `last_seq` is the terminal frame's, once it has ended.
 
     `number` is the turn's place in its session, from 1; 0 for a completion. `gap`: why the turn counts as a gap of its
-    agent's knowledge.
+    agent's knowledge. `feedback`: what was last said about its answer.
     """
 
     turn: Turn
@@ -153,6 +154,7 @@ class StoredTurn(Schema):
     completion: CompletionRequest | None = None
     erased: bool = False
     gap: GapReason | None = None
+    feedback: GivenFeedback | None = None
 
 
 class SessionTurns(Schema):

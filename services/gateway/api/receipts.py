@@ -32,6 +32,10 @@ RECEIPT: Final = object_of(
             "enum": ["nothing_found", "nothing_cited"],
             "description": "a gap of the agent's knowledge",
         },
+        "feedback": {
+            "type": "object",
+            "description": "what was last said about the answer: `{messageId, rating, comment?, givenAt}`",
+        },
     },
 )
 
@@ -46,8 +50,11 @@ def receipt(stored: StoredTurn) -> dict[str, Any]:
         "retrievals": [retrieval.wire() for message in messages for retrieval in message.knowledge or ()],
         "toolCalls": list(_tool_calls(stored.output)),
     }
-    gap = {"gap": stored.gap} if stored.gap is not None else {}
-    return shown | {name: turn[name] for name in ("timing", "usage") if name in turn} | gap
+    if stored.gap is not None:
+        shown["gap"] = stored.gap
+    if stored.feedback is not None:
+        shown["feedback"] = stored.feedback.wire()
+    return shown | {name: turn[name] for name in ("timing", "usage") if name in turn}
 
 
 def _tool_calls(messages: Iterable[TurnMessage]) -> Iterable[dict[str, Any]]:

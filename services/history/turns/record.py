@@ -8,6 +8,7 @@ from pydantic import Field
 
 from services.history.mongo.filters import Document
 from shared.contracts.agents import AgentVersion
+from shared.contracts.feedback import GivenFeedback
 from shared.contracts.gaps import GapReason
 from shared.contracts.guardrails import GuardrailAct
 from shared.contracts.jobs import RunTurn, checks_flow, enqueued_ms, flow_of
@@ -97,6 +98,7 @@ class TurnRecord(Schema):
     labels: tuple[str, ...] | None = None
     check: str | None = None
     gap_reason: GapReason | None = None
+    feedback: GivenFeedback | None = None
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
     unbilled: bool = False
@@ -180,6 +182,7 @@ class TurnRecord(Schema):
             completion=self.request(),
             erased=self.erased,
             gap=self.gap_reason,
+            feedback=self.feedback,
         )
 
     @property

@@ -138,3 +138,44 @@ async def test_the_page_drives_the_widget_from_its_own_script(stack: Stack, cont
         await widget.finished_answers(1)
         await widget.page.evaluate("Parley('destroy')")
         assert await widget.page.locator("parley-widget").count() == 0
+
+
+async def test_without_storage_the_chat_works_and_says_what_it_cannot(stack: Stack, context: BrowserContext) -> None:
+    denied = "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('denied') }})"
+    await context.add_init_script(denied)
+    async with site(stack, await stack.publish("scripted/tokens=8")) as shop:
+        widget = await (await shop.open(context)).show()
+        await widget.frame.get_by_text("Your browser blocks storage.").wait_for()
+        await widget.send("Hello.")
+        await widget.finished_answers(1)
+
+
+async def test_a_paste_that_is_too_long_is_not_sent(stack: Stack, context: BrowserContext) -> None:
+    async with site(stack, await stack.publish("scripted/tokens=8")) as shop:
+        widget = await (await shop.open(context)).show()
+        await widget.frame.get_by_role("textbox").fill("x" * 1_000_000)
+        await widget.frame.get_by_role("alert").wait_for()
+        assert await widget.frame.get_by_role("button", name="Send").is_disabled()
+
+
+async def test_a_wrong_clock_changes_nothing(stack: Stack, context: BrowserContext) -> None:
+    async with site(stack, await stack.publish("scripted/tokens=8")) as shop:
+        for days in (-1, 1):
+            page = await context.new_page()
+            shift = f"const now = Date.now; Date.now = () => now() + {days} * 86400000;"
+            await page.add_init_script(shift)
+            await page.goto(shop.origin)
+            widget = await Widget(page).show()
+            await widget.send("Hello.")
+            await widget.finished_answers(1 if days == -1 else 2)
+            await page.close()
+
+
+async def test_a_key_that_is_revoked_in_mid_conversation_closes_the_chat(stack: Stack, context: BrowserContext) -> None:
+    async with site(stack, await stack.publish("scripted/tokens=8")) as shop:
+        widget = await (await shop.open(context)).show()
+        await widget.send("Hello.")
+        await widget.finished_answers(1)
+        await shop.api("DELETE", f"/agents/{shop.agent_id}/publishable-keys/{shop.key_id}")
+        await widget.send("Still there?")
+        await widget.frame.get_by_text("The chat is not available at the moment.").first.wait_for()

@@ -319,6 +319,9 @@ async def test_feedback_about_an_answer_is_kept_listed_and_erased_with_its_sessi
         assert (await ask(stage, "POST", path, key, wrong, origin=None))[0] == 422
     other = path.replace(ids["messageId"], new_id("msg"))
     assert (await ask(stage, "POST", other, key, {"rating": "up"}, origin=None))[0] == 404
+    receipts = f"/chat/sessions/{ids['sessionId']}/events?stored=true"
+    status, answer, _ = await ask(stage, "GET", receipts, key, origin=None)
+    assert answer["data"][0]["feedback"]["comment"] == "Too short."
     await stage.history.client.delete_session(OWN, ids["sessionId"])
     assert (await ask(stage, "GET", "/chat/feedback", key, origin=None))[1]["data"] == []
     assert not await stage.history.documents["turns"].find({"feedback": {"$exists": True}}).to_list(None)
