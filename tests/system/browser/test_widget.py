@@ -165,7 +165,9 @@ async def test_a_wrong_clock_changes_nothing(stack: Stack, context: BrowserConte
             shift = f"const now = Date.now; Date.now = () => now() + {days} * 86400000;"
             await page.add_init_script(shift)
             await page.goto(shop.origin)
-            widget = await Widget(page).show()
+            widget = Widget(page)
+            # The second page finds the window open, as the first one left it.
+            await (widget.show() if days == -1 else widget.finished_answers(1))
             await widget.send("Hello.")
             await widget.finished_answers(1 if days == -1 else 2)
             await page.close()
