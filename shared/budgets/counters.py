@@ -13,9 +13,9 @@ from shared.contracts.budgets import SUBJECTS, Subject, SubjectKind
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.schema import rfc3339
 
-_PREFIX: Final = "parley:budgets"
+PREFIX: Final = "parley:budgets"
 # Hash: turn id -> its estimate and its counters, as JSON, from its admission until it is charged.
-LINES: Final = f"{_PREFIX}:lines"
+LINES: Final = f"{PREFIX}:lines"
 # A counter outlives its period by this, so that turns that end late still find it.
 KEPT_S: Final = 86_400
 _WORDS: Final[dict[SubjectKind, str]] = {
@@ -39,7 +39,7 @@ class Counter(NamedTuple):
         """Ids of end users may hold any character, so every id is hashed."""
         kind, name = self.subject
         digest = hashlib.sha256(name.encode()).hexdigest()[:32]
-        return f"{_PREFIX}:{self.workspace}:{kind}:{self.source}:{digest}:{self.period.name}"
+        return f"{PREFIX}:{self.workspace}:{kind}:{self.source}:{digest}:{self.period.name}"
 
     @property
     def expires_at(self) -> int:

@@ -26,6 +26,7 @@ from tests.system.chaos.events import (
     Recovered,
     Refused,
     Remains,
+    Reserved,
     Stored,
     Transcript,
 )
@@ -224,6 +225,13 @@ def _deleted_streams_end(run: Run) -> Iterator[Violation]:
                 yield Violation("deleted is gone", stream.turn, seen)
 
 
+def _reservations_are_released(run: Run) -> Iterator[Violation]:
+    for event in run.all(Reserved):
+        stored = run.stored.get(event.turn)
+        if stored is None or stored.status in TERMINAL:
+            yield Violation("reservations are released", event.turn, f"Redis still reserves {event.what}")
+
+
 # --- how long clients had to wait
 
 
@@ -388,6 +396,7 @@ RULES: Final[tuple[Callable[[Run], Iterator[Violation]], ...]] = (
     _refusals_are_known,
     _deleted_is_gone,
     _deleted_streams_end,
+    _reservations_are_released,
     _one_retry_is_enough,
     _outages_are_told,
     _views,

@@ -20,6 +20,7 @@ from deploy.local.state import LocalState
 from deploy.local.stores import Store, mongodb_store, redis_store
 from deploy.local.supervisor import Child, Command, Supervisor
 from shared.contracts.agents import AgentConfig, ModelChoice
+from shared.contracts.budgets import Allowance, StoreBudget, Subject
 from shared.contracts.keys import NewKey, Scope
 from shared.history_client import HistoryClient
 from shared.ids import new_id
@@ -29,6 +30,7 @@ from tests.system.chaos.questions import AGENTS, model_name
 WORKSPACE: Final = "chaos"
 DATABASE: Final = "chaos"
 GROUPS: Final = ("gateway", "worker", "history", "model", "mongodb", "redis")
+AMPLE_TOKENS: Final = 10**12
 SERVICES: Final = ("gateway", "worker", "history")
 
 
@@ -165,6 +167,9 @@ class Cluster:
             config = AgentConfig(name=agent, model=ModelChoice(name=model_name(agent)))
             await history.put_agent(WORKSPACE, self.agents[agent], config)
             await history.publish_agent(WORKSPACE, self.agents[agent], [])
+        # Never used up: it makes every turn reserve.
+        ample = Allowance(tokens=AMPLE_TOKENS)
+        await history.put_budget(WORKSPACE, Subject("workspace", ""), StoreBudget(day=ample, month=ample))
         scopes = frozenset(Scope) - {Scope.CHAT_PUBLIC}
         self.secret = (await history.create_key(NewKey(workspace=WORKSPACE, name="chaos", scopes=scopes))).secret
 

@@ -162,6 +162,14 @@ class Remains:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Reserved:
+    """What Redis still holds of a budget for a turn at the end. `turn` is empty where it cannot be told."""
+
+    turn: str
+    what: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Probed:
     """A new turn was asked for while a store was down (`kind` of outage). Status 0: the connection broke."""
 
@@ -243,6 +251,7 @@ Event = (
     | Deleted
     | Looked
     | Remains
+    | Reserved
     | Probed
     | Recovered
     | Overdue

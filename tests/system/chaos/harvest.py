@@ -2,17 +2,21 @@
 
 import asyncio
 import time
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from pymongo import MongoClient
 from redis.asyncio import Redis
 
 from services.history.turns.record import KEPT_OF_ERASED, USAGE_ONLY
+from shared.budgets.counters import LINES, PREFIX
 from tests.system.chaos.checker import TERMINAL
 from tests.system.chaos.cluster import DATABASE, WORKSPACE, Cluster
-from tests.system.chaos.events import Accepted, Asked, Deleted, History, Remains, Stored, Transcript
+from tests.system.chaos.events import Accepted, Asked, Deleted, History, Remains, Reserved, Stored, Transcript
 from tests.system.chaos.visitor import Visitor, assistant_text
+
+# A reconciler leaves a young turn's reservation alone for 15 s, and then has its interval.
+RELEASED_WITHIN_S: Final = 30.0
 
 
 async def stored_turns(cluster: Cluster, patience_s: float) -> list[Stored]:
@@ -92,6 +96,32 @@ async def _logs_of(url: str, turns: dict[str, str]) -> list[Remains]:
             for turn, session in turns.items()
             if await redis.exists(f"turn:{WORKSPACE}:{turn}")
         ]
+
+
+async def reservations(cluster: Cluster, patience_s: float) -> list[Reserved]:
+    """What Redis still reserves, once nothing is; after `patience_s`, as it is. For when all turns have ended."""
+    deadline = time.monotonic() + max(patience_s, RELEASED_WITHIN_S)
+    async with Redis.from_url(cluster.redis_url, decode_responses=True) as redis:
+        while True:
+            lines: list[str] = await redis.hkeys(LINES)
+            found = [Reserved(turn=turn, what="a note for its claim") for turn in lines]
+            async for name in redis.scan_iter(f"{PREFIX}:*", count=500):
+                if name != LINES:
+                    found += _reserved(name, await redis.hgetall(name))
+            if not found or time.monotonic() > deadline:
+                return found
+            await asyncio.sleep(0.5)
+
+
+def _reserved(name: str, counter: dict[str, str]) -> list[Reserved]:
+    """Of one counter: the turns that hold a reservation, and a sum that they do not explain."""
+    held = {field.removeprefix("h:"): value for field, value in counter.items() if field.startswith("h:")}
+    found = [Reserved(turn=turn, what=f"{value} under {name}") for turn, value in held.items()]
+    tokens = sum(int(value.split()[0]) for value in held.values() if value != "counted")
+    reserved = int(counter.get("heldTokens", 0))
+    if reserved != tokens:
+        found.append(Reserved(turn="", what=f"{reserved} tokens under {name}, of which turns hold {tokens}"))
+    return found
 
 
 async def transcripts(reader: Visitor, sessions: list[str]) -> list[Transcript]:

@@ -7,11 +7,14 @@ this.
 import runpy
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from services.gateway.completions import chunks
 from services.gateway.streaming.follower import Follower
 from services.gateway.streaming.renderer import End, Rendered
+from services.history.budgets.gate import Account, BudgetGate
+from services.history.mongo.filters import Document
 from services.history.reconcile.outbox import Outbox
 from services.history.turns.erasure import Erasure
 from services.history.turns.finalize import TurnFinalizer
@@ -131,6 +134,24 @@ def unlinked_transcript() -> None:
     Erasure._erase_page = unlink  # type: ignore[method-assign]
 
 
+def lost_release() -> None:
+    """A turn's reservation ends with its completion. Who fails or is cancelled keeps it, and nobody looks for it."""
+    ended = BudgetGate.ended
+
+    async def completed_only(
+        self: BudgetGate, account: Account, ended_at: datetime, uses: Sequence[Document] | None
+    ) -> None:
+        row = await self._turns.one({"_id": account.turn_id}, {"status": 1})
+        if row is not None and row["status"] == "completed":
+            await ended(self, account, ended_at, uses)
+
+    async def never(self: BudgetGate) -> None:
+        return None
+
+    BudgetGate.ended = completed_only  # type: ignore[method-assign]
+    BudgetGate.reconcile = never  # type: ignore[method-assign]
+
+
 def unsupervised_loop() -> None:
     """An outage ends a worker's loops, and nobody notices: the process stays ready and does nothing."""
 
@@ -153,6 +174,7 @@ MUTANTS: Final[dict[str, Callable[[], None]]] = {
     "clean end on worker loss": clean_end,
     "deletion acknowledged before it is done": early_deletion,
     "erasure leaves the transcript": unlinked_transcript,
+    "lost release": lost_release,
     "unsupervised loop": unsupervised_loop,
 }
 

@@ -30,6 +30,7 @@ from tests.system.chaos.events import (
     Recovered,
     Refused,
     Remains,
+    Reserved,
     Stored,
     Transcript,
 )
@@ -90,6 +91,18 @@ def rules(*told: Event, **more: Any) -> set[str]:
 def test_a_good_run_has_no_violation() -> None:
     answered = Answered(at=2.0, request=1, turn=TURN, status="completed", text=TEXT, usage=USAGE)
     assert check(history(*good_stream(), *good_stream(view=2), answered)) == []
+
+
+def test_a_reservation_of_a_turn_that_has_ended_is_found() -> None:
+    held = Reserved(turn=TURN, what="12 0 under a counter")
+    assert rules(held) == {"reservations are released"}
+    assert rules(held, stored=replace(STORED, status="cancelled")) >= {"reservations are released"}
+    assert rules(Reserved(turn="", what="7 tokens under a counter")) == {"reservations are released"}
+
+
+def test_a_reservation_of_a_turn_that_runs_is_no_violation() -> None:
+    held = Reserved(turn=TURN, what="12 0 under a counter")
+    assert "reservations are released" not in rules(held, stored=replace(STORED, status="running"))
 
 
 def test_a_restart_after_a_workers_loss_is_no_violation() -> None:
