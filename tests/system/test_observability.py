@@ -75,10 +75,10 @@ async def test_an_alert_fires_when_its_cause_is_there_and_not_before(
     firing = 'ALERTS{alertname="ParleyJobsUndecodable", alertstate="firing"}'
 
     async def scraped_twice() -> bool:
-        counts = await prometheus.query(http, "sum(count_over_time(parley_undecodable_jobs_total[1m]))")
-        return bool(counts) and float(counts[0]["value"][1]) >= 8
+        counts = 'count_over_time(parley_undecodable_jobs_total{job="parley-worker"}[1m]) >= 2'
+        return len(await prometheus.query(http, counts)) == len(stack.facts["metrics"]["worker"])
 
-    await eventually(scraped_twice, within_s=20, what="two scrapes")
+    await eventually(scraped_twice, within_s=20, what="two scrapes of each worker")
     assert await prometheus.query(http, firing) == []
     before = float((await prometheus.query(http, counted))[0]["value"][1])
     async with Redis.from_url(stack.facts["redisUrl"]) as redis:

@@ -2,6 +2,8 @@
 
 import time
 
+from prometheus_client import REGISTRY
+
 from shared.contracts.agents import Passage
 from shared.contracts.turns import CompletionRequest
 from shared.web.guard_rules import OutgoingPolicy
@@ -146,8 +148,10 @@ async def test_a_never_retry_call_of_a_lost_attempt_is_not_made_again(stage: Sta
             return len(await counted(stage)) == 1
 
         await eventually(was_called)
+        taken_over = REGISTRY.get_sample_value("parley_turns_taken_over_total") or 0.0
         await stage.lose(job)
         ended = await stage.ended(job)
+    assert REGISTRY.get_sample_value("parley_turns_taken_over_total") == taken_over + 1
     assert len(await counted(stage)) == 1
     assert ended.turn.attempt == 2
     assert ended.turn.status == "failed"

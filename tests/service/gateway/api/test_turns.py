@@ -244,11 +244,17 @@ async def test_resumed_stream_has_no_gap_and_no_repeat(gateway: Stage) -> None:
     await gateway.answer(turn_id, *[f"{number} " for number in range(20)])
     async with gateway.client.get(url) as response:
         whole = await frames(response)
+    resumed = _resumed()
     for place in range(1, len(whole) - 1):
         last = whole[place].id
         assert last is not None
         async with gateway.client.get(url, params={"lastEventId": last}) as response:
             assert await frames(response) == whole[place + 1 :]
+    assert _resumed() == resumed + len(whole) - 2
+
+
+def _resumed() -> float:
+    return REGISTRY.get_sample_value("parley_streams_total", {"kind": "resumed"}) or 0.0
 
 
 async def test_resume_at_or_past_the_end_is_empty(gateway: Stage) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+from prometheus_client import REGISTRY
 from redis.asyncio import Connection, Redis
 
 from services.gateway.streaming.hub import Hub
@@ -135,11 +136,13 @@ async def test_a_line_that_takes_nothing_is_left_too(
 async def test_a_listener_that_takes_nothing_holds_little_and_goes_back_to_the_log(hub: Hub, client: Redis) -> None:
     async with hub.listen(WS, turn_id := new_id("trn")) as listener:
         listener.gap = False
+        behind = REGISTRY.get_sample_value("parley_stream_gaps_total", {"reason": "behind"}) or 0.0
         for _ in range(20):
             await client.publish(log_key(WS, turn_id), b"x" * (LISTENER_LIMIT // 10))
         await eventually(lambda: listener.gap)
         assert listener.size == 0
         assert listener.frames == []
+        assert REGISTRY.get_sample_value("parley_stream_gaps_total", {"reason": "behind"}) == behind + 1
 
 
 async def test_a_hub_without_its_redis_refuses_within_a_second() -> None:
