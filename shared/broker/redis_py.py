@@ -29,6 +29,9 @@ def connection_pool(url: str) -> ConnectionPool:
         socket_keepalive=True,
         retry=Retry(NoBackoff(), 0),
         retry_on_error=[],
+        # Each would be one more round trip, with a command that a user of its own may not run.
+        lib_name=None,
+        lib_version=None,
     )
 
 
