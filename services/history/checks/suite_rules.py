@@ -6,13 +6,12 @@ from typing import Any, Final
 import orjson
 from pydantic import ValidationError
 
-from services.history.document_faults import Fault, faults_of
+from services.history.document_faults import MAX_FAULTS, Fault, faults_of
 from shared.contracts.checks import CheckSuite
 from shared.contracts.errors import ApiError, Code
 from shared.patterns import BadPattern, checked_pattern
 
 MAX_SUITE: Final = 256 << 10
-MAX_FAULTS: Final = 20
 
 
 def checked_suite(suite: dict[str, Any], *, has_judge: bool) -> CheckSuite:
@@ -23,7 +22,7 @@ def checked_suite(suite: dict[str, Any], *, has_judge: bool) -> CheckSuite:
     try:
         checked = CheckSuite.model_validate(suite, extra="forbid")
     except ValidationError as error:
-        faults = faults_of(error, CheckSuite, whole="checks", at_most=MAX_FAULTS)
+        faults = faults_of(error, CheckSuite, whole="checks")
         raise ApiError(Code.VALIDATION_FAILED, errors=faults) from None
     if faults := [*_faults(checked, has_judge=has_judge)]:
         raise ApiError(Code.VALIDATION_FAILED, errors=faults[:MAX_FAULTS])

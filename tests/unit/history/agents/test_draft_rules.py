@@ -2,7 +2,9 @@ from typing import Any
 
 import pytest
 
+from services.history import document_faults
 from services.history.agents.draft_rules import MAX_DRAFT, checked_draft
+from shared.contracts.agents import AgentConfig
 from shared.contracts.errors import ApiError, Code
 
 DRAFT = {"name": "Mia", "model": {"name": "m"}}
@@ -89,3 +91,18 @@ def test_a_pattern_of_the_redaction_must_be_one_of_re2s_and_match_something() ->
     assert "empty text" in found["redaction.patterns.1.pattern"]
     assert found.keys() == {"redaction.patterns.0.pattern", "redaction.patterns.1.pattern"}
     assert "redaction.kinds.0" in faults(DRAFT | {"redaction": {"kinds": ["name"]}})
+
+
+def test_ten_thousand_unknown_members_cost_one_look_at_the_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making the schema for each of them stopped history for minutes."""
+    made, schema = list[dict[str, Any]](), AgentConfig.model_json_schema
+
+    def counted(**given: Any) -> dict[str, Any]:
+        made.append(schema(**given))
+        return made[-1]
+
+    monkeypatch.setattr(AgentConfig, "model_json_schema", counted)
+    document_faults._members_of.cache_clear()
+    found = faults(DRAFT | {f"m{number}": 0 for number in range(10_000)} | {"x" * 100_000: 0})
+    assert len(found) == document_faults.MAX_FAULTS
+    assert len(made) == 1
