@@ -16,6 +16,7 @@ ORDER: Final = (
     "sessions",
     "resume",
     "openai",
+    "widget",
     "knowledge",
     "tools",
     "keys",

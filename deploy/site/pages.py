@@ -30,12 +30,12 @@ users at once and keeps every conversation.</p>
 <li><a href="/llms.txt">llms.txt</a>: an index of the guides. Each guide is also there as Markdown.</li>
 </ul>
 </main>"""
-_REFERENCE: Final = """<main id="content" class="reference">
-<h1 class="unseen">API reference</h1>
-<noscript><p>The API reference needs JavaScript. Without it, read <a href="/api/v1/openapi.json">the OpenAPI
+_REFERENCE: Final = """<div id="content" class="reference">
+<noscript><h1>API reference</h1>
+<p>The API reference needs JavaScript. Without it, read <a href="/api/v1/openapi.json">the OpenAPI
 document</a>.</p></noscript>
 <div id="reference"></div>
-</main>"""
+</div>"""
 _REFERENCE_SCRIPTS: Final = (
     '<script src="/docs/assets/scalar.js" defer></script>\n<script src="/docs/assets/reference.js" defer></script>\n'
 )

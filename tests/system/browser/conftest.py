@@ -1,11 +1,15 @@
 """A real Chromium, driven from outside. It is the system's: no browser is downloaded."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, async_playwright
 
 from tests.programs import required_program
+from tests.system.openai.node_client import Node
+
+PACKAGES = Path(__file__).parent / "node"
 
 
 @pytest.fixture
@@ -24,3 +28,10 @@ async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     context.set_default_timeout(20_000)
     yield context
     await context.close()
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    required_program("npm", "npm")
+    folder = Node.install(tmp_path_factory, PACKAGES)
+    return (folder / "node_modules/axe-core/axe.min.js").read_text()

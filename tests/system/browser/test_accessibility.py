@@ -1,33 +1,13 @@
 """The widget for everyone: axe's rules, the keyboard alone, and a page that does not move."""
 
-from pathlib import Path
-from typing import Any
-
 import pytest
-from playwright.async_api import BrowserContext, Frame
+from playwright.async_api import BrowserContext
 
-from tests.programs import required_program
 from tests.system.browser.host_page import site
-from tests.system.openai.node_client import Node
+from tests.system.browser.violations import violations
 from tests.system.stack import Stack
 
 DEMO = "agt_000000000000000000000p1zza"
-PACKAGES = Path(__file__).parent / "node"
-
-
-@pytest.fixture(scope="session")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    required_program("npm", "npm")
-    folder = Node.install(tmp_path_factory, PACKAGES)
-    return (folder / "node_modules/axe-core/axe.min.js").read_text()
-
-
-async def violations(frame: Frame, axe: str) -> list[dict[str, Any]]:
-    await frame.evaluate(axe)
-    result: dict[str, Any] = await frame.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    return [
-        {"rule": each["id"], "nodes": [node["html"][:200] for node in each["nodes"]]} for each in result["violations"]
-    ]
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
