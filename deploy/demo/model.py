@@ -26,7 +26,8 @@ _BATCH: Final = 256
 
 
 class ModelServer:
-    """`/v1/chat/completions`, `/v1/models`; `/stats` counts requests, those running, and those whose client went away.
+    """`/v1/chat/completions`, `/v1/models`; `/stats` counts requests, those running, those whose client went away, and
+    the tokens of whole answers.
 
     `/requests` tells the bodies of the last requests to scripted models, oldest first: what really reaches a model.
     `/asked` tells when each of them came (seconds of the machine's monotonic clock), by its last message.
@@ -38,7 +39,7 @@ class ModelServer:
         self._seen: OrderedDict[int, int] = OrderedDict()
         self._bodies: deque[dict[str, Any]] = deque(maxlen=_BODIES_REMEMBERED)
         self._asked: deque[dict[str, Any]] = deque(maxlen=_BODIES_REMEMBERED)
-        self._stats = {"requests": 0, "active": 0, "abandoned": 0}
+        self._stats = {"requests": 0, "active": 0, "abandoned": 0, "billedTokens": 0}
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -125,14 +126,23 @@ class ModelServer:
         completion_id, created, model = f"chatcmpl-demo{next(self._numbers)}", int(time.time()), str(body["model"])
         if body.get("stream"):
             asked = bool((body.get("stream_options") or {}).get("include_usage"))
-            return await _stream(request, answer, ChunkRenderer(completion_id, model, created), include_usage=asked)
+            renderer = ChunkRenderer(completion_id, model, created)
+            response = await _stream(request, answer, renderer, include_usage=asked)
+            if answer.fault is None:
+                self._bill(answer)
+            return response
         await asyncio.sleep(answer.first_s + answer.delay_s * len(answer.pieces))
-        if answer.fault is not None:
+        if answer.fault is None:
+            self._bill(answer)
+        else:
             if answer.fault.kind == "hang":
                 await asyncio.Event().wait()
             _abort(request)
             raise ConnectionResetError
         return web.json_response(whole_body(answer, completion_id, model, created))
+
+    def _bill(self, answer: Answer) -> None:
+        self._stats["billedTokens"] += answer.usage["total_tokens"] if answer.usage is not None else 0
 
 
 async def _stream(

@@ -7,6 +7,7 @@ from shared.contracts.turns import (
     AdmitTurn,
     ClaimedTurn,
     ClaimTurn,
+    ModelUse,
     StartAttempt,
     StartedAttempt,
     StoredTurn,
@@ -49,16 +50,24 @@ class TurnCalls(Transport):
             await self._post(f"/workspaces/{workspace}/turns/{turn_id}/attempts", begin.wire())
         )
 
-    async def release(self, workspace: str, turn_id: str, attempt: int) -> None:
-        """A drain hands the turn back: this attempt does not count as a try."""
-        await self._post(f"/workspaces/{workspace}/turns/{turn_id}/release", {"attempt": attempt})
+    async def release(self, workspace: str, turn_id: str, attempt: int, uses: Sequence[ModelUse] = ()) -> None:
+        """A drain hands the turn back: this attempt does not count as a try. `uses`: all that it has used."""
+        body = {"attempt": attempt, "uses": [use.wire() for use in uses]}
+        await self._post(f"/workspaces/{workspace}/turns/{turn_id}/release", body)
 
-    async def start_call(self, workspace: str, turn_id: str, attempt: int, call_key: str) -> bool:
-        """Records a never-retry tool call before it is made.
+    async def spend(self, workspace: str, turn_id: str, attempt: int, uses: Sequence[ModelUse]) -> None:
+        """All that an attempt has used that will not end the turn, so that usage counts it. It may be repeated."""
+        body = {"attempt": attempt, "uses": [use.wire() for use in uses]}
+        await self._post(f"/workspaces/{workspace}/turns/{turn_id}/uses", body)
+
+    async def start_call(
+        self, workspace: str, turn_id: str, attempt: int, call_key: str, uses: Sequence[ModelUse] = ()
+    ) -> bool:
+        """Records a never-retry tool call before it is made. `uses`: all that the attempt has used so far.
 
         False: this attempt no longer owns the turn; do not call.
         """
-        body = {"attempt": attempt, "callKey": call_key}
+        body = {"attempt": attempt, "callKey": call_key, "uses": [use.wire() for use in uses]}
         answer = await self._post(f"/workspaces/{workspace}/turns/{turn_id}/calls", body)
         return bool(answer["recorded"])
 

@@ -5,6 +5,9 @@ import os
 import signal
 from typing import Any
 
+import aiohttp
+
+from shared.contracts.tools import HttpTool
 from tests.conftest import eventually
 from tests.system.stack import Client, Stack, gather_bounded
 
@@ -82,3 +85,38 @@ async def test_usage_is_the_sum_of_the_turns_also_after_workers_and_histories_ar
     assert status == 200, body
     stored += body["data"]
     assert tokens == sum(each["usage"]["total_tokens"] for each in stored)
+
+
+async def billed(stack: Stack, http: aiohttp.ClientSession) -> int:
+    """All tokens of whole answers that the scripted upstream has given."""
+    async with http.get(stack.facts["modelUrl"].removesuffix("/v1") + "/stats") as response:
+        return int((await response.json())["billedTokens"])
+
+
+async def test_usage_is_what_the_upstream_billed_when_workers_are_killed_between_model_calls(
+    stack: Stack, client: Client, http: aiohttp.ClientSession
+) -> None:
+    model_url = stack.facts["modelUrl"].removesuffix("/v1")
+    schema = {"type": "object", "properties": {"table": {"type": "integer"}}}
+    tool = HttpTool.model_validate(
+        {"name": "book", "url": f"{model_url}/tools/count?delay_ms=60000", "retry": "never", "parameters": schema}
+    )
+    agent_id = await stack.publish('scripted/tokens=5,delay=0,tool=book:{"table":4}', tools=(tool,))
+    before = await billed(stack, http)
+    async with http.delete(f"{model_url}/tools/counter"):
+        pass
+
+    async def is_in_the_tool() -> bool:
+        async with http.get(f"{model_url}/tools/counter") as response:
+            return bool(await response.json())
+
+    asking = asyncio.create_task(ask(client, agent_id, 1))
+    await eventually(is_in_the_tool, within_s=30.0, what="the tool's call")
+    for pid in stack.facts["pids"]["worker"]:
+        os.kill(pid, signal.SIGKILL)
+    status, _, _ = await asking
+    assert status == 500  # The tool may not run twice, so the second attempt ends the turn.
+    one_call = (await billed(stack, http) - before) // 2
+    assert one_call > 0
+    assert await used(client, agent_id) == (1, 2 * one_call)
+    assert await billed(stack, http) - before == 2 * one_call

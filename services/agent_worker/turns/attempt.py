@@ -133,6 +133,11 @@ class Attempt:
                 case _:
                     return step
 
+    def stopped(self) -> TurnState:
+        """After `run` has ended or was cancelled: what there is becomes whole, and its use is counted."""
+        self.state.stopped([new_id("msg") for _ in range(self.state.ids_to_stop)], datetime.now(UTC))
+        return self.state
+
     # --- the model
 
     async def _call_model(self, step: CallModel) -> None:
@@ -242,6 +247,7 @@ class Attempt:
         Without the record there is no call.
         """
         history, job, attempt = self._dependencies.history, self._job, self._claimed.attempt
-        if not await until_history_answers(lambda: history.start_call(job.workspace, job.turn_id, attempt, key)):
+        uses = self.state.spent.by_model
+        if not await until_history_answers(lambda: history.start_call(job.workspace, job.turn_id, attempt, key, uses)):
             FENCED_WRITES.labels("start_call").inc()
             raise Fenced

@@ -1,7 +1,6 @@
 """The job: claim a turn, run an attempt until it ends or is ended from outside, hand the result over. Never raises."""
 
 import asyncio
-from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -16,7 +15,6 @@ from services.agent_worker.turns.steps import Fail, Finish
 from shared.backoff import jittered
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.turns import ClaimedTurn, ClaimTurn, StartAttempt, StartedAttempt
-from shared.ids import new_id
 from shared.log import get_logger
 from shared.metrics import FENCED_WRITES
 from shared.run_log.writer import Fenced, TurnWriter
@@ -108,11 +106,15 @@ class TurnRunner:
             if claimed.attempt > 1:
                 TAKE_OVERS.inc()
             attempt.start(started.waited_ms)
-            end = await self._end_of(leased, started, work)
-            if end is None:
-                await self._requeue(leased, claimed)
-            else:
-                await self._finish(leased, claimed, attempt, end, started_at, writer)
+            try:
+                end = await self._end_of(leased, started, work)
+                if end is None:
+                    await self._requeue(leased, claimed, attempt)
+                else:
+                    await self._finish(leased, claimed, attempt, end, started_at, writer)
+            except Fenced:
+                await self._tell_use(leased, claimed, attempt)
+                raise
         finally:
             # Cancelling closes the connections to the model and to tools. Whatever they still raise is ignored.
             await end_tasks([work])
@@ -166,12 +168,21 @@ class TurnRunner:
         finally:
             await end_tasks(tasks)
 
-    async def _requeue(self, leased: LeasedJob, claimed: ClaimedTurn) -> None:
-        """Requeues the job. The try is not counted, if history answers in time."""
-        job = leased.job
+    async def _tell_use(self, leased: LeasedJob, claimed: ClaimedTurn, attempt: Attempt) -> None:
+        """Of an attempt that another one has overtaken: its model calls were made all the same."""
+        job, uses = leased.job, attempt.stopped().spent.by_model
         try:
             async with asyncio.timeout(RELEASE_TIMEOUT_S):
-                await self._dependencies.history.release(job.workspace, job.turn_id, claimed.attempt)
+                await self._dependencies.history.spend(job.workspace, job.turn_id, claimed.attempt, uses)
+        except (ApiError, TimeoutError) as error:
+            log.warning("use_not_told", error=type(error).__name__)
+
+    async def _requeue(self, leased: LeasedJob, claimed: ClaimedTurn, attempt: Attempt) -> None:
+        """Requeues the job. The try is not counted, if history answers in time."""
+        job, uses = leased.job, attempt.stopped().spent.by_model
+        try:
+            async with asyncio.timeout(RELEASE_TIMEOUT_S):
+                await self._dependencies.history.release(job.workspace, job.turn_id, claimed.attempt, uses)
         except (ApiError, TimeoutError) as error:
             log.warning("release_failed", error=type(error).__name__)
         await leased.requeue()
@@ -189,8 +200,7 @@ class TurnRunner:
         started: float,
         writer: TurnWriter,
     ) -> None:
-        state = attempt.state
-        state.stopped([new_id("msg") for _ in range(state.ids_to_stop)], datetime.now(UTC))
+        attempt.stopped()
         # The terminal frame's number follows that of the attempt's last frame, so that frame must be in the log.
         await writer.flush()
         FRAMES.inc(len(writer.frames))
@@ -200,6 +210,7 @@ class TurnRunner:
         if not await leased.finish(finished):
             FENCED_WRITES.labels("finish").inc()
             log.warning("finish_fenced")
+            await self._tell_use(leased, claimed, attempt)
             return
         count(finished, duration_s, check=claimed.check)
 

@@ -1,6 +1,7 @@
 """Attempts: started by the claim that holds the lease, released by a drain; tool calls that must not be repeated."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -11,7 +12,8 @@ from services.history.turns.erasure import Erasure
 from services.history.turns.finalize import TurnFinalizer
 from services.history.turns.record import WITHOUT_TEXT, TurnRecord, milliseconds
 from services.history.turns.verdicts import CANCELLED
-from shared.contracts.turns import StartAttempt, StartedAttempt
+from services.history.usage.entries import priced
+from shared.contracts.turns import ModelUse, StartAttempt, StartedAttempt
 from shared.turn_queue.queue import TurnQueue
 
 REFUSED: Final = StartedAttempt(started=False)
@@ -26,6 +28,7 @@ class Attempts:
         erasure: Erasure,
         settings: HistorySettings,
     ) -> None:
+        self._prices = settings.prices
         self._sessions = database.sessions
         self._turns = database.turns
         self._queue = queue
@@ -119,15 +122,35 @@ class Attempts:
         else:
             await self._finalizer.end(TurnRecord.model_validate(row), CANCELLED)
 
-    async def release(self, workspace: str, turn_id: str, attempt: int) -> None:
+    async def release(self, workspace: str, turn_id: str, attempt: int, uses: Sequence[ModelUse] = ()) -> None:
         """Returns a try, once per attempt: a drain does not count towards the limit."""
+        await self.spend(workspace, turn_id, attempt, uses)
         mine = {"_id": turn_id, "workspace": workspace, "active": True, "attempt": attempt, "released": False}
         await self._turns.update(mine, {"$inc": {"tries": -1}, "$set": {"released": True, "status": "queued"}})
 
-    async def start_call(self, workspace: str, turn_id: str, attempt: int, call_key: str) -> bool:
-        """Records a tool call that must never be repeated. False: the attempt no longer owns the turn."""
+    async def spend(self, workspace: str, turn_id: str, attempt: int, uses: Sequence[ModelUse]) -> None:
+        """Notes all that an attempt has used. The ledger adds it to the turn's end, unless this attempt makes the end.
+
+        An attempt that was fenced may tell it too, until the turn has ended.
+        """
+        if spent := self._spent(attempt, uses):
+            await self._turns.update({"_id": turn_id, "workspace": workspace, "active": True}, {"$set": spent})
+
+    def _spent(self, attempt: int, uses: Sequence[ModelUse]) -> Document:
+        return {f"spent.{attempt}": priced(uses, self._prices)} if uses else {}
+
+    async def start_call(
+        self, workspace: str, turn_id: str, attempt: int, call_key: str, uses: Sequence[ModelUse] = ()
+    ) -> bool:
+        """Records a tool call that must never be repeated, and what the attempt has used before it.
+
+        False: the attempt no longer owns the turn.
+        """
         mine = {"_id": turn_id, "workspace": workspace, "active": True, "attempt": attempt}
-        return await self._turns.update(mine, {"$addToSet": {"startedCalls": call_key}})
+        change: Document = {"$addToSet": {"startedCalls": call_key}}
+        if spent := self._spent(attempt, uses):
+            change["$set"] = spent
+        return await self._turns.update(mine, change)
 
 
 def remaining_s(record: TurnRecord, now: datetime, turn_timeout_s: float) -> float:

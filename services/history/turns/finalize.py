@@ -32,7 +32,7 @@ from services.history.turns.record import (
 )
 from services.history.turns.verdicts import CANCELLED, Verdict
 from services.history.turns.written import partial_answer, written_of
-from services.history.usage.entries import priced_uses, unbilled
+from services.history.usage.entries import lost_uses, priced_uses, unbilled
 from shared.contracts.frames import FrameId
 from shared.contracts.prices import PriceTable
 from shared.contracts.sessions import TurnMessage
@@ -111,7 +111,8 @@ class TurnFinalizer:
             await self.stop_session(workspace, record.session_id)
         await self.places.give_back(record.id, record.places)
         turn = record.turn().model_copy(update={name: getattr(finished, name) for name in _RESULT})
-        await self._gate.ended(account_of(record), finished.ended_at, uses if stored else None)
+        used = [*uses, *lost_uses(record.spent, finished.attempt)] if stored else None
+        await self._gate.ended(account_of(record), finished.ended_at, used)
         await self._publish(workspace, turn, finished.output, FrameId(finished.attempt, finished.last_seq + 1))
 
     async def _store_result(self, finished: FinishedTurn, marks: Document) -> bool:
@@ -167,7 +168,7 @@ class TurnFinalizer:
             "error": fields["error"],
         }
         await self.places.give_back(record.id, record.places)
-        await self._gate.ended(account_of(record), now, ())
+        await self._gate.ended(account_of(record), now, lost_uses(record.spent, record.attempt + 1))
         await self._publish_own_end(
             record.workspace, record.turn().model_copy(update=update), output, record.attempt + 1
         )

@@ -60,7 +60,8 @@ class TurnRecord(Schema):
     `attempt` is the fence: it only grows, and each write of a worker names its own attempt. `tries` counts the attempts
     that count towards the limit. `claim_id` is the claim that raised the attempt last. `completion` is JSON text,
     because it has member names that MongoDB does not accept. `weight` is the weight that the key `key_id` had at
-    admission. `unbilled`: the usage ledger does not have it yet. `labels` are a stored completion's current metadata,
+    admission. `unbilled`: the usage ledger does not have it yet. `spent` is what attempts that may not end
+    the turn have used, by their numbers. `labels` are a stored completion's current metadata,
     each pair as JSON text, so that an index finds it. `places` are the limits' sets in Redis that count the turn.
     `check` is the run of checks that the turn belongs to. `joined`, `orphan`, `replaces` and `withdrawing` belong to
     the retry guard.
@@ -101,6 +102,7 @@ class TurnRecord(Schema):
     feedback: GivenFeedback | None = None
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
+    spent: dict[str, list[dict[str, Any]]] = Field(default_factory=dict)
     unbilled: bool = False
     timing: Timing | None = None
     error: dict[str, Any] | None = None

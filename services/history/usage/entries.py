@@ -23,7 +23,16 @@ COUNTERS: Final = (
     "cost",
 )
 # What the ledger reads of a turn.
-READ: Final = {"workspace": 1, "agentId": 1, "keyId": 1, "endUserId": 1, "uses": 1, "endedAt": 1}
+READ: Final = {
+    "workspace": 1,
+    "agentId": 1,
+    "keyId": 1,
+    "endUserId": 1,
+    "uses": 1,
+    "endedAt": 1,
+    "attempt": 1,
+    "spent": 1,
+}
 
 
 class Entry(NamedTuple):
@@ -40,11 +49,23 @@ def priced_uses(finished: FinishedTurn, prices: PriceTable) -> list[Document]:
     uses = finished.uses
     if not uses and finished.usage is not None and tokens_of(finished.usage):
         uses = (ModelUse(upstream="", model="", usage=finished.usage),)  # Of a worker that did not tell the model.
+    return priced(uses, prices)
+
+
+def priced(uses: Iterable[ModelUse], prices: PriceTable) -> list[Document]:
     rows = []
     for use in uses:
         cost = prices.cost_nano(use.upstream, use.model, use.usage)
         rows.append({**use.wire(), **({} if cost is None else {"cost": cost})})
     return rows
+
+
+def lost_uses(spent: Mapping[str, list[Document]], attempt: int) -> list[Document]:
+    """What attempts before the turn's last one have told of their use. `attempt`: the last one's number.
+
+    `spent` has the attempts' numbers as text. The last attempt's own result has all that it used.
+    """
+    return [use for number, uses in sorted(spent.items()) if int(number) != attempt for use in uses]
 
 
 def unbilled(is_check: bool) -> Document:
@@ -58,7 +79,7 @@ def day_of(at: datetime) -> str:
 
 def entries_of(row: Document) -> list[Entry]:
     """A turn counts once, also when it asked several models. Its end user's share is kept apart, to be erased."""
-    uses = row.get("uses") or [{}]
+    uses = [*(row.get("uses") or ()), *lost_uses(row.get("spent") or {}, row["attempt"])] or [{}]
     day, workspace = day_of(row["endedAt"]), row["workspace"]
     common = {"agentId": row["agentId"], "keyId": row.get("keyId")}
     entries = []

@@ -1,13 +1,14 @@
 """History as a worker sees it, in memory and with the real signatures."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from shared.contracts.agents import AgentConfig, AgentVersion, Passage
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.sessions import TurnMessage
-from shared.contracts.turns import ClaimedTurn, ClaimTurn, StartAttempt, StartedAttempt
+from shared.contracts.turns import ClaimedTurn, ClaimTurn, ModelUse, StartAttempt, StartedAttempt
 from shared.history_client import HistoryClient
 
 
@@ -45,6 +46,7 @@ class FakeHistory(HistoryClient):
         self.claims_seen: list[ClaimTurn] = []
         self.starts_seen: list[StartAttempt] = []
         self.released: list[int] = []
+        self.spent: dict[int, tuple[ModelUse, ...]] = {}
 
     def _turn(self, turn_id: str) -> FakeTurn:
         if self.away:
@@ -88,12 +90,19 @@ class FakeHistory(HistoryClient):
             started=started, cancel_requested=turn.cancel_requested, waited_ms=5, remaining_s=turn.remaining_s
         )
 
-    async def release(self, workspace: str, turn_id: str, attempt: int) -> None:
+    async def release(self, workspace: str, turn_id: str, attempt: int, uses: Sequence[ModelUse] = ()) -> None:
         self._turn(turn_id).tries -= 1
         self.released.append(attempt)
+        self.spent[attempt] = tuple(uses)
 
-    async def start_call(self, workspace: str, turn_id: str, attempt: int, call_key: str) -> bool:
+    async def spend(self, workspace: str, turn_id: str, attempt: int, uses: Sequence[ModelUse]) -> None:
+        self.spent[attempt] = tuple(uses)
+
+    async def start_call(
+        self, workspace: str, turn_id: str, attempt: int, call_key: str, uses: Sequence[ModelUse] = ()
+    ) -> bool:
         turn = self._turn(turn_id)
+        self.spent[attempt] = tuple(uses)
         if attempt != turn.attempt:
             return False
         turn.started.append(call_key)

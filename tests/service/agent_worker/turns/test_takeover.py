@@ -22,6 +22,9 @@ async def test_a_draining_worker_requeues_without_using_up_a_try(stage: Stage) -
         await eventually(is_requeued, within_s=2.0)
     turn = stage.history.turns[job.turn_id]
     assert (turn.tries, stage.history.released) == (0, [1])
+    (used,) = stage.history.spent[1]
+    assert used.usage.estimated
+    assert used.usage.completion_tokens > 0
     assert await stage.outbox() == {}
     async with stage.worker():
         ended = await stage.ended(job)

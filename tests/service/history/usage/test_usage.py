@@ -129,3 +129,34 @@ async def test_groups_are_paged_and_bad_queries_are_refused(history: History) ->
         with pytest.raises(ApiError) as refused:
             await history.client.usage(WORKSPACE, query)
         assert refused.value.code is Code.INVALID_REQUEST
+
+
+async def test_what_lost_attempts_have_used_is_counted_once_beside_the_last_ones(history: History) -> None:
+    await history.publish()
+    turn_id = (await history.client.admit(WORKSPACE, completion())).turn.id
+    await history.claim(turn_id)
+    assert await history.client.start_call(WORKSPACE, turn_id, 1, "call-1", [use(5, 5)])
+    first, second = [use(100, 10)], [use(1000, 100, estimated=True)]
+    last = await history.claim(turn_id)
+    for _ in range(2):
+        await history.client.spend(WORKSPACE, turn_id, 1, first)  # Attempt 1 is fenced by now, and tells it again.
+    await history.client.release(WORKSPACE, turn_id, 2, second)
+    await last.job.requeue()
+    last = await history.claim(turn_id)
+    assert await history.client.start_call(WORKSPACE, turn_id, 3, "call-2", [use(3, 2)])
+    assert await last.job.finish(finished(turn_id, 3, uses=(use(7, 5),)))
+    await history.wait_for_end(turn_id)
+    await history.client.spend(WORKSPACE, turn_id, 2, [use(9, 9)])  # The turn has ended: it changes nothing.
+    (row,) = await sums(history)
+    assert (row["turns"], row["totalTokens"], row["estimatedTokens"]) == (1, 110 + 1100 + 12, 1100)
+
+
+async def test_what_was_used_of_a_turn_that_history_ends_is_counted(history: History) -> None:
+    await history.publish()
+    turn = (await history.client.admit(WORKSPACE, completion())).turn
+    lease = await history.claim(turn.id)
+    await history.client.release(WORKSPACE, turn.id, 1, [use(100, 10)])
+    await lease.job.drop()
+    await history.client.cancel(WORKSPACE, turn.id)
+    await history.wait_for_end(turn.id)
+    assert (await totals(history))["agt_demo"][:2] == (1, 110)
