@@ -37,7 +37,7 @@ def retriever_of(
     store: IndexStore | None = None,
     caches: list[LocalCache] | None = None,
 ) -> Retriever:
-    """Words alone, or words and vectors. What it keeps on the disk is added to `caches`.
+    """Words alone, or words and vectors. What it keeps of sets, here or in Qdrant, is added to `caches`.
 
     Raises ModuleNotFoundError if vectors are asked for and NumPy is missing."""
     directory = Path(settings.knowledge_dir) if settings.knowledge_dir else None
@@ -57,14 +57,19 @@ def retriever_of(
         if settings.rerank_url
         else None
     )
-    vectors = VectorStore(directory, model, max_bytes=settings.knowledge_cache_bytes)
-    return HybridRetriever(words, embeddings, vectors, load, reranker, _vectors(settings))
+    store_of_vectors = VectorStore(directory, model, max_bytes=settings.knowledge_cache_bytes)
+    vectors = _vectors(settings)
+    if caches is not None:
+        caches += [store_of_vectors, vectors]
+    return HybridRetriever(words, embeddings, store_of_vectors, load, reranker, vectors)
 
 
-def _vectors(settings: WorkerSettings) -> "VectorIndex | None":
+def _vectors(settings: WorkerSettings) -> "VectorIndex":
     """Raises ModuleNotFoundError if Qdrant is named and its client is missing."""
     if not settings.qdrant_url:
-        return None
+        from services.agent_worker.knowledge.vector_index import MemoryVectors
+
+        return MemoryVectors()
     from services.agent_worker.knowledge.qdrant import qdrant_vectors
 
     return qdrant_vectors(settings.qdrant_url, settings.qdrant_api_key.get_secret_value(), settings.embeddings_model)

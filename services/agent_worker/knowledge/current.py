@@ -7,7 +7,6 @@ A version's set changes only when a source is purged. Then history publishes a n
 import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from itertools import islice
 from typing import Final, Protocol
 
 from cachetools import LRUCache
@@ -30,7 +29,7 @@ IN_USE: Final = 512
 
 
 class LocalCache(Protocol):
-    """What a worker keeps of sets, in memory and on its disk."""
+    """What a worker keeps of sets, in memory, on its disk and in stores of its own."""
 
     async def kept(self) -> set[str]:
         """The keys of the sets of which there is anything."""
@@ -136,10 +135,11 @@ class CurrentRetriever:
         known = dict(self._known)
         names = tuple(VersionName(workspace=v.workspace, agent_id=v.agent_id, number=v.number) for v in known)
         for cache in self._caches or (None,):
-            kept = await cache.kept() if cache is not None else set()
-            asked = tuple(islice(kept, MAX_LOOKED_UP))
-            found = await self._history.current_sets(LookUpSets(versions=names, keys=asked))
-            if cache is not None and (gone := set(asked) - set(found.keys)):
-                await cache.discard(gone)
-            now = dict(zip(known, found.versions, strict=True))
-            self._forget([version for version, key in now.items() if self._known.get(version, key) != key])
+            kept = sorted(await cache.kept()) if cache is not None else []
+            for start in range(0, max(1, len(kept)), MAX_LOOKED_UP):
+                asked = tuple(kept[start : start + MAX_LOOKED_UP])
+                found = await self._history.current_sets(LookUpSets(versions=names, keys=asked))
+                if cache is not None and (gone := set(asked) - set(found.keys)):
+                    await cache.discard(gone)
+                now = dict(zip(known, found.versions, strict=True))
+                self._forget([version for version, key in now.items() if self._known.get(version, key) != key])

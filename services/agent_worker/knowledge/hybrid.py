@@ -120,14 +120,17 @@ class HybridRetriever:
         try:
             rows = await self._load(version) if passages is None else passages
             if rows:
-                await self._vectors.add(version, rows, await self._matrix([_text(passage) for passage in rows]))
+                await self._vectors.add(version, rows, await self._matrix(version.knowledge, rows))
                 log.info("vectors_ready", agent_id=version.agent_id, version=version.number, passages=len(rows))
         except Exception as error:  # An edge: whatever the loader, the endpoint or the disk raise.
             self._failed[version] = True
             _failed("vectors", error)
 
-    async def _matrix(self, texts: Sequence[str]) -> Matrix:
+    async def _matrix(self, knowledge: str, passages: Sequence[Passage]) -> Matrix:
+        texts = [_text(passage) for passage in passages]
         digests = [digest_of(text) for text in texts]
+        # Before the look-up, so that what is found is not discarded with another set meanwhile.
+        await asyncio.to_thread(self._store.use, knowledge, digests)
         vectors = await asyncio.to_thread(self._store.known, digests)
         missing = {digest: text for digest, text in zip(digests, texts, strict=True) if digest not in vectors}
         todo = list(missing)
@@ -135,7 +138,7 @@ class HybridRetriever:
             batch = todo[at : at + BATCH]
             made = await self._embeddings.embed([missing[digest] for digest in batch], BATCH_TIMEOUT_S)
             # Stored batch by batch: a build that is interrupted goes on where it stopped.
-            await asyncio.to_thread(self._store.add, dict(zip(batch, made, strict=True)))
+            await asyncio.to_thread(self._store.add, knowledge, dict(zip(batch, made, strict=True)))
         if todo:
             vectors |= await asyncio.to_thread(self._store.known, todo)
         return await asyncio.to_thread(np.stack, [vectors[digest] for digest in digests])

@@ -16,13 +16,18 @@ from services.agent_worker.knowledge.endpoints import EndpointFault
 from services.agent_worker.knowledge.retriever import VersionKey
 from services.agent_worker.knowledge.vector_index import similar
 from services.agent_worker.knowledge.vector_store import Matrix, normalized
+from services.agent_worker.metrics import RETRIEVAL_LEG_FAULTS
 from shared.contracts.agents import Passage
 from shared.contracts.sessions import RetrievedPassage
+from shared.log import get_logger
 
+log = get_logger()
 T = TypeVar("T")
 
 QUERY_TIMEOUT_S: Final = 1.0
 WRITE_TIMEOUT_S: Final = 30.0
+# How many sets are looked at, to find those that are gone.
+MAX_SETS: Final = 10_000
 BATCH: Final = 256
 # A cosine of 0 says nothing. Qdrant compares 32-bit numbers.
 _LEAST: Final = 1e-6
@@ -90,6 +95,31 @@ class QdrantVectors:
             selector = models.FilterSelector(filter=_filter(version=_name(version)))
             await _within(WRITE_TIMEOUT_S, self._client.delete(self._name, selector, wait=True))
 
+    async def kept(self) -> set[str]:
+        """Of all workers' points, also those of workers that have ended."""
+        try:
+            if not await _within(QUERY_TIMEOUT_S, self._client.collection_exists(self._name)):
+                return set()
+            found = await _within(WRITE_TIMEOUT_S, self._client.facet(self._name, "knowledge", limit=MAX_SETS))
+        except EndpointFault as fault:
+            self._not_cleaned(fault)
+            return set()
+        return {str(hit.value) for hit in found.hits if hit.value}
+
+    async def discard(self, keys: set[str]) -> None:
+        for version in [version for version in self._complete if version.knowledge in keys]:
+            self._complete.pop(version, None)
+        try:
+            for key in keys:
+                selector = models.FilterSelector(filter=_filter(knowledge=key))
+                await _within(WRITE_TIMEOUT_S, self._client.delete(self._name, selector, wait=True))
+        except EndpointFault as fault:
+            self._not_cleaned(fault)
+
+    def _not_cleaned(self, fault: EndpointFault) -> None:
+        RETRIEVAL_LEG_FAULTS.labels("vectors").inc()
+        log.warning("qdrant_not_cleaned", error=str(fault))
+
     async def close(self) -> None:
         await self._client.close()
 
@@ -109,7 +139,7 @@ class QdrantVectors:
             if not await _within(QUERY_TIMEOUT_S, self._client.collection_exists(self._name)):
                 raise
         tenant = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
-        for field in ("version", "workspace"):
+        for field in ("version", "workspace", "knowledge"):
             schema = tenant if field == "version" else models.PayloadSchemaType.KEYWORD
             await _within(WRITE_TIMEOUT_S, self._client.create_payload_index(self._name, field, schema, wait=True))
 
@@ -130,7 +160,7 @@ def _id(version: VersionKey, part: str) -> str:
 
 
 def _point(version: VersionKey, part: str, vector: Matrix, payload: dict[str, str]) -> models.PointStruct:
-    owner = {"version": _name(version), "workspace": version.workspace}
+    owner = {"version": _name(version), "workspace": version.workspace, "knowledge": version.knowledge}
     return models.PointStruct(id=_id(version, part), vector=vector.tolist(), payload=owner | payload)
 
 

@@ -29,6 +29,12 @@ class VectorIndex(Protocol):
 
     async def drop(self, version: VersionKey) -> None: ...
 
+    async def kept(self) -> set[str]:
+        """See LocalCache. Raises nothing for a store that is away: its sets are looked for again later."""
+
+    async def discard(self, keys: set[str]) -> None:
+        """See LocalCache. Raises nothing, as `kept`."""
+
     async def close(self) -> None: ...
 
 
@@ -58,6 +64,13 @@ class MemoryVectors:
 
     async def drop(self, version: VersionKey) -> None:
         self._ready.pop(version, None)
+
+    async def kept(self) -> set[str]:
+        return {version.knowledge for version in self._ready if version.knowledge}
+
+    async def discard(self, keys: set[str]) -> None:
+        for version in [version for version in self._ready if version.knowledge in keys]:
+            self._ready.pop(version, None)
 
     async def close(self) -> None:
         self._ready.clear()

@@ -1,5 +1,6 @@
 """Vectors on disk, one per digest of a text, and the matrix of a version's passages. Needs NumPy."""
 
+import asyncio
 import hashlib
 import sqlite3
 import tempfile
@@ -13,7 +14,11 @@ import numpy.typing as npt
 
 Matrix = npt.NDArray[np.float32]
 
-_SCHEMA: Final = "CREATE TABLE IF NOT EXISTS vectors (digest BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID"
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS vectors (digest BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS uses (knowledge TEXT, digest BLOB, PRIMARY KEY (knowledge, digest)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS uses_by_digest ON uses (digest);
+"""
 
 
 def digest_of(text: str) -> bytes:
@@ -21,10 +26,10 @@ def digest_of(text: str) -> bytes:
 
 
 class VectorStore:
-    """The vectors of one embedding model. Its methods touch the disk and belong into threads.
+    """The vectors of one embedding model. Its plain methods touch the disk and belong into threads.
 
-    A text that several versions or agents hold is embedded once. Workers may share the directory. None: a temporary
-    one.
+    A text that several versions or agents hold is embedded once. A vector is kept while a set of passages uses it: one
+    without a use goes when a set is discarded. Workers may share the directory. None: a temporary one.
     """
 
     def __init__(self, directory: Path | None, model: str, *, max_bytes: int = 1 << 30) -> None:
@@ -45,13 +50,48 @@ class VectorStore:
                     found[digest] = np.frombuffer(row[0], dtype=np.float32)
         return found
 
-    def add(self, vectors: Mapping[bytes, Sequence[float]]) -> None:
+    def use(self, knowledge: str, digests: Iterable[bytes]) -> None:
+        """Says that the set uses these texts, whether their vectors are here yet or not."""
+        rows = [(knowledge, digest) for digest in digests]
+        with self._lock, self._connection() as connection:
+            connection.executemany("INSERT OR IGNORE INTO uses VALUES (?, ?)", rows)
+
+    def add(self, knowledge: str, vectors: Mapping[bytes, Sequence[float]]) -> None:
+        """Vectors that the set uses. If it was discarded meanwhile, `kept` names it again."""
         rows = [(digest, normalized(vector).tobytes()) for digest, vector in vectors.items()]
         with self._lock, self._connection() as connection:
             if self._path.stat().st_size > self._max_bytes:
                 # Those in use are in memory, and the others can be made again. SQLite uses the file's pages again.
                 connection.execute("DELETE FROM vectors")
+                connection.execute("DELETE FROM uses")
             connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+            connection.executemany(
+                "INSERT OR IGNORE INTO uses VALUES (?, ?)", [(knowledge, digest) for digest in vectors]
+            )
+
+    async def kept(self) -> set[str]:
+        """See LocalCache."""
+        return await asyncio.to_thread(self._keys)
+
+    async def discard(self, keys: set[str]) -> None:
+        """See LocalCache. What other sets use stays."""
+        await asyncio.to_thread(self._discard, keys)
+
+    def _keys(self) -> set[str]:
+        if self._opened is None and not self._path.exists():
+            return set()
+        with self._lock:
+            rows = self._connection().execute("SELECT DISTINCT knowledge FROM uses WHERE knowledge != ''").fetchall()
+        return {row[0] for row in rows}
+
+    def _discard(self, keys: set[str]) -> None:
+        with self._lock:
+            with self._connection() as connection:
+                connection.executemany("DELETE FROM uses WHERE knowledge = ?", [(key,) for key in keys])
+                connection.execute("DELETE FROM vectors WHERE digest NOT IN (SELECT digest FROM uses)")
+            # The log holds what was deleted until it is written back. Another worker's reading may hold it up: the
+            # log is emptied when the last worker closes the file, at the latest.
+            self._connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         with self._lock:
@@ -65,7 +105,9 @@ class VectorStore:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._opened = sqlite3.connect(self._path, check_same_thread=False, timeout=10)
             self._opened.execute("PRAGMA journal_mode = WAL")
-            self._opened.execute(_SCHEMA)
+            # Deleted rows are overwritten, not only unlinked.
+            self._opened.execute("PRAGMA secure_delete = ON")
+            self._opened.executescript(_SCHEMA)
         return self._opened
 
 

@@ -151,7 +151,7 @@ async def test_the_fused_order_stands_while_the_reranker_is_down(endpoints: Mode
 
 def test_a_store_beyond_its_bound_starts_anew(tmp_path: Path) -> None:
     store = VectorStore(tmp_path, "m", max_bytes=0)
-    store.add({b"a": [1.0, 0.0]})
-    store.add({b"b": [0.0, 1.0]})
+    store.add("set", {b"a": [1.0, 0.0]})
+    store.add("set", {b"b": [0.0, 1.0]})
     assert set(store.known([b"a", b"b"])) == {b"b"}
     store.close()
