@@ -36,6 +36,14 @@ async def test_a_folder_of_documents_is_added_once_and_answered_from(stack: Stac
     assert {source["id"] for source in listed} == {source["id"] for source in added}
     await parley("agents", "publish", slug)
     assert "303-555-0199" in await parley("chat", slug, "-m", "Which number has the support line?")
+    query = "Which number has the support line?"
+    for version in ((), ("--version", "1")):
+        found = orjson.loads(await parley("knowledge", "preview", slug, query, *version, "--json"))
+        first = found["passages"][0]
+        assert (first["title"], first["used"], "words" in first["legs"]) == ("Support", True, True), found
+    table = await parley("knowledge", "preview", slug, query, "--top-k", "1")
+    assert ("FOUND BY" in table, "303-555-0199" in table, len(table.splitlines())) == (True, True, 2), table
+    assert "303-555-0199" in await parley("knowledge", "preview", slug, query, "--prompt")
     await parley("knowledge", "rm", slug, added[0]["id"])
     assert len(orjson.loads(await parley("knowledge", "list", slug, "--json"))) == 1
 

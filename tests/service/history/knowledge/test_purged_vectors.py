@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,17 +13,21 @@ from services.agent_worker.knowledge.current import CurrentRetriever
 from services.agent_worker.knowledge.endpoints import Embeddings
 from services.agent_worker.knowledge.fts5 import Fts5Retriever
 from services.agent_worker.knowledge.hybrid import HybridRetriever
+from services.agent_worker.knowledge.index_blobs import IndexBlobs
 from services.agent_worker.knowledge.qdrant import QdrantVectors, qdrant_vectors
 from services.agent_worker.knowledge.retriever import VersionKey
 from services.agent_worker.knowledge.vector_index import MemoryVectors, VectorIndex
 from services.agent_worker.knowledge.vector_store import VectorStore, normalized
+from services.history.erasures import receipts
 from shared.contracts.agents import Passage
 from tests.conftest import eventually
 from tests.service.agent_worker.knowledge.model_endpoints import ModelEndpoints, model_endpoints, vector_of
 from tests.service.history.conftest import history
 from tests.service.history.knowledge.conftest import knowledge
 from tests.service.history.knowledge.sources import Knowledge
+from tests.service.history.knowledge.test_version_indexes import blobs
 from tests.service.history.running import WORKSPACE
+from tests.service.history.workspaces.test_workspaces import deleted
 
 __all__ = ["history", "knowledge"]
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant")
@@ -38,7 +43,10 @@ async def worker(
     async def load(version: VersionKey) -> list[Passage]:
         return await knowledge.history.client.passages(*version[:3])
 
-    words, store = Fts5Retriever(load, directory), VectorStore(directory, "m")
+    words, store = (
+        Fts5Retriever(load, directory, store=IndexBlobs(knowledge.history.client)),
+        VectorStore(directory, "m"),
+    )
     inner = HybridRetriever(words, Embeddings(endpoints.base_url, "m"), store, load, vectors=vectors)
     url = knowledge.history.dependencies.settings.stream_urls[0]
     retriever = CurrentRetriever(inner, knowledge.history.client, url, [words, store, vectors])
@@ -131,3 +139,28 @@ async def test_a_vector_that_another_set_uses_stays(tmp_path: Path) -> None:
     assert set(store.known([b"1", b"2"])) == {b"2"}
     assert await store.kept() == {"two"}
     store.close()
+
+
+async def test_a_deleted_workspace_keeps_no_index_and_no_vector(
+    knowledge: Knowledge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receipts, "STAYS_EMPTY_FOR", timedelta(0))
+    history, client = knowledge.history, AsyncQdrantClient(":memory:")
+    vectors = QdrantVectors(client, "m")
+    await history.client.create_workspace(WORKSPACE)
+    async with model_endpoints() as endpoints, worker(knowledge, endpoints, tmp_path, vectors) as retriever:
+        await knowledge.ended(await knowledge.text(PURGED))
+        version = VersionKey(WORKSPACE, knowledge.agent_id, (await knowledge.publish()).number)
+
+        async def is_stored() -> bool:
+            await retriever.search(version, "vehicle", 4)
+            index_blobs = [name for name in await blobs(history) if name.startswith(WORKSPACE)]
+            return bool(index_blobs) and bool(await vectors.kept()) and await _has_vector_of(PURGED, tmp_path)
+
+        await eventually(is_stored, within_s=20.0, what="an index blob and vectors")
+        await deleted(history)
+        assert await blobs(history) == []
+        assert await history.documents.indexes.find({}).to_list(None) == []
+        await retriever.check()
+        assert await vectors.kept() == set()
+        assert not await _has_vector_of(PURGED, tmp_path)
