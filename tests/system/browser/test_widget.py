@@ -4,7 +4,7 @@ import os
 import signal
 from typing import Any
 
-from playwright.async_api import BrowserContext
+from playwright.async_api import Browser, BrowserContext
 
 from tests.conftest import eventually
 from tests.system.browser.host_page import Widget, site
@@ -181,3 +181,24 @@ async def test_a_key_that_is_revoked_in_mid_conversation_closes_the_chat(stack: 
         await shop.api("DELETE", f"/agents/{shop.agent_id}/publishable-keys/{shop.key_id}")
         await widget.send("Still there?")
         await widget.frame.get_by_text("The chat is not available at the moment.").first.wait_for()
+
+
+async def test_on_a_phone_the_window_fills_the_screen_and_shrinks_for_the_keyboard(
+    stack: Stack, browser: Browser
+) -> None:
+    context = await browser.new_context(locale="en-GB", viewport={"width": 320, "height": 640}, has_touch=True)
+    async with site(stack, await stack.publish("scripted/tokens=8")) as shop:
+        widget = await (await shop.open(context)).show()
+        box = widget.page.locator("parley-widget iframe")
+        await widget.send("Hello.")
+        await widget.finished_answers(1)
+        assert await box.bounding_box() == {"x": 0, "y": 0, "width": 320, "height": 640}
+        # What a keyboard does to the visual viewport.
+        await widget.page.evaluate(
+            "Object.defineProperty(visualViewport, 'height', {get: () => 300}); visualViewport.onresize()"
+        )
+        assert (await box.bounding_box() or {})["height"] == 300
+        # Nothing is wider than the screen.
+        frame = next(frame for frame in widget.page.frames if "/widget/frame/" in frame.url)
+        assert await frame.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await context.close()

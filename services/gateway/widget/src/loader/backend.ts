@@ -71,7 +71,7 @@ export class Backend {
 function explain(code: string, detail: string): void {
   const hint =
     code === "origin_not_allowed"
-      ? `${location.origin} is not among the key's allowedOrigins. Add it with PATCH /agents/{id}/publishable-keys/{keyId}.`
+      ? `${location.origin} is not among the key's allowedOrigins.`
       : detail;
   console.error(`Parley: ${code}: ${hint}`);
 }

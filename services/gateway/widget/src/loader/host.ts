@@ -37,6 +37,13 @@ export class Host {
     this.box.className = "frame";
     root.append(this.box, this.button);
     this.label(false);
+    // On phones the keyboard covers a part of the page; the window takes what is left.
+    const view = visualViewport;
+    if (view) {
+      view.onresize = view.onscroll = () => {
+        this.box.style.cssText = `--h:${view.height}px;--t:${view.offsetTop}px`;
+      };
+    }
     this.media.addEventListener("change", () => this.onMobile(this.media.matches));
     // Single-page navigation and view transitions replace the body; the widget moves on to the new one.
     this.observer = new MutationObserver(() => this.attach());

@@ -18,6 +18,6 @@ button{font:600 28px system-ui}
 :host([data-side=left]) .frame{right:auto;left:var(--x)}
 .frame.open.ready{visibility:visible;width:min(400px,calc(100vw - 2*var(--x)));height:min(680px,calc(100dvh - var(--y) - 96px));box-shadow:0 8px 40px #0005}
 iframe{border:0;width:100%;height:100%;display:block;background:transparent}
-@media (max-width:480px),(max-height:480px){.frame.open.ready{inset:0;width:100vw;height:100dvh;border-radius:0}:host([open]) button{display:none}}
+@media (max-width:480px),(max-height:480px){.frame.open.ready{inset:var(--t,0) 0 0;width:100vw;height:var(--h,100dvh);border-radius:0}:host([open]) button{display:none}}
 @media (prefers-reduced-motion:reduce){button{transition:none}}
 `;
