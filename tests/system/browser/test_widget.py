@@ -197,7 +197,9 @@ async def test_on_a_phone_the_window_fills_the_screen_and_shrinks_for_the_keyboa
         await widget.page.evaluate(
             "Object.defineProperty(visualViewport, 'height', {get: () => 300}); visualViewport.onresize()"
         )
-        assert (await box.bounding_box() or {})["height"] == 300
+        shrunk = await box.bounding_box()
+        assert shrunk is not None
+        assert shrunk["height"] == 300
         # Nothing is wider than the screen.
         frame = next(frame for frame in widget.page.frames if "/widget/frame/" in frame.url)
         assert await frame.evaluate("document.documentElement.scrollWidth <= innerWidth")
