@@ -1,6 +1,7 @@
 """The demo process: an OpenAI-compatible server of `demo/extractive` and the scripted models, and the agent's tool.
 
-`python -m deploy.demo.model`, configured by PARLEY_HOST, PARLEY_PORT and PARLEY_DEMO_DELAY_MS. It is also the mock
+`python -m deploy.demo.model`, configured by PARLEY_HOST, PARLEY_PORT and PARLEY_DEMO_DELAY_MS.
+PARLEY_DEMO_PAGE is the file of the page that embeds the widget, served at `/`. It is also the mock
 upstream of the benchmarks, so a chunk costs one timer and one write.
 """
 
@@ -9,6 +10,7 @@ import os
 import time
 from collections import OrderedDict, deque
 from itertools import count
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
@@ -16,6 +18,7 @@ from aiohttp import web
 
 from deploy.demo.answer import DONE, Answer, ChunkRenderer, error_body, whole_body
 from deploy.demo.extractive import NAME, extractive_reply
+from deploy.demo.page import page_route
 from deploy.demo.scripted import PREFIX, KnobError, prompt_key, read_knobs, scripted_reply
 from deploy.demo.tools import ToolServer
 from shared.web.process import listening, run, wait_for_stop
@@ -206,6 +209,8 @@ def _abort(request: web.Request) -> None:
 def create_app(delay_s: float) -> web.Application:
     app = web.Application(client_max_size=32 * 1024 * 1024)
     app.add_routes([*ModelServer(delay_s).routes(), *ToolServer().routes()])
+    if "PARLEY_DEMO_PAGE" in os.environ:
+        app.add_routes([page_route(Path(os.environ["PARLEY_DEMO_PAGE"]))])
     return app
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from deploy.demo.agent import AGENT_ID, WORKSPACE, demo_checks, demo_config, demo_passages
+from deploy.demo.page import shop_page
 from deploy.local.ready_file import facts
 from deploy.local.stack import Stack
 from deploy.local.state import write_private
@@ -15,7 +16,7 @@ from deploy.local.supervisor import Child, Supervisor
 from deploy.local.terminal import banner, say
 from shared.contracts.checks import PutChecks
 from shared.contracts.errors import ApiError
-from shared.contracts.keys import NewKey, Scope, digest_of
+from shared.contracts.keys import NewKey, Publishable, Scope, digest_of
 from shared.history_client import HistoryClient
 
 # The order of stopping: the public processes first, the stores that the others use last.
@@ -52,6 +53,7 @@ class Launcher:
             async with HistoryClient(stack.history_urls, stack.internal_token, timeout_s=15.0) as history:
                 await self._publish(history)
                 self._secret = self._stack.state.secret_key = await self._key(history)
+                stack.demo_page.write_text(shop_page(stack.base_url, await self._widget_key(history)), "utf-8")
             stack.state.note_public_url(stack.base_url)
             await self._start_all(stack.gateway_commands())
             await workers
@@ -83,6 +85,20 @@ class Launcher:
         scopes = frozenset(Scope) - {Scope.CHAT_PUBLIC}
         key = NewKey(workspace=WORKSPACE, name="make up", scopes=scopes, environment="test")
         return (await history.create_key(key)).secret
+
+    async def _widget_key(self, history: HistoryClient) -> str:
+        """For the demo page, which has the origin of the demo process."""
+        origin, state = self._stack.model_url, self._stack.state
+        secret = state.widget_key(origin)
+        if secret is not None:
+            with suppress(ApiError):
+                await history.resolve_key(digest_of(secret))
+                return secret
+        scopes = frozenset({Scope.CHAT_PUBLIC})
+        key = NewKey(workspace=WORKSPACE, name="the demo page", scopes=scopes, environment="test")
+        made = await history.create_key(key, Publishable(agent_id=AGENT_ID, allowed_origins=(origin,)))
+        state.keep_widget_key(origin, made.secret)
+        return made.secret
 
     async def _stop(self, *tasks: "asyncio.Task[Any]") -> None:
         self._ready = False

@@ -73,6 +73,11 @@ class Stack:
         return self._environment.get("PARLEY_MODEL") if self._environment.get("PARLEY_MODEL_BASE_URL") else None
 
     @property
+    def demo_page(self) -> Path:
+        """The page that embeds the widget. The demo process serves it, so it has another origin than the gateway."""
+        return self.state.data_dir / "shop.html"
+
+    @property
     def logs(self) -> Path:
         return self.state.data_dir / "logs"
 
@@ -142,7 +147,8 @@ class Stack:
         return commands
 
     def _model_command(self) -> Command:
-        return self._service("model", "model", self.model_url, {}, grace_s=2.0)
+        own = {"PARLEY_DEMO_PAGE": str(self.demo_page)}
+        return self._service("model", "model", self.model_url, own, grace_s=2.0)
 
     def _service(
         self,

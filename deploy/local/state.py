@@ -65,6 +65,15 @@ class LocalState:
         self._write()
         _write_bytes(self.data_dir / "key", value.encode() + b"\n")
 
+    def widget_key(self, origin: str) -> str | None:
+        """The publishable key of the demo page, if it was made for this origin."""
+        value = self._values.get("widgetKey")
+        return str(value["secret"]) if isinstance(value, dict) and value.get("origin") == origin else None
+
+    def keep_widget_key(self, origin: str, secret: str) -> None:
+        self._values["widgetKey"] = {"origin": origin, "secret": secret}
+        self._write()
+
     def note_public_url(self, url: str) -> None:
         """For `parley login --local`."""
         self._values["publicUrl"] = url
