@@ -48,7 +48,7 @@ def blobs(request: pytest.FixtureRequest) -> BlobStore:
 
 
 def sized(blobs: BlobStore, size: int) -> int:
-    """All tests share one embedded database, whose cache is small: it gets an eighth. GridFS has no parts of its own."""
+    """All tests share one embedded database, whose cache is small: it gets an eighth."""
     return size if isinstance(blobs, S3Blobs) else size // 8
 
 
