@@ -80,7 +80,7 @@ async def measure(options: argparse.Namespace) -> list[Row]:
         # for another.
         async with running_stack(options.data, workers=options.workers, gateways=options.gateways) as rig:
             await scenarios.warm_up(rig)
-            await scenarios.acknowledge(rig)
+            await scenarios.wait_until_idle(rig)
             part = await (SCENARIOS | ON_REQUEST)[name](rig, effort)
         rows += part
         print(render(part), flush=True)

@@ -262,7 +262,7 @@ async def turn_rate(rig: Rig, effort: Effort) -> list[Row]:
     return rows
 
 
-async def acknowledge(rig: Rig) -> None:
+async def wait_until_idle(rig: Rig) -> None:
     """Waits until the services are idle, at most half a minute: one measurement must not affect the next."""
     for _ in range(CALM_SECONDS):
         before = rig.meter.cpu()

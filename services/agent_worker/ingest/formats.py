@@ -73,6 +73,7 @@ def _inside_zip(path: Path) -> Format:
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
+    # zipfile raises NotImplementedError for a compression that it does not know.
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         raise Unreadable("It is damaged: its ZIP container cannot be read.") from None
     if "word/document.xml" in names:

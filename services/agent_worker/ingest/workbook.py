@@ -45,6 +45,7 @@ class Parts:
                 parser.Parse(b"", True)
         except KeyError:
             return
+        # zipfile raises NotImplementedError for a compression that it does not know.
         except (expat.ExpatError, zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError):
             raise Unreadable(DAMAGED) from None
 
