@@ -99,6 +99,7 @@ GATEWAY_ARROWS = {
     "streaming": {"edge", "dependencies"},
     "api": {"edge", "streaming", "widget", "call"},
     "completions": {"edge", "streaming", "call", "dependencies"},
+    "faces": {"edge", "streaming", "call", "dependencies"},
     "widget": {"edge", "dependencies"},
     "site": set(),
 }
@@ -111,6 +112,19 @@ def test_a_room_of_the_gateway_imports_only_the_rooms_below_it(room: str) -> Non
         for module in imports_of(path):
             if module.startswith("services.gateway."):
                 assert module.split(".")[2] in allowed, f"{name_of(path)} imports {module}"
+
+
+FACES = ROOT / "services" / "gateway" / "faces"
+
+
+@pytest.mark.parametrize("face", sorted(each.parent.name for each in FACES.glob("*/__init__.py")))
+def test_a_face_knows_no_other_face(face: str) -> None:
+    """What several faces need stands beside their folders."""
+    others = {each.parent.name for each in FACES.glob("*/__init__.py")} - {face}
+    for path in sorted((FACES / face).rglob("*.py")):
+        for module in imports_of(path):
+            if module.startswith("services.gateway.faces."):
+                assert module.split(".")[3] not in others, f"{name_of(path)} imports {module}"
 
 
 # Which rooms of its own service a room may import. The files at a service's top know all of them.

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from services.gateway import faces
 from services.gateway.api import (
     agent_schema,
     agents,
@@ -71,6 +72,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *listing.ROUTES,
     *stored.ROUTES,
     *models.ROUTES,
+    *faces.ROUTES,
     Route(
         method="GET",
         path="/openapi.json",

@@ -74,7 +74,7 @@ async def post_message(call: Call) -> web.StreamResponse:
     body = await json_body(call.request, PostMessage)
     order = _order(call, session, key, body)
     with call.dependencies.limits.hold(call.principal.key_id):
-        async with admission(call.dependencies, call.workspace, order) as accepted:
+        async with admission(call.dependencies, call.principal, order) as accepted:
             if body.stream:
                 return await _stream(call, session, accepted, after)
             if wants_async(call.request):
@@ -86,9 +86,6 @@ def _order(call: Call, session: str, key: str | None, body: PostMessage) -> Admi
     message = TurnMessage(id=new_id("msg"), role="user", content=body.content, created_at=datetime.now(UTC))
     return AdmitTurn(
         turn_id=new_id("trn"),
-        key_id=call.principal.key_id,
-        weight=call.principal.weight,
-        limits=call.dependencies.limits.turns(call.principal),
         session_id=session,
         messages=(message,),
         metadata=body.metadata,

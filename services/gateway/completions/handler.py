@@ -43,9 +43,6 @@ async def create(call: Call) -> web.StreamResponse:
     await _refuse_unanswerable(call, body)
     order = AdmitTurn(
         turn_id=new_id("trn"),
-        key_id=call.principal.key_id,
-        weight=call.principal.weight,
-        limits=call.dependencies.limits.turns(call.principal),
         agent_id=body.model,
         messages=body.stored_messages(datetime.now(UTC)),
         idempotency_key=key,
@@ -57,7 +54,7 @@ async def create(call: Call) -> web.StreamResponse:
     )
     with call.dependencies.limits.hold(call.principal.key_id):
         try:
-            async with admission(call.dependencies, call.workspace, order) as accepted:
+            async with admission(call.dependencies, call.principal, order) as accepted:
                 cursor = BEGINNING if accepted.answer.created or after is None else after
                 return await _answer(call, body, accepted, ignored, cursor)
         except ApiError as error:

@@ -1,4 +1,4 @@
-"""How a turn is accepted, for sessions and completions: subscribe first, admit, and only then enqueue."""
+"""How a turn is accepted, for every protocol: subscribe first, admit, and only then enqueue."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,9 +8,11 @@ from typing import Final, NamedTuple
 from redis.exceptions import RedisError
 
 from services.gateway.dependencies import Dependencies
+from services.gateway.edge.limits import GatewayLimits
 from services.gateway.streaming.listener import Listener
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.jobs import RunTurn, enqueued_ms, flow_of
+from shared.contracts.keys import Principal
 from shared.contracts.turns import ENDED, AdmittedTurn, AdmitTurn, Turn
 from shared.log import get_logger
 
@@ -37,8 +39,10 @@ class Admission(NamedTuple):
 
 
 @asynccontextmanager
-async def admission(dependencies: Dependencies, workspace: str, order: AdmitTurn) -> AsyncIterator[Admission]:
-    """Accepts the turn and listens to it while the block runs.
+async def admission(dependencies: Dependencies, principal: Principal, order: AdmitTurn) -> AsyncIterator[Admission]:
+    """Accepts the turn for its caller and listens to it while the block runs.
+
+    The caller's key, weight and limits are added to the order here, so that no protocol can leave them out.
 
     Raises `dependency_unavailable` within a second while a Redis is away, `overloaded` while turns wait for too
     long, and whatever history's `admit` raises. What can be known to fail is asked before `admit`, so that a 503
@@ -46,6 +50,7 @@ async def admission(dependencies: Dependencies, workspace: str, order: AdmitTurn
     enqueues it. A repeated idempotency key listens to the turn that its first request made.
     """
     dependencies.queue_age.refuse()
+    workspace, order = principal.workspace, _asked_by(principal, order, dependencies.limits)
     async with AsyncExitStack() as stack:
         await _queue_answers(dependencies)
         listener, confirmed = await stack.enter_async_context(dependencies.hub.expect(workspace, order.turn_id))
@@ -59,6 +64,11 @@ async def admission(dependencies: Dependencies, workspace: str, order: AdmitTurn
             yield Admission(answer, listener, enqueued)
         finally:
             await asyncio.gather(enqueued, rung)
+
+
+def _asked_by(principal: Principal, order: AdmitTurn, limits: GatewayLimits) -> AdmitTurn:
+    caller = {"key_id": principal.key_id, "weight": principal.weight, "limits": limits.turns(principal)}
+    return order.model_copy(update=caller)
 
 
 async def _queue_answers(dependencies: Dependencies) -> None:

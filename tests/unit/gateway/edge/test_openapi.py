@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
+from services.gateway import faces
 from services.gateway.call import Route
 from services.gateway.route_table import BASE, ROUTES, openapi_document
 from shared.contracts.keys import Scope
@@ -28,6 +29,9 @@ def test_document_describes_every_route_once() -> None:
 def test_every_route_declares_the_scope_that_its_method_calls_for(route: Route) -> None:
     if route.path in OPEN:
         assert route.scope is None
+    elif route in faces.ROUTES:
+        # Whatever its path is named after, a face is a way to chat.
+        assert route.scope is (Scope.CHAT_READ if route.method == "GET" else Scope.CHAT_WRITE)
     elif route.path.startswith("/chat/widget/"):
         assert route.scope is Scope.CHAT_PUBLIC
     elif "keys" in route.path or "identity-secrets" in route.path:
