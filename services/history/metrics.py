@@ -47,7 +47,7 @@ BUDGET_COUNTERS_REBUILT: Final = Counter(
 )
 TURNS_ADMITTED: Final = Counter("parley_turns_admitted_total", "Turns that were accepted")
 TURNS_INDEXED: Final = Counter(
-    "parley_turns_indexed_total", "Turns whose words were stored, so that the search of transcripts finds them"
+    "parley_turns_indexed_total", "Turns of earlier releases whose words were stored, so that the search finds them"
 )
 BACKFILLED: Final = Counter(
     "parley_documents_backfilled_total",

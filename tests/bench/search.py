@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 from pymongo import MongoClient
 
-from services.history.sessions.transcript_words import place_of
+from services.history.turns.spoken_words import place_of
 from tests.bench.grown import Document, Store, compared, now_ms, old_id, workspace_of
 from tests.bench.rig import Rig
 from tests.bench.scenarios import Effort, Row, model_name

@@ -1,34 +1,26 @@
-"""The words by which the search finds a turn. They are stored after the turn has ended, by the reconciler.
+"""The words of turns that ended without them: before there was a search, or when their words could not be told.
 
-The end of a turn marks its document as `unindexed`; one update then stores `words` and `place` and removes the mark.
-All three are members of the turn's document. So nothing is lost when a process dies, and they go with the turn.
+Such a turn is marked as `unindexed`; one update stores its words and removes the mark.
 """
 
 import asyncio
 import time
-from collections.abc import Iterator
-from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 from services.history.metrics import TURNS_INDEXED
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document, Where
+from services.history.turns.spoken_words import words_of_turn
 from shared.contracts.errors import ApiError
 from shared.log import get_logger
-from shared.words import words_of
 
 log = get_logger()
 
-# Different words of one turn; the question's come first. Each costs an entry of the index.
-MAX_WORDS: Final = 500
-# Characters of one message that are read.
-MAX_TEXT: Final = 100_000
 PAGE: Final = 100
 CONCURRENCY: Final = 4
 # A round of the reconciler also looks after turns: the index does not hold it up for longer.
 ROUND_S: Final = 1.0
 _FIELDS: Final = {"workspace": 1, "sessionId": 1, "n": 1, "input": 1, "output": 1}
-_SPOKEN: Final = ("user", "assistant")
 
 
 class TranscriptWords:
@@ -56,20 +48,7 @@ class TranscriptWords:
             await self._turns.update(where, {"$unset": {"unindexed": ""}})
 
     async def _index(self, where: Where, row: Document) -> None:
-        words = list(islice(dict.fromkeys(_words(row)), MAX_WORDS))
-        change = {"$set": {"words": words, "place": place_of(row["sessionId"], row["n"])}, "$unset": {"unindexed": ""}}
+        messages = [*row.get("input", ()), *row.get("output", ())]
+        change = {"$set": words_of_turn(row["sessionId"], row["n"], messages), "$unset": {"unindexed": ""}}
         if await self._turns.update(where, change):
             TURNS_INDEXED.inc()
-
-
-def place_of(session_id: str, number: int) -> str:
-    """Sorts by session, and within it by the turn's number."""
-    return f"{session_id}.{number:010}"
-
-
-def _words(row: Document) -> Iterator[str]:
-    """Of what user and agent said: no instructions, no results of tools."""
-    messages: list[dict[str, Any]] = [*row.get("input", ()), *row.get("output", ())]
-    for message in messages:
-        if message.get("role") in _SPOKEN and message.get("content"):
-            yield from words_of(message["content"][:MAX_TEXT])

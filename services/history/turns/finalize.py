@@ -28,8 +28,8 @@ from services.history.turns.record import (
     TurnRecord,
     record_of,
     releases_key,
-    search_mark,
 )
+from services.history.turns.spoken_words import search_mark, searchable
 from services.history.turns.verdicts import CANCELLED, Verdict
 from services.history.turns.written import partial_answer, written_of
 from services.history.usage.entries import lost_uses, priced_uses, unbilled
@@ -87,7 +87,11 @@ class TurnFinalizer:
         gap = gap_of(record, finished)
         uses = priced_uses(finished, self._prices)
         stored = await self._store_result(
-            finished, {"uses": uses} | gap | search_mark(record) | unbilled(record is None or record.check is not None)
+            finished,
+            {"uses": uses}
+            | gap
+            | searchable(record, finished.output)
+            | unbilled(record is None or record.check is not None),
         )
         if not stored:
             record = await self._record(workspace, turn_id)
@@ -148,7 +152,7 @@ class TurnFinalizer:
             "output": [message.wire() for message in output],
             "timing": timing.wire(),
             **unbilled(record.check is not None),
-            **search_mark(record),
+            **search_mark(record),  # The record may be without its question.
         }
         # First here too: once the turn has ended, nobody repeats what an interruption leaves undone.
         await self._count(record)

@@ -200,12 +200,6 @@ def labels_of(metadata: dict[str, str]) -> list[str]:
     return [orjson.dumps(pair).decode() for pair in metadata.items()]
 
 
-def search_mark(record: TurnRecord | None) -> Document:
-    """The members by which the search of transcripts finds a turn that has ended and whose words are not stored yet."""
-    is_searched = record is not None and record.session_id is not None and record.check is None
-    return {"unindexed": True} if is_searched else {}
-
-
 def releases_key(error: dict[str, Any] | None) -> bool:
     """Whether a failed turn may be repeated under the same idempotency key: its error is retryable."""
     return error is not None and bool(error.get("retryable"))

@@ -16,7 +16,7 @@ from services.history.mongo.errors import Duplicate
 from services.history.mongo.filters import one_of
 from services.history.mongo.stand_in import StandInDialect, dialect_for
 from services.history.sessions.search import PLACES
-from services.history.sessions.transcript_words import place_of
+from services.history.turns.spoken_words import place_of
 from shared.contracts.errors import ApiError
 from shared.ids import id_at, new_id
 from tests.conftest import eventually

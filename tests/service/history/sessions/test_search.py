@@ -7,7 +7,9 @@ import orjson
 import pytest
 
 from services.history.sessions import search
-from services.history.sessions.transcript_words import TranscriptWords, place_of
+from services.history.sessions.transcript_words import TranscriptWords
+from services.history.turns import spoken_words
+from services.history.turns.spoken_words import place_of
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.sessions import EndUser
 from shared.ids import id_at, new_id
@@ -96,6 +98,35 @@ async def test_only_turns_of_sessions_are_indexed(history: History) -> None:
     await history.wait_for_end(check)
     for turn_id in (turn.id, check):
         assert not {"words", "place", "unindexed"} & (await history.document(turn_id)).keys()
+
+
+async def test_a_turn_that_has_ended_can_be_found_at_once(history: History) -> None:
+    """The update that ends it stores its words: no second write, and nothing for the reconciler."""
+    await history.publish()
+    session = await history.session()
+    turn = await history.answer(session, "A question?", "An answer.")
+    row = await history.document(turn)
+    assert sorted(row["words"]) == ["a", "an", "answer", "question"]
+    assert row["place"] == place_of(session, 1)
+    assert "unindexed" not in row
+
+
+async def test_a_turn_whose_words_cannot_be_told_ends_and_is_marked(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(_: str) -> list[str]:
+        raise ValueError("a text that no rule expects")
+
+    await history.publish()
+    session = await history.session()
+    with monkeypatch.context() as broken:
+        broken.setattr(spoken_words, "words_of", fault)
+        turn = await history.answer(session, "A question?", "An answer.")
+    await TranscriptWords(history.dependencies.database).reconcile()
+    row = await history.document(turn)
+    assert row["status"] == "completed"
+    assert "question" in row["words"]
+    assert "unindexed" not in row
 
 
 async def test_a_turn_that_history_ends_is_found_by_its_question(history: History) -> None:
