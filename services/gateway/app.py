@@ -11,6 +11,7 @@ from services.gateway.completions.agent_rules import AgentRules
 from services.gateway.dependencies import Dependencies
 from services.gateway.edge import cors
 from services.gateway.edge.auth import Authenticator
+from services.gateway.edge.challenges import Challenges
 from services.gateway.edge.key_cache import KeyCache, Resolve
 from services.gateway.edge.limits import GatewayLimits
 from services.gateway.edge.rates import RequestRates
@@ -54,6 +55,8 @@ async def open_dependencies(settings: GatewaySettings) -> AsyncIterator[Dependen
         stack.push_async_callback(previews.aclose)
         keys, hub = KeyCache(_resolver(history), ttl_s=settings.key_cache_s), Hub(settings.stream_urls)
         visitors = VisitorTokens(settings.visitor_secrets, life_s=settings.visitor_token_s)
+        challenges = Challenges(settings.visitor_secrets, settings.queue_redis_url)
+        stack.push_async_callback(challenges.aclose)
         hub.keep(CHANNEL, keys)
         rates = await stack.enter_async_context(RequestRates(settings.queue_redis_url))
         yield Dependencies(
@@ -79,10 +82,12 @@ async def open_dependencies(settings: GatewaySettings) -> AsyncIterator[Dependen
                 streams_limit=settings.streams_limit,
                 visitor_requests_per_minute=settings.visitor_requests_per_minute,
                 visits_per_minute=settings.visits_per_minute,
+                unchallenged_visits_per_minute=settings.unchallenged_visits_per_minute,
                 turns_per_key=settings.turns_per_key,
                 turns_per_end_user=settings.turns_per_end_user,
             ),
             visitors=visitors,
+            challenges=challenges,
             agents=AgentRules(history),
             disconnects=await stack.enter_async_context(DisconnectMonitor()),
             queue_age=await stack.enter_async_context(QueueAge(queue, settings.queue_age_limit_s)),

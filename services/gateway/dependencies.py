@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from services.gateway.completions.agent_rules import AgentRules
 from services.gateway.edge.auth import Authenticator
+from services.gateway.edge.challenges import Challenges
 from services.gateway.edge.limits import GatewayLimits
 from services.gateway.edge.visitor_tokens import VisitorTokens
 from services.gateway.settings import GatewaySettings
@@ -31,6 +32,7 @@ class Dependencies:
     session_status: SessionStatusBatcher
     authenticator: Authenticator
     visitors: VisitorTokens
+    challenges: Challenges
     limits: GatewayLimits
     agents: AgentRules
     disconnects: DisconnectMonitor

@@ -24,6 +24,7 @@ from services.gateway.api import (
     turns,
     usage,
     versions,
+    widget_challenges,
     widget_settings,
     widget_visitors,
 )
@@ -60,6 +61,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *keys.ROUTES,
     *publishable_keys.ROUTES,
     *feedback.ROUTES,
+    *widget_challenges.ROUTES,
     *widget_visitors.ROUTES,
     *widget_settings.ROUTES,
     *audit.ROUTES,

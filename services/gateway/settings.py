@@ -51,6 +51,12 @@ class GatewaySettings(Settings):
     visits_per_minute: int = Field(
         30, description="sessions that visitors start per minute and client address; 0: no limit", ge=0
     )
+    unchallenged_visits_per_minute: int = Field(
+        60,
+        description="sessions that a publishable key's visitors start per minute before their browsers must solve a "
+        "challenge for more; 0: never; a widget may ask always or never",
+        ge=0,
+    )
     visitor_token_s: float = Field(
         86400.0, description="how long a widget visitor's token is valid, seconds", ge=60, le=30 * 86400
     )

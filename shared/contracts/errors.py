@@ -18,6 +18,7 @@ class Code(StrEnum):
     INSUFFICIENT_SCOPE = "insufficient_scope"
     ORIGIN_NOT_ALLOWED = "origin_not_allowed"
     IDENTITY_REQUIRED = "identity_required"
+    CHALLENGE_REQUIRED = "challenge_required"
     NOT_FOUND = "not_found"
     SESSION_NOT_FOUND = "session_not_found"
     TURN_NOT_FOUND = "turn_not_found"
@@ -65,6 +66,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.INSUFFICIENT_SCOPE: Meaning(403, False, "The key lacks a scope", "permission_error"),
     Code.ORIGIN_NOT_ALLOWED: Meaning(403, False, "The key may not be used from this origin", "permission_error"),
     Code.IDENTITY_REQUIRED: Meaning(403, False, "The visitor must be identified", "permission_error"),
+    Code.CHALLENGE_REQUIRED: Meaning(403, False, "A challenge must be solved first", "permission_error"),
     Code.NOT_FOUND: Meaning(404, False, "Not found", "not_found_error"),
     Code.SESSION_NOT_FOUND: Meaning(404, False, "No such session", "not_found_error"),
     Code.TURN_NOT_FOUND: Meaning(404, False, "No such turn", "not_found_error"),

@@ -12,6 +12,7 @@ MAX_IDENTITY_SECRETS: Final = 2
 MAX_IDENTITY: Final = 4096
 
 Locale = Literal["en", "de", "es", "fr", "pt", "ar", "hi", "ja", "zh"]
+ChallengeMode = Literal["auto", "always", "off"]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Paragraph = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
@@ -56,6 +57,11 @@ class WidgetSettings(PublicRequest):
     default_locale: Locale = "en"
     require_identity_verification: bool = Field(
         default=False, description="only visitors with a JWT signed by your backend may chat"
+    )
+    challenge: ChallengeMode = Field(
+        default="auto",
+        description="when browsers of anonymous visitors do a second of work before a session starts; auto: while "
+        "sessions start in large numbers",
     )
 
     @field_validator("greeting", "consent")

@@ -6,7 +6,9 @@ from aiohttp import web
 from pydantic import Field
 
 from services.gateway.api.sessions import shown as shown_session
+from services.gateway.api.widget_challenges import require_solved
 from services.gateway.call import Call, Route
+from services.gateway.edge.challenges import MAX_SOLVED
 from services.gateway.edge.client_address import address_of
 from services.gateway.edge.params import CURSOR, LIMIT, OWN_BODY
 from services.gateway.edge.replies import data_response, page_response
@@ -31,6 +33,11 @@ class StartVisit(PublicRequest):
     resume: bool = Field(default=False, description="continue the session of `visitorToken` if it is still active")
     identity: str | None = Field(
         default=None, max_length=MAX_IDENTITY, repr=False, description="a JWT signed with an identity secret"
+    )
+    challenge: str | None = Field(
+        default=None,
+        max_length=MAX_SOLVED,
+        description="a solved challenge: Base64 of ALTCHA's payload, {challenge, solution: {counter, derivedKey}}",
     )
     metadata: Metadata = Field(default_factory=dict)
 
@@ -75,11 +82,14 @@ async def start(call: Call) -> web.StreamResponse:
     body = await json_body(call.request, StartVisit)
     await call.dependencies.limits.visit(address_of(call.request, call.dependencies.settings.proxy_networks))
     known = _known_visitor(call, body)
-    identity = await _identity(call, body)
+    settings = await _settings(call) if body.identity is None else None
+    identity = await _identity(call, body, settings)
     if known is not None and (identity is None or identity.id == known.end_user_id) and body.resume:
         session = await _active(call, known.session_id)
         if session is not None:
             return _answer(call, known, session)
+    if settings is not None:
+        await require_solved(call, settings.challenge, body.challenge)
     session = await _new_session(call, known, identity, body)
     end_user_id = identity.id if identity is not None else None
     visitor_id = known.id if known is not None and known.end_user_id == end_user_id else _visitor_id(session)
@@ -101,13 +111,16 @@ def _known_visitor(call: Call, body: StartVisit) -> Visitor | None:
     return grant.visitor if (grant.workspace, grant.agent_id) == own else None
 
 
-async def _identity(call: Call, body: StartVisit) -> Identity | None:
+async def _settings(call: Call) -> WidgetSettings:
+    record = await call.dependencies.history.widget(call.workspace, _agent(call))
+    return WidgetSettings.model_validate(record.settings)
+
+
+async def _identity(call: Call, body: StartVisit, settings: WidgetSettings | None) -> Identity | None:
     """Raises `invalid_identity`, `identity_required`."""
-    history, agent = call.dependencies.history, _agent(call)
     if body.identity is not None:
-        return await history.verified_identity(call.workspace, agent, body.identity)
-    record = await history.widget(call.workspace, agent)
-    if WidgetSettings.model_validate(record.settings).require_identity_verification:
+        return await call.dependencies.history.verified_identity(call.workspace, _agent(call), body.identity)
+    if settings is not None and settings.require_identity_verification:
         raise ApiError(Code.IDENTITY_REQUIRED)
     return None
 
@@ -233,6 +246,7 @@ ROUTES: Final[tuple[Route, ...]] = (
             Code.ORIGIN_NOT_ALLOWED,
             Code.INVALID_IDENTITY,
             Code.IDENTITY_REQUIRED,
+            Code.CHALLENGE_REQUIRED,
         ),
     ),
     Route(

@@ -35,10 +35,12 @@ class GatewayLimits:
         turns_per_end_user: int = 0,
         visitor_requests_per_minute: int = 0,
         visits_per_minute: int = 0,
+        unchallenged_visits_per_minute: int = 0,
     ) -> None:
         """The limits of requests and turns are for keys that have none of their own. 0: no limit."""
         self._visitor_per_minute = visitor_requests_per_minute
         self._visits_per_minute = visits_per_minute
+        self._unchallenged_per_minute = unchallenged_visits_per_minute
         self._turns_per_key = turns_per_key
         self._turns_per_end_user = turns_per_end_user
         self._rates = rates
@@ -64,6 +66,13 @@ class GatewayLimits:
                 "Too many conversations were started from this address.",
                 headers=allowance.retry_after(),
             )
+
+    async def unchallenged_visit(self, key_id: str) -> bool:
+        """Counts a new session without a solved challenge. False: the key's visitors have started too many."""
+        if not self._unchallenged_per_minute:
+            return True
+        allowance = await self._rates.take(f"unchallenged:{key_id}", self._unchallenged_per_minute)
+        return allowance.retry_s <= 0
 
     async def request(self, principal: Principal) -> Allowance | None:
         """Counts a request of the key. It must be refused when the allowance's `retry_s` is above 0.

@@ -15,6 +15,7 @@ from services.gateway.app import create_app
 from services.gateway.completions.agent_rules import AgentRules
 from services.gateway.dependencies import Dependencies
 from services.gateway.edge.auth import Authenticator
+from services.gateway.edge.challenges import Challenges
 from services.gateway.edge.key_cache import KeyCache
 from services.gateway.edge.limits import GatewayLimits
 from services.gateway.edge.rates import RequestRates
@@ -404,6 +405,7 @@ async def stage(
     queue = TurnQueue.connect(settings.queue_redis_url)
     previews = PreviewExchange(settings.queue_redis_url)
     visitors = VisitorTokens(settings.visitor_secrets, life_s=settings.visitor_token_s)
+    challenges = Challenges(settings.visitor_secrets, settings.queue_redis_url)
     async with (
         RequestRates(settings.queue_redis_url) as rates,
         logs,
@@ -429,6 +431,7 @@ async def stage(
                 trusted_proxies=settings.proxy_networks,
             ),
             visitors=visitors,
+            challenges=challenges,
             limits=GatewayLimits(
                 rates,
                 requests_per_minute=settings.requests_per_minute,
@@ -436,6 +439,7 @@ async def stage(
                 streams_limit=settings.streams_limit,
                 visitor_requests_per_minute=settings.visitor_requests_per_minute,
                 visits_per_minute=settings.visits_per_minute,
+                unchallenged_visits_per_minute=settings.unchallenged_visits_per_minute,
                 turns_per_key=settings.turns_per_key,
                 turns_per_end_user=settings.turns_per_end_user,
             ),
@@ -452,5 +456,6 @@ async def stage(
             async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=0)) as client:
                 yield Stage(base, dependencies, history, writer, client, history.agent(), key, runner)
             dependencies.drain()
+        await challenges.aclose()
         await previews.aclose()
         await queue.aclose()

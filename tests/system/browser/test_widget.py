@@ -4,6 +4,7 @@ import os
 import signal
 from typing import Any
 
+import pytest
 from playwright.async_api import Browser, BrowserContext
 
 from tests.conftest import eventually
@@ -102,6 +103,32 @@ async def test_a_page_of_another_origin_gets_no_widget_and_its_owner_a_line(
 
         await eventually(is_told, what="a line in the console")
         assert await widget.page.locator("parley-widget").count() == 0
+
+
+NOTICES = """new MutationObserver(() => {
+    for (const each of document.querySelectorAll('.notice')) (window.notices ??= []).push(each.textContent);
+}).observe(document, {subtree: true, childList: true, characterData: true});"""
+
+
+@pytest.mark.parametrize("native", [True, pytest.param(False, marks=pytest.mark.long)])
+async def test_a_visitor_under_a_flood_gets_through_and_reads_why_it_takes_longer(
+    stack: Stack, context: BrowserContext, native: bool
+) -> None:
+    await context.add_init_script(NOTICES)
+    if not native:
+        # As on a page without TLS.
+        await context.add_init_script("delete Crypto.prototype.subtle")
+    async with site(stack, await stack.publish("scripted/tokens=8"), challenge="always") as shop:
+        widget = await (await shop.open(context)).show()
+        lines: list[str] = []
+        context.on("console", lambda message: lines.append(message.text))
+        await widget.send("Hello.")
+        await widget.finished_answers(1)
+        frame = next(frame for frame in widget.page.frames if "/widget/frame/" in frame.url)
+        assert await frame.evaluate("'subtle' in crypto") is native
+        assert "Checking that you are not a robot." in " ".join(await frame.evaluate("window.notices"))
+        assert await shop.questions() == ["Hello."]
+        assert not [line for line in lines if line.startswith("Parley")]
 
 
 async def test_consent_holds_back_the_first_message(stack: Stack, context: BrowserContext) -> None:

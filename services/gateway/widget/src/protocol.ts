@@ -28,6 +28,12 @@ export interface Config {
   frameUrl: string;
 }
 
+/** ALTCHA's, version 2: proof of work with PBKDF2. */
+export interface Challenge {
+  parameters: { cost: number; keyLength: number; keyPrefix: string; nonce: string; salt: string };
+  signature: string;
+}
+
 /** A conversation that the frame may use. */
 export interface Access {
   token: string;
@@ -40,7 +46,11 @@ export interface Access {
 export interface Failure {
   code: string;
   retryAfterS: number;
+  /** What the frame has to solve before a session is started. */
+  challenge?: Challenge | undefined;
 }
+
+export type Reason = "first" | "fresh" | "expired";
 
 export type ToFrame =
   | { type: "init"; config: Config; locale: string; access: Access | null; storage: boolean; mobile: boolean }
@@ -52,7 +62,7 @@ export type ToFrame =
 export type ToLoader =
   | { type: "ready" }
   /** The frame needs a session: its first, a new one in place of the present one, or a new token for the same one. */
-  | { type: "need-session"; reason: "first" | "fresh" | "expired" }
+  | { type: "need-session"; reason: Reason; challenge?: string | undefined }
   | { type: "access"; access: Access | null }
   | { type: "close" }
   | { type: "unread"; count: number }

@@ -147,6 +147,7 @@ def gateway_settings(history: History, redis_url: str, **more: Any) -> GatewaySe
         "requests_per_minute": 1_000_000,
         "visitor_requests_per_minute": 1_000_000,
         "visits_per_minute": 1_000_000,
+        "unchallenged_visits_per_minute": 1_000_000,
     }
     return GatewaySettings.model_validate(given | more)
 

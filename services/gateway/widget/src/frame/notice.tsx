@@ -10,6 +10,8 @@ export function Notice(): VNode {
     ? closedText(state.closed, texts)
     : !state.online
       ? texts.offline
+      : state.proving
+        ? texts.proving
       : state.hasSession && state.stream === "reconnecting"
         ? texts.reconnecting
         : state.storage

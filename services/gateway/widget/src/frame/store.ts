@@ -1,10 +1,11 @@
 /** What the frame knows: its settings, its access, the conversation and what is still to be sent. */
 
-import type { Access, Config, ToFrame } from "../protocol";
+import type { Access, Challenge, Config, Reason, ToFrame } from "../protocol";
 import { Api, Problem } from "./api";
 import { Bridge } from "./bridge";
 import { type Conversation, EMPTY, isRunning } from "./conversation";
 import { Outbox, type Pending, TOKEN_ENDED } from "./outbox";
+import { solve } from "./proof-of-work";
 import { SharedStream } from "./shared-stream";
 import type { StreamStatus } from "./session-stream";
 import { chosenLocale } from "./texts";
@@ -22,6 +23,8 @@ export interface State {
   /** Texts of the visitor that wait for a session. */
   unsent: string[];
   starting: boolean;
+  /** The browser works on a challenge. */
+  proving: boolean;
   stream: StreamStatus;
   online: boolean;
   /** Why nothing can be sent: an error code. */
@@ -41,11 +44,15 @@ const START: State = {
   pending: [],
   unsent: [],
   starting: false,
+  proving: false,
   stream: "live",
   online: navigator.onLine,
   closed: null,
   ratings: {},
 };
+
+/** A session that still needs a proof after so many of them will not come. */
+const MOST_PROOFS = 3;
 
 /** The codes after which a new session helps: this one is gone. */
 const GONE = new Set(["session_not_found", "gone"]);
@@ -59,6 +66,8 @@ export class Store {
   private readonly bridge = new Bridge((message) => this.receive(message));
   private idle: (() => void)[] = [];
   private seenTurns = 0;
+  private reason: Reason = "first";
+  private proofs = 0;
   /** The stream has ended because the token has. */
   private interrupted = false;
 
@@ -140,6 +149,8 @@ export class Store {
         });
         return this.enter(message.access);
       case "access":
+        if (message.failure?.challenge && this.proofs++ < MOST_PROOFS) return void this.prove(message.failure.challenge);
+        this.proofs = 0;
         this.set({ starting: false, closed: message.failure ? message.failure.code : null });
         if (message.failure) return;
         return this.enter(message.access);
@@ -198,10 +209,19 @@ export class Store {
     this.release();
   }
 
-  private needSession(reason: "first" | "fresh" | "expired"): void {
+  private needSession(reason: Reason): void {
     if (this.state.starting) return;
     this.set({ starting: true });
+    this.reason = reason;
     this.bridge.post({ type: "need-session", reason });
+  }
+
+  /** Many sessions are being started with the site's key: the gateway wants to see some work first. */
+  private async prove(challenge: Challenge): Promise<void> {
+    this.set({ proving: true });
+    const solved = await solve(challenge);
+    this.set({ proving: false });
+    this.bridge.post({ type: "need-session", reason: this.reason, challenge: solved });
   }
 
   // --- what the session tells

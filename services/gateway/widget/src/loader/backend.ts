@@ -1,6 +1,6 @@
 /** The cross-origin calls with the publishable key. The browser adds the page's Origin, which the gateway checks. */
 
-import type { Access, Config, Failure } from "../protocol";
+import type { Access, Challenge, Config, Failure } from "../protocol";
 
 const TIMEOUT_MS = 15_000;
 
@@ -12,6 +12,17 @@ export class Refused extends Error {
 
 interface Answer<T> {
   data: T;
+}
+
+/**
+ * `visitorToken`: an earlier token, so that the visitor stays the same one. `identity`: the site's signed JWT.
+ * `challenge`: what the frame has solved.
+ */
+interface Visit {
+  visitorToken: string | undefined;
+  identity: string | undefined;
+  resume: boolean;
+  challenge: string | undefined;
 }
 
 interface Started {
@@ -31,10 +42,8 @@ export class Backend {
     return this.call<Config>("GET", "config");
   }
 
-  /** `visitorToken`: an earlier token, so that the visitor stays the same one. `identity`: the site's signed JWT. */
-  async startSession(visitorToken: string | undefined, identity: string | undefined, resume: boolean): Promise<Access> {
-    const body = JSON.stringify({ visitorToken, identity, resume });
-    const started = await this.call<Started>("POST", "sessions", body);
+  async startSession(visit: Visit): Promise<Access> {
+    const started = await this.call<Started>("POST", "sessions", JSON.stringify(visit));
     return {
       token: started.visitorToken,
       expiresAt: started.expiresAt,
@@ -59,11 +68,16 @@ export class Backend {
     } catch {
       throw new Refused({ code: "network", retryAfterS: 0 });
     }
-    const answer = (await response.json().catch(() => ({}))) as Answer<T> & { code?: string; detail?: string };
+    const answer = (await response.json().catch(() => ({}))) as Answer<T> & {
+      code?: string;
+      detail?: string;
+      challenge?: Challenge;
+    };
     if (response.ok) return answer.data;
     const code = answer.code ?? "internal_error";
-    explain(code, answer.detail ?? "");
-    throw new Refused({ code, retryAfterS: Number(response.headers.get("Retry-After")) || 0 });
+    // A challenge is for the frame, and no fault of the site.
+    if (!answer.challenge) explain(code, answer.detail ?? "");
+    throw new Refused({ code, retryAfterS: Number(response.headers.get("Retry-After")) || 0, challenge: answer.challenge });
   }
 }
 

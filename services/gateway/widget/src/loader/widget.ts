@@ -1,6 +1,6 @@
 /** The launcher and the frame on the host page, and what they need to know of each other. */
 
-import type { Access, Config, Failure, ToFrame, ToLoader } from "../protocol";
+import type { Access, Config, Failure, Reason, ToFrame, ToLoader } from "../protocol";
 import { isMarked, MARK } from "../protocol";
 import { type Backend, Refused } from "./backend";
 import { Host } from "./host";
@@ -105,7 +105,7 @@ export class Widget {
       case "ready":
         return this.greet();
       case "need-session":
-        this.starting ??= this.startSession(message.reason).finally(() => (this.starting = undefined));
+        this.starting ??= this.startSession(message).finally(() => (this.starting = undefined));
         return;
       case "access":
         this.memory?.update({ access: message.access, ...(message.access && { visitor: message.access.token }) });
@@ -137,13 +137,18 @@ export class Widget {
     this.emit("ready", undefined);
   }
 
-  private async startSession(reason: "first" | "fresh" | "expired"): Promise<void> {
+  private async startSession({ reason, challenge }: { reason: Reason; challenge?: string | undefined }): Promise<void> {
     const { access, visitor } = this.memory?.current ?? { access: null };
     if (access && reason === "first") return this.post({ type: "access", access });
     let started: Access | null = null;
     let failure: Failure | undefined;
     try {
-      started = await this.backend.startSession(access?.token ?? visitor, this.identity, reason === "expired");
+      started = await this.backend.startSession({
+        visitorToken: access?.token ?? visitor,
+        identity: this.identity,
+        resume: reason === "expired",
+        challenge,
+      });
       this.memory?.update({ access: started, visitor: started.token });
     } catch (error) {
       if (!(error instanceof Refused)) throw error;

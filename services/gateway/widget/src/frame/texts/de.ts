@@ -27,6 +27,7 @@ export const de: Texts = {
   thinking: "Die Antwort ist unterwegs",
   offline: "Sie sind offline. Was Sie senden, geht hinaus, sobald Sie wieder online sind.",
   reconnecting: "Die Verbindung ist abgebrochen. Neuer Versuch …",
+  proving: "Wir prüfen, dass Sie kein Roboter sind. Das dauert einige Sekunden.",
   waiting: "Noch nicht gesendet. Das geschieht von selbst.",
   notSent: "Diese Nachricht wurde nicht gesendet.",
   tooLong: "Kürzen Sie die Nachricht auf {0} Zeichen.",

@@ -25,6 +25,7 @@ export const en = {
   thinking: "The answer is on its way",
   offline: "You are offline. What you send goes out when you are back.",
   reconnecting: "The connection was lost. Connecting again…",
+  proving: "Checking that you are not a robot. This takes a few seconds.",
   waiting: "Not sent yet. It is sent again by itself.",
   notSent: "This message was not sent.",
   tooLong: "Shorten this message to {0} characters.",

@@ -27,6 +27,7 @@ export const es: Texts = {
   thinking: "La respuesta está en camino",
   offline: "Está sin conexión. Lo que envíe saldrá cuando vuelva a estar en línea.",
   reconnecting: "Se perdió la conexión. Conectando de nuevo…",
+  proving: "Comprobando que no es un robot. Tardará unos segundos.",
   waiting: "Aún sin enviar. Se enviará automáticamente.",
   notSent: "Este mensaje no se envió.",
   tooLong: "Acorte el mensaje a {0} caracteres.",

@@ -27,6 +27,7 @@ export const fr: Texts = {
   thinking: "La réponse arrive",
   offline: "Vous êtes hors ligne. Vos messages partiront à votre retour.",
   reconnecting: "La connexion est perdue. Nouvelle tentative…",
+  proving: "Nous vérifions que vous n’êtes pas un robot. Cela prend quelques secondes.",
   waiting: "Pas encore envoyé. L’envoi se fera tout seul.",
   notSent: "Ce message n’a pas été envoyé.",
   tooLong: "Raccourcissez ce message à {0} caractères.",

@@ -27,6 +27,7 @@ export const pt: Texts = {
   thinking: "A resposta está a caminho",
   offline: "Você está offline. O que enviar sairá quando voltar.",
   reconnecting: "A conexão caiu. Conectando de novo…",
+  proving: "Verificando que você não é um robô. Isso leva alguns segundos.",
   waiting: "Ainda não enviada. O envio é automático.",
   notSent: "Esta mensagem não foi enviada.",
   tooLong: "Encurte a mensagem para {0} caracteres.",

@@ -27,6 +27,7 @@ export const zh: Texts = {
   thinking: "正在准备回答",
   offline: "您已离线。恢复连接后会自动发送。",
   reconnecting: "连接已断开，正在重新连接…",
+  proving: "正在确认您不是机器人，需要几秒钟。",
   waiting: "尚未发送，稍后会自动发送。",
   notSent: "此消息未发送。",
   tooLong: "请将消息缩短到 {0} 个字符以内。",
