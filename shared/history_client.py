@@ -12,6 +12,7 @@ from shared.history_api.knowledge import KnowledgeCalls
 from shared.history_api.sessions import SessionCalls
 from shared.history_api.turns import TurnCalls
 from shared.history_api.usage import UsageCalls
+from shared.history_api.vectors import VectorCalls
 from shared.history_api.widget import WidgetCalls
 from shared.history_api.workspaces import WorkspaceCalls
 
@@ -22,6 +23,7 @@ class HistoryClient(
     CheckCalls,
     KnowledgeCalls,
     IndexCalls,
+    VectorCalls,
     SessionCalls,
     TurnCalls,
     CompletionCalls,

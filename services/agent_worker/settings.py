@@ -152,6 +152,11 @@ class WorkerSettings(Settings):
         "empty: in the worker's memory",
     )
     qdrant_api_key: SecretStr = Field(SecretStr(""), description="its key; empty: none")
+    mongodb_vectors: bool = Field(
+        False,
+        description="the vectors are searched in history's MongoDB, which must be Atlas or have mongot; used with "
+        "embeddings only",
+    )
     rerank_url: str = Field(
         "", description="endpoint that orders found passages, in Cohere's or Jina's shape; used with embeddings only"
     )
@@ -173,6 +178,10 @@ class WorkerSettings(Settings):
             raise ValueError("PARLEY_EMBEDDINGS_BASE_URL needs PARLEY_EMBEDDINGS_MODEL")
         if self.qdrant_url and not self.embeddings_base_url:
             raise ValueError("PARLEY_QDRANT_URL needs PARLEY_EMBEDDINGS_BASE_URL")
+        if self.mongodb_vectors and not self.embeddings_base_url:
+            raise ValueError("PARLEY_MONGODB_VECTORS needs PARLEY_EMBEDDINGS_BASE_URL")
+        if self.mongodb_vectors and self.qdrant_url:
+            raise ValueError("PARLEY_MONGODB_VECTORS and PARLEY_QDRANT_URL exclude each other")
         if self.rerank_url and not self.embeddings_base_url:
             raise ValueError("PARLEY_RERANK_URL needs PARLEY_EMBEDDINGS_BASE_URL")
         return self

@@ -36,6 +36,8 @@ from services.history.knowledge.ingest_queue import IngestQueue
 from services.history.knowledge.passages import Passages
 from services.history.knowledge.source_erasure import SourceErasure
 from services.history.knowledge.sources import Sources
+from services.history.knowledge.vector_rows import VectorRows
+from services.history.knowledge.vectors import Vectors
 from services.history.knowledge.version_indexes import VersionIndexes
 from services.history.knowledge.version_sources import VersionSources
 from services.history.middlewares import failures, timed
@@ -194,8 +196,9 @@ def _nouns(
     versions = Versions(database, agents, passages, version_sources, {JUDGE_ID: judge.config} if judge else None)
     audit = Audit(database)
     sessions = Sessions(database, agents, versions, finalizer, erasure, audit)
-    indexes = VersionIndexes(database, blobs, knowledge_notices)
-    source_erasure = SourceErasure(database, passages, blobs, audit, indexes)
+    vector_rows = VectorRows(database)
+    indexes = VersionIndexes(database, blobs, knowledge_notices, vector_rows)
+    source_erasure = SourceErasure(database, passages, blobs, audit, indexes, vector_rows)
     contexts = finalizer.contexts
     workspaces = Workspaces(database, audit, notices)
     suites = Suites(database, agents, audit, has_judge=judge is not None)
@@ -220,6 +223,7 @@ def _nouns(
         sources=Sources(database, agents.require, blobs, audit, source_erasure),
         ingest=IngestQueue(database, passages),
         indexes=indexes,
+        vectors=Vectors(database, indexes, vector_rows),
         index_queue=IndexQueue(database, knowledge_notices),
         sessions=sessions,
         transcript=Transcript(database, sessions),

@@ -41,6 +41,9 @@ INDEX_BUILDS: Final = Counter(
     "Search indexes of versions, by outcome; `late`: a version was published without waiting for its index any longer",
     ["outcome"],
 )
+VECTOR_SEARCHES_REFUSED: Final = Counter(
+    "parley_vector_searches_refused_total", "Calls for vectors that failed because MongoDB cannot search vectors"
+)
 BUDGET_REFUSALS: Final = Counter("parley_budget_refusals_total", "Turns refused at admission, by a used-up budget")
 BUDGET_COUNTERS_REBUILT: Final = Counter(
     "parley_budget_counters_rebuilt_total", "Counters of budgets that were rebuilt from the ledger"

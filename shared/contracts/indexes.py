@@ -24,11 +24,13 @@ class IndexPart(Schema):
 class VersionKnowledge(Schema):
     """The set of passages of a version. Equal sets of an agent have one key; a purged source changes it.
 
-    `key` is empty for a version without passages. `parts`: the index files that are kept, by their names.
+    `key` is empty for a version without passages. `parts`: the index files that are kept, by their names. `vectors`:
+    the spaces of which MongoDB has all of the set's vectors.
     """
 
     key: str
     parts: dict[str, IndexPart] = Field(default_factory=dict)
+    vectors: tuple[str, ...] = ()
 
 
 class VersionName(Schema):

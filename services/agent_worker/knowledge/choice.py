@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from services.agent_worker.knowledge.current import CurrentRetriever, LocalCache
 from services.agent_worker.knowledge.endpoints import Embeddings, Reranker
 from services.agent_worker.knowledge.fts5 import Fts5Retriever
-from services.agent_worker.knowledge.index_blobs import IndexBlobs, IndexStore
+from services.agent_worker.knowledge.index_blobs import IndexBlobs
 from services.agent_worker.knowledge.retriever import Retriever, VersionKey
 from services.agent_worker.settings import WorkerSettings
 from shared.contracts.agents import Passage
@@ -27,23 +27,22 @@ def current_retriever(settings: WorkerSettings, history: HistoryClient) -> Curre
     async def load(version: VersionKey) -> list[Passage]:
         return await history.passages(*version[:3])
 
-    inner = retriever_of(settings, load, IndexBlobs(history), caches)
+    inner = retriever_of(settings, history, load, caches)
     return CurrentRetriever(inner, history, settings.stream_urls[0], caches)
 
 
 def retriever_of(
     settings: WorkerSettings,
+    history: HistoryClient,
     load: Callable[[VersionKey], Awaitable[list[Passage]]],
-    store: IndexStore | None = None,
-    caches: list[LocalCache] | None = None,
+    caches: list[LocalCache],
 ) -> Retriever:
     """Words alone, or words and vectors. What it keeps of sets, here or in Qdrant, is added to `caches`.
 
     Raises ModuleNotFoundError if vectors are asked for and NumPy is missing."""
     directory = Path(settings.knowledge_dir) if settings.knowledge_dir else None
-    words = Fts5Retriever(load, directory, max_bytes=settings.knowledge_cache_bytes, store=store)
-    if caches is not None:
-        caches.append(words)
+    words = Fts5Retriever(load, directory, max_bytes=settings.knowledge_cache_bytes, store=IndexBlobs(history))
+    caches.append(words)
     if not settings.embeddings_base_url:
         return words
     # NumPy is an extra (requirements-vectors): a worker without embeddings neither needs nor loads it.
@@ -58,14 +57,17 @@ def retriever_of(
         else None
     )
     store_of_vectors = VectorStore(directory, model, max_bytes=settings.knowledge_cache_bytes)
-    vectors = _vectors(settings)
-    if caches is not None:
-        caches += [store_of_vectors, vectors]
+    vectors = _vectors(settings, history)
+    caches += [store_of_vectors, vectors]
     return HybridRetriever(words, embeddings, store_of_vectors, load, reranker, vectors)
 
 
-def _vectors(settings: WorkerSettings) -> "VectorIndex":
+def _vectors(settings: WorkerSettings, history: HistoryClient) -> "VectorIndex":
     """Raises ModuleNotFoundError if Qdrant is named and its client is missing."""
+    if settings.mongodb_vectors:
+        from services.agent_worker.knowledge.history_vectors import HistoryVectors
+
+        return HistoryVectors(history, settings.embeddings_model)
     if not settings.qdrant_url:
         from services.agent_worker.knowledge.vector_index import MemoryVectors
 

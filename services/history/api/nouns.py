@@ -22,6 +22,7 @@ from services.history.keys.key_lists import KeyLists
 from services.history.knowledge.index_queue import IndexQueue
 from services.history.knowledge.ingest_queue import IngestQueue
 from services.history.knowledge.sources import Sources
+from services.history.knowledge.vectors import Vectors
 from services.history.knowledge.version_indexes import VersionIndexes
 from services.history.sessions.search import TranscriptSearch
 from services.history.sessions.session_turns import SessionTurnPages
@@ -57,6 +58,7 @@ class Nouns:
     sources: Sources
     ingest: IngestQueue
     indexes: VersionIndexes
+    vectors: Vectors
     index_queue: IndexQueue
     sessions: Sessions
     transcript: Transcript

@@ -21,6 +21,7 @@ from services.history.api import (
     sessions,
     turns,
     usage,
+    vectors,
     widget,
     workspaces,
 )
@@ -36,6 +37,7 @@ ROUTES: Final[Sequence[web.RouteDef]] = (
     *gaps.ROUTES,
     *knowledge.ROUTES,
     *indexes.ROUTES,
+    *vectors.ROUTES,
     *sessions.ROUTES,
     *turns.ROUTES,
     *claims.ROUTES,

@@ -12,6 +12,7 @@ from services.history.audit.records import Audit
 from services.history.knowledge.blobs import BlobStore, blob_key
 from services.history.knowledge.passages import Passages
 from services.history.knowledge.source_documents import passages_owner
+from services.history.knowledge.vector_rows import VectorRows
 from services.history.knowledge.version_indexes import VersionIndexes, is_index_blob
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document
@@ -24,7 +25,13 @@ LOOK_FOR_UPLOADS_EVERY: Final = timedelta(minutes=10)
 
 class SourceErasure:
     def __init__(
-        self, database: Database, passages: Passages, blobs: BlobStore, audit: Audit, indexes: VersionIndexes
+        self,
+        database: Database,
+        passages: Passages,
+        blobs: BlobStore,
+        audit: Audit,
+        indexes: VersionIndexes,
+        vectors: VectorRows,
     ) -> None:
         self._sources = database.sources
         self._versions = database.agent_versions
@@ -32,6 +39,7 @@ class SourceErasure:
         self._blobs = blobs
         self._audit = audit
         self._indexes = indexes
+        self._vectors = vectors
         self._uploads_from = datetime.now(UTC) + LOOK_FOR_UPLOADS_EVERY
 
     async def reconcile(self) -> None:
@@ -41,6 +49,7 @@ class SourceErasure:
         if datetime.now(UTC) > self._uploads_from:
             self._uploads_from = datetime.now(UTC) + LOOK_FOR_UPLOADS_EVERY
             await self._erase_abandoned()
+            await self._vectors.erase_abandoned()
 
     async def erase_unused(self, source_id: str) -> None:
         """May be repeated, and by several processes at once."""

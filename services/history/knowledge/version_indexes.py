@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from services.history.knowledge.blobs import BlobStore, blob_key
+from services.history.knowledge.vector_rows import VectorRows
 from services.history.knowledge.version_sources import set_key
 from services.history.metrics import INDEX_BUILDS
 from services.history.mongo.client import Database
@@ -33,12 +34,13 @@ _SET: Final = {"agent": 1, "number": 1, "sources": 1, "ownPassages": 1, "passage
 
 
 class VersionIndexes:
-    def __init__(self, database: Database, blobs: BlobStore, notices: KnowledgeNotices) -> None:
+    def __init__(self, database: Database, blobs: BlobStore, notices: KnowledgeNotices, vectors: VectorRows) -> None:
         self._indexes = database.indexes
         self._versions = database.agent_versions
         self._agents = database.agents
         self._blobs = blobs
         self._notices = notices
+        self._vectors = vectors
 
     # --- publishing
 
@@ -97,7 +99,10 @@ class VersionIndexes:
             raise ApiError(Code.AGENT_NOT_FOUND)
         key = set_key(row)
         found = await self._indexes.one({"_id": f"{workspace}:{key}", "erasing": None}) if key else None
-        return VersionKnowledge(key=key, parts=found["parts"] if found else {})
+        if found is None:
+            return VersionKnowledge(key=key)
+        spaces = tuple(space for space, kept in found.get("vectors", {}).items() if kept["complete"])
+        return VersionKnowledge(key=key, parts=found["parts"], vectors=spaces)
 
     async def current(self, order: LookUpSets) -> CurrentSets:
         names = [f"{each.workspace}:{each.agent_id}:{each.number}" for each in order.versions]
@@ -131,11 +136,7 @@ class VersionIndexes:
         Raises `not_found` when the version has another set, or its agent was deleted; `validation_failed` when the
         bytes have another digest.
         """
-        row = await self._versions.one({"_id": f"{workspace}:{agent_id}:{number}"}, _SET)
-        agent = await self._agents.one({"_id": f"{workspace}:{agent_id}", "deleted": None}, {"_id": 1})
-        if row is None or agent is None or set_key(row) != key:
-            raise ApiError(Code.NOT_FOUND, "The version has another set of passages.")
-        found = await self._wanted(row, key)
+        found = await self.require(workspace, agent_id, number, key)
         if part in found["parts"]:
             return IndexPart.model_validate(found["parts"][part])
         blob, size = await self._put(content, digest, workspace)
@@ -145,6 +146,14 @@ class VersionIndexes:
         if not await self._indexes.update(where, change):
             await self._blobs.delete(blob)
         return IndexPart.model_validate(kept)
+
+    async def require(self, workspace: str, agent_id: str, number: int, key: str) -> Document:
+        """The set's document. Raises `not_found` when the version has another set, or its agent was deleted."""
+        row = await self._versions.one({"_id": f"{workspace}:{agent_id}:{number}"}, _SET)
+        agent = await self._agents.one({"_id": f"{workspace}:{agent_id}", "deleted": None}, {"_id": 1})
+        if row is None or agent is None or set_key(row) != key:
+            raise ApiError(Code.NOT_FOUND, "The version has another set of passages.")
+        return await self._wanted(row, key)
 
     async def _put(self, content: AsyncIterator[bytes], digest: str, workspace: str) -> tuple[str, int]:
         """The blob's id and size. Each upload has a blob of its own, so no reader meets half of one."""
@@ -200,6 +209,7 @@ class VersionIndexes:
         row = await self._indexes.one({"_id": index_id})
         for blob in row["blobs"] if row is not None else ():
             await self._blobs.delete(blob)
+        await self._vectors.erase(index_id)
         await self._indexes.delete({"_id": index_id})
 
     async def erase_abandoned(self, blob_id: str) -> None:

@@ -17,6 +17,7 @@ from services.history.mongo.filters import Document
 from services.history.mongo.gridfs import GridFsBlobs
 from services.history.mongo.migrations import prepare
 from services.history.mongo.stand_in import dialect_for
+from services.history.mongo.vector_collection import VectorCollection
 from shared.log import get_logger
 from shared.tasks import end_tasks
 
@@ -76,6 +77,8 @@ class Database:
         self.sources = self._collection("sources")
         self.backfills = self._collection("backfills")
         self.indexes = self._collection("indexes")
+        self.vectors = VectorCollection(self.availability, self._database.get_collection("vectors"))
+        self._collections.append(self.vectors)
         self.blobs = GridFsBlobs(self.availability, self._database)
 
     def _collection(self, name: str) -> Collection:

@@ -131,6 +131,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("waiting", "dueAt"), partial={"waiting": True}),
         Index(("erasing",), partial={"erasing": True}),
     ),
+    "vectors": (Index(("workspace",)),),
 }
 
 # Indexes of earlier code. They are dropped once those above exist.

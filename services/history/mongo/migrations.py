@@ -42,6 +42,7 @@ STEPS: Final[dict[str, tuple[Step, ...]]] = {
     "sources": (unchanged,),
     "backfills": (unchanged,),
     "indexes": (unchanged,),
+    "vectors": (unchanged,),
     "budgets": (unchanged,),
     "usage_days": (unchanged,),
     "end_user_usage_days": (unchanged,),

@@ -9,12 +9,19 @@ from qdrant_client import AsyncQdrantClient
 
 from services.agent_worker.knowledge.endpoints import Embeddings
 from services.agent_worker.knowledge.fts5 import Fts5Retriever
+from services.agent_worker.knowledge.history_vectors import HistoryVectors
 from services.agent_worker.knowledge.hybrid import HybridRetriever
 from services.agent_worker.knowledge.qdrant import QdrantVectors, qdrant_vectors
 from services.agent_worker.knowledge.retriever import Retriever, VersionKey
+from services.agent_worker.knowledge.vector_index import VectorIndex
 from services.agent_worker.knowledge.vector_store import VectorStore
 from shared.contracts.agents import Passage
+from tests.conftest import eventually
+from tests.service.agent_worker.knowledge.keyed import Keyed
 from tests.service.agent_worker.knowledge.model_endpoints import model_endpoints
+from tests.service.history.conftest import is_ready
+from tests.service.history.mongo.vector_server import searching
+from tests.service.history.running import History, running, settings_for
 
 KEY = VersionKey("acme", "agt_1", 1)
 PASSAGES = [
@@ -31,16 +38,27 @@ Make = Callable[[Callable[[VersionKey], Awaitable[list[Passage]]]], Awaitable[Re
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant")
 
 
-@pytest.fixture(params=["words", "hybrid", "hybrid, endpoint down", "qdrant", "qdrant down"])
-async def make(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Make]:
+KINDS = ["words", "hybrid", "hybrid, endpoint down", "qdrant", "qdrant down", "mongodb"]
+SLOW = [pytest.param("mongodb without search", marks=pytest.mark.long)]
+
+
+@pytest.fixture(params=[*KINDS, *SLOW])
+async def make(request: pytest.FixtureRequest, tmp_path: Path, mongodb_uri: str, redis_url: str) -> AsyncIterator[Make]:
     async with AsyncExitStack() as stack:
         endpoints = await stack.enter_async_context(model_endpoints())
         endpoints.status = 503 if request.param == "hybrid, endpoint down" else 200
-        vectors = None
+        vectors: VectorIndex | None = None
+        history: History | None = None
         if request.param == "qdrant":
             vectors = QdrantVectors(AsyncQdrantClient(":memory:"), "m")
         elif request.param == "qdrant down":
             vectors = qdrant_vectors("http://127.0.0.1:1", "", "m")
+        elif request.param.startswith("mongodb"):
+            history = await stack.enter_async_context(running(settings_for(mongodb_uri, redis_url)))
+            await eventually(lambda: is_ready(history), what="a ready history")
+            if request.param == "mongodb":
+                searching(history.dependencies.database)
+            vectors = HistoryVectors(history.client, "m")
 
         async def retriever(load: Callable[[VersionKey], Awaitable[list[Passage]]]) -> Retriever:
             made: Retriever = Fts5Retriever(load, tmp_path)
@@ -49,7 +67,7 @@ async def make(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
                     made, Embeddings(endpoints.base_url, "m"), VectorStore(tmp_path, "m"), load, vectors=vectors
                 )
             stack.push_async_callback(made.close)
-            return made
+            return Keyed(made, history) if history is not None else made
 
         yield retriever
 

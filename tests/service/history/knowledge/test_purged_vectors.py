@@ -12,6 +12,7 @@ from qdrant_client import AsyncQdrantClient
 from services.agent_worker.knowledge.current import CurrentRetriever
 from services.agent_worker.knowledge.endpoints import Embeddings
 from services.agent_worker.knowledge.fts5 import Fts5Retriever
+from services.agent_worker.knowledge.history_vectors import HistoryVectors
 from services.agent_worker.knowledge.hybrid import HybridRetriever
 from services.agent_worker.knowledge.index_blobs import IndexBlobs
 from services.agent_worker.knowledge.qdrant import QdrantVectors, qdrant_vectors
@@ -23,9 +24,11 @@ from shared.contracts.agents import Passage
 from tests.conftest import eventually
 from tests.service.agent_worker.knowledge.model_endpoints import ModelEndpoints, model_endpoints, vector_of
 from tests.service.history.conftest import history
+from tests.service.history.erasures.remains import remains
 from tests.service.history.knowledge.conftest import knowledge
 from tests.service.history.knowledge.sources import Knowledge
 from tests.service.history.knowledge.test_version_indexes import blobs
+from tests.service.history.mongo.vector_server import searching
 from tests.service.history.running import WORKSPACE
 from tests.service.history.workspaces.test_workspaces import deleted
 
@@ -66,10 +69,16 @@ async def _has_vector_of(text: str, directory: Path) -> bool:
     return await asyncio.to_thread(found)
 
 
-@pytest.mark.parametrize("where", ["memory", "qdrant"])
+@pytest.mark.parametrize("where", ["memory", "qdrant", "mongodb"])
 async def test_a_purged_source_leaves_no_vector(knowledge: Knowledge, tmp_path: Path, where: str) -> None:
     client = AsyncQdrantClient(":memory:")
-    vectors: VectorIndex = QdrantVectors(client, "m") if where == "qdrant" else MemoryVectors()
+    searching(knowledge.history.dependencies.database)
+    kinds: dict[str, VectorIndex] = {
+        "memory": MemoryVectors(),
+        "qdrant": QdrantVectors(client, "m"),
+        "mongodb": HistoryVectors(knowledge.history.client, "m"),
+    }
+    vectors = kinds[where]
     async with model_endpoints() as endpoints, worker(knowledge, endpoints, tmp_path, vectors) as retriever:
         await knowledge.ended(await knowledge.text(KEPT))
         secret = await knowledge.ended(await knowledge.text(PURGED))
@@ -98,6 +107,7 @@ async def test_a_purged_source_leaves_no_vector(knowledge: Knowledge, tmp_path: 
         await eventually(is_searched, within_s=20.0, what="the vectors of what is left")
         assert await finds("vehicle") == []
         assert await _has_vector_of(KEPT, tmp_path)
+        assert await remains(knowledge.history, PURGED) == []
         if where == "qdrant":
             points, _ = await client.scroll("parley_" + _collection(vectors), limit=100)
             assert PURGED not in str(points)
