@@ -13,6 +13,9 @@ COMPILE := $(BIN)/python -m piptools compile --quiet --generate-hashes --allow-u
 # Clients that the tests drive in virtual environments of their own, below .venv/clients.
 CLIENTS := tests/system/openai/python/litellm tests/system/openai/python/livekit tests/system/sse/python/parsers
 ARGS ?=
+# Tests wait more than they compute. Each process has stores and a stack of its own; a file stays in one process.
+JOBS ?= 3
+PARALLEL := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help venv up test test-long check lint types reference site format bench chaos chaos-report chaos-mutants shots lock clean
 
@@ -40,8 +43,8 @@ $(DEV_STAMP): $(RUN_STAMP)
 up: $(RUN_STAMP)  ## the whole stack on this machine: make up ARGS="--workers 3 --port 8080"
 	@exec $(BIN)/python -m deploy.local $(ARGS)
 
-test: $(DEV_STAMP)  ## every test but the long ones: make test ARGS="-k resume"
-	@exec $(BIN)/python -m pytest -m "not long" $(ARGS)
+test: $(DEV_STAMP)  ## every test but the long ones: make test ARGS="-k resume" JOBS=0
+	@exec $(BIN)/python -m pytest -m "not long" $(PARALLEL) $(ARGS)
 
 test-long: $(DEV_STAMP)  ## the long runs: chaos of minutes, some 12,000 generated requests, every byte cut
 	@exec $(BIN)/python -m pytest -m long $(ARGS)

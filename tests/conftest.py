@@ -38,6 +38,11 @@ async def eventually(condition: Condition, *, within_s: float = 10.0, what: str 
         await asyncio.sleep(0.02)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """System tests first: their files take longest, and the last file to end decides when all have ended."""
+    items.sort(key=lambda item: "system" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = start_redis(tmp_path_factory.mktemp("redis"), debug_commands=True)
