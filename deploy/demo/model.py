@@ -17,6 +17,7 @@ import orjson
 from aiohttp import web
 
 from deploy.demo.answer import DONE, Answer, ChunkRenderer, error_body, whole_body
+from deploy.demo.book import Book, Told
 from deploy.demo.extractive import NAME, extractive_reply
 from deploy.demo.page import page_route
 from deploy.demo.scripted import PREFIX, KnobError, prompt_key, read_knobs, scripted_reply
@@ -34,6 +35,7 @@ class ModelServer:
 
     `/requests` tells the bodies of the last requests to scripted models, oldest first: what really reaches a model.
     `/asked` tells when each of them came (seconds of the machine's monotonic clock), by its last message.
+    `/book` tells what each question has cost, of the last ones (book.py).
     """
 
     def __init__(self, delay_s: float) -> None:
@@ -41,6 +43,7 @@ class ModelServer:
         self._numbers = count(1)
         self._seen: OrderedDict[int, int] = OrderedDict()
         self._bodies: deque[dict[str, Any]] = deque(maxlen=_BODIES_REMEMBERED)
+        self._book = Book()
         self._asked: deque[dict[str, Any]] = deque(maxlen=_BODIES_REMEMBERED)
         self._stats = {"requests": 0, "active": 0, "abandoned": 0, "billedTokens": 0}
 
@@ -51,6 +54,7 @@ class ModelServer:
             web.get("/stats", self.stats),
             web.get("/requests", self.requests),
             web.get("/asked", self.asked),
+            web.get("/book", self.book),
             web.get("/healthz", self.healthz),
             web.get("/readyz", self.healthz),
         ]
@@ -66,6 +70,9 @@ class ModelServer:
 
     async def asked(self, _: web.Request) -> web.Response:
         return web.json_response(list(self._asked))
+
+    async def book(self, _: web.Request) -> web.Response:
+        return web.json_response(self._book.questions)
 
     async def models(self, _: web.Request) -> web.Response:
         data = [
@@ -130,7 +137,11 @@ class ModelServer:
         if body.get("stream"):
             asked = bool((body.get("stream_options") or {}).get("include_usage"))
             renderer = ChunkRenderer(completion_id, model, created)
-            response = await _stream(request, answer, renderer, include_usage=asked)
+            told = Told()
+            try:
+                response = await _stream(request, answer, renderer, told, include_usage=asked)
+            finally:
+                self._book.note(body["messages"], answer.usage, told)
             if answer.fault is None:
                 self._bill(answer)
             return response
@@ -149,7 +160,7 @@ class ModelServer:
 
 
 async def _stream(
-    request: web.Request, answer: Answer, chunks: ChunkRenderer, *, include_usage: bool
+    request: web.Request, answer: Answer, chunks: ChunkRenderer, told: Told, *, include_usage: bool
 ) -> web.StreamResponse:
     response = web.StreamResponse(
         headers={"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
@@ -157,18 +168,21 @@ async def _stream(
     await response.prepare(request)
     await response.write(chunks.role())
     fault = answer.fault
-    await _write_pieces(response, answer, chunks, len(answer.pieces) if fault is None else fault.after)
+    await _write_pieces(response, answer, chunks, told, len(answer.pieces) if fault is None else fault.after)
     if fault is not None:
         return await _go_wrong(request, response, chunks, fault.kind)
     ending = [*chunks.calls(answer.calls), chunks.finish(answer.finish_reason)]
     if include_usage and answer.usage is not None:
         ending.append(chunks.usage(answer.usage))
+    told.is_whole = True  # Even if the client goes away during the write: it may have read all of it.
     await response.write(b"".join([*ending, DONE]))
     await response.write_eof()
     return response
 
 
-async def _write_pieces(response: web.StreamResponse, answer: Answer, chunks: ChunkRenderer, limit: int) -> None:
+async def _write_pieces(
+    response: web.StreamResponse, answer: Answer, chunks: ChunkRenderer, told: Told, limit: int
+) -> None:
     """A schedule sets the pace, not pauses: then a busy process does not slow the stream further with each piece."""
     pieces = answer.pieces[:limit]
     if not answer.delay_s:
@@ -176,12 +190,14 @@ async def _write_pieces(response: web.StreamResponse, answer: Answer, chunks: Ch
             await asyncio.sleep(answer.first_s)
         for start in range(0, len(pieces), _BATCH):
             await response.write(b"".join([chunks.text(piece) for piece in pieces[start : start + _BATCH]]))
+        told.pieces = len(pieces)
         return
     clock = asyncio.get_running_loop().time
     due = clock() + answer.first_s
     for piece in pieces:
         await asyncio.sleep(max(0.0, due - clock()))
         await response.write(chunks.text(piece))
+        told.pieces += 1
         due += answer.delay_s
 
 

@@ -62,6 +62,7 @@ from services.history.turns.erasure import Erasure
 from services.history.turns.feedback import FeedbackOfTurns
 from services.history.turns.finalize import TurnFinalizer
 from services.history.turns.gaps import Gaps
+from services.history.turns.lost_attempts import LostAttempts
 from services.history.turns.places import Places
 from services.history.turns.turns import Turns
 from services.history.usage.ledger import Ledger
@@ -117,10 +118,23 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
             places = Places(database, queue, settings)
             ledger, limits = Ledger(database), Limits(database)
             gate = BudgetGate(database, BudgetStore(queue), limits, ledger)
-            finalizer = TurnFinalizer(database, queue, logs, Contexts(database), places, gate, settings.prices)
+            contexts, versions = Contexts(database), _versions(database, settings)
+            lost = LostAttempts(database, logs, versions, contexts, settings.prices)
+            finalizer = TurnFinalizer(database, queue, logs, contexts, places, gate, lost, settings.prices)
             erasure = Erasure(database, queue, logs, finalizer, ledger, settings)
             nouns = _nouns(
-                database, queue, logs, notices, knowledge_notices, finalizer, erasure, ledger, limits, gate, settings
+                database,
+                queue,
+                logs,
+                notices,
+                knowledge_notices,
+                versions,
+                finalizer,
+                erasure,
+                ledger,
+                limits,
+                gate,
+                settings,
             )
             repairs = (
                 BootstrapKey(database, nouns.keys, settings).reconcile,
@@ -180,6 +194,7 @@ def _nouns(
     logs: RunLogs,
     notices: KeyNotices,
     knowledge_notices: KnowledgeNotices,
+    versions: Versions,
     finalizer: TurnFinalizer,
     erasure: Erasure,
     ledger: Ledger,
@@ -193,7 +208,6 @@ def _nouns(
     blobs = _blobs(database, settings)
     version_sources = VersionSources(database, passages)
     judge = judge_of(settings.checks_judge_upstream, settings.checks_judge_model)
-    versions = Versions(database, agents, passages, version_sources, {JUDGE_ID: judge.config} if judge else None)
     audit = Audit(database)
     sessions = Sessions(database, agents, versions, finalizer, erasure, audit)
     vector_rows = VectorRows(database)
@@ -243,6 +257,13 @@ def _nouns(
         budgets=budgets,
         usage=UsageReports(ledger, settings.prices),
     )
+
+
+def _versions(database: Database, settings: HistorySettings) -> Versions:
+    agents, passages = Agents(database, SecretBox(settings.secret_keys)), Passages(database)
+    judge = judge_of(settings.checks_judge_upstream, settings.checks_judge_model)
+    internal = {JUDGE_ID: judge.config} if judge else None
+    return Versions(database, agents, passages, VersionSources(database, passages), internal)
 
 
 def _blobs(database: Database, settings: HistorySettings) -> BlobStore:

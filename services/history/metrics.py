@@ -11,6 +11,16 @@ for _status in ENDED:
     # A rate needs the series to exist before the first turn ends.
     TURNS_FINISHED.labels(_status)
 TURNS_FAILED: Final = Counter("parley_turns_failed_total", "Turns that ended as failed, by error code", ["code"])
+AGENT_TOKENS: Final = Counter(
+    "parley_agent_tokens_total",
+    "Tokens of ended turns by agent and model, without those of checks; `other`: beyond the first agents and models",
+    ["agent", "model", "kind"],
+)
+AGENT_COST: Final = Counter(
+    "parley_agent_cost_total",
+    "Cost of ended turns by agent and model in the price table's currency, where the price is known",
+    ["agent", "model"],
+)
 STORE_ERRORS: Final = Counter(
     "parley_store_errors_total", "Calls that failed because a store did not answer", ["store"]
 )

@@ -34,6 +34,7 @@ class Attempts:
         self._queue = queue
         self._finalizer = finalizer
         self._erasure = erasure
+        self._lost = finalizer.lost
         self._turn_timeout_s = settings.turn_timeout_s
 
     async def start(self, workspace: str, turn_id: str, start: StartAttempt) -> StartedAttempt:
@@ -59,6 +60,9 @@ class Attempts:
         if session_status != "active" and "check" not in row:
             await self._reject(workspace, turn_id, start, session_status)
             return REFUSED
+        record = TurnRecord.model_validate(row)
+        if record.attempt == start.attempt - 1:
+            await self._lost.note(record)
         mine = {
             "_id": turn_id,
             "workspace": workspace,
@@ -67,7 +71,7 @@ class Attempts:
             "claimId": start.claim_id,
         }
         if await self._raise_attempt(workspace, turn_id, start) or await self._turns.one(mine, {"_id": 1}):
-            record, now = TurnRecord.model_validate(row), datetime.now(UTC)
+            now = datetime.now(UTC)
             return StartedAttempt(
                 started=True,
                 cancel_requested=record.cancel_requested,
@@ -131,13 +135,14 @@ class Attempts:
     async def spend(self, workspace: str, turn_id: str, attempt: int, uses: Sequence[ModelUse]) -> None:
         """Notes all that an attempt has used. The ledger adds it to the turn's end, unless this attempt makes the end.
 
-        An attempt that was fenced may tell it too, until the turn has ended.
+        An attempt that was fenced may tell it too, until the turn has ended. Nothing is noted as well: then nothing is
+        estimated for it.
         """
-        if spent := self._spent(attempt, uses):
-            await self._turns.update({"_id": turn_id, "workspace": workspace, "active": True}, {"$set": spent})
+        active = {"_id": turn_id, "workspace": workspace, "active": True}
+        await self._turns.update(active, {"$set": self._spent(attempt, uses)})
 
     def _spent(self, attempt: int, uses: Sequence[ModelUse]) -> Document:
-        return {f"spent.{attempt}": priced(uses, self._prices)} if uses else {}
+        return {f"spent.{attempt}": priced(uses, self._prices)}
 
     async def start_call(
         self, workspace: str, turn_id: str, attempt: int, call_key: str, uses: Sequence[ModelUse] = ()
@@ -148,8 +153,8 @@ class Attempts:
         """
         mine = {"_id": turn_id, "workspace": workspace, "active": True, "attempt": attempt}
         change: Document = {"$addToSet": {"startedCalls": call_key}}
-        if spent := self._spent(attempt, uses):
-            change["$set"] = spent
+        if uses:
+            change["$set"] = self._spent(attempt, uses)
         return await self._turns.update(mine, change)
 
 

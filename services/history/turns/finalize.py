@@ -3,6 +3,7 @@
 Nothing else writes a terminal status.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from services.history.turns.context import Contexts
 from services.history.turns.effects import SessionEffects
 from services.history.turns.endings import ending, timing_of
 from services.history.turns.gaps import gap_of
+from services.history.turns.lost_attempts import LostAttempts
 from services.history.turns.places import Places
 from services.history.turns.record import (
     USAGE_ONLY,
@@ -31,8 +33,9 @@ from services.history.turns.record import (
 )
 from services.history.turns.spoken_words import search_mark, searchable
 from services.history.turns.verdicts import CANCELLED, Verdict
-from services.history.turns.written import partial_answer, written_of
+from services.history.turns.written import frames_of, partial_answer, written_of
 from services.history.usage.entries import lost_uses, priced_uses, unbilled
+from services.history.usage.meter import UsageMeter
 from shared.contracts.frames import FrameId
 from shared.contracts.prices import PriceTable
 from shared.contracts.sessions import TurnMessage
@@ -58,6 +61,7 @@ class TurnFinalizer:
         contexts: Contexts,
         places: Places,
         gate: BudgetGate,
+        lost: LostAttempts,
         prices: PriceTable,
     ) -> None:
         self._sessions = database.sessions
@@ -67,7 +71,9 @@ class TurnFinalizer:
         self._effects = SessionEffects(database)
         self._gate = gate
         self._prices = prices
+        self._meter = UsageMeter()
         self.places = places
+        self.lost = lost
         self.contexts = contexts
 
     # --- a worker's result
@@ -85,7 +91,7 @@ class TurnFinalizer:
         await self._count(record)
         await self._effects.collect(record, finished)
         gap = gap_of(record, finished)
-        uses = priced_uses(finished, self._prices)
+        uses, used = priced_uses(finished, self._prices), list[Document]()
         stored = await self._store_result(
             finished,
             {"uses": uses}
@@ -103,7 +109,8 @@ class TurnFinalizer:
             await self._logs.erase(workspace, turn_id)
             return
         if stored:
-            _count_end(record, finished.status, finished.error["code"] if finished.error else None)
+            used = [*uses, *lost_uses(record.spent, finished.attempt)]
+            self._count_end(record, finished.status, finished.error["code"] if finished.error else None, used)
             if gap:
                 KNOWLEDGE_GAPS.labels(gap["gapReason"]).inc()
         if stored and record.session_id is not None:
@@ -115,8 +122,7 @@ class TurnFinalizer:
             await self.stop_session(workspace, record.session_id)
         await self.places.give_back(record.id, record.places)
         turn = record.turn().model_copy(update={name: getattr(finished, name) for name in _RESULT})
-        used = [*uses, *lost_uses(record.spent, finished.attempt)] if stored else None
-        await self._gate.ended(account_of(record), finished.ended_at, used)
+        await self._gate.ended(account_of(record), finished.ended_at, used if stored else None)
         await self._publish(workspace, turn, finished.output, FrameId(finished.attempt, finished.last_seq + 1))
 
     async def _store_result(self, finished: FinishedTurn, marks: Document) -> bool:
@@ -144,13 +150,16 @@ class TurnFinalizer:
         away.
         """
         now = datetime.now(UTC)
-        answer = partial_answer(await written_of(self._logs, record), now)
+        frames = await frames_of(self._logs, record)
+        answer = partial_answer(written_of(frames), now)
+        spent, used = await self.lost.at_end(record, frames)
         output = (answer,) if answer is not None else ()
         timing = timing_of(record, now)
         fields = {
             **ending(verdict, record.attempt, now),
             "output": [message.wire() for message in output],
             "timing": timing.wire(),
+            **spent,
             **unbilled(record.check is not None),
             **search_mark(record),  # The record may be without its question.
         }
@@ -163,7 +172,7 @@ class TurnFinalizer:
             ended = await self._write_end(record.workspace, record.id, record.attempt, {**fields, "output": []})
         if not ended:
             return False
-        _count_end(record, verdict.status, verdict.code)
+        self._count_end(record, verdict.status, verdict.code, used)
         log.info("turn_ended_by_history", turn_id=record.id, status=verdict.status, code=verdict.code)
         update = {
             "status": verdict.status,
@@ -172,7 +181,7 @@ class TurnFinalizer:
             "error": fields["error"],
         }
         await self.places.give_back(record.id, record.places)
-        await self._gate.ended(account_of(record), now, lost_uses(record.spent, record.attempt + 1))
+        await self._gate.ended(account_of(record), now, used)
         await self._publish_own_end(
             record.workspace, record.turn().model_copy(update=update), output, record.attempt + 1
         )
@@ -272,10 +281,10 @@ class TurnFinalizer:
         except (RedisError, OSError) as error:
             log.warning("end_not_published", turn_id=turn.id, error=type(error).__name__)
 
-
-def _count_end(record: TurnRecord, status: str, code: str | None) -> None:
-    """Turns of checks count in no statistics."""
-    if record.check is None:
-        TURNS_FINISHED.labels(status).inc()
-        if status == "failed":
-            TURNS_FAILED.labels(code or "unknown").inc()
+    def _count_end(self, record: TurnRecord, status: str, code: str | None, uses: Sequence[Document]) -> None:
+        """Turns of checks count in no statistics."""
+        if record.check is None:
+            TURNS_FINISHED.labels(status).inc()
+            if status == "failed":
+                TURNS_FAILED.labels(code or "unknown").inc()
+            self._meter.count(record.agent_id, uses)

@@ -1,6 +1,6 @@
 """What a turn's log holds of its answer: for a turn that history ends itself."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -26,10 +26,10 @@ class Written(NamedTuple):
     searches: tuple[Retrieval, ...] = ()
 
 
-async def written_of(logs: RunLogs, record: TurnRecord) -> Written:
-    """A log that has another type in Redis, or is not there, has nothing. Raises RedisError or OSError."""
+async def frames_of(logs: RunLogs, record: TurnRecord) -> list[StreamFrame]:
+    """The whole log. One that has another type in Redis, or is not there, has nothing. Raises RedisError or OSError."""
     if record.first_claim_at is None:
-        return Written()
+        return []
     frames: list[StreamFrame] = []
     page, after = LOG_PAGE, BEGINNING
     while page == LOG_PAGE:
@@ -39,9 +39,13 @@ async def written_of(logs: RunLogs, record: TurnRecord) -> Written:
             if not str(error).startswith("WRONGTYPE"):
                 raise
             log.exception("log_unreadable", turn_id=record.id)
-            return Written()
+            return []
         frames += rows
         page, after = len(rows), (rows[-1].id or after) if rows else after
+    return frames
+
+
+def written_of(frames: Sequence[StreamFrame]) -> Written:
     return Written(written_text(frames), _searches(frames))
 
 

@@ -5,13 +5,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeVar
 
+from tests.system.chaos.bill import bill_faults
 from tests.system.chaos.events import (
     Accepted,
     Answered,
     Asked,
+    Billed,
     Cancelled,
     Chunked,
     Closed,
+    Counted,
     Deleted,
     Deleting,
     Ending,
@@ -152,6 +155,14 @@ def _usage_counts_once(run: Run) -> Iterator[Violation]:
     for stored in run.stored.values():
         if stored.status == "completed" and stored.usage.get("completionTokens") != tokens_of(stored.asked):
             yield Violation("usage counted once", stored.turn, f"{stored.usage} for {tokens_of(stored.asked)} tokens")
+
+
+def _usage_is_the_bill(run: Run) -> Iterator[Violation]:
+    if any(stored.status not in TERMINAL for stored in run.stored.values()):
+        return  # Another rule tells of turns that do not end.
+    for counted in run.all(Counted):
+        for fault in bill_faults(list(run.stored.values()), run.all(Billed), counted):
+            yield Violation("usage = what the model billed", fault.turn, fault.seen)
 
 
 def _transcripts_tell_the_turns(run: Run) -> Iterator[Violation]:
@@ -392,6 +403,7 @@ RULES: Final[tuple[Callable[[Run], Iterator[Violation]], ...]] = (
     _ended,
     _stored_text_is_the_models,
     _usage_counts_once,
+    _usage_is_the_bill,
     _transcripts_tell_the_turns,
     _refusals_are_known,
     _deleted_is_gone,

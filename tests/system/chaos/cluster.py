@@ -44,6 +44,7 @@ class Cluster:
         self.links: dict[str, Link] = {}
         self.children: dict[str, Child] = {}
         self.gateways: list[str] = []
+        self.model_url = ""
         self.ready_at: dict[str, float] = {}
         self.crashes: list[str] = []
         self._to_end: set[str] = set()
@@ -87,6 +88,7 @@ class Cluster:
         self._open.callback(state.close)
         http = await self._open.enter_async_context(aiohttp.ClientSession())
         stack = Stack(state, self._size, self._environment(), http)
+        self.model_url = stack.model_url
         self._open.push_async_callback(self._stop)
         await self._start_all(
             [("redis", self._store_command(self._redis)), ("mongodb", self._store_command(self._mongodb))]

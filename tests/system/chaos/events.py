@@ -211,7 +211,11 @@ class Injected:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stored:
-    """A turn's document at the end. `text` is its assistant messages', `asked` the caller's last message."""
+    """A turn's document at the end. `text` is its assistant messages', `asked` the caller's last message.
+
+    `used` are the tokens that a model reported, of all attempts; `estimated` the others. `untold` are the attempts of
+    which the document has neither.
+    """
 
     turn: str
     session: str
@@ -225,6 +229,32 @@ class Stored:
     usage: dict[str, Any]
     error: str | None = None
     retryable: bool = False
+    used: int = 0
+    estimated: int = 0
+    untold: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Billed:
+    """What the model's own book has of a question: whole calls, and calls whose reader went away, with their tokens."""
+
+    asked: str
+    whole_calls: int
+    whole_tokens: int
+    cut_calls: int
+    cut_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counted:
+    """What `/usage` tells of the whole run. `erased`: tokens that the documents of erased turns still have, where
+    none of them is estimated.
+    """
+
+    turns: int
+    used: int
+    estimated: int
+    erased: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -257,6 +287,8 @@ Event = (
     | Overdue
     | Injected
     | Stored
+    | Billed
+    | Counted
     | Transcript
 )
 

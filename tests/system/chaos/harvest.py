@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -12,7 +13,18 @@ from services.history.turns.record import KEPT_OF_ERASED, USAGE_ONLY
 from shared.budgets.counters import LINES, PREFIX
 from tests.system.chaos.checker import TERMINAL
 from tests.system.chaos.cluster import DATABASE, WORKSPACE, Cluster
-from tests.system.chaos.events import Accepted, Asked, Deleted, History, Remains, Reserved, Stored, Transcript
+from tests.system.chaos.events import (
+    Accepted,
+    Asked,
+    Billed,
+    Counted,
+    Deleted,
+    History,
+    Remains,
+    Reserved,
+    Stored,
+    Transcript,
+)
 from tests.system.chaos.visitor import Visitor, assistant_text
 
 # A reconciler leaves a young turn's reservation alone for 15 s, and then has its interval.
@@ -56,7 +68,52 @@ def _stored(document: dict[str, Any]) -> Stored:
         usage=document.get("usage") or {},
         error=error["code"] if error else None,
         retryable=bool(error and error.get("retryable")),
+        used=_tokens(document, estimated=False),
+        estimated=_tokens(document, estimated=True),
+        untold=_untold(document),
     )
+
+
+def _tokens(document: dict[str, Any], *, estimated: bool) -> int:
+    """Of the attempt that ended the turn, and of those before it."""
+    uses = [*(document.get("uses") or ())]
+    for attempt, spent in (document.get("spent") or {}).items():
+        uses += spent if int(attempt) != document["attempt"] else ()
+    usages = [use["usage"] for use in uses if bool(use["usage"].get("estimated")) == estimated]
+    return sum(usage["promptTokens"] + usage["completionTokens"] for usage in usages)
+
+
+def _untold(document: dict[str, Any]) -> tuple[int, ...]:
+    """Those that neither told what they used nor have an estimate."""
+    told = {int(attempt) for attempt in document.get("spent") or {}}
+    return tuple(attempt for attempt in range(1, document["attempt"]) if attempt not in told)
+
+
+async def counted(cluster: Cluster, reader: Visitor) -> tuple[Counted, list[Billed]]:
+    """For when all turns have ended. `/usage` tells of the days from yesterday on, for a run at midnight."""
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).date()
+    rows = (await reader.page(f"/usage?groupBy=agent&from={yesterday}"))["data"]
+    documents = await asyncio.to_thread(_documents, cluster.mongodb_uri)
+    erased = [each["usage"] for each in documents if USAGE_ONLY in each and each.get("usage")]
+    estimated = sum(row["estimatedTokens"] for row in rows)
+    usage = Counted(
+        turns=sum(row["turns"] for row in rows),
+        used=sum(row["totalTokens"] for row in rows) - estimated,
+        estimated=estimated,
+        erased=sum(usage["totalTokens"] for usage in erased if not usage.get("estimated")),
+    )
+    async with reader.world.http.get(f"{cluster.model_url}/book") as response:
+        book = await response.json()
+    return usage, [
+        Billed(
+            asked=asked,
+            whole_calls=page["wholeCalls"],
+            whole_tokens=page["wholeTokens"],
+            cut_calls=page["cutCalls"],
+            cut_tokens=page["cutTokens"],
+        )
+        for asked, page in book.items()
+    ]
 
 
 async def remains(cluster: Cluster, history: History, patience_s: float) -> list[Remains]:

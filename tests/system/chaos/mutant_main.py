@@ -16,8 +16,11 @@ from services.gateway.streaming.renderer import End, Rendered
 from services.history.budgets.gate import Account, BudgetGate
 from services.history.mongo.filters import Document
 from services.history.reconcile.outbox import Outbox
+from services.history.turns.attempts import Attempts
 from services.history.turns.erasure import Erasure
 from services.history.turns.finalize import TurnFinalizer
+from services.history.turns.lost_attempts import LostAttempts
+from services.history.usage.ledger import Ledger
 from shared.broker.script import Script
 from shared.contracts.frames import FrameId, head_of
 from shared.run_log import writer
@@ -166,6 +169,30 @@ def unsupervised_loop() -> None:
     BackgroundLoops.ready = ready  # type: ignore[method-assign]
 
 
+def billed_again() -> None:
+    """The ledger adds each page of turns twice: as if whoever repeats it did not know what is there."""
+    bill = Ledger._bill
+
+    async def twice(self: Ledger, rows: Sequence[Document], until: float) -> bool:
+        await bill(self, [{**row, "_id": f"{row['_id']}-again"} for row in rows], until)
+        return await bill(self, rows, until)
+
+    Ledger._bill = twice  # type: ignore[method-assign]
+
+
+def lost_use() -> None:
+    """What an attempt used that did not end its turn is forgotten with it."""
+
+    async def nothing(self: LostAttempts, record: Any, frames: Any = None) -> None:
+        return None
+
+    async def unheard(self: Attempts, workspace: str, turn_id: str, attempt: int, uses: Any) -> None:
+        return None
+
+    LostAttempts.untold = nothing  # type: ignore[method-assign]
+    Attempts.spend = unheard  # type: ignore[method-assign]
+
+
 MUTANTS: Final[dict[str, Callable[[], None]]] = {
     "no fence": no_fence,
     "no log read after subscribe": no_log_read,
@@ -176,6 +203,8 @@ MUTANTS: Final[dict[str, Callable[[], None]]] = {
     "erasure leaves the transcript": unlinked_transcript,
     "lost release": lost_release,
     "unsupervised loop": unsupervised_loop,
+    "usage billed twice": billed_again,
+    "use of lost attempts forgotten": lost_use,
 }
 
 

@@ -26,6 +26,8 @@ FAULTS: Final[Mapping[str, Mapping[str, int]]] = {
     "erasure leaves the transcript": {"kill history": 1},
     "lost release": {"kill worker": 1},
     "unsupervised loop": {"cut normal": 2},
+    "usage billed twice": {"kill worker": 1},
+    "use of lost attempts forgotten": {"kill worker": 4},
 }
 LATE: Final = "every turn ends"
 # The bugs by which turns never end. Of the others, a late turn proves nothing: the runs are short, and the machine may

@@ -12,8 +12,10 @@ from typing import Final
 from tests.system.chaos.events import (
     Accepted,
     Answered,
+    Billed,
     Chunked,
     Closed,
+    Counted,
     Deleted,
     Ending,
     Event,
@@ -81,6 +83,7 @@ def facts(result: Result) -> list[tuple[str, str]]:
         ),
         ("waiting callers sent on by a gateway that drained", str(result.sent_on)),
         ("all processes ready after the last fault", f"{result.recovery_s:.1f} s"),
+        *_bill(events),
         *_links(events),
         *_outages(events),
     ]
@@ -98,6 +101,20 @@ def facts(result: Result) -> list[tuple[str, str]]:
 def _finalizer(events: Sequence[Event]) -> str:
     deleted, ended, looks = (sum(isinstance(event, kind) for event in events) for kind in (Deleted, Ending, Looked))
     return f"{deleted} / {ended}; {looks}"
+
+
+def _bill(events: Sequence[Event]) -> list[tuple[str, str]]:
+    pages = [event for event in events if isinstance(event, Billed)]
+    whole, cut = sum(page.whole_tokens for page in pages), sum(page.cut_tokens for page in pages)
+    calls = f"{sum(page.whole_calls for page in pages)} whole, {sum(page.cut_calls for page in pages)} cut calls"
+    return [
+        (
+            "tokens that the model billed; that `/usage` has",
+            f"{whole} + {cut} of {calls}; {usage.used} reported + {usage.estimated} estimated",
+        )
+        for usage in events
+        if isinstance(usage, Counted)
+    ]
 
 
 def _links(events: Sequence[Event]) -> list[tuple[str, str]]:

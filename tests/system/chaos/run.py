@@ -15,7 +15,7 @@ from tests.system.chaos.checker import Violation, check
 from tests.system.chaos.cluster import Cluster, default_size
 from tests.system.chaos.completer import Completer
 from tests.system.chaos.events import History
-from tests.system.chaos.harvest import remains, reservations, stored_turns, transcripts
+from tests.system.chaos.harvest import counted, remains, reservations, stored_turns, transcripts
 from tests.system.chaos.injector import Injector
 from tests.system.chaos.prober import Prober
 from tests.system.chaos.schedule import schedule
@@ -93,6 +93,8 @@ async def run(plan: Plan, directory: Path) -> Result:
             history.extend(await remains(cluster, history, plan.patience_s))
             history.extend(await stored_turns(cluster, plan.patience_s))
             history.extend(await reservations(cluster, plan.patience_s))
+            usage, billed = await counted(cluster, reader)
+            history.extend([usage, *billed])
             history.extend(await transcripts(reader, [each for each in world.sessions if each not in world.deleting]))
         crashes = list(cluster.crashes)  # What follows is the stack's own end.
     result = Result(

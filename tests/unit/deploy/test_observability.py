@@ -86,3 +86,21 @@ def test_the_operators_page_says_what_each_alert_means_and_what_to_do() -> None:
         r"^\| `(Parley\w+)` \| .+ \| .+ \|$", (ROOT / "deploy" / "OPERATING.md").read_text(), re.MULTILINE
     )
     assert told == list(rules())
+
+
+def test_panels_show_tokens_and_cost_by_agent_and_model() -> None:
+    for metric in ("parley_agent_tokens_total", "parley_agent_cost_total"):
+        (query,) = (query for query in panel_queries() if metric in query)
+        assert "by (agent, model)" in query
+
+
+def test_no_two_panels_have_one_id_or_lie_upon_each_other() -> None:
+    panels = json.loads((HERE / "dashboard.json").read_text())["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    places = [
+        (x, y)
+        for grid in (panel["gridPos"] for panel in panels)
+        for x in range(grid["x"], grid["x"] + grid["w"])
+        for y in range(grid["y"], grid["y"] + grid["h"])
+    ]
+    assert len(set(places)) == len(places)

@@ -160,3 +160,52 @@ async def test_what_was_used_of_a_turn_that_history_ends_is_counted(history: His
     await history.client.cancel(WORKSPACE, turn.id)
     await history.wait_for_end(turn.id)
     assert (await totals(history))["agt_demo"][:2] == (1, 110)
+
+
+async def test_an_attempt_that_was_killed_is_estimated_from_the_run_log(history: History) -> None:
+    await history.publish(instructions="i" * 400)
+    turn_id = (await history.client.admit(WORKSPACE, completion("q" * 80))).turn.id
+    await history.claim(turn_id)
+    await history.write(turn_id, 1, "a" * 200, "b" * 40)
+    last = await history.claim(turn_id)
+    assert await last.job.finish(finished(turn_id, 2, uses=(use(7, 5),)))
+    await history.wait_for_end(turn_id)
+    (row,) = await sums(history)
+    prompt, answer = (4 + 100) + (4 + 20), 50 + 10
+    assert (row["turns"], row["totalTokens"], row["estimatedTokens"]) == (1, 12 + prompt + answer, prompt + answer)
+    assert (await sums(history, "model"))[0]["group"] == "default/demo"
+
+
+async def test_what_a_lost_attempt_tells_after_all_replaces_its_estimate(history: History) -> None:
+    await history.publish()
+    turn_id = (await history.client.admit(WORKSPACE, completion())).turn.id
+    await history.claim(turn_id)
+    await history.write(turn_id, 1, "a" * 400)
+    last = await history.claim(turn_id)
+    assert (await history.document(turn_id))["spent"]["1"][0]["usage"]["estimated"]
+    await history.client.spend(WORKSPACE, turn_id, 1, [use(100, 10)])
+    assert await last.job.finish(finished(turn_id, 2, uses=(use(7, 5),)))
+    await history.wait_for_end(turn_id)
+    (row,) = await sums(history)
+    assert (row["totalTokens"], row["estimatedTokens"]) == (122, 0)
+
+
+async def test_what_a_killed_attempt_wrote_is_counted_when_history_ends_the_turn(history: History) -> None:
+    await history.publish(instructions="")
+    turn = (await history.client.admit(WORKSPACE, completion("q" * 80))).turn
+    lease = await history.claim(turn.id)
+    await history.write(turn.id, 1, "a" * 400)
+    await lease.job.drop()
+    await history.client.cancel(WORKSPACE, turn.id)
+    await history.wait_for_end(turn.id)
+    (row,) = await sums(history)
+    assert (row["turns"], row["promptTokens"], row["completionTokens"]) == (1, 24, 100)
+    assert row["estimatedTokens"] == 124
+
+
+async def test_a_turn_that_no_worker_began_has_no_estimate(history: History) -> None:
+    await history.publish()
+    turn = (await history.client.admit(WORKSPACE, completion())).turn
+    await history.client.cancel(WORKSPACE, turn.id)
+    await history.wait_for_end(turn.id)
+    assert (await totals(history))["agt_demo"][:2] == (1, 0)
