@@ -59,6 +59,9 @@ class Turn(Schema):
     timing: Timing | None = None
     error: dict[str, Any] | None = None
     reasoning: bool | None = None
+    parent: str | None = Field(
+        default=None, description="the turn that this one follows, where it began a branch of its session"
+    )
     guardrails: tuple[GuardrailAct, ...] | None = Field(default=None, description="the guardrails that acted")
     created_at: Time
     ended_at: Time | None = None
@@ -103,6 +106,10 @@ class AdmitTurn(Schema):
     it gets the turn of that retry key that runs or has just ended. If the retry arrives before the original, the
     original gets the retry's turn.
 
+    A turn of a session follows the session's last one. `parent`: it follows this turn of the session instead.
+    `instead_of`: it follows whatever this turn of the session follows. Either begins a branch, which is the session's
+    active one from then on: transcripts and prompts leave out what is not on it.
+
     `reasoning`: the worker writes the model's reasoning into the run log, for readers who ask for it.
     `key_id`: the key of the request; None for a turn that no key asked for. `weight`: the key's share of the workers
     when turns wait.
@@ -113,6 +120,8 @@ class AdmitTurn(Schema):
     weight: int = 1
     limits: TurnLimits | None = None
     session_id: str | None = None
+    parent: str | None = None
+    instead_of: str | None = None
     agent_id: str | None = None
     messages: tuple[TurnMessage, ...]
     metadata: dict[str, str] = Field(default_factory=dict)

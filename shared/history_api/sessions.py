@@ -43,7 +43,8 @@ class SessionCalls(Transport):
     async def messages(self, workspace: str, session_id: str, query: dict[str, str]) -> dict[str, Any]:
         """`{"items": [public message…], "nextCursor"}`.
 
-        `query`: cursor, limit, order. Raises `session_not_found`, `invalid_request`.
+        `query`: cursor, limit, order, branches (`all`: with the messages that are not on the session's active branch,
+        and each with `parentTurnId`). Raises `session_not_found`, `invalid_request`.
         """
         return await self._page(f"/workspaces/{workspace}/sessions/{session_id}/messages", query)
 

@@ -21,7 +21,8 @@ class TurnCalls(Transport):
         """Makes the turn durable (majority, journaled).
 
         Raises `session_not_found`, `session_ended`, `turn_in_progress` (member `activeTurnId`), `idempotency_mismatch`,
-        `gone`, `rate_limited` (the order's `limits`), and for completions `model_not_found`.
+        `gone`, `rate_limited` (the order's `limits`), `turn_not_found` (its `parent` or `instead_of`), and for
+        completions `model_not_found`.
         """
         return AdmittedTurn.model_validate(await self._post(f"/workspaces/{workspace}/turns", turn.wire()))
 

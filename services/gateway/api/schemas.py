@@ -34,6 +34,7 @@ MESSAGE: Final = object_of(
     },
     {
         "sessionId": TEXT,
+        "parentTurnId": {**MAYBE_TEXT, "description": "with `branches=all`: the turn that the message's turn follows"},
         "content": TEXT,
         "toolCalls": {"type": "array", "items": object_of({"id": TEXT, "name": TEXT, "arguments": TEXT})},
         "toolCallId": TEXT,

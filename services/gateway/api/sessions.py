@@ -10,13 +10,19 @@ from services.gateway.api.session_filters import FILTERS, filters_of
 from services.gateway.call import Call, Route
 from services.gateway.edge.params import CURSOR, LIMIT, ORDER, OWN_BODY
 from services.gateway.edge.replies import data_response, page_response
-from services.gateway.edge.route import Reply
+from services.gateway.edge.route import Param, Reply
 from services.gateway.edge.validation import Metadata, json_body, no_body, page_query
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import Scope
 from shared.contracts.schema import PublicRequest
 from shared.contracts.sessions import EndUser, Session
 from shared.ids import is_id, new_id
+
+BRANCHES: Final = Param(
+    "branches",
+    {"enum": ["all"]},
+    "also the messages that regenerated or edited ones have replaced; each then has `parentTurnId`",
+)
 
 
 class SentEndUser(PublicRequest):
@@ -65,7 +71,7 @@ async def get(call: Call) -> web.StreamResponse:
 
 async def messages(call: Call) -> web.StreamResponse:
     wanted = session_id(call)
-    query = page_query(call.request.query, order=("asc", "desc"))
+    query = page_query(call.request.query, order=("asc", "desc"), branches=("all",))
     return page_response(await call.dependencies.history.messages(call.workspace, wanted, query))
 
 
@@ -139,8 +145,8 @@ ROUTES: Final[tuple[Route, ...]] = (
         serve=messages,
         scope=Scope.CHAT_READ,
         visitor=True,
-        summary="List messages",
-        params=(LIMIT, CURSOR, ORDER),
+        summary="List the messages of the session's active branch",
+        params=(LIMIT, CURSOR, ORDER, BRANCHES),
         replies={200: (Reply("a page of messages", MESSAGE, paged=True),)},
         errors=(Code.SESSION_NOT_FOUND,),
     ),

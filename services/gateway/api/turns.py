@@ -72,10 +72,15 @@ async def post_message(call: Call) -> web.StreamResponse:
     session = session_id(call)
     key, after = idempotency_key(call.request), last_event_id(call.request)
     body = await json_body(call.request, PostMessage)
-    order = _order(call, session, key, body)
+    return await answered(call, _order(call, session, key, body), after, stream=body.stream)
+
+
+async def answered(call: Call, order: AdmitTurn, after: FrameId | None, *, stream: bool) -> web.StreamResponse:
+    """Accepts the turn of a session, and answers as the request wants it."""
+    session = order.session_id or ""
     with call.dependencies.limits.hold(call.principal.key_id):
         async with admission(call.dependencies, call.principal, order) as accepted:
-            if body.stream:
+            if stream:
                 return await _stream(call, session, accepted, after)
             if wants_async(call.request):
                 return _accepted(call, session, accepted)
@@ -132,7 +137,7 @@ def _renderer(call: Call, turn: Turn, first: bytes = b"") -> SessionRenderer:
 
 def _accepted(call: Call, session: str, accepted: Admission) -> web.Response:
     turn = accepted.turn
-    location = call.request.path.removesuffix("/messages") + f"/turns/{turn.id}"
+    location = call.request.path.partition(session)[0] + f"{session}/turns/{turn.id}"
     headers = {"Location": location, "Preference-Applied": "respond-async"}
     return data_response({"turnId": turn.id, "status": turn.status, "sessionId": session}, status=202, headers=headers)
 
@@ -147,18 +152,18 @@ async def _result(call: Call, accepted: Admission) -> dict[str, Any]:
     return {name: data.get(name) for name in ("turnId", "status", "finishReason", "messages", "usage")}
 
 
-async def _stored(call: Call) -> StoredTurn:
-    """The turn of the path, without its text. Raises `turn_not_found` also for one of another session."""
+async def stored_turn(call: Call, *, text: bool = False) -> StoredTurn:
+    """The turn of the path. Raises `turn_not_found` also for one of another session."""
     session = call.path_id("sessionId", "ses", Code.TURN_NOT_FOUND)
     turn_id = call.path_id("turnId", "trn", Code.TURN_NOT_FOUND)
-    stored = await call.dependencies.history.turn(call.workspace, turn_id, text=False)
+    stored = await call.dependencies.history.turn(call.workspace, turn_id, text=text)
     if stored.turn.session_id != session:
         raise ApiError(Code.TURN_NOT_FOUND)
     return stored
 
 
 async def get(call: Call) -> web.StreamResponse:
-    return data_response((await _stored(call)).turn.wire())
+    return data_response((await stored_turn(call)).turn.wire())
 
 
 def _outline(stored: StoredTurn) -> tuple[Turn, FrameId, str]:
@@ -170,7 +175,7 @@ def _outline(stored: StoredTurn) -> tuple[Turn, FrameId, str]:
 async def follow_turn(call: Call) -> web.StreamResponse:
     after = last_event_id_or_query(call.request)
     # A log is read only after history has confirmed that the turn belongs to this workspace and this session.
-    turn, last_id, user_message_id = _outline(await _stored(call))
+    turn, last_id, user_message_id = _outline(await stored_turn(call))
     if after is not None and turn.status in ENDED and after >= last_id:
         return web.Response(status=204)
     if call.request.method == "HEAD":
@@ -186,11 +191,27 @@ async def follow_turn(call: Call) -> web.StreamResponse:
 
 async def cancel(call: Call) -> web.StreamResponse:
     await no_body(call.request)
-    turn = (await _stored(call)).turn
+    turn = (await stored_turn(call)).turn
     if turn.status not in ENDED:
         turn = await call.dependencies.history.cancel(call.workspace, turn.id)
     return data_response(turn.wire())
 
+
+ANSWERS: Final = {
+    200: (
+        Reply("the finished turn", TURN_RESULT),
+        Reply("the turn's frames", EVENTS, envelope=False, media_type=STREAM),
+    ),
+    202: (Reply("accepted; `Location` is the turn", TURN_ACCEPTED),),
+}
+REFUSALS: Final = (
+    Code.SESSION_NOT_FOUND,
+    Code.SESSION_ENDED,
+    Code.TURN_IN_PROGRESS,
+    Code.IDEMPOTENCY_MISMATCH,
+    Code.GONE,
+    Code.BUDGET_EXCEEDED,
+)
 
 ROUTES: Final[tuple[Route, ...]] = (
     Route(
@@ -202,23 +223,8 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Post a message; the answer as a stream of events when `stream`, else as one document",
         request=PostMessage,
         params=(IDEMPOTENCY, PREFER, REPEAT_FROM, INCLUDE),
-        replies={
-            200: (
-                Reply("the finished turn", TURN_RESULT),
-                Reply("the turn's frames", EVENTS, envelope=False, media_type=STREAM),
-            ),
-            202: (Reply("accepted; `Location` is the turn", TURN_ACCEPTED),),
-        },
-        errors=(
-            *OWN_BODY,
-            *TURN_ENDS,
-            Code.SESSION_NOT_FOUND,
-            Code.SESSION_ENDED,
-            Code.TURN_IN_PROGRESS,
-            Code.IDEMPOTENCY_MISMATCH,
-            Code.GONE,
-            Code.BUDGET_EXCEEDED,
-        ),
+        replies=ANSWERS,
+        errors=(*OWN_BODY, *TURN_ENDS, *REFUSALS),
     ),
     Route(
         method="GET",

@@ -83,7 +83,12 @@ async def get_messages(request: web.Request) -> web.Response:
         raise bad_cursor()
     after = Position(values[1], values[2]) if values is not None else None
     messages, last = await nouns(request).transcript.page(
-        workspace_of(request), path_id(request, "session_id"), direction, after, limit_of(request)
+        workspace_of(request),
+        path_id(request, "session_id"),
+        direction,
+        after,
+        limit_of(request),
+        branches=request.query.get("branches") == "all",
     )
     return json_response(page_of(messages, cursor_of([direction, *last]) if last else None))
 

@@ -28,6 +28,8 @@ async def post_turn(request: web.Request) -> web.Response:
     order = await read_schema(request, AdmitTurn)
     if not order.messages or (order.session_id is None) == (order.agent_id is None):
         raise ApiError(Code.VALIDATION_FAILED, "A turn has messages, and either a session or an agent.")
+    if (order.parent or order.instead_of) and (order.session_id is None or (order.parent and order.instead_of)):
+        raise ApiError(Code.VALIDATION_FAILED, "Only a turn of a session has a parent, or takes another turn's place.")
     admitted = await nouns(request).admission.admit(workspace_of(request), order)
     return web.Response(body=admitted, status=201, content_type="application/json")
 

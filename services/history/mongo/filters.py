@@ -36,7 +36,7 @@ def within(**terms: Any) -> Comparison:
     return Comparison({f"${name}": value for name, value in terms.items() if value is not None})
 
 
-def one_of(values: Sequence[str]) -> Comparison:
+def one_of(values: Sequence[str] | Sequence[int]) -> Comparison:
     return Comparison({"$in": list(values)})
 
 

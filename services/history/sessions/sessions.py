@@ -16,6 +16,7 @@ from services.history.mongo.dialect import Direction, IdField
 from services.history.mongo.errors import Duplicate
 from services.history.mongo.filters import Document, above, one_of
 from services.history.sessions.filters import VISIBLE, SessionFilters
+from services.history.turns.branches import Ranges, ranges_of
 from services.history.turns.end_users import end_user_of
 from services.history.turns.erasure import Erasure
 from services.history.turns.finalize import TurnFinalizer
@@ -28,6 +29,7 @@ END_PAGE: Final = 100
 SESSION_IDS: Final = IdField("_id", "ses")
 # What a deletion takes away at once: all that a person may have said or be known by.
 _ERASED: Final = ("metadata", "labels", "lastMessageAt", "emptySince", "collected", "endUser", "endUserId")
+_ACTIVE: Final = {"sessionId": 1, "n": 1, "createdAt": 1, "hidden": 1}
 _AUDITED: Final = {"workspace": 1, PENDING: 1}
 
 
@@ -99,17 +101,21 @@ class Sessions:
 
     async def read(self, workspace: str, session_id: str) -> Session:
         """Raises `session_not_found`."""
+        return (await self.with_branch(workspace, session_id))[0]
+
+    async def with_branch(self, workspace: str, session_id: str) -> tuple[Session, Ranges]:
+        """The session, and the numbers of the turns that are not on its active branch. Raises `session_not_found`."""
         # In this order: a turn is counted in its session before it stops being active.
-        active = await self.active_turns(workspace, session_id)
+        active = (await self.active_turns(workspace, session_id)).get(session_id)
         row = await self._sessions.one({"_id": session_id, "workspace": workspace})
         if row is None or row["status"] == "deleted":
             raise ApiError(Code.SESSION_NOT_FOUND)
-        return _session(row, active.get(session_id))
+        return _session(row, active), ranges_of((row if active is None else active).get("hidden"))
 
     async def active_turns(self, workspace: str, *session_ids: str) -> dict[str, Document]:
         """By session: number and time of its active turn. The session counts a turn only when the turn ends."""
         where = {"workspace": workspace, "sessionId": one_of(session_ids), "active": True}
-        rows = await self._turns.many(where, fields={"sessionId": 1, "n": 1, "createdAt": 1})
+        rows = await self._turns.many(where, fields=_ACTIVE)
         return {row["sessionId"]: row for row in rows}
 
     async def page(

@@ -1,12 +1,13 @@
-"""The transcript of a session: its turns' messages in the order of their numbers, in pages."""
+"""The transcript of a session: the messages of its active branch in the order of their turns, in pages."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from services.history.mongo.client import Database
 from services.history.mongo.dialect import Direction
-from services.history.mongo.filters import between
+from services.history.mongo.filters import between, one_of
 from services.history.sessions.sessions import Sessions
+from services.history.turns.branches import is_hidden, shown_below
 from services.history.turns.record import SHOWN, TurnRecord
 
 # A page of messages reads whole turns; most turns have two messages or more, so one read usually fills it.
@@ -26,14 +27,28 @@ class Transcript:
         self._sessions = sessions
 
     async def page(
-        self, workspace: str, session_id: str, direction: Direction, after: Position | None, limit: int
+        self,
+        workspace: str,
+        session_id: str,
+        direction: Direction,
+        after: Position | None,
+        limit: int,
+        *,
+        branches: bool = False,
     ) -> tuple[list[dict[str, Any]], Position | None]:
-        """Up to `limit` public messages beyond a position, and the position to continue from."""
-        session = await self._sessions.read(workspace, session_id)
+        """Up to `limit` public messages beyond a position, and the position to continue from.
+
+        `branches`: those of all branches, each with `parentTurnId`: the turn that its turn follows.
+        """
+        session, hidden = await self._sessions.with_branch(workspace, session_id)
         found: list[tuple[Position, dict[str, Any]]] = []
+        turns: dict[str, TurnRecord] = {}
         async for record in self._walk(
             workspace, session_id, direction, after.n if after else None, session.turn_count
         ):
+            if not branches and is_hidden(hidden, record.n):
+                continue
+            turns[record.id] = record
             messages = list(enumerate((*record.input, *record.output)))
             for index, message in messages if direction == "asc" else reversed(messages):
                 position = Position(record.n, index)
@@ -42,7 +57,19 @@ class Transcript:
             if len(found) > limit:
                 break
         page = found[:limit]
+        if branches:
+            parents = await self._parents(workspace, session_id, list(turns.values()))
+            page = [(at, {**message, "parentTurnId": parents[message["turnId"]]}) for at, message in page]
         return [message for _, message in page], page[-1][0] if len(found) > limit else None
+
+    async def _parents(self, workspace: str, session_id: str, turns: Sequence[TurnRecord]) -> dict[str, str | None]:
+        """By turn: the turn that it follows. Those that the page does not have are looked up."""
+        numbers = {turn.id: next(shown_below(turn.hidden, turn.n), 0) for turn in turns}
+        ids = {turn.n: turn.id for turn in turns}
+        if missing := sorted({number for number in numbers.values() if number} - ids.keys()):
+            where = {"workspace": workspace, "sessionId": session_id, "n": one_of(missing)}
+            ids |= {row["n"]: row["_id"] for row in await self._turns.many(where, fields={"n": 1})}
+        return {turn_id: ids.get(number) for turn_id, number in numbers.items()}
 
     async def _walk(
         self, workspace: str, session_id: str, direction: Direction, start: int | None, last: int

@@ -15,6 +15,7 @@ from services.history.metrics import TURNS_ADMITTED
 from services.history.mongo.client import Database
 from services.history.mongo.errors import Duplicate
 from services.history.mongo.filters import Document, above
+from services.history.turns.branch_points import Branches
 from services.history.turns.context import Contexts
 from services.history.turns.end_users import end_user_of
 from services.history.turns.new_turn import Target, new_turn
@@ -30,7 +31,9 @@ from shared.contracts.turns import AdmittedTurn, AdmitTurn, CompletionRequest
 
 # Each round means that another turn of the session started and ended meanwhile.
 ADMIT_ROUNDS: Final = 20
-_SESSION_FIELDS: Final = {"status": 1, "agentId": 1, "agentVersion": 1, "turnCount": 1, "metadata": 1, "endUser": 1}
+_SESSION_FIELDS: Final = dict.fromkeys(
+    ("status", "agentId", "agentVersion", "turnCount", "metadata", "endUser", "hidden"), 1
+)
 # A waiting turn's snapshot lies in Redis. A model reads a longer prompt for so long that a call to history does not
 # matter.
 MAX_SNAPSHOT: Final = 16 << 10
@@ -52,6 +55,7 @@ class Admission:
         self._contexts = contexts
         self._places = places
         self._guard = RetryGuard(database)
+        self._branches = Branches(database)
         self._gate = gate
         self._prices = prices
 
@@ -85,6 +89,7 @@ class Admission:
                 existing = await self._existing(workspace, order)
                 if existing is None:
                     n = await self._next_number(workspace, order.session_id, n)
+                    target = await self._branches.again(workspace, order, target)
                     continue
                 if existing.id != order.turn_id:
                     return _admitted(existing, order)
@@ -120,6 +125,10 @@ class Admission:
             return refusal
         assert session is not None
         target = Target(session["agentId"], session["agentVersion"], session["turnCount"] + 1)
+        try:
+            target = target._replace(branch=await self._branches.of(workspace, order, session))
+        except ApiError as error:
+            return error
         metadata = orjson.loads(session["metadata"]) if "metadata" in session else {}
         return await self._with_variables(workspace, order, target, metadata, end_user_of(session))
 
@@ -204,6 +213,7 @@ class Admission:
                 config.limits,
                 model_of(config),
                 guards_input=config.guards_input,
+                hidden=record.hidden,
             )
         except ApiError:
             return None

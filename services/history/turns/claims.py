@@ -73,6 +73,7 @@ class Claims:
             config.limits,
             model_of(config),
             guards_input=config.guards_input,
+            hidden=record.hidden,
         )
         attempt = record.attempt if record.claim_id == claim.claim_id else record.attempt + 1
         # A draft can change at any time, so a worker's copy of it counts for nothing.

@@ -5,13 +5,15 @@ An ended turn never changes, so they are cached.
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import orjson
 from cachetools import TTLCache
 
 from services.history.mongo.client import Database
-from services.history.mongo.filters import Document, between
+from services.history.mongo.filters import Comparison, Document, between, one_of
+from services.history.turns.branches import Ranges, shown_below
 from services.history.turns.checked_input import earlier_row
 from services.history.turns.token_rates import ModelKey, TokenRates
 from shared.contracts.agents import Limits
@@ -81,34 +83,39 @@ class Contexts:
         model: ModelKey | None = None,
         *,
         guards_input: bool = False,
+        hidden: Ranges = (),
     ) -> bytes:
         """A JSON list of the messages of the turns before this one, oldest first.
 
         A turn without a session has no context. It contains whole turns: as many of the last `context_turns` as fit
         into `context_tokens`, as `model` counts them. All of them must have ended, which holds for the turns before a
-        session's active turn. `guards_input`: the agent has guardrails for what users say.
+        session's active turn. `guards_input`: the agent has guardrails for what users say. `hidden`: the numbers of the
+        turns that are not on this one's branch.
         """
         if session_id is None:
             return b"[]"
-        wanted = range(max(1, number - limits.context_turns), number)
+        wanted = _wanted(number, limits.context_turns, hidden)
         kept = self._kept.get((workspace, session_id))
         turns = dict(kept.turns) if kept is not None else {}
         missing = next((n for n in wanted if n not in turns), None)
         if missing is not None:
-            where = {"workspace": workspace, "sessionId": session_id, "n": between(missing, number)}
-            rows = await self._turns.many(where, fields=_FIELDS)
-            turns.update(
-                {
-                    row["n"]: _earlier_turn(status, (*said, *row.get("output", ())))
-                    for row in rows
-                    if not row["active"]
-                    for status, said in (earlier_row(row, guards_input=guards_input),)
-                }
-            )
+            numbers = one_of([n for n in wanted if n >= missing]) if hidden else between(missing, number)
+            turns.update(await self._read(workspace, session_id, numbers, guards_input=guards_input))
         turns = {n: turns[n] for n in wanted if n in turns}
         self._keep(workspace, session_id, _Kept(turns, limits.context_turns, model))
         room = int(limits.context_tokens / self._rates.factor(model))
         return b"[" + b",".join(_fitting(turns, room)) + b"]"
+
+    async def _read(
+        self, workspace: str, session_id: str, numbers: Comparison, *, guards_input: bool
+    ) -> dict[int, EarlierTurn]:
+        where = {"workspace": workspace, "sessionId": session_id, "n": numbers}
+        return {
+            row["n"]: _earlier_turn(status, (*said, *row.get("output", ())))
+            for row in await self._turns.many(where, fields=_FIELDS)
+            if not row["active"]
+            for status, said in (earlier_row(row, guards_input=guards_input),)
+        }
 
     def add(
         self,
@@ -136,6 +143,13 @@ class Contexts:
         self.forget(workspace, session_id)
         if kept.size <= self._kept.maxsize:
             self._kept[workspace, session_id] = kept
+
+
+def _wanted(number: int, count: int, hidden: Ranges) -> Sequence[int]:
+    """The numbers of the last `count` turns before `number` on its branch, upwards."""
+    if not hidden:
+        return range(max(1, number - count), number)
+    return sorted(islice(shown_below(hidden, number), count))
 
 
 def _earlier_turn(status: str, messages: Iterable[Wire]) -> EarlierTurn:

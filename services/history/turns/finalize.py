@@ -14,7 +14,7 @@ from services.history.metrics import KNOWLEDGE_GAPS, TURNS_FAILED, TURNS_FINISHE
 from services.history.mongo.client import Database
 from services.history.mongo.dialect import Fields
 from services.history.mongo.errors import Unstorable
-from services.history.mongo.filters import Document, one_of
+from services.history.mongo.filters import Document, one_of, up_to
 from services.history.turns.accounts import account_of
 from services.history.turns.checked_input import earlier_input
 from services.history.turns.context import Contexts
@@ -256,7 +256,12 @@ class TurnFinalizer:
         if record is not None and record.session_id is not None:
             where = {"_id": record.session_id, "workspace": record.workspace, "status": one_of(("active", "ended"))}
             counters = {"turnCount": record.n, "lastMessageAt": record.created_at}
-            await self._sessions.update(where, {"$max": counters, "$unset": {"emptySince": ""}})
+            change: Document = {"$max": counters, "$unset": {"emptySince": ""}}
+            if record.hidden:
+                # A repeat must not bring an earlier branch back.
+                where["turnCount"] = up_to(record.n)
+                change["$set"] = {"hidden": [list(each) for each in record.hidden]}
+            await self._sessions.update(where, change)
 
     async def _write_end(self, workspace: str, turn_id: str, attempt: int, fields: dict[str, Any]) -> bool:
         change: Document = {"$set": {**fields, "active": False}}

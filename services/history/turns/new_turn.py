@@ -7,6 +7,7 @@ from typing import NamedTuple
 import orjson
 
 from services.history.mongo.filters import Document
+from services.history.turns.branches import Branch
 from services.history.turns.record import COMPLETIONS, labels_of
 from services.history.turns.retry_guard import guard_marks
 from shared.budgets.store import Estimate
@@ -24,6 +25,7 @@ class Target(NamedTuple):
     redaction: Redaction = Redaction()
     end_user_id: str | None = None
     estimate: Estimate = Estimate(0, 0)
+    branch: Branch = Branch()
 
 
 def new_turn(workspace: str, order: AdmitTurn, target: Target, n: int, places: Sequence[str] = ()) -> Document:
@@ -44,7 +46,7 @@ def new_turn(workspace: str, order: AdmitTurn, target: Target, n: int, places: S
     }
     document |= _caller(order, places)
     if order.session_id is not None:
-        document |= {"sessionId": order.session_id, "n": n}
+        document |= {"sessionId": order.session_id, "n": n, **target.branch.members(n)}
     if order.idempotency_key is not None:
         document["idempotencyKey"] = order.idempotency_key
     if target.variables:

@@ -63,6 +63,7 @@ class TurnRecord(Schema):
     admission. `unbilled`: the usage ledger does not have it yet. `spent` is what attempts that may not end
     the turn have used, by their numbers. `labels` are a stored completion's current metadata,
     each pair as JSON text, so that an index finds it. `places` are the limits' sets in Redis that count the turn.
+    `hidden` are the numbers of the turns before this one that are not on its branch (see `branches.py`).
     `check` is the run of checks that the turn belongs to. `joined`, `orphan`, `replaces` and `withdrawing` belong to
     the retry guard.
     """
@@ -97,6 +98,8 @@ class TurnRecord(Schema):
     reasoning: bool = False
     store: bool = False
     labels: tuple[str, ...] | None = None
+    parent: str | None = None
+    hidden: tuple[tuple[int, int], ...] = ()
     check: str | None = None
     gap_reason: GapReason | None = None
     feedback: GivenFeedback | None = None
@@ -127,6 +130,7 @@ class TurnRecord(Schema):
             timing=self.timing,
             error=self.error,
             reasoning=self.reasoning or None,
+            parent=self.parent,
             guardrails=self.guardrails,
             created_at=self.created_at,
             ended_at=self.ended_at,
