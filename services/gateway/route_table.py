@@ -26,6 +26,7 @@ from services.gateway.api import (
     usage,
     versions,
     widget_challenges,
+    widget_earlier,
     widget_settings,
     widget_visitors,
 )
@@ -64,6 +65,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *publishable_keys.ROUTES,
     *feedback.ROUTES,
     *widget_challenges.ROUTES,
+    *widget_earlier.ROUTES,
     *widget_visitors.ROUTES,
     *widget_settings.ROUTES,
     *audit.ROUTES,

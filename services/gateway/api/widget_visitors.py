@@ -10,10 +10,10 @@ from services.gateway.api.widget_challenges import require_solved
 from services.gateway.call import Call, Route
 from services.gateway.edge.challenges import MAX_SOLVED
 from services.gateway.edge.client_address import address_of
-from services.gateway.edge.params import CURSOR, LIMIT, OWN_BODY
-from services.gateway.edge.replies import data_response, page_response
+from services.gateway.edge.params import OWN_BODY
+from services.gateway.edge.replies import data_response
 from services.gateway.edge.route import Reply
-from services.gateway.edge.validation import Metadata, json_body, no_body, page_query
+from services.gateway.edge.validation import Metadata, json_body, no_body
 from services.gateway.edge.visitor_tokens import MAX_LENGTH, Grant
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import Scope
@@ -63,7 +63,7 @@ class Visit(VisitorAccess):
 
 
 async def config(call: Call) -> web.StreamResponse:
-    agent, key_id = _agent(call), call.principal.key_id
+    agent, key_id = agent_of(call), call.principal.key_id
     record = await call.dependencies.history.widget(call.workspace, agent)
     settings = WidgetSettings.model_validate(record.settings)
     found = WidgetConfig(
@@ -112,14 +112,14 @@ def _known_visitor(call: Call, body: StartVisit) -> Visitor | None:
 
 
 async def _settings(call: Call) -> WidgetSettings:
-    record = await call.dependencies.history.widget(call.workspace, _agent(call))
+    record = await call.dependencies.history.widget(call.workspace, agent_of(call))
     return WidgetSettings.model_validate(record.settings)
 
 
 async def _identity(call: Call, body: StartVisit, settings: WidgetSettings | None) -> Identity | None:
     """Raises `invalid_identity`, `identity_required`."""
     if body.identity is not None:
-        return await call.dependencies.history.verified_identity(call.workspace, _agent(call), body.identity)
+        return await call.dependencies.history.verified_identity(call.workspace, agent_of(call), body.identity)
     if settings is not None and settings.require_identity_verification:
         raise ApiError(Code.IDENTITY_REQUIRED)
     return None
@@ -144,7 +144,7 @@ async def _new_session(call: Call, known: Visitor | None, identity: Identity | N
         anonymous = known.id if known is not None and known.end_user_id is None else new_id("vis")
         end_user = EndUser(id=anonymous)
     return await call.dependencies.history.create_session(
-        call.workspace, new_id("ses"), _agent(call), body.metadata, False, end_user
+        call.workspace, new_id("ses"), agent_of(call), body.metadata, False, end_user
     )
 
 
@@ -154,14 +154,14 @@ def _visitor_id(session: Session) -> str:
 
 
 def _answer(call: Call, visitor: Visitor, session: Session) -> web.Response:
-    data = {**_access(call, visitor), "session": shown_session(session)}
+    data = {**access(call, visitor), "session": shown_session(session)}
     headers = {"Location": f"/api/v1/chat/sessions/{session.id}"}
     return data_response(data, status=201, headers=headers)
 
 
-def _access(call: Call, visitor: Visitor) -> dict[str, Any]:
+def access(call: Call, visitor: Visitor) -> dict[str, Any]:
     principal = call.principal
-    grant = Grant(principal.workspace, principal.key_id, _agent(call), visitor)
+    grant = Grant(principal.workspace, principal.key_id, agent_of(call), visitor)
     issued = call.dependencies.visitors.issue(grant)
     return VisitorAccess(
         visitor_token=issued.token,
@@ -173,36 +173,17 @@ def _access(call: Call, visitor: Visitor) -> dict[str, Any]:
 
 async def refresh(call: Call) -> web.StreamResponse:
     await no_body(call.request)
-    return data_response(_access(call, _visitor(call)))
+    return data_response(access(call, visitor_of(call)))
 
 
-async def list_own(call: Call) -> web.StreamResponse:
-    visitor = _identified(call)
-    query = [*page_query(call.request.query).items(), ("agentId", _agent(call)), ("endUser", visitor.end_user_id or "")]
-    page = await call.dependencies.history.sessions(call.workspace, query)
-    items = [shown_session(Session.model_validate(item)) for item in page["items"]]
-    return page_response({**page, "items": items})
-
-
-async def open_earlier(call: Call) -> web.StreamResponse:
-    """A token for another session of the same end user with the same agent."""
-    visitor, wanted = _identified(call), call.path_id("earlierId", "ses", Code.SESSION_NOT_FOUND)
-    await no_body(call.request)
-    session = await call.dependencies.history.session(call.workspace, wanted)
-    owner = session.end_user.id if session.end_user is not None else None
-    if (session.agent_id, owner) != (_agent(call), visitor.end_user_id):
-        raise ApiError(Code.SESSION_NOT_FOUND)
-    return data_response(_access(call, visitor.model_copy(update={"session_id": wanted})))
-
-
-def _agent(call: Call) -> str:
+def agent_of(call: Call) -> str:
     """The agent of the publishable key."""
     agent_id = call.principal.agent_id
     assert agent_id is not None, "only publishable keys hold chat:public"
     return agent_id
 
 
-def _visitor(call: Call) -> Visitor:
+def visitor_of(call: Call) -> Visitor:
     """Raises `insufficient_scope` for a key: these routes are about one visitor."""
     if call.principal.visitor is None:
         raise ApiError(
@@ -211,13 +192,6 @@ def _visitor(call: Call) -> Visitor:
             members={"requiredScope": str(Scope.CHAT_PUBLIC)},
         )
     return call.principal.visitor
-
-
-def _identified(call: Call) -> Visitor:
-    visitor = _visitor(call)
-    if not visitor.is_identified:
-        raise ApiError(Code.IDENTITY_REQUIRED, "Only identified visitors have earlier conversations.")
-    return visitor
 
 
 _SESSIONS: Final = "/chat/widget/sessions"
@@ -250,17 +224,6 @@ ROUTES: Final[tuple[Route, ...]] = (
         ),
     ),
     Route(
-        method="GET",
-        path=_SESSIONS,
-        serve=list_own,
-        scope=Scope.CHAT_PUBLIC,
-        visitor=True,
-        summary="List an identified visitor's conversations with this agent, newest first",
-        params=(LIMIT, CURSOR),
-        replies={200: (Reply("a page of sessions", Session, paged=True),)},
-        errors=(Code.IDENTITY_REQUIRED,),
-    ),
-    Route(
         method="POST",
         path="/chat/widget/token",
         serve=refresh,
@@ -270,16 +233,5 @@ ROUTES: Final[tuple[Route, ...]] = (
         body_optional=True,
         replies={200: (Reply("a new token for the same session", VisitorAccess),)},
         errors=OWN_BODY,
-    ),
-    Route(
-        method="POST",
-        path="/chat/widget/earlier/{earlierId}/token",
-        serve=open_earlier,
-        scope=Scope.CHAT_PUBLIC,
-        visitor=True,
-        summary="Open another conversation of the same identified visitor",
-        body_optional=True,
-        replies={200: (Reply("a token for that session", VisitorAccess),)},
-        errors=(*OWN_BODY, Code.IDENTITY_REQUIRED, Code.SESSION_NOT_FOUND),
     ),
 )

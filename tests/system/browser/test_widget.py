@@ -131,6 +131,32 @@ async def test_a_visitor_under_a_flood_gets_through_and_reads_why_it_takes_longe
         assert not [line for line in lines if line.startswith("Parley")]
 
 
+async def test_a_used_up_budget_of_the_key_is_told_and_the_message_can_be_sent_later(
+    stack: Stack, context: BrowserContext
+) -> None:
+    async with site(stack, await stack.publish("scripted/tokens=8")) as shop:
+        key = f"/agents/{shop.agent_id}/publishable-keys/{shop.key_id}"
+        await shop.api("PATCH", key, {"dailyTokens": 1})
+        widget = await (await shop.open(context)).show()
+        await widget.send("The first.")
+        await widget.finished_answers(1)
+        await widget.send("The second.")
+        told = widget.frame.get_by_text("The chat has answered all it can for today.")
+        await told.wait_for()
+        assert await shop.questions() == ["The first."]
+        await shop.api("PATCH", key, {"dailyTokens": None})
+
+        async def is_answered() -> bool:
+            # Admission learns of the change within seconds.
+            again = widget.frame.get_by_role("button", name="Try again")
+            if await again.count():
+                await again.click()
+            return await widget.frame.locator("article[aria-busy=false]").count() == 2
+
+        await eventually(is_answered, within_s=20, what="an answer to the second message")
+        assert await shop.questions() == ["The first.", "The second."]
+
+
 async def test_consent_holds_back_the_first_message(stack: Stack, context: BrowserContext) -> None:
     async with site(stack, await stack.publish("scripted/tokens=8"), consent={"en": "We store this chat."}) as shop:
         widget = await shop.open(context)

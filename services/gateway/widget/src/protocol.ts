@@ -52,12 +52,12 @@ export interface Failure {
 
 export type Reason = "first" | "fresh" | "expired";
 
+/** `known`: the site has said who the visitor is. */
 export type ToFrame =
-  | { type: "init"; config: Config; locale: string; access: Access | null; storage: boolean; mobile: boolean }
-  | { type: "access"; access: Access | null; failure?: Failure }
+  | { type: "init"; config: Config; locale: string; access: Access | null; storage: boolean; known: boolean }
+  | { type: "access"; access: Access | null; known?: boolean; failure?: Failure }
   | { type: "send"; text: string }
-  | { type: "shown"; shown: boolean }
-  | { type: "mobile"; mobile: boolean };
+  | { type: "shown"; shown: boolean };
 
 export type ToLoader =
   | { type: "ready" }

@@ -19,7 +19,7 @@ from shared.ids import new_id
 from tests.conftest import eventually
 from tests.service.gateway.edge.test_authorisation import BODIES, named
 from tests.service.gateway.edge.workspace_scene import OWN, Scene, absent_ids, gateway_before, scene
-from tests.service.history.running import TOKEN
+from tests.service.history.running import TOKEN, order
 
 SHOP = "https://shop.example"
 SECRET = "a secret of the shop's backend, long enough"
@@ -226,8 +226,11 @@ async def test_identified_visitors_see_their_earlier_conversations(stage: Scene)
     other = await visit(stage, identity=signed(sub="customer 8"), visitorToken=first["visitorToken"])
     assert first["identified"]
     assert other["visitorId"] != first["visitorId"] == second["visitorId"]
+    await client.admit(OWN, order(first["session"]["id"], "Do you deliver? " + "x" * 200))
     status, page, _ = await ask(stage, "GET", "/chat/widget/sessions", second["visitorToken"])
-    assert {item["id"] for item in page["data"]} == {first["session"]["id"], second["session"]["id"]}
+    openings = {item["id"]: item["opening"] for item in page["data"]}
+    told = ("Do you deliver? " + "x" * 200)[:120]
+    assert openings == {first["session"]["id"]: told, second["session"]["id"]: None}
     path = "/chat/widget/earlier/{}/token"
     status, answer, _ = await ask(stage, "POST", path.format(first["session"]["id"]), second["visitorToken"])
     assert status == 200

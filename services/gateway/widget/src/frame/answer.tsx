@@ -39,7 +39,7 @@ export function Answer({ turn }: { turn: Turn }): VNode {
       {turn.filtered && !text && <p class="aside">{texts.filtered}</p>}
       {turn.status === "failed" && (
         <p class="aside error">
-          {texts.failed}{" "}
+          {turn.errorCode === "budget_exceeded" ? texts.usedUp : texts.failed}{" "}
           <button type="button" class="link" onClick={() => store.send(turn.questions.join("\n\n"))}>
             {texts.retry}
           </button>

@@ -15,6 +15,23 @@ export class Problem extends Error {
   }
 }
 
+interface Renewed {
+  visitorToken: string;
+  expiresAt: string;
+}
+
+export interface SessionPage {
+  data: {
+    id: string;
+    opening: string | null;
+    status: "active" | "ended";
+    turnCount: number;
+    createdAt: string;
+    lastMessageAt: string | null;
+  }[];
+  pagination: { nextCursor: string | null };
+}
+
 export class Api {
   private renewedAt = performance.now();
 
@@ -25,6 +42,10 @@ export class Api {
 
   get sessionId(): string {
     return this.access.sessionId;
+  }
+
+  get isIdentified(): boolean {
+    return this.access.identified;
   }
 
   use(access: Access): void {
@@ -48,6 +69,24 @@ export class Api {
 
   async rate(messageId: string, rating: "up" | "down", comment?: string): Promise<void> {
     await this.json("POST", `/messages/${messageId}/feedback`, comment ? { rating, comment } : { rating });
+  }
+
+  /** A page of the identified visitor's sessions, newest first. */
+  async earlier(cursor: string | null): Promise<SessionPage> {
+    const url = `/api/v1/chat/widget/sessions?limit=20${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`;
+    return this.visitors("GET", url) as Promise<SessionPage>;
+  }
+
+  /** A token for another session of the same visitor. */
+  async open(sessionId: string): Promise<Access> {
+    const { data } = (await this.visitors("POST", `/api/v1/chat/widget/earlier/${sessionId}/token`)) as { data: Renewed };
+    return { token: data.visitorToken, expiresAt: data.expiresAt, sessionId, identified: true };
+  }
+
+  private async visitors(method: string, url: string): Promise<unknown> {
+    const response = await this.fetch(url, method, undefined, {}, AbortSignal.timeout(TIMEOUT_MS));
+    if (!response.ok) throw await problemOf(response);
+    return response.json();
   }
 
   /** The live events of the session, after the given one. Throws Problem; `network` if there is no answer. */
@@ -109,7 +148,7 @@ export class Api {
     const url = "/api/v1/chat/widget/token";
     const response = await this.fetch(url, "POST", undefined, {}, AbortSignal.timeout(TIMEOUT_MS)).catch(() => null);
     if (!response?.ok) return;
-    const { data } = (await response.json()) as { data: { visitorToken: string; expiresAt: string } };
+    const { data } = (await response.json()) as { data: Renewed };
     this.access = { ...this.access, token: data.visitorToken, expiresAt: data.expiresAt };
     this.changed(this.access);
   }

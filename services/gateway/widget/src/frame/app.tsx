@@ -3,11 +3,13 @@ import { useEffect } from "preact/hooks";
 
 import { Composer } from "./composer";
 import { Provider } from "./context";
+import { Earlier } from "./earlier";
 import { Header } from "./header";
 import { applyLook } from "./look";
 import { Messages } from "./messages";
 import { Notice } from "./notice";
-import type { State, Store } from "./store";
+import type { State } from "./state";
+import type { Store } from "./store";
 import { localized, textsOf } from "./texts";
 
 export function App({ store, state }: { store: Store; state: State }): VNode | null {
@@ -25,6 +27,14 @@ export function App({ store, state }: { store: Store; state: State }): VNode | n
   if (!config) return null;
   const texts = textsOf(locale);
   const consent = localized(config.widget.consent, locale, config.widget.defaultLocale);
+  if (state.earlier) {
+    return (
+      <Provider value={{ store, state, texts }}>
+        <Header />
+        <Earlier />
+      </Provider>
+    );
+  }
   return (
     <Provider value={{ store, state, texts }}>
       <Header />

@@ -3,7 +3,8 @@
 import { createContext } from "preact";
 import { useContext } from "preact/hooks";
 
-import type { State, Store } from "./store";
+import type { State } from "./state";
+import type { Store } from "./store";
 import type { Texts } from "./texts";
 
 export interface Surroundings {

@@ -32,6 +32,7 @@ function Menu(): VNode {
   const { conversation } = state;
   const name = state.config?.widget.title ?? state.config?.name ?? "";
   const entries: Entry[] = [{ label: texts.newChat, run: () => store.renew() }];
+  if (state.known && !state.earlier) entries.push({ label: texts.earlier, run: () => store.showEarlier() });
   if (conversation.turns.length && state.config?.widget.show.download) {
     entries.push({ label: texts.download, run: () => save(transcript(conversation, texts.you, name)) });
   }

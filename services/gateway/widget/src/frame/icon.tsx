@@ -2,6 +2,7 @@ import type { VNode } from "preact";
 
 const PATHS = {
   close: "M6 6l12 12M18 6L6 18",
+  back: "M19 12H5M12 5l-7 7 7 7",
   more: "M12 5v.01M12 12v.01M12 19v.01M12 5.5v.01M12 12.5v.01M12 18.5v.01",
   send: "M5 12h13M12 5l7 7-7 7",
   stop: "M7 7h10v10H7z",
@@ -15,7 +16,7 @@ const PATHS = {
 
 export function Icon({ name }: { name: keyof typeof PATHS }): VNode {
   return (
-    <svg viewBox="0 0 24 24" aria-hidden="true" class={name === "send" ? "flips" : ""}>
+    <svg viewBox="0 0 24 24" aria-hidden="true" class={name === "send" || name === "back" ? "flips" : ""}>
       <path d={PATHS[name]} />
     </svg>
   );

@@ -29,6 +29,7 @@ const BY_CODE: Record<string, keyof Texts> = {
   identity_required: "signIn",
   invalid_identity: "signIn",
   rate_limited: "rateLimited",
+  budget_exceeded: "usedUp",
   network: "offline",
 };
 

@@ -100,12 +100,14 @@ export class Outbox {
           continue;
         }
         if (TOKEN_ENDED.has(problem.code)) this.user.lost(problem);
+        // A budget is there again the next day, when nobody waits for the answer any more.
+        const later = problem.code === "budget_exceeded";
         const again =
           TOKEN_ENDED.has(problem.code) ||
           problem.status === 0 ||
           problem.status >= 500 ||
           problem.status === 408 ||
-          problem.status === 429;
+          (problem.status === 429 && !later);
         const state = again ? "waiting" : "failed";
         this.set(item.key, { state, code: problem.code, retryAfterS: problem.retryAfterS });
         if (!again) return;

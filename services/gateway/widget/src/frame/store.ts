@@ -1,55 +1,15 @@
 /** What the frame knows: its settings, its access, the conversation and what is still to be sent. */
 
-import type { Access, Challenge, Config, Reason, ToFrame } from "../protocol";
+import type { Access, Challenge, Reason, ToFrame } from "../protocol";
 import { Api, Problem } from "./api";
 import { Bridge } from "./bridge";
 import { type Conversation, EMPTY, isRunning } from "./conversation";
-import { Outbox, type Pending, TOKEN_ENDED } from "./outbox";
+import { nextPage, UNREAD } from "./history";
+import { Outbox, TOKEN_ENDED } from "./outbox";
 import { solve } from "./proof-of-work";
 import { SharedStream } from "./shared-stream";
-import type { StreamStatus } from "./session-stream";
+import { consentedBefore, START, type State } from "./state";
 import { chosenLocale } from "./texts";
-
-export interface State {
-  config: Config | null;
-  locale: string;
-  storage: boolean;
-  shown: boolean;
-  mobile: boolean;
-  consented: boolean;
-  hasSession: boolean;
-  conversation: Conversation;
-  pending: Pending[];
-  /** Texts of the visitor that wait for a session. */
-  unsent: string[];
-  starting: boolean;
-  /** The browser works on a challenge. */
-  proving: boolean;
-  stream: StreamStatus;
-  online: boolean;
-  /** Why nothing can be sent: an error code. */
-  closed: string | null;
-  ratings: Record<string, "up" | "down">;
-}
-
-const START: State = {
-  config: null,
-  locale: "en",
-  storage: true,
-  shown: false,
-  mobile: false,
-  consented: false,
-  hasSession: false,
-  conversation: EMPTY,
-  pending: [],
-  unsent: [],
-  starting: false,
-  proving: false,
-  stream: "live",
-  online: navigator.onLine,
-  closed: null,
-  ratings: {},
-};
 
 /** A session that still needs a proof after so many of them will not come. */
 const MOST_PROOFS = 3;
@@ -117,6 +77,46 @@ export class Store {
     await this.api?.end().catch(() => undefined);
   }
 
+  get sessionId(): string | undefined {
+    return this.api?.sessionId;
+  }
+
+  /** The list needs an identified visitor's token, so the first one of this browser starts a session. */
+  showEarlier(): void {
+    this.set({ earlier: UNREAD });
+    if (this.api?.isIdentified) void this.moreEarlier();
+    else this.needSession(this.api ? "fresh" : "first");
+  }
+
+  hideEarlier(): void {
+    this.set({ earlier: null });
+  }
+
+  async moreEarlier(): Promise<void> {
+    const { api } = this;
+    const known = this.state.earlier;
+    if (!api || !known) return;
+    this.set({ earlier: { ...known, loading: true, failed: false } });
+    const earlier = await nextPage(api, known);
+    // It may have been closed meanwhile.
+    if (this.state.earlier && this.api === api) this.set({ earlier });
+  }
+
+  async openEarlier(id: string): Promise<void> {
+    const { api } = this;
+    if (api && id !== api.sessionId) {
+      try {
+        const access = await api.open(id);
+        this.bridge.post({ type: "access", access });
+        this.enter(access);
+      } catch {
+        if (this.state.earlier) this.set({ earlier: { ...this.state.earlier, failed: true } });
+        return;
+      }
+    }
+    this.hideEarlier();
+  }
+
   renew(): void {
     this.leave();
     this.bridge.post({ type: "access", access: null });
@@ -144,7 +144,7 @@ export class Store {
           config: message.config,
           locale: chosenLocale([message.locale, ...navigator.languages, message.config.widget.defaultLocale]),
           storage: message.storage,
-          mobile: message.mobile,
+          known: message.known,
           consented: consentedBefore(message.config),
         });
         return this.enter(message.access);
@@ -152,7 +152,8 @@ export class Store {
         if (message.failure?.challenge && this.proofs++ < MOST_PROOFS) return void this.prove(message.failure.challenge);
         this.proofs = 0;
         this.set({ starting: false, closed: message.failure ? message.failure.code : null });
-        if (message.failure) return;
+        if (message.known !== undefined) this.set({ known: message.known });
+        if (message.failure) return this.hideEarlier();
         return this.enter(message.access);
       case "send":
         return this.send(message.text);
@@ -161,8 +162,6 @@ export class Store {
         if (message.shown) this.bridge.post({ type: "unread", count: 0 });
         this.seenTurns = this.endedTurns();
         return;
-      case "mobile":
-        return this.set({ mobile: message.mobile });
     }
   }
 
@@ -180,6 +179,7 @@ export class Store {
     });
     for (const text of this.state.unsent) this.outbox.add(text);
     this.set({ unsent: [] });
+    if (this.state.earlier?.loading) void this.moreEarlier();
   }
 
   private openStream(api: Api): void {
@@ -264,14 +264,5 @@ export class Store {
   private set(change: Partial<State>): void {
     this.state = { ...this.state, ...change };
     this.listener();
-  }
-}
-
-
-function consentedBefore(config: Config): boolean {
-  try {
-    return localStorage.getItem(`parley-consent:${config.keyId}`) === "1";
-  } catch {
-    return false;
   }
 }

@@ -4,16 +4,13 @@ import type { WidgetSettings } from "../protocol";
 import { CHAT_ICON, STYLE } from "./style";
 
 const TAG = "parley-widget";
-const MOBILE = "(max-width: 480px), (max-height: 480px)";
 
 export class Host {
   frame: HTMLIFrameElement | undefined;
-  onMobile: (mobile: boolean) => void = () => undefined;
   private readonly element = document.createElement(TAG);
   private readonly box = document.createElement("div");
   private readonly button = document.createElement("button");
   private readonly count = document.createElement("span");
-  private readonly media = matchMedia(MOBILE);
   private readonly observer: MutationObserver;
 
   constructor(
@@ -44,15 +41,10 @@ export class Host {
         this.box.style.cssText = `--h:${view.height}px;--t:${view.offsetTop}px`;
       };
     }
-    this.media.addEventListener("change", () => this.onMobile(this.media.matches));
     // Single-page navigation and view transitions replace the body; the widget moves on to the new one.
     this.observer = new MutationObserver(() => this.attach());
     this.observer.observe(document.documentElement, { childList: true });
     this.attach();
-  }
-
-  get isMobile(): boolean {
-    return this.media.matches;
   }
 
   show(open: boolean): void {

@@ -15,6 +15,8 @@ export interface Remembered {
   access: Access | null;
   /** The newest token of the visitor, kept after a conversation has ended. */
   visitor?: string;
+  /** The `sub` of the identity that the conversation was started with. */
+  who?: string | undefined;
   open?: boolean;
 }
 

@@ -40,6 +40,7 @@ export class Widget {
     const { keyId, frameUrl, widget } = this.config;
     const memory = (this.memory = new Memory(`parley:${keyId}`));
     this.undo.push(memory.watch(() => this.post({ type: "access", access: memory.current.access })));
+    if (this.identity) this.identify(this.identity);
     this.host = new Host(this.backend.origin + frameUrl, widget, () => this.show(!this.isOpen));
     const receive = (event: MessageEvent): void => this.receive(event);
     window.addEventListener("message", receive);
@@ -61,13 +62,15 @@ export class Widget {
     this.show(true);
   }
 
-  /** Another visitor than before starts a conversation of their own. */
+  /** Another visitor than before starts a conversation of their own. The same one goes on with theirs. */
   identify(identity: string | undefined): void {
-    if (identity === this.identity) return;
     this.identity = identity;
-    const known = this.memory?.current.access;
-    if (this.memory && (known?.identified || !identity)) this.memory.forget();
-    this.post({ type: "access", access: this.memory?.current.access ?? null });
+    const { memory } = this;
+    // Before the settings have come there is no memory; `start` calls again.
+    if (!memory) return;
+    const { access, who } = memory.current;
+    if ((who || access?.identified) && who !== subjectOf(identity)) memory.forget();
+    this.post({ type: "access", access: memory.current.access, known: !!identity });
   }
 
   on(name: string, listener: (detail: unknown) => void): void {
@@ -129,9 +132,8 @@ export class Widget {
       locale: this.locale ?? document.documentElement.lang ?? "",
       access: this.memory.current.access,
       storage: this.memory.lasts,
-      mobile: this.host.isMobile,
+      known: !!this.identity,
     });
-    this.host.onMobile = (mobile) => this.post({ type: "mobile", mobile });
     this.post({ type: "shown", shown: this.isOpen });
     for (const message of this.waiting.splice(0)) this.post(message);
     this.emit("ready", undefined);
@@ -149,11 +151,20 @@ export class Widget {
         resume: reason === "expired",
         challenge,
       });
-      this.memory?.update({ access: started, visitor: started.token });
+      this.memory?.update({ access: started, visitor: started.token, who: subjectOf(this.identity) });
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       failure = error.failure;
     }
     this.post({ type: "access", access: started, ...(failure && { failure }) });
+  }
+}
+
+/** Whom a JWT is about. It is only compared with what an earlier page load has read; the gateway verifies the token. */
+function subjectOf(identity = ""): string | undefined {
+  try {
+    return JSON.parse(atob(identity.split(".")[1]!.replace(/-/g, "+").replace(/_/g, "/"))).sub;
+  } catch {
+    return undefined;
   }
 }
