@@ -42,7 +42,7 @@ class Dependencies:
     @property
     def loops(self) -> tuple[BackgroundLoops, ...]:
         """Every background loop of the process: it is supervised by the process, and `/readyz` covers it."""
-        return self.hub.loops, self.disconnects.loops, self.queue_age.loops
+        return self.hub.loops, self.disconnects.loops, self.queue_age.loops, self.limits.loops
 
     def drain(self) -> None:
         """Refuses new work and ends every stream, so that clients resume at another gateway."""

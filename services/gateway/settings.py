@@ -34,7 +34,7 @@ class GatewaySettings(Settings):
         description="requests with invalid keys per minute and client address, over all gateways; 0: no limit",
         ge=0,
     )
-    streams_per_key: int = Field(2000, description="streams and waiting requests per key, on each gateway", gt=0)
+    streams_per_key: int = Field(2000, description="streams and waiting requests per key, over all gateways", gt=0)
     streams_limit: int = Field(10_000, description="streams and waiting requests per gateway", gt=0)
     turns_per_key: int = Field(
         0, description="turns of a key that run or wait at once; 0: no limit; a key may have its own limit", ge=0

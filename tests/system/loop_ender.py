@@ -7,6 +7,7 @@ from typing import Any, Final
 from services.agent_worker import app as agent_worker
 from services.agent_worker.knowledge.current import CurrentRetriever
 from services.agent_worker.turns.previews import PreviewServer
+from services.gateway.edge.stream_places import StreamPlaces
 from services.gateway.streaming.disconnects import DisconnectMonitor
 from services.gateway.streaming.hub import Hub
 from services.gateway.streaming.queue_age import QueueAge
@@ -32,6 +33,7 @@ LOOPS: Final[dict[str, tuple[Any, str]]] = {
     "heartbeats": (Hub, "_send_heartbeats"),
     "disconnects": (DisconnectMonitor, "_poll"),
     "queue_age": (QueueAge, "_watch"),
+    "stream_places": (StreamPlaces, "renew"),
 }
 
 

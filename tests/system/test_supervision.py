@@ -25,6 +25,7 @@ MODULES = {
     "heartbeats": "services.gateway",
     "disconnects": "services.gateway",
     "queue_age": "services.gateway",
+    "stream_places": "services.gateway",
 }
 
 

@@ -22,7 +22,7 @@ HEADERS: Final = {"Content-Type": NDJSON, "Cache-Control": "no-store", "X-Accel-
 
 async def send_lines(call: Call, lines: AsyncIterator[bytes]) -> web.StreamResponse:
     """`lines` are sent as they come. It counts as one of the key's streams."""
-    with call.dependencies.limits.hold(call.principal.key_id):
+    with call.hold():
         # The first read is made before the headers are sent: its errors are answered with a problem document.
         first = await anext(lines)
         response = web.StreamResponse(headers=HEADERS)

@@ -43,7 +43,7 @@ async def events(call: Call) -> web.StreamResponse:
     if call.request.method == "HEAD":
         return stream_headers()
     stream = StreamSession(SessionEventsRenderer(call.request[REQUEST_ID], hides_reasoning=not reasoning))
-    with call.dependencies.limits.hold(call.principal.key_id):
+    with call.hold():
         async with (
             call.dependencies.hub.listen_to_session(call.workspace, wanted) as listener,
             SessionFollower(

@@ -78,7 +78,7 @@ async def post_message(call: Call) -> web.StreamResponse:
 async def answered(call: Call, order: AdmitTurn, after: FrameId | None, *, stream: bool) -> web.StreamResponse:
     """Accepts the turn of a session, and answers as the request wants it."""
     session = order.session_id or ""
-    with call.dependencies.limits.hold(call.principal.key_id):
+    with call.hold():
         async with admission(call.dependencies, call.principal, order) as accepted:
             if stream:
                 return await _stream(call, session, accepted, after)
@@ -180,7 +180,7 @@ async def follow_turn(call: Call) -> web.StreamResponse:
         return web.Response(status=204)
     if call.request.method == "HEAD":
         return stream_headers()
-    with call.dependencies.limits.hold(call.principal.key_id):
+    with call.hold():
         async with call.dependencies.hub.listen(call.workspace, turn.id) as listener:
             if after is not None:
                 return await _send(call, turn, listener, after)

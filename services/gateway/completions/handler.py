@@ -52,7 +52,7 @@ async def create(call: Call) -> web.StreamResponse:
         retry_key=_retry_key(call, body) if key is None and call.principal.retry_guard else None,
         is_retry=_is_retry(call.request),
     )
-    with call.dependencies.limits.hold(call.principal.key_id):
+    with call.hold():
         try:
             async with admission(call.dependencies, call.principal, order) as accepted:
                 cursor = BEGINNING if accepted.answer.created or after is None else after

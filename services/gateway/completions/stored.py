@@ -101,7 +101,7 @@ async def _resume(call: Call) -> web.StreamResponse:
         return stream_headers()
     include_usage = call.request.query.get("include_usage") == "true"
     session = StreamSession(ChunkStream(stored.turn, include_usage=include_usage, has_text=after != BEGINNING))
-    with call.dependencies.limits.hold(call.principal.key_id):
+    with call.hold():
         async with call.dependencies.hub.listen(call.workspace, stored.turn.id) as listener:
             return await resume_chunks(call, session, stored, listener, after)
 

@@ -1,4 +1,4 @@
-"""How much one key, and all keys together, may use of this gateway: requests per minute, and requests held open."""
+"""How much one key may use of all gateways, and all keys of this one: requests per minute, and requests held open."""
 
 import asyncio
 from collections import Counter
@@ -9,6 +9,7 @@ from prometheus_client import Gauge
 
 from services.gateway.edge.allowance import Allowance
 from services.gateway.edge.rates import RequestRates
+from services.gateway.edge.stream_places import Place
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import Principal
 from shared.contracts.turns import TurnLimits
@@ -18,10 +19,9 @@ HELD = Gauge("parley_held_requests", "Open streams and requests that wait for a 
 
 
 class GatewayLimits:
-    """Requests are counted over all gateways, what is held open by each for itself.
+    """A key's requests and open streams are counted over all gateways, all open streams together by each for itself.
 
-    The limits fail open: a gateway that has just started knows of no open stream, and without Redis it counts requests
-    alone.
+    The limits fail open: without Redis a gateway counts alone.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class GatewayLimits:
         self._turns_per_key = turns_per_key
         self._turns_per_end_user = turns_per_end_user
         self._rates = rates
+        self.loops = rates.loops
         self._requests_per_minute = requests_per_minute
         self._streams_per_key = streams_per_key
         self._streams_limit = streams_limit
@@ -74,10 +75,24 @@ class GatewayLimits:
         allowance = await self._rates.take(f"unchallenged:{key_id}", self._unchallenged_per_minute)
         return allowance.retry_s <= 0
 
-    async def request(self, principal: Principal) -> Allowance | None:
-        """Counts a request of the key. It must be refused when the allowance's `retry_s` is above 0.
+    @property
+    def redis_answers(self) -> bool:
+        """Whether the Redis of the queue has answered a moment ago. False: it was not asked, or did not answer."""
+        return self._rates.is_fresh
 
-        None: the key has no limit, and nothing was asked or counted.
+    def place(self, principal: Principal) -> Place:
+        """For a request that may be held open: give it to `request`, and in the end to `leave`."""
+        return self._rates.places.new(principal.key_id, self._streams_per_key)
+
+    def leave(self, place: Place) -> None:
+        """The request has ended."""
+        self._rates.places.leave(place)
+
+    async def request(self, principal: Principal, place: Place | None = None) -> Allowance | None:
+        """Counts a request of the key, and takes its place. It must be refused when the allowance's `retry_s` is above
+        0. That no place is left is told by `hold`.
+
+        None: the key has no limit of requests, and none was counted.
         """
         if principal.visitor is not None and self._visitor_per_minute:
             # First, so that one visitor does not use up what the key's other visitors share.
@@ -86,9 +101,11 @@ class GatewayLimits:
                 LIMITS_HIT.labels("visitor").inc()
                 return own
         per_minute = principal.rate_limit_rpm or self._requests_per_minute
+        if not per_minute and place is None:
+            return None
+        allowance = await self._rates.take(f"key:{principal.key_id}", per_minute, place)
         if not per_minute:
             return None
-        allowance = await self._rates.take(f"key:{principal.key_id}", per_minute)
         if allowance.retry_s > 0:
             LIMITS_HIT.labels("requests").inc()
         return allowance
@@ -99,9 +116,12 @@ class GatewayLimits:
         return TurnLimits(key=key or None, end_user=end_user or None) if key or end_user else None
 
     @contextmanager
-    def hold(self, key_id: str) -> Iterator[None]:
-        """Counts an open stream or waiting request. Raises `rate_limited` (key) or `overloaded` (gateway)."""
-        if self._held[key_id] >= self._streams_per_key:
+    def hold(self, key_id: str, place: Place | None = None) -> Iterator[None]:
+        """Counts an open stream or waiting request. Raises `rate_limited` (key) or `overloaded` (gateway).
+
+        Without a place it is counted by this gateway only.
+        """
+        if self._held[key_id] >= self._streams_per_key or (place is not None and place.is_refused):
             LIMITS_HIT.labels("key_streams").inc()
             raise ApiError(Code.RATE_LIMITED, "This key has too many open streams and waiting requests.")
         if self.held >= self._streams_limit:

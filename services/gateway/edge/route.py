@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
@@ -17,11 +18,13 @@ from services.gateway.edge.auth import (
     require_scope,
 )
 from services.gateway.edge.limits import GatewayLimits
+from services.gateway.edge.stream_places import Place
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import Principal, Scope
 from shared.ids import is_id
 from shared.web.middleware import Handler
 
+HELD: Final = frozenset({"text/event-stream", "application/x-ndjson"})
 LIMIT_HEADERS: Final = web.RequestKey("limit_headers", dict[str, str])
 
 
@@ -42,15 +45,23 @@ D = TypeVar("D", bound=Guards)
 
 
 class Call(NamedTuple, Generic[D]):
-    """An authenticated request on its way to its handler."""
+    """An authenticated request on its way to its handler. `place`: see `Route.may_be_held`."""
 
     request: web.Request
     dependencies: D
     principal: Principal
+    place: Place | None = None
 
     @property
     def workspace(self) -> str:
         return self.principal.workspace
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Counts an open stream or a waiting request for as long as the block runs.
+
+        Raises `rate_limited` when the key has too many, `overloaded` when the gateway has.
+        """
+        return self.dependencies.limits.hold(self.principal.key_id, self.place)
 
     def path_id(self, name: str, prefix: str, code: Code) -> str:
         """An id in the path. A malformed one gets the same answer as one that does not exist."""
@@ -105,9 +116,15 @@ class Route(Generic[D]):
         """Whether pages of other origins may call it."""
         return self.visitor or self.scope is Scope.CHAT_PUBLIC
 
+    @property
+    def may_be_held(self) -> bool:
+        """Whether its answer may be a stream. Then the request has a place from the check of its rate on."""
+        return any(reply.media_type in HELD for replies in self.replies.values() for reply in replies)
+
 
 def guarded(route: Route[D], dependencies: D) -> Handler:
     """The aiohttp handler of a route."""
+    may_be_held = route.may_be_held
 
     async def handle(request: web.Request) -> web.StreamResponse:
         if dependencies.draining.is_set():
@@ -115,8 +132,18 @@ def guarded(route: Route[D], dependencies: D) -> Handler:
         refuse_key_in_url(request.query)
         if route.scope is Scope.CHAT_PUBLIC:
             cors.allow_origin(request)
-        principal = ANYONE if route.scope is None else await _principal(request, dependencies, route)
-        return await route.serve(Call(request, dependencies, principal))
+        if route.scope is None:
+            return await route.serve(Call(request, dependencies, ANYONE))
+        principal = await _authorised(request, dependencies, route)
+        if not may_be_held:
+            await _count(request, dependencies, route, principal, None)
+            return await route.serve(Call(request, dependencies, principal))
+        place = dependencies.limits.place(principal)
+        try:
+            await _count(request, dependencies, route, principal, place)
+            return await route.serve(Call(request, dependencies, principal, place))
+        finally:
+            dependencies.limits.leave(place)
 
     return handle
 
@@ -124,7 +151,7 @@ def guarded(route: Route[D], dependencies: D) -> Handler:
 ANYONE: Final = Principal(key_id="", workspace="", scopes=frozenset())
 
 
-async def _principal(request: web.Request, guards: Guards, route: Route[Any]) -> Principal:
+async def _authorised(request: web.Request, guards: Guards, route: Route[Any]) -> Principal:
     principal = await guards.authenticator.principal(request)
     assert route.scope is not None
     if principal.visitor is None:
@@ -132,14 +159,20 @@ async def _principal(request: web.Request, guards: Guards, route: Route[Any]) ->
         require_origin(principal, request)
     else:
         require_own_session(principal.visitor, request, route.scope if not route.visitor else None)
-    allowance = await guards.limits.request(principal)
+    return principal
+
+
+async def _count(
+    request: web.Request, guards: Guards, route: Route[Any], principal: Principal, place: Place | None
+) -> None:
+    """Raises `rate_limited`."""
+    allowance = await guards.limits.request(principal, place)
     if allowance is None:
-        return principal
+        return
     # Added to every response to this request, streams and errors included.
     request[LIMIT_HEADERS] = allowance.headers(openai=route.openai)
     if allowance.retry_s > 0:
         raise ApiError(Code.RATE_LIMITED, _used_up(principal), headers=allowance.retry_after())
-    return principal
 
 
 def _used_up(principal: Principal) -> str:

@@ -73,8 +73,8 @@ def _asked_by(principal: Principal, order: AdmitTurn, limits: GatewayLimits) -> 
 
 async def _queue_answers(dependencies: Dependencies) -> None:
     settings = dependencies.settings
-    if set(settings.stream_urls) == {settings.queue_redis_url}:
-        return  # The hub has just checked this Redis.
+    if dependencies.limits.redis_answers or set(settings.stream_urls) == {settings.queue_redis_url}:
+        return  # The check of the request's rate has just asked this Redis, or the hub will.
     try:
         async with asyncio.timeout(QUEUE_TIMEOUT_S):
             await dependencies.queue.ping()
