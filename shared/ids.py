@@ -1,5 +1,6 @@
 """Ids: a prefix and 26 characters that sort by time."""
 
+import hashlib
 import os
 import re
 import secrets
@@ -12,7 +13,7 @@ from shared.contracts.schema import NAME_PATTERN
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _TIME_DIGITS = 10
 _NAME = re.compile(NAME_PATTERN)
-_SHAPE = re.compile(r"(agt|ses|trn|msg|key|src|whk|req|aud|chk|era|exp|vis|ids)_[0-9a-hjkmnp-tv-z]{26}")
+_SHAPE = re.compile(r"(agt|ses|trn|msg|key|src|whk|req|aud|chk|era|exp|vis|ids|mcp)_[0-9a-hjkmnp-tv-z]{26}")
 
 
 def new_id(prefix: str) -> str:
@@ -52,3 +53,13 @@ def id_at(prefix: str, time_ms: int) -> str:
 def id_from(prefix: str, number: int) -> str:
     """An id whose random part is this number of 80 bits, and whose time is the beginning: the same for each caller."""
     return f"{prefix}_" + "0" * _TIME_DIGITS + "".join(_ALPHABET[number >> shift & 31] for shift in range(75, -1, -5))
+
+
+def derived_id(prefix: str, origin: str, *names: str) -> str:
+    """An id with the time of the id `origin`, and with a random part that is made of the names.
+
+    Whoever derives it again gets the same one. Without all of the names nobody can guess it.
+    """
+    number = int.from_bytes(hashlib.sha256("\0".join((prefix, origin, *names)).encode()).digest()[:10], "big")
+    random_part = "".join(_ALPHABET[number >> shift & 31] for shift in range(75, -1, -5))
+    return id_at(prefix, time_of(origin))[: -len(random_part)] + random_part

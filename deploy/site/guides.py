@@ -16,6 +16,7 @@ ORDER: Final = (
     "sessions",
     "resume",
     "openai",
+    "mcp",
     "widget",
     "knowledge",
     "tools",

@@ -1,4 +1,4 @@
-"""What the gateway must know of an agent version to judge a chat completion.
+"""What the gateway must know of an agent version to judge a chat completion, and to show the agent to other programs.
 
 Versions are immutable, so an answer is kept.
 """
@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from cachetools import LRUCache
 
+from shared.contracts.agents import AgentConfig
 from shared.contracts.errors import ApiError
 from shared.history_client import HistoryClient
 
@@ -20,6 +21,11 @@ class _Rules(NamedTuple):
 
     caller_parameters: frozenset[str] | None
     has_instructions: bool
+    shown: AgentConfig
+
+
+# What makes a configuration large. It is not kept, and no caller is shown it.
+_KEPT_BACK: Final = {"instructions": "", "tools": (), "guardrails": (), "parameters": {}}
 
 
 class AgentRules:
@@ -46,6 +52,10 @@ class AgentRules:
         """Raises ApiError when history does not answer."""
         return (await self._rules(workspace, agent_id, number)).has_instructions
 
+    async def shown(self, workspace: str, agent_id: str, number: int) -> AgentConfig:
+        """The configuration without instructions, tools and guardrails. Raises ApiError when history is away."""
+        return (await self._rules(workspace, agent_id, number)).shown
+
     async def _rules(self, workspace: str, agent_id: str, number: int) -> _Rules:
         key = (workspace, agent_id, number)
         rules = self._known.get(key)
@@ -53,6 +63,8 @@ class AgentRules:
             config = (await self._history.agent_version(workspace, agent_id, number)).config
             names = config.caller_parameters
             rules = self._known[key] = _Rules(
-                None if names is None else frozenset(names), has_instructions=bool(config.instructions.strip())
+                None if names is None else frozenset(names),
+                has_instructions=bool(config.instructions.strip()),
+                shown=config.model_copy(update=_KEPT_BACK),
             )
         return rules

@@ -78,10 +78,7 @@ def _operation(route: Route[Any]) -> dict[str, Any]:
         "summary": route.summary,
         "tags": ["openai" if route.openai else "chat"],
         "parameters": [*_path_params(route.path), *(_param(param) for param in route.params)],
-        "responses": {
-            **{str(status): _success(replies) for status, replies in route.replies.items()},
-            **_failures(route),
-        },
+        "responses": _responses(route),
         "security": [] if route.scope is None else [{"key": [str(route.scope)]}],
     }
     if route.request is not None:
@@ -110,6 +107,17 @@ def _param(param: Param) -> dict[str, Any]:
 
 def _body(schema: dict[str, Any], *, required: bool) -> dict[str, Any]:
     return {"required": required, "content": {"application/json": {"schema": schema}}}
+
+
+def _responses(route: Route[Any]) -> dict[str, Any]:
+    """A face answers some failures in its own protocol: these are beside the problem document of the same status."""
+    own = {str(status): _success(replies) for status, replies in route.replies.items()}
+    responses = own | _failures(route)
+    for status in own.keys() & _failures(route).keys():
+        description = f"{own[status]['description']}; or {responses[status]['description']}"
+        content = own[status].get("content", {}) | responses[status]["content"]
+        responses[status] |= {"description": description, "content": content}
+    return responses
 
 
 def _success(replies: tuple[Reply, ...]) -> dict[str, Any]:

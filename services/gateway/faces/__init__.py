@@ -3,5 +3,6 @@
 from typing import Final
 
 from services.gateway.call import Route
+from services.gateway.faces.mcp import routes as mcp
 
-ROUTES: Final[tuple[Route, ...]] = ()
+ROUTES: Final[tuple[Route, ...]] = (*mcp.ROUTES,)

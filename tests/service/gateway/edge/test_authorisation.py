@@ -172,7 +172,8 @@ async def test_lists_hold_nothing_of_another_workspace(stage: Scene) -> None:
     for route in OF_SERVERS:
         if route.method == "GET" and "{" not in route.path:
             answer = await ask(stage, route, stage.own.ids, key)
-            assert answer.status == 200, named(route)
+            # Without the id of an event there is no stream to continue.
+            assert answer.status == (405 if route.path == "/mcp" else 200), named(route)
             assert CANARY.encode() not in answer.body, named(route)
             assert stage.foreign.ids["agentId"].encode() not in answer.body, named(route)
 

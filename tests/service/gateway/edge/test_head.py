@@ -88,7 +88,8 @@ async def test_head_sends_headers_only_on_every_route(gateway: Stage, route: Rou
     is_kept = route.path.startswith(("/chat", "/models", "/openapi")) and route.path != "/chat/feedback"
     is_absent = ("completionId" in route.path and not ended) or not is_kept
     expected = 403 if route.scope is Scope.CHAT_PUBLIC else 404 if is_absent and answers.status != 200 else 200
-    assert answers.status == expected
+    # Without the id of an event there is no stream to continue.
+    assert answers.status == (405 if route.path == "/mcp" else expected)
     assert b"transfer-encoding" not in answers.head.lower()
     assert answers.rest.startswith(b"HTTP/1.1 200 OK\r\n"), answers.rest
 
