@@ -11,7 +11,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --re
 COMPILE := $(BIN)/python -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(COMPILE_ARGS)
 # Clients that the tests drive in virtual environments of their own, below .venv/clients.
-CLIENTS := tests/system/openai/python/litellm tests/system/openai/python/livekit tests/system/sse/python/parsers
+CLIENTS := tests/system/openai/python/litellm tests/system/openai/python/livekit tests/system/sse/python/parsers \
+	tests/system/clients/python/generated
 ARGS ?=
 # Tests wait more than they compute. Each process has stores and a stack of its own; a file stays in one process.
 JOBS ?= 3

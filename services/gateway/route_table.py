@@ -1,5 +1,6 @@
 """The one route table: it serves requests, checks scopes and generates the OpenAPI document."""
 
+from functools import cache
 from typing import Any, Final
 
 from aiohttp import web
@@ -30,20 +31,22 @@ from services.gateway.api import (
     widget_settings,
     widget_visitors,
 )
+from services.gateway.api.examples import EXAMPLES
 from services.gateway.call import Call, Route
 from services.gateway.completions import handler as completions
 from services.gateway.completions import listing, models, stored
 from services.gateway.edge import openapi
 from services.gateway.edge.route import Reply
-from shared.contracts.turns import Usage
+from shared.contracts.turns import Timing, Usage
 from shared.web.bodies import json_response
 
 BASE: Final = "/api/v1"
 
 
+@cache
 def openapi_document(server: str = "/") -> dict[str, Any]:
-    """`server` is the base URL that clients use."""
-    return openapi.document(ROUTES, BASE, server, contracts=(Usage,))
+    """`server` is the base URL that clients use. The result is cached and shared, so callers must not change it."""
+    return openapi.document(ROUTES, BASE, server, contracts=(Usage, Timing), examples=EXAMPLES)
 
 
 async def document(call: Call) -> web.StreamResponse:

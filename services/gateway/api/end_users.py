@@ -10,7 +10,7 @@ from services.gateway.api.line_export import NDJSON, line, send_lines
 from services.gateway.api.receipts import RECEIPT, receipt
 from services.gateway.api.session_export import SESSIONS_PER_READ, TURNS_PER_READ, session_lines
 from services.gateway.call import Call, Route
-from services.gateway.edge.json_schema import COUNT, TEXT, object_of
+from services.gateway.edge.json_schema import COUNT, TEXT, Named, object_of
 from services.gateway.edge.params import BODY, CURSOR, LIMIT
 from services.gateway.edge.replies import data_response, page_response
 from services.gateway.edge.route import Reply
@@ -20,20 +20,23 @@ from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import Scope
 from shared.ids import new_id
 
-LINE: Final = object_of(
-    {"type": {"enum": ["endUser", "session", "turn", "completion", "end"]}},
-    {
-        "id": TEXT,
-        "session": {"$ref": "#/components/schemas/Session"},
-        "sessionId": TEXT,
-        **RECEIPT["properties"],
-        "sessions": COUNT,
-        "turns": COUNT,
-        "completions": COUNT,
-    },
-    "One line. `endUser` comes first. A `session` line is followed by the `turn` lines of that session; then come the"
-    " completions that named the end user. The `end` line comes last and counts them: an export without it is"
-    " incomplete.",
+LINE: Final = Named(
+    "EndUserExportLine",
+    object_of(
+        {"type": {"enum": ["endUser", "session", "turn", "completion", "end"]}},
+        {
+            "id": TEXT,
+            "session": {"$ref": "#/components/schemas/Session"},
+            "sessionId": TEXT,
+            **RECEIPT["properties"],
+            "sessions": COUNT,
+            "turns": COUNT,
+            "completions": COUNT,
+        },
+        "One line. `endUser` comes first. A `session` line is followed by the `turn` lines of that session; then come"
+        " the completions that named the end user. The `end` line comes last and counts them: an export without it is"
+        " incomplete.",
+    ),
 )
 
 

@@ -7,9 +7,9 @@ from aiohttp import web
 from pydantic import Field, model_validator
 
 from services.gateway.api.agents import agent_id
+from services.gateway.api.schemas import DELETED
 from services.gateway.api.uploads import Form, checked_name, content_of
 from services.gateway.call import Call, Route
-from services.gateway.edge.json_schema import TEXT, object_of
 from services.gateway.edge.params import CURSOR, LIMIT, OWN_BODY
 from services.gateway.edge.replies import data_response
 from services.gateway.edge.route import Param, Reply
@@ -22,7 +22,6 @@ from shared.ids import new_id
 from shared.web.bodies import json_response
 
 MAX_PAIRS: Final = 1_000
-DELETED: Final = object_of({"id": TEXT, "deleted": {"const": True}})
 
 
 class Pair(PublicRequest):

@@ -3,40 +3,47 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from services.gateway.api.schemas import MESSAGE
-from services.gateway.edge.json_schema import ANY, TEXT, object_of
+from services.gateway.api.schemas import MESSAGE, RETRIEVAL
+from services.gateway.edge.json_schema import ANY, TEXT, Named, object_of
 from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import StoredTurn
 
-RECEIPT: Final = object_of(
-    {
-        "turn": {"$ref": "#/components/schemas/Turn"},
-        "number": {"type": "integer", "minimum": 0, "description": "the turn's place in its session; 0: a completion"},
-        "messages": {"type": "array", "items": MESSAGE},
-        "retrievals": {
-            "type": "array",
-            "items": object_of({"query": TEXT, "passages": {"type": "array", "items": ANY}}),
+RECEIPT: Final = Named(
+    "Receipt",
+    object_of(
+        {
+            "turn": {"$ref": "#/components/schemas/Turn"},
+            "number": {
+                "type": "integer",
+                "minimum": 0,
+                "description": "the turn's place in its session; 0: a completion",
+            },
+            "messages": {"type": "array", "items": MESSAGE},
+            "retrievals": {
+                "type": "array",
+                "items": RETRIEVAL,
+            },
+            "toolCalls": {
+                "type": "array",
+                "items": object_of(
+                    {"id": TEXT, "name": TEXT, "arguments": TEXT},
+                    {"result": {"type": "string", "description": "missing where the call has none"}},
+                ),
+            },
         },
-        "toolCalls": {
-            "type": "array",
-            "items": object_of(
-                {"id": TEXT, "name": TEXT, "arguments": TEXT},
-                {"result": {"type": "string", "description": "missing where the call has none"}},
-            ),
+        {
+            "timing": ANY,
+            "usage": ANY,
+            "gap": {
+                "enum": ["nothing_found", "nothing_cited"],
+                "description": "a gap of the agent's knowledge",
+            },
+            "feedback": {
+                "type": "object",
+                "description": "what was last said about the answer: `{messageId, rating, comment?, givenAt}`",
+            },
         },
-    },
-    {
-        "timing": ANY,
-        "usage": ANY,
-        "gap": {
-            "enum": ["nothing_found", "nothing_cited"],
-            "description": "a gap of the agent's knowledge",
-        },
-        "feedback": {
-            "type": "object",
-            "description": "what was last said about the answer: `{messageId, rating, comment?, givenAt}`",
-        },
-    },
+    ),
 )
 
 

@@ -4,8 +4,8 @@ from typing import Final
 
 from aiohttp import web
 
+from services.gateway.api.event_schemas import SESSION_EVENT
 from services.gateway.api.receipts import RECEIPT, receipt
-from services.gateway.api.schemas import SESSION_EVENTS
 from services.gateway.api.sessions import session_id
 from services.gateway.api.turns import INCLUDE, includes_reasoning
 from services.gateway.call import Call, Route
@@ -130,7 +130,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         ),
         replies={
             200: (
-                Reply("the session's events", SESSION_EVENTS, envelope=False, media_type=STREAM),
+                Reply("the session's events", SESSION_EVENT, envelope=False, media_type=STREAM),
                 Reply("with `stored`: a page of receipts", RECEIPT, paged=True),
             ),
             204: (Reply("the session has ended, and the client has all of its events"),),

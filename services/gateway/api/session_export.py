@@ -10,7 +10,7 @@ from services.gateway.api.line_export import NDJSON, line, send_lines
 from services.gateway.api.receipts import RECEIPT, receipt
 from services.gateway.api.session_filters import FILTERS, filters_of
 from services.gateway.call import Call, Route
-from services.gateway.edge.json_schema import COUNT, TEXT, object_of
+from services.gateway.edge.json_schema import COUNT, TEXT, Named, object_of
 from services.gateway.edge.route import Param, Reply
 from services.gateway.edge.validation import refused
 from shared.contracts.errors import ApiError, Code
@@ -20,17 +20,20 @@ from shared.ids import is_id
 SESSIONS_PER_READ: Final = 50
 TURNS_PER_READ: Final = 20
 
-LINE: Final = object_of(
-    {"type": {"enum": ["session", "turn", "end"]}},
-    {
-        "session": {"$ref": "#/components/schemas/Session"},
-        "sessionId": TEXT,
-        **RECEIPT["properties"],
-        "sessions": COUNT,
-        "turns": COUNT,
-    },
-    "One line. A `session` line is followed by the `turn` lines of that session. The `end` line comes last and counts"
-    " both: an export without it is incomplete.",
+LINE: Final = Named(
+    "SessionExportLine",
+    object_of(
+        {"type": {"enum": ["session", "turn", "end"]}},
+        {
+            "session": {"$ref": "#/components/schemas/Session"},
+            "sessionId": TEXT,
+            **RECEIPT["properties"],
+            "sessions": COUNT,
+            "turns": COUNT,
+        },
+        "One line. A `session` line is followed by the `turn` lines of that session. The `end` line comes last and"
+        " counts both: an export without it is incomplete.",
+    ),
 )
 
 

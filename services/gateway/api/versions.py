@@ -7,6 +7,7 @@ from pydantic import Field
 
 from services.gateway.api.agents import agent_id
 from services.gateway.call import Call, Route
+from services.gateway.edge.json_schema import Named
 from services.gateway.edge.params import CURSOR, IDEMPOTENCY, LIMIT, OWN_BODY
 from services.gateway.edge.replies import data_response, page_response
 from services.gateway.edge.route import Param, Reply
@@ -17,7 +18,7 @@ from shared.contracts.keys import Scope
 from shared.contracts.schema import PublicRequest
 from shared.web.bodies import parse_public_json, read_body
 
-_CHANGES: Final = {"type": "array", "items": Change.model_json_schema(by_alias=True)}
+_CHANGES: Final = Named("Changes", {"type": "array", "items": Named("Change", Change.model_json_schema(by_alias=True))})
 
 
 class Publish(PublicRequest):

@@ -9,6 +9,7 @@ from aiohttp import web
 from services.gateway.api.agents import agent_id
 from services.gateway.api.schemas import DELETED
 from services.gateway.call import Call, Route
+from services.gateway.edge.json_schema import Named
 from services.gateway.edge.params import OWN_BODY
 from services.gateway.edge.replies import data_response
 from services.gateway.edge.route import Reply
@@ -96,6 +97,7 @@ async def delete_secret(call: Call) -> web.StreamResponse:
     return data_response({"id": wanted, "deleted": True})
 
 
+_SHOWN: Final = Named("ShownWidgetSettings", {"type": "object"})
 _WIDGET: Final = "/agents/{agentId}/widget"
 _SECRETS: Final = _WIDGET + "/identity-secrets"
 ROUTES: Final[tuple[Route, ...]] = (
@@ -105,7 +107,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         serve=get,
         scope=Scope.AGENTS_READ,
         summary="How the agent's widget looks and what it says",
-        replies={200: (Reply("the settings, with `agentId` and `identitySecrets`", {"type": "object"}),)},
+        replies={200: (Reply("the settings, with `agentId` and `identitySecrets`", _SHOWN),)},
         errors=(Code.AGENT_NOT_FOUND,),
     ),
     Route(
@@ -115,7 +117,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         scope=Scope.AGENTS_WRITE,
         summary="Replace the settings of the agent's widget; pages see them within a minute",
         request=WidgetSettings,
-        replies={200: (Reply("the settings", {"type": "object"}),)},
+        replies={200: (Reply("the settings", _SHOWN),)},
         errors=(*OWN_BODY, Code.AGENT_NOT_FOUND),
     ),
     Route(

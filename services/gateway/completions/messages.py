@@ -54,7 +54,7 @@ _ROLES: Final[JsonValue] = [
     _role("system", "developer", "user", required=["content"], content=_NOT_NULL, tool_calls=_NO_CALLS),
     _role("tool", required=["content", "tool_call_id"], content=_NOT_NULL, tool_calls=_NO_CALLS, tool_call_id=_ID),
     _role("assistant", required=["content"], content=_NOT_NULL),
-    _role("assistant", required=["tool_calls"], tool_calls={"type": "array", "minItems": 1}),
+    _role("assistant", required=["tool_calls"], tool_calls={"type": "array", "minItems": 1, "items": {}}),
 ]
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from services.gateway.edge.json_schema import COUNT, MAYBE_TEXT, TEXT, list_of, object_of
+from services.gateway.edge.json_schema import COUNT, MAYBE_TEXT, TEXT, Named, list_of, object_of
 
 _USAGE: Final = object_of(
     {"prompt_tokens": COUNT, "completion_tokens": COUNT, "total_tokens": COUNT}, {"estimated": {"type": "boolean"}}
@@ -35,30 +35,44 @@ _COMPLETION: Final = {
     "choices": {"type": "array", "items": _CHOICE},
     "usage": _USAGE,
 }
-CHAT_COMPLETION: Final = object_of(_COMPLETION, {"system_fingerprint": TEXT})
-STORED_COMPLETION: Final = object_of(
-    {**_COMPLETION, "metadata": {"type": "object", "additionalProperties": TEXT}}, {"system_fingerprint": TEXT}
+CHAT_COMPLETION: Final = Named("Completion", object_of(_COMPLETION, {"system_fingerprint": TEXT}))
+STORED_COMPLETION: Final = Named(
+    "StoredCompletion",
+    object_of(
+        {**_COMPLETION, "metadata": {"type": "object", "additionalProperties": TEXT}}, {"system_fingerprint": TEXT}
+    ),
 )
 _EDGES: Final = {"first_id": MAYBE_TEXT, "last_id": MAYBE_TEXT, "has_more": {"type": "boolean"}}
-STORED_COMPLETIONS: Final = list_of(STORED_COMPLETION, _EDGES)
-DELETED_COMPLETION: Final = object_of(
-    {"id": TEXT, "object": {"const": "chat.completion.deleted"}, "deleted": {"const": True}}
+STORED_COMPLETIONS: Final = Named("StoredCompletions", list_of(STORED_COMPLETION, _EDGES))
+DELETED_COMPLETION: Final = Named(
+    "DeletedCompletion",
+    object_of({"id": TEXT, "object": {"const": "chat.completion.deleted"}, "deleted": {"const": True}}),
 )
-STORED_MESSAGES: Final = list_of(
-    object_of({"id": TEXT, "role": TEXT, "content": MAYBE_TEXT}, {"annotations": _ANNOTATIONS}), _EDGES
+STORED_MESSAGES: Final = Named(
+    "CompletionMessages",
+    list_of(object_of({"id": TEXT, "role": TEXT, "content": MAYBE_TEXT}, {"annotations": _ANNOTATIONS}), _EDGES),
 )
-CANCELLED_COMPLETION: Final = object_of({"id": TEXT, "object": {"const": "chat.completion"}, "status": TEXT})
-CHUNKS: Final = object_of(
-    {
-        "data": {
-            "type": "string",
-            "description": "a `chat.completion.chunk` with `parley.cursor`, from which a stream resumes; last `[DONE]`",
-        }
-    },
-    None,
-    "One server-sent event. A failure is `{error: …}`, after which the connection is broken off.",
+CANCELLED_COMPLETION: Final = Named(
+    "CancelledCompletion", object_of({"id": TEXT, "object": {"const": "chat.completion"}, "status": TEXT})
 )
-MODEL: Final = object_of(
-    {"id": TEXT, "object": {"const": "model"}, "created": {"type": "integer"}, "owned_by": {"const": "parley"}}
+CHUNKS: Final = Named(
+    "CompletionEvent",
+    object_of(
+        {
+            "data": {
+                "type": "string",
+                "description": "a `chat.completion.chunk` with `parley.cursor`, from which a stream resumes;"
+                " last `[DONE]`",
+            }
+        },
+        None,
+        "One server-sent event. A failure is `{error: …}`, after which the connection is broken off.",
+    ),
 )
-MODELS: Final = list_of(MODEL, _EDGES)
+MODEL: Final = Named(
+    "Model",
+    object_of(
+        {"id": TEXT, "object": {"const": "model"}, "created": {"type": "integer"}, "owned_by": {"const": "parley"}}
+    ),
+)
+MODELS: Final = Named("Models", list_of(MODEL, _EDGES))

@@ -1,15 +1,16 @@
 """Pure: the OpenAPI 3.1 document of a route table."""
 
 import re
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from services.gateway.edge.json_schema import PROBLEM
+from services.gateway.edge.json_schema import PROBLEM, Named
+from services.gateway.edge.operation_names import TAGS, operation_id, tag_of
 from services.gateway.edge.route import Param, Reply, Route
+from services.gateway.edge.schema_names import REF, hoisted, reference, shape_of
 from shared.contracts.errors import MEANINGS, Code
 from shared.version import VERSION
 
@@ -17,7 +18,6 @@ _DESCRIPTION: Final = (
     "Published conversational agents over HTTP. `HEAD` answers with headers only wherever `GET` is allowed. A client "
     "that closes its side of the connection (a half-close) counts as disconnected."
 )
-_REF: Final = "#/components/schemas/{model}"
 _NAMES = re.compile(r"\{(\w+)\}")
 _ALWAYS: Final = (
     Code.INVALID_REQUEST,
@@ -27,31 +27,32 @@ _ALWAYS: Final = (
     Code.DRAINING,
 )
 _KEYED: Final = (Code.MISSING_API_KEY, Code.INVALID_API_KEY, Code.EXPIRED_API_KEY, Code.INSUFFICIENT_SCOPE)
-_PAGINATION: Final = {
-    "type": "object",
-    "properties": {"nextCursor": {"type": ["string", "null"]}},
-    "required": ["nextCursor"],
-}
+_HEADERS: Final = {"x-request-id": {"description": "names this request in the logs", "schema": {"type": "string"}}}
 
 
-@cache
 def document(
-    routes: Sequence[Route[Any]], base: str, server: str = "/", *, contracts: tuple[type[BaseModel], ...] = ()
+    routes: Sequence[Route[Any]],
+    base: str,
+    server: str = "/",
+    *,
+    contracts: tuple[type[BaseModel], ...] = (),
+    examples: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """`contracts` are models that only JSON schemas refer to. `routes` must be hashable.
-
-    The result is cached and shared, so callers must not change it.
-    """
+    """`contracts` are models that only JSON schemas refer to. `examples` are request bodies, by their model's name."""
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        paths.setdefault(base + route.path, {})[route.method.lower()] = _operation(route)
+        paths.setdefault(base + route.path, {})[route.method.lower()] = _operation(route, examples or {})
+    named: dict[str, Any] = {}
+    paths = hoisted(paths, named)
+    used = {operation["tags"][0] for item in paths.values() for operation in item.values()}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Parley", "version": VERSION, "description": _DESCRIPTION},
         "servers": [{"url": server}],
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items() if name in used],
         "paths": paths,
         "components": {
-            "schemas": _schemas(routes, contracts) | {"Problem": PROBLEM},
+            "schemas": _schemas(routes, contracts) | named,
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "`parley_sk_…`, `parley_pk_…`"}
             },
@@ -67,24 +68,27 @@ def _schemas(routes: Sequence[Route[Any]], more: tuple[type[BaseModel], ...]) ->
             if isinstance(schema, type):
                 contracts[schema] = None
     # "validation": members with a default may be missing, as they are in the JSON that is sent.
-    _, definitions = models_json_schema([(contract, "validation") for contract in contracts], ref_template=_REF)
+    _, definitions = models_json_schema(
+        [(contract, "validation") for contract in contracts], ref_template=REF + "{model}"
+    )
     schemas: dict[str, Any] = definitions["$defs"]
     return schemas
 
 
-def _operation(route: Route[Any]) -> dict[str, Any]:
+def _operation(route: Route[Any], examples: Mapping[str, Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
-        "operationId": re.sub(r"\W+", "_", f"{route.method.lower()}{route.path}").strip("_"),
+        "operationId": operation_id(route),
         "summary": route.summary,
-        "tags": ["openai" if route.openai else "chat"],
+        "tags": [tag_of(route)],
         "parameters": [*_path_params(route.path), *(_param(param) for param in route.params)],
         "responses": _responses(route),
         "security": [] if route.scope is None else [{"key": [str(route.scope)]}],
     }
     if route.request is not None:
-        operation["requestBody"] = _body({"$ref": _REF.format(model=route.request.__name__)}, required=True)
+        name = route.request.__name__
+        operation["requestBody"] = _body(reference(name), required=True, example=examples.get(name))
     elif route.body_optional:
-        operation["requestBody"] = _body({"type": "object", "additionalProperties": False}, required=False)
+        operation["requestBody"] = _body(_NOTHING, required=False)
     return operation
 
 
@@ -105,8 +109,12 @@ def _param(param: Param) -> dict[str, Any]:
     return shown | {"style": param.style, "explode": True} if param.style else shown
 
 
-def _body(schema: dict[str, Any], *, required: bool) -> dict[str, Any]:
-    return {"required": required, "content": {"application/json": {"schema": schema}}}
+def _body(schema: dict[str, Any], *, required: bool, example: Any = None) -> dict[str, Any]:
+    media = {"schema": schema} if example is None else {"schema": schema, "example": example}
+    return {"required": required, "content": {"application/json": media}}
+
+
+_NOTHING: Final = Named("Nothing", {"type": "object", "additionalProperties": False})
 
 
 def _responses(route: Route[Any]) -> dict[str, Any]:
@@ -125,22 +133,8 @@ def _success(replies: tuple[Reply, ...]) -> dict[str, Any]:
         "description": "; or ".join(reply.description for reply in replies),
         "headers": _HEADERS,
     }
-    content = {reply.media_type: {"schema": _reply_schema(reply)} for reply in replies if reply.schema is not None}
+    content = {reply.media_type: {"schema": shape_of(reply)} for reply in replies if reply.schema is not None}
     return response | {"content": content} if content else response
-
-
-def _reply_schema(reply: Reply) -> dict[str, Any]:
-    schema = reply.schema or {}
-    shape = {"$ref": _REF.format(model=schema.__name__)} if isinstance(schema, type) else schema
-    if not reply.envelope:
-        return shape
-    properties: dict[str, Any] = {
-        "success": {"const": True},
-        "data": {"type": "array", "items": shape} if reply.paged else shape,
-    }
-    if reply.paged:
-        properties["pagination"] = _PAGINATION
-    return {"type": "object", "properties": properties, "required": list(properties)}
 
 
 def _failures(route: Route[Any]) -> dict[str, Any]:
@@ -156,8 +150,5 @@ def _failure(codes: list[Code]) -> dict[str, Any]:
     return {
         "description": described,
         "headers": _HEADERS,
-        "content": {"application/problem+json": {"schema": {"$ref": _REF.format(model="Problem")}}},
+        "content": {"application/problem+json": {"schema": PROBLEM}},
     }
-
-
-_HEADERS: Final = {"x-request-id": {"description": "names this request in the logs", "schema": {"type": "string"}}}

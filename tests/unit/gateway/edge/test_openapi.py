@@ -1,12 +1,18 @@
+import re
 from typing import Any
 
+import orjson
 import pytest
 from openapi_spec_validator import validate
 
 from services.gateway import faces
+from services.gateway.api.examples import EXAMPLES
 from services.gateway.call import Route
+from services.gateway.edge.operation_names import operation_id
 from services.gateway.route_table import BASE, ROUTES, openapi_document
+from shared.contracts.frame_types import FRAME_TYPES, FrameType
 from shared.contracts.keys import Scope
+from shared.contracts.session_events import SESSION_EVENT_TYPES
 
 OPEN = {"/openapi.json", "/schemas/agent.json"}
 
@@ -63,3 +69,67 @@ def test_every_failure_is_the_one_problem() -> None:
 def test_operation_ids_are_unique() -> None:
     names = [operation["operationId"] for item in the_document()["paths"].values() for operation in item.values()]
     assert len(names) == len(set(names))
+
+
+def operations() -> list[dict[str, Any]]:
+    return [operation for item in the_document()["paths"].values() for operation in item.values()]
+
+
+def test_operation_ids_are_words_that_a_generator_makes_functions_of() -> None:
+    names = {operation["operationId"] for operation in operations()}
+    assert {name for name in names if not re.fullmatch(r"[a-z]+([A-Z][a-z]+)*", name)} == set()
+    # Promises: a changed id renames a function in every generated client.
+    assert {"createSession", "postMessage", "followTurn", "cancelTurn", "getTurn", "listSessionMessages"} <= names
+    assert {"createAgent", "listAgents", "changeAgent", "publishAgent", "listAgentVersions", "createKey"} <= names
+
+
+def test_every_operation_has_one_tag_that_the_document_describes() -> None:
+    described = {tag["name"] for tag in the_document()["tags"]}
+    assert {tag for operation in operations() for tag in operation["tags"]} == described
+    assert all(len(operation["tags"]) == 1 for operation in operations())
+
+
+# A face's bodies are another protocol's, which its own clients know.
+OURS = [route for route in ROUTES if route not in faces.ROUTES]
+MODELS = {route.request.__name__: route.request for route in OURS if route.request is not None}
+
+
+def test_every_request_body_has_an_example_that_its_model_accepts() -> None:
+    # A new body needs a row in services/gateway/api/examples.py.
+    assert set(MODELS) - set(EXAMPLES) == set()
+    assert set(EXAMPLES) - set(MODELS) == set()
+    for name, example in EXAMPLES.items():
+        MODELS[name].model_validate_json(orjson.dumps(example))
+
+
+def test_every_body_is_a_schema_with_a_name() -> None:
+    ours = {operation_id(route) for route in OURS}
+    for operation in operations():
+        if operation["operationId"] not in ours:
+            continue
+        bodies = [*operation["responses"].values(), operation.get("requestBody", {})]
+        schemas = [content["schema"] for body in bodies for content in body.get("content", {}).values()]
+        unnamed = [schema for schema in schemas if "$ref" not in schema and schema != {"type": "object"}]
+        assert unnamed == [], operation["operationId"]
+
+
+def test_every_reference_is_to_a_schema_of_the_document() -> None:
+    text = orjson.dumps(the_document()).decode()
+    referred = set(re.findall(r'"#/components/schemas/(\w+)"', text))
+    assert referred <= set(the_document()["components"]["schemas"])
+
+
+@pytest.mark.parametrize(("union", "kinds"), [("TurnEvent", FRAME_TYPES), ("SessionEvent", SESSION_EVENT_TYPES)])
+def test_events_are_told_apart_by_their_name_and_have_the_members_of_the_table(
+    union: str, kinds: dict[str, FrameType]
+) -> None:
+    schemas = the_document()["components"]["schemas"]
+    assert schemas[union]["discriminator"]["propertyName"] == "event"
+    mapping = schemas[union]["discriminator"]["mapping"]
+    assert set(kinds) <= set(mapping)
+    for name, kind in kinds.items():
+        event = schemas[mapping[name].rsplit("/", 1)[1]]
+        assert event["properties"]["event"] == {"const": name}
+        data = schemas[event["properties"]["data"]["$ref"].rsplit("/", 1)[1]]
+        assert set(data["properties"]) == {member.removesuffix("?") for member in kind.members}
+        assert set(data["required"]) == {member for member in kind.members if not member.endswith("?")}
