@@ -41,7 +41,8 @@ def retriever_of(
 
     Raises ModuleNotFoundError if vectors are asked for and NumPy is missing."""
     directory = Path(settings.knowledge_dir) if settings.knowledge_dir else None
-    words = Fts5Retriever(load, directory, max_bytes=settings.knowledge_cache_bytes, store=IndexBlobs(history))
+    blobs = IndexBlobs(history)
+    words = Fts5Retriever(load, directory, max_bytes=settings.knowledge_cache_bytes, store=blobs)
     caches.append(words)
     if not settings.embeddings_base_url:
         return words
@@ -59,7 +60,7 @@ def retriever_of(
     store_of_vectors = VectorStore(directory, model, max_bytes=settings.knowledge_cache_bytes)
     vectors = _vectors(settings, history)
     caches += [store_of_vectors, vectors]
-    return HybridRetriever(words, embeddings, store_of_vectors, load, reranker, vectors)
+    return HybridRetriever(words, embeddings, store_of_vectors, load, reranker, vectors, blobs)
 
 
 def _vectors(settings: WorkerSettings, history: HistoryClient) -> "VectorIndex":

@@ -1,7 +1,6 @@
 """Vectors in MongoDB, by way of history: each set is embedded and stored once for all workers."""
 
 import asyncio
-import hashlib
 from base64 import b64encode
 from collections.abc import Awaitable, Sequence
 from typing import Final, TypeVar
@@ -12,7 +11,7 @@ from cachetools import LRUCache
 from services.agent_worker.knowledge.endpoints import EndpointFault
 from services.agent_worker.knowledge.retriever import VersionKey
 from services.agent_worker.knowledge.vector_index import similar
-from services.agent_worker.knowledge.vector_store import Matrix, normalized
+from services.agent_worker.knowledge.vector_store import Matrix, normalized, space_of
 from shared.contracts.agents import Passage
 from shared.contracts.errors import ApiError
 from shared.contracts.sessions import RetrievedPassage
@@ -94,11 +93,6 @@ class HistoryVectors:
 
     async def close(self) -> None:
         """The client is its owner's."""
-
-
-def space_of(model: str) -> str:
-    """Where the vectors of an embedding model are kept: others cannot be compared with them."""
-    return hashlib.sha256(model.encode()).hexdigest()[:16]
 
 
 def _text(vector: Matrix) -> str:

@@ -15,13 +15,18 @@ from shared.log import get_logger
 log = get_logger()
 
 _PIECE: Final = 1 << 20
+# Versions that are asked for a part which a new version may go on from.
+_LOOK_BACK: Final = 5
 
 
 class IndexStore(Protocol):
-    """Where the files of indexes are kept for all workers. Both methods only log what goes wrong."""
+    """Where the files of indexes are kept for all workers. Every method only logs what goes wrong."""
 
     async def fetch(self, version: VersionKey, part: str, path: Path) -> bool:
         """Writes the part into the file. False: it is not there, or was damaged on its way."""
+
+    async def fetch_earlier(self, version: VersionKey, part: str, path: Path) -> bool:
+        """As `fetch`, of the newest of the version's predecessors that has the part."""
 
     async def store(self, version: VersionKey, part: str, path: Path) -> None:
         """Keeps the file's bytes, unless the part is there already."""
@@ -50,6 +55,16 @@ class IndexBlobs:
             return False
         INDEX_FILES.labels("fetched").inc()
         return True
+
+    async def fetch_earlier(self, version: VersionKey, part: str, path: Path) -> bool:
+        for number in range(version.number - 1, max(0, version.number - 1 - _LOOK_BACK), -1):
+            try:
+                found = await self._history.version_knowledge(version.workspace, version.agent_id, number)
+            except ApiError:
+                return False  # Only an advantage is lost.
+            if part in found.parts:
+                return await self.fetch(version._replace(number=number, knowledge=found.key), part, path)
+        return False
 
     async def store(self, version: VersionKey, part: str, path: Path) -> None:
         if not version.knowledge:

@@ -21,7 +21,7 @@ log = get_logger()
 
 PART: Final = f"fts5-{FORMAT}"
 _OF_SET: Final = f".{PART}.sqlite"
-_UNFINISHED: Final = ".building"
+UNFINISHED: Final = ".building"
 # No build takes so long: its process was killed.
 _ABANDONED_S: Final = 3600.0
 
@@ -85,7 +85,7 @@ class IndexFiles:
 
     def new_file(self) -> Path:
         """An empty file with a name of its own, for `adopt`."""
-        handle, name = tempfile.mkstemp(suffix=_UNFINISHED, dir=self._made_directory())
+        handle, name = tempfile.mkstemp(suffix=UNFINISHED, dir=self._made_directory())
         os.close(handle)
         return Path(name)
 
@@ -134,7 +134,7 @@ class IndexFiles:
 
     def _evict(self, keep: Path) -> None:
         """Removes the longest unused files. A worker that has one open keeps reading it."""
-        for path in keep.parent.glob(f"*{_UNFINISHED}"):
+        for path in keep.parent.glob(f"*{UNFINISHED}"):
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime > _ABANDONED_S:
                     path.unlink()

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 import sqlite3
 import tempfile
 import threading
@@ -12,6 +13,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from services.agent_worker.knowledge.index_files import UNFINISHED
+
 Matrix = npt.NDArray[np.float32]
 
 _SCHEMA: Final = """
@@ -19,6 +22,11 @@ CREATE TABLE IF NOT EXISTS vectors (digest BLOB PRIMARY KEY, vector BLOB) WITHOU
 CREATE TABLE IF NOT EXISTS uses (knowledge TEXT, digest BLOB, PRIMARY KEY (knowledge, digest)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS uses_by_digest ON uses (digest);
 """
+
+
+def space_of(model: str) -> str:
+    """Where the vectors of an embedding model are kept: others cannot be compared with them."""
+    return hashlib.sha256(model.encode()).hexdigest()[:16]
 
 
 def digest_of(text: str) -> bytes:
@@ -36,10 +44,17 @@ class VectorStore:
         self._temporary = tempfile.TemporaryDirectory(prefix="parley-vectors-") if directory is None else None
         folder = Path(self._temporary.name) if self._temporary is not None else directory
         assert folder is not None
-        self._path = folder / f"{hashlib.sha256(model.encode()).hexdigest()[:16]}.vectors"
+        self._path = folder / f"{space_of(model)}.vectors"
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._opened: sqlite3.Connection | None = None
+
+    def new_file(self) -> Path:
+        """An empty file with a name of its own, which the caller removes."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(suffix=UNFINISHED, dir=self._path.parent)
+        os.close(handle)
+        return Path(name)
 
     def known(self, digests: Iterable[bytes]) -> dict[bytes, Matrix]:
         found: dict[bytes, Matrix] = {}
@@ -56,11 +71,11 @@ class VectorStore:
         with self._lock, self._connection() as connection:
             connection.executemany("INSERT OR IGNORE INTO uses VALUES (?, ?)", rows)
 
-    def add(self, knowledge: str, vectors: Mapping[bytes, Sequence[float]]) -> None:
-        """Vectors that the set uses. If it was discarded meanwhile, `kept` names it again."""
-        rows = [(digest, normalized(vector).tobytes()) for digest, vector in vectors.items()]
+    def add(self, knowledge: str, vectors: Mapping[bytes, Sequence[float] | Matrix]) -> None:
+        """Vectors of length 1 that the set uses. If it was discarded meanwhile, `kept` names it again."""
+        rows = [(digest, np.asarray(vector, np.float32).tobytes()) for digest, vector in vectors.items()]
         with self._lock, self._connection() as connection:
-            if self._path.stat().st_size > self._max_bytes:
+            if self._used() > self._max_bytes:
                 # Those in use are in memory, and the others can be made again. SQLite uses the file's pages again.
                 connection.execute("DELETE FROM vectors")
                 connection.execute("DELETE FROM uses")
@@ -99,6 +114,14 @@ class VectorStore:
                 self._opened.close()
             if self._temporary is not None:
                 self._temporary.cleanup()
+
+    def _used(self) -> int:
+        """Bytes of the file in use: it never shrinks."""
+        pages, free, size = (
+            self._connection().execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
 
     def _connection(self) -> sqlite3.Connection:
         if self._opened is None:

@@ -19,6 +19,8 @@ class ModelEndpoints:
         self.base_url = ""
         self.status = 200
         self.garbled = False
+        # Numbers that another model's vectors have more.
+        self.padding = 0
         self.batches: list[list[str]] = []
         self.reranked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
@@ -34,7 +36,10 @@ class ModelEndpoints:
         if self.garbled:
             return web.json_response({"data": [{"index": 0}]})
         # The order of the rows is not promised.
-        rows = [{"index": index, "embedding": vector_of(text)} for index, text in enumerate(order["input"])]
+        rows = [
+            {"index": index, "embedding": [*vector_of(text), *[0.0] * self.padding]}
+            for index, text in enumerate(order["input"])
+        ]
         return web.json_response({"data": rows[::-1]}, status=self.status)
 
     async def rerank(self, request: web.Request) -> web.Response:

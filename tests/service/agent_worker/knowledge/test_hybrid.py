@@ -31,7 +31,12 @@ async def endpoints() -> AsyncIterator[ModelEndpoints]:
 
 @asynccontextmanager
 async def hybrid(
-    endpoints: ModelEndpoints, directory: Path, passages: list[Passage] = PASSAGES, *, rerank: bool = False
+    endpoints: ModelEndpoints,
+    directory: Path,
+    passages: list[Passage] = PASSAGES,
+    *,
+    rerank: bool = False,
+    max_bytes: int = 1 << 30,
 ) -> AsyncIterator[HybridRetriever]:
     async def load(version: VersionKey) -> list[Passage]:
         return passages
@@ -39,7 +44,7 @@ async def hybrid(
     retriever = HybridRetriever(
         Fts5Retriever(load, directory),
         Embeddings(endpoints.base_url, "m", "secret"),
-        VectorStore(directory, "m"),
+        VectorStore(directory, "m", max_bytes=max_bytes),
         load,
         Reranker(f"{endpoints.base_url}/rerank", "r") if rerank else None,
     )
@@ -155,3 +160,34 @@ def test_a_store_beyond_its_bound_starts_anew(tmp_path: Path) -> None:
     store.add("set", {b"b": [0.0, 1.0]})
     assert set(store.known([b"a", b"b"])) == {b"b"}
     store.close()
+
+
+def test_a_store_that_was_full_once_keeps_what_is_made_afterwards(tmp_path: Path) -> None:
+    store = VectorStore(tmp_path, "m", max_bytes=3_500_000)
+    vector = [1.0, *[0.0] * 9999]
+    for number in range(0, 120, 10):
+        store.add("old", {bytes([number + each]): vector for each in range(10)})
+    for number in range(200, 230, 10):
+        store.add("new", {bytes([number + each]): vector for each in range(10)})
+    assert len(store.known([bytes([200 + each]) for each in range(30)])) == 30
+    store.close()
+
+
+async def test_vectors_are_searched_even_if_the_store_cannot_keep_them(
+    endpoints: ModelEndpoints, tmp_path: Path
+) -> None:
+    many = [Passage(source_id=f"s{number}", title="", text=f"text {number}") for number in range(2 * BATCH)]
+    many.append(PASSAGES[0])
+    async with hybrid(endpoints, tmp_path, many, max_bytes=0) as retriever:
+        await retriever.publish(KEY, many)
+        assert await found(retriever, "vehicle") == ["src_1"]
+
+
+async def test_a_model_that_was_exchanged_under_its_name_embeds_all_texts_again(
+    endpoints: ModelEndpoints, tmp_path: Path
+) -> None:
+    async with hybrid(endpoints, tmp_path) as retriever:
+        await retriever.publish(KEY, PASSAGES[:2])
+        endpoints.padding = 3
+        await retriever.publish(VersionKey("acme", "agt_1", 2), PASSAGES)
+        assert await found(retriever, "vehicle", VersionKey("acme", "agt_1", 2)) == ["src_1"]

@@ -10,10 +10,10 @@ import pytest
 
 from services.agent_worker.knowledge.endpoints import Embeddings, EndpointFault
 from services.agent_worker.knowledge.fts5 import Fts5Retriever
-from services.agent_worker.knowledge.history_vectors import HistoryVectors, space_of
+from services.agent_worker.knowledge.history_vectors import HistoryVectors
 from services.agent_worker.knowledge.hybrid import HybridRetriever
 from services.agent_worker.knowledge.retriever import VersionKey
-from services.agent_worker.knowledge.vector_store import VectorStore
+from services.agent_worker.knowledge.vector_store import VectorStore, space_of
 from services.agent_worker.metrics import RETRIEVAL_LEG_FAULTS
 from services.history.erasures import receipts
 from services.history.metrics import VECTOR_SEARCHES_REFUSED
