@@ -10,6 +10,10 @@ DEV_STAMP := .venv/.dev-$(firstword $(shell cat $(DEV_LOCKS) | cksum))
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
 COMPILE := $(BIN)/python -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(COMPILE_ARGS)
+# Tools of `make audit` and `make sbom`, in an environment of their own as well: none of it is installed where Parley runs.
+AUDIT := deploy/audit
+AUDIT_STAMP := .venv/audit/.done-$(firstword $(shell cat $(AUDIT)/requirements.lock | cksum))
+SHIPPED_LOCKS := $(filter-out requirements-local.lock,$(RUN_LOCKS))
 # Clients that the tests drive in virtual environments of their own, below .venv/clients.
 CLIENTS := tests/system/openai/python/litellm tests/system/openai/python/livekit tests/system/sse/python/parsers \
 	tests/system/clients/python/generated
@@ -18,7 +22,7 @@ ARGS ?=
 JOBS ?= 3
 PARALLEL := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help venv up test test-long check lint types reference site format bench chaos chaos-report chaos-mutants shots lock clean
+.PHONY: help venv up test test-long check lint types reference site format bench chaos chaos-report chaos-mutants shots audit sbom lock clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -50,7 +54,7 @@ test: $(DEV_STAMP)  ## every test but the long ones: make test ARGS="-k resume" 
 test-long: $(DEV_STAMP)  ## the long runs: chaos of minutes, some 12,000 generated requests, every byte cut
 	@exec $(BIN)/python -m pytest -m long $(ARGS)
 
-check: lint types test  ## what to run before a commit; CI adds test-long
+check: lint types audit test  ## what to run before a commit; CI adds test-long
 
 lint: $(DEV_STAMP)  ## ruff: rules and format; the generated reference and site are current
 	@$(BIN)/ruff check .
@@ -86,6 +90,19 @@ chaos-mutants: $(DEV_STAMP)  ## plants one bug after the other and shows that ch
 shots: $(DEV_STAMP)  ## pictures of the widget, for people to look at, in .parley/shots
 	@exec $(BIN)/python -m tests.system.browser.shots $(ARGS)
 
+$(AUDIT_STAMP): $(RUN_STAMP)
+	@echo "Installing the tools of the audit into .venv/audit ..."
+	@rm -rf .venv/audit && $(BIN)/python -m venv --without-pip .venv/audit
+	@$(BIN)/python -m pip --python .venv/audit install --quiet --disable-pip-version-check --require-hashes \
+		--only-binary :all: -r $(AUDIT)/requirements.lock
+	@touch $@
+
+audit: $(AUDIT_STAMP)  ## known vulnerabilities of the locked packages; says so if no source of advisories answers
+	@$(BIN)/python -m deploy.audit advisories .venv/audit/bin/python $(DEV_LOCKS)
+
+sbom: $(AUDIT_STAMP)  ## what a release is made of, as CycloneDX: sbom.cdx.json
+	@$(BIN)/python -m deploy.audit sbom .venv/audit/bin/python $(SHIPPED_LOCKS)
+
 lock: $(DEV_STAMP)  ## resolve the requirements again; COMPILE_ARGS=--upgrade for newer releases
 	$(COMPILE) -o requirements.lock requirements.in
 	$(COMPILE) -o requirements-ingest.lock requirements-ingest.in
@@ -96,7 +113,7 @@ lock: $(DEV_STAMP)  ## resolve the requirements again; COMPILE_ARGS=--upgrade fo
 	$(COMPILE) -o requirements-cli.lock requirements-cli.in
 	$(COMPILE) -o requirements-local.lock requirements-local.in
 	$(COMPILE) -o requirements-dev.lock requirements-dev.in
-	for client in $(CLIENTS); do \
+	for client in $(CLIENTS) $(AUDIT); do \
 		$(COMPILE) -o $$client/requirements.lock $$client/requirements.in || exit 1; \
 	done
 

@@ -59,7 +59,11 @@ def test_the_image_runs_without_root_and_from_hashes() -> None:
     assert sum(line.startswith("FROM ") for line in lines) == 2
 
 
-LOCKS = [*ROOT.glob("*.lock"), *ROOT.glob("tests/system/openai/python/*/requirements.lock")]
+LOCKS = [
+    *ROOT.glob("*.lock"),
+    DEPLOY / "audit" / "requirements.lock",
+    *ROOT.glob("tests/system/openai/python/*/requirements.lock"),
+]
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: str(lock.relative_to(ROOT)))
