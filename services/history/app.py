@@ -64,6 +64,7 @@ from services.history.turns.finalize import TurnFinalizer
 from services.history.turns.gaps import Gaps
 from services.history.turns.lost_attempts import LostAttempts
 from services.history.turns.places import Places
+from services.history.turns.responses import Responses
 from services.history.turns.turns import Turns
 from services.history.usage.ledger import Ledger
 from services.history.usage.reports import UsageReports
@@ -248,6 +249,7 @@ def _nouns(
         claims=Claims(database, queue, versions, contexts, finalizer, settings),
         attempts=Attempts(database, queue, finalizer, erasure, settings),
         completions=Completions(database, logs, audit, settings),
+        responses=Responses(database, logs, contexts, audit),
         gaps=Gaps(database),
         feedback=FeedbackOfTurns(database),
         end_user_erasures=EndUserErasures(database, sessions, erasure, ledger, budgets, audit),

@@ -77,9 +77,11 @@ class CallerTool(Schema):
 
 
 class CompletionRequest(Schema):
-    """What only a completion has: generation parameters, the caller's tools, whether to store it.
+    """What the caller of a completion or of a response adds to the agent: parameters, tools, whether to store it.
 
-    Members have OpenAI's names. `end_user` comes from `user` or `safety_identifier`.
+    Members have OpenAI's names. `end_user` comes from `user` or `safety_identifier`. Only a response has
+    `instructions`, which no later turn sees, `background`, and `previous`: the id of the turn that it names as the one
+    before it.
     """
 
     parameters: dict[str, Any] = Field(default_factory=dict)
@@ -88,6 +90,10 @@ class CompletionRequest(Schema):
     store: bool = False
     metadata: dict[str, str] = Field(default_factory=dict)
     end_user: EndUser | None = None
+    is_response: bool = False
+    instructions: str | None = None
+    background: bool = False
+    previous: str | None = None
 
 
 class TurnLimits(Schema):

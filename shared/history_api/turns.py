@@ -75,3 +75,11 @@ class TurnCalls(Transport):
     async def cancel(self, workspace: str, turn_id: str) -> Turn:
         """Idempotent. The turn as it stands after the wish was recorded; it may still be running."""
         return Turn.model_validate(await self._post(f"/workspaces/{workspace}/turns/{turn_id}/cancel", {}))
+
+    async def delete_turn(self, workspace: str, turn_id: str, actor: str | None = None) -> None:
+        """Erases what was said in one ended turn of a session. Idempotent.
+
+        Raises `turn_not_found`, and `turn_in_progress` for a turn that has not ended.
+        """
+        query = {"actor": actor} if actor is not None else None
+        await self._call("DELETE", f"/workspaces/{workspace}/turns/{turn_id}", query=query)

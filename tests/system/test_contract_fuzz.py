@@ -21,6 +21,7 @@ CONFIG = """
 sessionId = "{session}"
 turnId = "{turn}"
 completionId = "{completion}"
+responseId = "{response}"
 agentId = "{agent}"
 model = "{agent}"
 
@@ -35,7 +36,7 @@ parameters = {{ agentId = "{other_agent}" }}
 
 [[operations]]
 include-method = "DELETE"
-parameters = {{ completionId = "{other_completion}" }}
+parameters = {{ completionId = "{other_completion}", responseId = "{other_response}" }}
 """
 
 
@@ -45,6 +46,8 @@ async def _ids(stack: Stack, client: Client) -> dict[str, str]:
     session = await client.session(agent_id)
     _, posted = await client.call("POST", f"/chat/sessions/{session}/messages", {"content": "hi"})
     completions = [(await client.call("POST", "/chat/completions", body))[1]["id"] for _ in range(2)]
+    asked = {"model": agent_id, "input": "hi"}
+    responses = [(await client.call("POST", "/responses", asked))[1]["id"] for _ in range(2)]
     return {
         "agent": agent_id,
         "other_agent": await stack.publish("scripted/tokens=2,text=echo"),
@@ -53,6 +56,8 @@ async def _ids(stack: Stack, client: Client) -> dict[str, str]:
         "turn": posted["data"]["turnId"],
         "completion": completions[0],
         "other_completion": completions[1],
+        "response": responses[0],
+        "other_response": responses[1],
     }
 
 

@@ -40,14 +40,15 @@ _CITE_NOTE: Final = (
 def messages_of(agent: AgentConfig, claimed: ClaimedTurn, retrieval: Retrieval | None) -> list[PromptMessage]:
     """The conversation in OpenAI's shape, not yet adapted to a chat template.
 
-    The agent's instructions, the system messages at the start of the caller's messages and the passages form one
-    system message.
+    The agent's instructions, the caller's for this turn, the system messages at the start of the caller's messages and
+    the passages form one system message.
     """
     messages, opening = claimed.input, 0
     while opening < len(messages) and messages[opening].role == "system":
         opening += 1
     instructions = render(agent.instructions, claimed.variables)
-    parts = [instructions, *(message.content or "" for message in messages[:opening])]
+    callers = claimed.completion.instructions if claimed.completion is not None else None
+    parts = [instructions, callers or "", *(message.content or "" for message in messages[:opening])]
     if retrieval is not None and retrieval.passages:
         parts.append(passages_block(retrieval))
     system = "\n\n".join(part for part in parts if part.strip())

@@ -8,11 +8,11 @@ from aiohttp import web
 
 from services.gateway.call import Call, Route
 from services.gateway.completions.chunks import ChunkStream
-from services.gateway.completions.models import is_model
 from services.gateway.completions.request import ChatCompletion, parse_completion
 from services.gateway.completions.schemas import CHAT_COMPLETION, CHUNKS
 from services.gateway.completions.shapes import completion_shape
 from services.gateway.dependencies import Dependencies
+from services.gateway.edge.model_names import is_model
 from services.gateway.edge.params import BODY, IDEMPOTENCY, STREAM
 from services.gateway.edge.route import Reply
 from services.gateway.edge.validation import idempotency_key, refused
@@ -182,11 +182,6 @@ async def resume_chunks(
     return await session.follow(call.request, call.dependencies, call.workspace, turn, listener, after)
 
 
-async def refuse_responses(call: Call) -> web.StreamResponse:
-    """LiteLLM tries `/responses` for its other routes, and takes a deployment out of use when that is 404."""
-    raise ApiError(Code.INVALID_REQUEST, "The Responses API is not available here. Use POST /chat/completions.")
-
-
 ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
@@ -203,15 +198,6 @@ ROUTES: Final[tuple[Route, ...]] = (
             )
         },
         errors=(*BODY, *TURN_ENDS, Code.MODEL_NOT_FOUND, Code.IDEMPOTENCY_MISMATCH, Code.GONE, Code.BUDGET_EXCEEDED),
-        openai=True,
-    ),
-    Route(
-        method="POST",
-        path="/responses",
-        serve=refuse_responses,
-        scope=Scope.CHAT_WRITE,
-        summary="Always 400: the Responses API is not available",
-        replies={},
         openai=True,
     ),
 )

@@ -1,12 +1,12 @@
 """Published agents as OpenAI's models."""
 
-import re
 from typing import Any, Final
 
 from aiohttp import web
 
 from services.gateway.call import Call, Route
 from services.gateway.completions.schemas import MODEL, MODELS
+from services.gateway.edge.model_names import is_model
 from services.gateway.edge.route import Param, Reply
 from services.gateway.edge.validation import refused
 from shared.contracts.agents import Agent
@@ -17,12 +17,6 @@ from shared.ids import is_name
 from shared.web.bodies import json_response
 
 MAX_MODELS: Final = 1000
-_MODEL: Final = re.compile(r"(agt_[0-9a-z]{26}|[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?)(@[1-9][0-9]{0,8})?")
-
-
-def is_model(text: str) -> bool:
-    """Whether a text has the shape of a `model`: an agent's id or slug, with `@n` for one of its versions."""
-    return _MODEL.fullmatch(text) is not None
 
 
 def shown(agent: Agent) -> dict[str, Any]:

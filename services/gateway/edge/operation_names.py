@@ -98,5 +98,5 @@ def _joined(words: list[str], *, makes_one: bool = False) -> str:
     """The nouns of a path. One before a parameter names one thing, and so does one that a POST makes."""
     following = [*words[1:], "{}" if makes_one else ""]
     nouns = [noun.removesuffix("s") if _is_param(after) else noun for noun, after in zip(words, following, strict=True)]
-    parts = [part for noun in nouns if not _is_param(noun) for part in re.split(r"\W+", noun)]
+    parts = [part for noun in nouns if not _is_param(noun) for part in re.split(r"[\W_]+", noun)]
     return "".join(part.capitalize() for part in parts)

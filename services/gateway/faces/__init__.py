@@ -3,6 +3,7 @@
 from typing import Final
 
 from services.gateway.call import Route
+from services.gateway.faces import responses
 from services.gateway.faces.mcp import routes as mcp
 
-ROUTES: Final[tuple[Route, ...]] = (*mcp.ROUTES,)
+ROUTES: Final[tuple[Route, ...]] = (*mcp.ROUTES, *responses.ROUTES)

@@ -55,17 +55,20 @@ async def follow(
     raise Interrupted
 
 
-async def outcome(
-    dependencies: Dependencies, workspace: str, turn_id: str, listener: Listener
-) -> tuple[str, dict[str, Any]]:
-    """Waits for the turn's end: `("done", data)` or `("error", data)`.
-
-    Raises `draining` with the turn's id when the gateway stops.
-    """
+async def last_frame(dependencies: Dependencies, workspace: str, turn_id: str, listener: Listener) -> StreamFrame:
+    """Waits for the turn's end. Raises `draining` with the turn's id when the gateway stops."""
     try:
         async for batch in follow(dependencies, workspace, turn_id, listener):
             if batch and batch[-1].is_terminal:
-                return batch[-1].event, data_of(batch[-1].data)
+                return batch[-1]
     except Interrupted:
         pass
     raise ApiError(Code.DRAINING, "The turn goes on; ask for it again.", members={"turnId": turn_id})
+
+
+async def outcome(
+    dependencies: Dependencies, workspace: str, turn_id: str, listener: Listener
+) -> tuple[str, dict[str, Any]]:
+    """As `last_frame`: `("done", data)` or `("error", data)`."""
+    frame = await last_frame(dependencies, workspace, turn_id, listener)
+    return frame.event, data_of(frame.data)

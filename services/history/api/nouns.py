@@ -34,6 +34,7 @@ from services.history.turns.claims import Claims
 from services.history.turns.completions import Completions
 from services.history.turns.feedback import FeedbackOfTurns
 from services.history.turns.gaps import Gaps
+from services.history.turns.responses import Responses
 from services.history.turns.turns import Turns
 from services.history.usage.ledger import Ledger
 from services.history.usage.reports import UsageReports
@@ -69,6 +70,7 @@ class Nouns:
     claims: Claims
     attempts: Attempts
     completions: Completions
+    responses: Responses
     gaps: Gaps
     feedback: FeedbackOfTurns
     end_user_erasures: EndUserErasures

@@ -45,6 +45,11 @@ async def post_cancel(request: web.Request) -> web.Response:
     return json_response(turn.wire())
 
 
+async def delete_turn(request: web.Request) -> web.Response:
+    await nouns(request).responses.erase(workspace_of(request), path_id(request, "turn_id"), request.query.get("actor"))
+    return web.Response(status=204)
+
+
 async def post_states(request: web.Request) -> web.Response:
     names = (await read_schema(request, TurnNames)).turns
     states = await nouns(request).turns.states([(name.workspace, name.turn_id) for name in names])
@@ -54,6 +59,7 @@ async def post_states(request: web.Request) -> web.Response:
 ROUTES: Final = (
     web.post(WORKSPACE + "/turns", post_turn),
     web.get(TURN, get_turn),
+    web.delete(TURN, delete_turn),
     web.post(TURN + "/cancel", post_cancel),
     web.post("/turns/states", post_states),
 )

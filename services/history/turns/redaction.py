@@ -13,4 +13,7 @@ def redacted_order(order: AdmitTurn, redaction: Redaction) -> AdmitTurn:
         message.model_copy(update={"content": redacted(message.content, redaction)}) if message.content else message
         for message in order.messages
     )
-    return order.model_copy(update={"messages": messages})
+    completion = order.completion
+    if completion is not None and completion.instructions:
+        completion = completion.model_copy(update={"instructions": redacted(completion.instructions, redaction)})
+    return order.model_copy(update={"messages": messages, "completion": completion})

@@ -309,6 +309,12 @@ class FakeHistory(HistoryClient):
         self.deleted.add(turn_id)
         self.turns[turn_id] = self.turns[turn_id].model_copy(update={"completion": None, "erased": True, "output": ()})
 
+    async def delete_turn(self, workspace: str, turn_id: str, actor: str | None = None) -> None:
+        stored = await self.turn(workspace, turn_id)
+        if stored.turn.status not in ENDED:
+            raise ApiError(Code.TURN_IN_PROGRESS)
+        self.turns[turn_id] = stored.model_copy(update={"completion": None, "erased": True, "output": (), "input": ()})
+
     async def ready(self) -> None:
         self._check()
 

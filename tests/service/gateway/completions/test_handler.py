@@ -506,12 +506,6 @@ async def _post(
         return response.status, dict(response.headers), orjson.loads(await response.read())
 
 
-async def test_the_responses_api_is_refused_and_not_absent(gateway: Stage) -> None:
-    async with gateway.client.post(gateway.url("/responses"), json={"model": "x", "input": "hi"}) as response:
-        assert response.status == 400
-        assert (await response.json(content_type=None))["error"]["code"] == "invalid_request"
-
-
 async def test_a_half_closed_connection_counts_as_a_disconnect(gateway: Stage) -> None:
     host, port = gateway.base.removeprefix("http://").split(":")
     body = (

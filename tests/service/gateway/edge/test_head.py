@@ -69,6 +69,7 @@ async def scene(gateway: Stage, *, ended: bool) -> dict[str, str]:
         "sessionId": session,
         "turnId": turn_id,
         "completionId": "chatcmpl-" + second.removeprefix("trn_"),
+        "responseId": "resp_" + turn_id.removeprefix("trn_"),
         "model": gateway.agent_id,
     }
 
@@ -85,7 +86,7 @@ async def test_head_sends_headers_only_on_every_route(gateway: Stage, route: Rou
     ids = await scene(gateway, ended=ended)
     answers = await head_then_get(gateway, path_with(route.path, **ids) + query)
     # The fake history keeps no other nouns.
-    is_kept = route.path.startswith(("/chat", "/models", "/openapi")) and route.path != "/chat/feedback"
+    is_kept = route.path.startswith(("/chat", "/models", "/openapi", "/responses")) and route.path != "/chat/feedback"
     is_absent = ("completionId" in route.path and not ended) or not is_kept
     expected = 403 if route.scope is Scope.CHAT_PUBLIC else 404 if is_absent and answers.status != 200 else 200
     # Without the id of an event there is no stream to continue.
@@ -96,7 +97,7 @@ async def test_head_sends_headers_only_on_every_route(gateway: Stage, route: Rou
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_head_is_not_allowed_where_get_is_not(gateway: Stage, path: str) -> None:
-    ids = {"sessionId": new_id("ses"), "turnId": new_id("trn"), "completionId": "chatcmpl-x"}
+    ids = {"sessionId": new_id("ses"), "turnId": new_id("trn"), "completionId": "chatcmpl-x", "responseId": "resp_x"}
     answers = await head_then_get(gateway, path_with(path, **ids))
     assert answers.status == 405
     assert answers.rest.startswith(b"HTTP/1.1 200 OK\r\n")

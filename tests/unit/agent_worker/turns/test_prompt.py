@@ -37,6 +37,15 @@ def test_instructions_the_callers_opening_and_passages_are_one_system_message(ma
     assert [message["content"] for message in told[1:]] == ["earlier", "answered", "When?", "Hurry."]
 
 
+def test_the_instructions_of_a_response_follow_the_agents_and_are_no_template(make: Make) -> None:
+    request = CompletionRequest(instructions="Answer {{plan}} in French.")
+    asked = claimed([make.message("system", "Hurry."), make.message()], plan="gold").model_copy(
+        update={"completion": request}
+    )
+    system = messages_of(make.agent(instructions="Be kind."), asked, None)[0]["content"]
+    assert system == "Be kind.\n\nAnswer {{plan}} in French.\n\nHurry."
+
+
 def test_variables_of_the_instructions_get_their_values_and_nothing_else_does(make: Make) -> None:
     agent = make.agent(instructions="You serve {{plan}} users. {{unknown}}")
     sent = messages_of(agent, claimed([make.message(content="{{plan}}?")], plan="gold {{plan}}"), None)
