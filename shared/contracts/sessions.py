@@ -1,13 +1,15 @@
 """Sessions and the messages of their transcripts, in the public API's shapes."""
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from shared.contracts.schema import Schema, Time
 
 SessionStatus = Literal["active", "ended"]
+# Of an id that a client gives a session or a message itself, as chat kits do.
+MAX_CLIENT_ID: Final = 200
 EndedReason = Literal["api", "agent", "visitor", "expired"]
 
 
@@ -23,6 +25,7 @@ class Session(Schema):
     id: str
     agent_id: str
     agent_version: int = Field(description="0 in draft mode")
+    client_id: str | None = Field(default=None, description="the client's own id of it, unique for its agent")
     status: SessionStatus
     metadata: dict[str, str] = Field(default_factory=dict)
     end_user: EndUser | None = None
@@ -118,14 +121,17 @@ class TurnMessage(Message):
     """A message inside its turn.
 
     `empty`: the model ended its answer without text and calls; no later prompt has the message. `knowledge`: the
-    searches that were made for the message.
+    searches that were made for the message. `client_id`: the id that its client has given it. `failed`: of a
+    tool's result: the tool has failed.
     """
 
     id: str
+    client_id: str | None = None
     knowledge: tuple[Retrieval, ...] | None = None
     citations: tuple[Citation, ...] | None = None
     status: Literal["complete", "partial"] = "complete"
     empty: bool | None = None
+    failed: bool | None = None
     created_at: Time
 
     def public(self, session_id: str | None, turn_id: str) -> dict[str, Any]:

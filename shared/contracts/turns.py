@@ -175,7 +175,8 @@ class StoredTurn(Schema):
 class SessionTurns(Schema):
     """A page of a session's turns in the order of their numbers. `next` is the number that the next page begins with.
 
-    The session was read before its turns. `next` None: these are the last turns so far.
+    The session was read before its turns. `next` None: these are the last turns so far. Of the turns of a branch the
+    last ones come first, so `next` leads to earlier ones.
     """
 
     session: Session

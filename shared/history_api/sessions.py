@@ -17,14 +17,18 @@ class SessionCalls(Transport):
         metadata: dict[str, str],
         draft: bool,
         end_user: EndUser | None = None,
+        client_id: str | None = None,
     ) -> Session:
         """Raises `agent_not_found`, `no_published_version`.
 
-        The caller makes the id, so that a repeat creates nothing.
+        The caller makes the id, so that a repeat creates nothing. The agent's session of the same `client_id` is
+        returned as it is.
         """
         body: dict[str, Any] = {"id": session_id, "agentId": agent_id, "metadata": metadata, "draft": draft}
         if end_user is not None:
             body["endUser"] = end_user.wire()
+        if client_id is not None:
+            body["clientId"] = client_id
         return Session.model_validate(await self._post(f"/workspaces/{workspace}/sessions", body))
 
     async def sessions(self, workspace: str, query: Query) -> dict[str, Any]:
@@ -40,6 +44,11 @@ class SessionCalls(Transport):
     async def session(self, workspace: str, session_id: str) -> Session:
         return Session.model_validate(await self._get(f"/workspaces/{workspace}/sessions/{session_id}"))
 
+    async def client_session(self, workspace: str, agent_id: str, client_id: str) -> Session:
+        """The session that a client knows by an id of its own. Raises `session_not_found`."""
+        query = {"agentId": agent_id, "clientId": client_id}
+        return Session.model_validate(await self._get(f"/workspaces/{workspace}/client-session", query))
+
     async def messages(self, workspace: str, session_id: str, query: dict[str, str]) -> dict[str, Any]:
         """`{"items": [public message…], "nextCursor"}`.
 
@@ -53,6 +62,16 @@ class SessionCalls(Transport):
         query = {"start": str(start), "limit": str(limit)}
         return SessionTurns.model_validate(
             await self._get(f"/workspaces/{workspace}/sessions/{session_id}/turns", query)
+        )
+
+    async def branch(self, workspace: str, session_id: str, before: int | None = None, limit: int = 50) -> SessionTurns:
+        """The last turns of the session's active branch, or the last ones before a number, in ascending order.
+
+        `next` is what `before` is for the turns in front of these. Raises `session_not_found`.
+        """
+        query = {"limit": str(limit)} | ({"before": str(before)} if before is not None else {})
+        return SessionTurns.model_validate(
+            await self._get(f"/workspaces/{workspace}/sessions/{session_id}/branch", query)
         )
 
     async def session_states(self, sessions: Sequence[tuple[str, str]]) -> list[SessionState | None]:

@@ -200,6 +200,7 @@ class TurnState:
                     content=text,
                     tool_call_id=result.call.id,
                     name=result.call.name,
+                    failed=None if result.ok else True,
                     created_at=now,
                 )
             )

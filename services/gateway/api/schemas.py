@@ -38,6 +38,7 @@ MESSAGE: Final = Named(
         {"id": TEXT, "turnId": TEXT, "role": {"enum": ["user", "assistant", "tool"]}, "createdAt": TIME},
         {
             "sessionId": TEXT,
+            "clientId": {**TEXT, "description": "the id that a chat kit's client has given the message"},
             "parentTurnId": {
                 **MAYBE_TEXT,
                 "description": "with `branches=all`: the turn that the message's turn follows",
@@ -51,6 +52,7 @@ MESSAGE: Final = Named(
             "knowledge": {"type": "array", "items": RETRIEVAL},
             "citations": {"type": "array", "items": _CITATION},
             "status": {"enum": ["complete", "partial"]},
+            "failed": {"type": "boolean", "description": "true, of a tool's result: the tool has failed"},
             "empty": {
                 "type": "boolean",
                 "description": "true: the model answered nothing; no later prompt contains the message",

@@ -14,7 +14,7 @@ from shared.web.middleware import Handler
 
 CORS_HEADERS: Final = web.RequestKey("cors_headers", dict[str, str])
 _ORIGIN: Final = re.compile(r"https?://[\x21-\x7e]{1,260}")
-_SENT: Final = "authorization, content-type, idempotency-key, last-event-id, prefer"
+_SENT: Final = "authorization, content-type, idempotency-key, last-event-id, prefer, x-ai-sdk-version"
 _READ: Final = "location, retry-after, x-request-id"
 # Two hours; browsers keep no preflight longer.
 _KEPT_S: Final = "7200"

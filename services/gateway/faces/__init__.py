@@ -4,6 +4,11 @@ from typing import Final
 
 from services.gateway.call import Route
 from services.gateway.faces import responses
+from services.gateway.faces.ai_sdk import routes as ai_sdk
 from services.gateway.faces.mcp import routes as mcp
 
-ROUTES: Final[tuple[Route, ...]] = (*mcp.ROUTES, *responses.ROUTES)
+ROUTES: Final[tuple[Route, ...]] = (
+    *ai_sdk.ROUTES,
+    *mcp.ROUTES,
+    *responses.ROUTES,
+)

@@ -46,6 +46,15 @@ async def get_session(request: web.Request) -> web.Response:
     return json_response(session.wire())
 
 
+async def get_client_session(request: web.Request) -> web.Response:
+    """By the `agentId` and the `clientId` of the query."""
+    asked = request.query.get("agentId", ""), request.query.get("clientId", "")
+    session = await nouns(request).sessions.of_client(workspace_of(request), *asked)
+    if session is None:
+        raise ApiError(Code.SESSION_NOT_FOUND)
+    return json_response(session.wire())
+
+
 async def get_sessions(request: web.Request) -> web.Response:
     filters, direction = filters_of(request), direction_of(request, "desc")
     values = cursor_values(request, str)
@@ -94,13 +103,26 @@ async def get_messages(request: web.Request) -> web.Response:
 
 
 async def get_turns(request: web.Request) -> web.Response:
-    start, limit = request.query.get("start", "1"), limit_of(request, MAX_TURNS)
-    if not (start.isascii() and start.isdigit() and len(start) <= 9 and int(start) > 0):
-        raise ApiError(Code.INVALID_REQUEST, "start must be the number of a turn.", param="start")
-    page = await nouns(request).session_turns.page(
-        workspace_of(request), path_id(request, "session_id"), int(start), limit
+    start, limit = _number(request, "start") or 1, limit_of(request, MAX_TURNS)
+    page = await nouns(request).session_turns.page(workspace_of(request), path_id(request, "session_id"), start, limit)
+    return json_response(page.wire())
+
+
+async def get_branch(request: web.Request) -> web.Response:
+    before, limit = _number(request, "before"), limit_of(request, MAX_TURNS)
+    page = await nouns(request).session_turns.branch(
+        workspace_of(request), path_id(request, "session_id"), before, limit
     )
     return json_response(page.wire())
+
+
+def _number(request: web.Request, name: str) -> int | None:
+    text = request.query.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) > 0):
+        raise ApiError(Code.INVALID_REQUEST, f"{name} must be the number of a turn.", param=name)
+    return int(text)
 
 
 async def post_states(request: web.Request) -> web.Response:
@@ -112,10 +134,12 @@ async def post_states(request: web.Request) -> web.Response:
 ROUTES: Final = (
     web.post(WORKSPACE + "/sessions", post_session),
     web.get(WORKSPACE + "/sessions", get_sessions),
+    web.get(WORKSPACE + "/client-session", get_client_session),
     web.get(SESSION, get_session),
     web.post(SESSION + "/end", post_end),
     web.delete(SESSION, delete_session),
     web.get(SESSION + "/messages", get_messages),
     web.get(SESSION + "/turns", get_turns),
+    web.get(SESSION + "/branch", get_branch),
     web.post("/sessions/states", post_states),
 )

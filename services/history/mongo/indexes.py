@@ -32,6 +32,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("workspace", "agentId", "agentVersion", "_id")),
         Index(("workspace", "labels", "_id"), partial={"labels": _PRESENT}, name="session_metadata"),
         Index(("workspace", "endUserId", "_id"), partial={"endUserId": _PRESENT}, name="session_end_user"),
+        Index(("workspace", "agentId", "clientId"), unique=True, partial={"clientId": _PRESENT}, name="client_id"),
         Index(("workspace", "agentId", "status"), partial={"status": "active"}, name="active_of_agent"),
         Index(("workspace", "agentId", "lastMessageAt"), partial={"lastMessageAt": _PRESENT}, name="last_messages"),
         Index(("workspace", "agentId", "emptySince"), partial={"emptySince": _PRESENT}, name="without_messages"),

@@ -1,12 +1,14 @@
 """The turns of a session by their numbers, and the state of many sessions at once: what followers of sessions read."""
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final
 
 from services.history.mongo.client import Database
 from services.history.mongo.filters import between, one_of
 from services.history.sessions.filters import VISIBLE
 from services.history.sessions.sessions import Sessions
+from services.history.turns.branches import shown_below
 from services.history.turns.record import SHOWN, TurnRecord
 from shared.contracts.sessions import SessionState
 from shared.contracts.turns import SessionTurns, StoredTurn
@@ -30,6 +32,21 @@ class SessionTurnPages:
         where = {"workspace": workspace, "sessionId": session_id, "n": between(start, start + limit)}
         rows = await self._turns.many(where, fields=SHOWN, order=[("n", 1)])
         following = start + limit if start + limit <= session.turn_count else None
+        return SessionTurns(session=session, turns=tuple(_stored(row) for row in rows), next=following)
+
+    async def branch(self, workspace: str, session_id: str, before: int | None, limit: int) -> SessionTurns:
+        """The last turns of the session's active branch, of those with a number below `before`; in ascending order.
+
+        `next`: what `before` is for the turns in front of these. Raises `session_not_found`.
+        """
+        session, hidden = await self._sessions.with_branch(workspace, session_id)
+        below = session.turn_count + 1 if before is None else min(before, session.turn_count + 1)
+        numbers = sorted(islice(shown_below(hidden, below), limit))
+        if not numbers:
+            return SessionTurns(session=session)
+        where = {"workspace": workspace, "sessionId": session_id, "n": one_of(numbers)}
+        rows = await self._turns.many(where, fields=SHOWN, order=[("n", 1)])
+        following = numbers[0] if any(shown_below(hidden, numbers[0])) else None
         return SessionTurns(session=session, turns=tuple(_stored(row) for row in rows), next=following)
 
     async def states(self, names: Sequence[tuple[str, str]]) -> list[SessionState | None]:

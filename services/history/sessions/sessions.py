@@ -23,12 +23,12 @@ from services.history.turns.finalize import TurnFinalizer
 from services.history.turns.record import labels_of
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.schema import NAME_PATTERN
-from shared.contracts.sessions import EndedReason, EndUser, Session
+from shared.contracts.sessions import MAX_CLIENT_ID, EndedReason, EndUser, Session
 
 END_PAGE: Final = 100
 SESSION_IDS: Final = IdField("_id", "ses")
 # What a deletion takes away at once: all that a person may have said or be known by.
-_ERASED: Final = ("metadata", "labels", "lastMessageAt", "emptySince", "collected", "endUser", "endUserId")
+_ERASED: Final = ("metadata", "labels", "lastMessageAt", "emptySince", "collected", "endUser", "endUserId", "clientId")
 _ACTIVE: Final = {"sessionId": 1, "n": 1, "createdAt": 1, "hidden": 1}
 _AUDITED: Final = {"workspace": 1, PENDING: 1}
 
@@ -39,6 +39,7 @@ class NewSession(BaseModel):
     metadata: dict[str, str] = Field(default_factory=dict)
     end_user: EndUser | None = Field(default=None, alias="endUser")
     draft: bool = False
+    client_id: str | None = Field(default=None, alias="clientId", min_length=1, max_length=MAX_CLIENT_ID)
 
 
 class Sessions:
@@ -60,11 +61,13 @@ class Sessions:
         self._audit = audit
 
     async def create(self, workspace: str, new: NewSession) -> Session:
-        """Pins the published version.
+        """Pins the published version. A session of the same id, or of the same client id, is returned as it is.
 
         Raises `agent_not_found`, `no_published_version`, and `validation_failed` where a variable of the agent's texts
         has no value.
         """
+        if (known := await self._known(workspace, new)) is not None:
+            return known
         agent = await self._agents.find(workspace, new.agent_id)
         version = DRAFT if new.draft else agent.published_version
         if version is None:
@@ -85,6 +88,8 @@ class Sessions:
             # Until its first message, for the retention.
             "emptySince": now,
         }
+        if new.client_id is not None:
+            document["clientId"] = new.client_id
         if new.metadata:
             document["labels"] = labels_of(new.metadata)
         if new.end_user is not None:
@@ -92,12 +97,21 @@ class Sessions:
         try:
             await self._sessions.insert(document)
         except Duplicate:
-            return await self.read(workspace, new.id)
+            return await self._known(workspace, new) or await self.read(workspace, new.id)
         # Who deletes an agent first marks it, then ends its sessions: one of both sees this session.
         if not await self._agents.is_there(workspace, new.agent_id):
             await self.end(workspace, new.id, "agent")
             raise ApiError(Code.AGENT_NOT_FOUND)
         return _session(document)
+
+    async def _known(self, workspace: str, new: NewSession) -> Session | None:
+        return await self.of_client(workspace, new.agent_id, new.client_id) if new.client_id is not None else None
+
+    async def of_client(self, workspace: str, agent_id: str, client_id: str) -> Session | None:
+        """The session that a client knows by an id of its own."""
+        where = {"workspace": workspace, "agentId": agent_id, "clientId": client_id}
+        row = await self._sessions.one(where, {"status": 1, "clientId": 1})
+        return await self.read(workspace, row["_id"]) if row is not None else None
 
     async def read(self, workspace: str, session_id: str) -> Session:
         """Raises `session_not_found`."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -132,8 +132,12 @@ class FakeHistory(HistoryClient):
         metadata: dict[str, str],
         draft: bool,
         end_user: EndUser | None = None,
+        client_id: str | None = None,
     ) -> Session:
         self._check()
+        if client_id is not None:
+            with suppress(ApiError):
+                return await self.client_session(workspace, agent_id, client_id)
         await self.published_agent(workspace, agent_id)
         session = Session(
             id=session_id,
@@ -142,10 +146,18 @@ class FakeHistory(HistoryClient):
             status="active",
             metadata=metadata,
             end_user=end_user,
+            client_id=client_id,
             created_at=now(),
         )
         self.kept_sessions[workspace, session_id] = session
         return session
+
+    async def client_session(self, workspace: str, agent_id: str, client_id: str) -> Session:
+        self._check()
+        for (owner, _), session in self.kept_sessions.items():
+            if (owner, session.agent_id, session.client_id) == (workspace, agent_id, client_id):
+                return session
+        raise ApiError(Code.SESSION_NOT_FOUND)
 
     async def sessions(self, workspace: str, asked: Query) -> dict[str, Any]:
         query = dict(asked)
@@ -171,6 +183,16 @@ class FakeHistory(HistoryClient):
         found = self._numbered(session_id)
         page = tuple(stored for stored in found if start <= stored.number < start + limit)
         return SessionTurns(session=session, turns=page, next=start + limit if start + limit <= len(found) else None)
+
+    async def branch(self, workspace: str, session_id: str, before: int | None = None, limit: int = 50) -> SessionTurns:
+        session = await self.session(workspace, session_id)
+        found, replaced = list[StoredTurn](), {order.instead_of for order in self.orders.values()}
+        for stored in self._numbered(session_id):
+            if stored.turn.id not in replaced and (before is None or stored.number < before):
+                found.append(stored)
+        page = found[-limit:]
+        following = page[0].number if len(found) > len(page) else None
+        return SessionTurns(session=session, turns=tuple(page), next=following)
 
     async def session_states(self, sessions: Sequence[tuple[str, str]]) -> list[SessionState | None]:
         self._check()

@@ -31,6 +31,7 @@ BODIES: Mapping[tuple[str, str], Any] = {
     ("PUT", "/agents/{agentId}/widget"): {},
     ("POST", "/chat/sessions/{sessionId}/messages/{messageId}/feedback"): {"rating": "up"},
     ("POST", "/agents/{agentId}/checks/run"): {"version": 1},
+    ("POST", "/agents/{agentId}/ui/chat"): {"id": "c", "message": {"parts": [{"type": "text", "text": "hi"}]}},
     ("PUT", "/budgets/{subject}"): {"day": {"tokens": 1000000}},
 }
 QUERIES: Mapping[str, str] = {"/agents/{agentId}/versions/{version}/diff": "?against=1"}

@@ -10,6 +10,7 @@ import jwt
 import orjson
 import pytest
 
+from services.gateway import faces
 from services.gateway.edge.visitor_tokens import Grant, VisitorTokens
 from services.gateway.route_table import ROUTES
 from shared.contracts.key_records import ChangeKey
@@ -88,6 +89,9 @@ async def test_a_visitor_token_opens_its_own_session_and_nothing_else(stage: Sce
         elif "{sessionId}" in route.path:
             assert {(status, code) for status, code, _ in answers} == {(404, "session_not_found")}, named(route)
             assert answers[0] == answers[1] == answers[2], named(route)
+        elif route in faces.ROUTES:
+            assert {status for status, *_ in answers} == {404}, named(route)
+            assert answers[1] == answers[2], named(route)
     assert tried > 60
     assert (await ask(stage, "GET", f"/chat/sessions/{own}/messages", token))[0] == 200
 
@@ -302,7 +306,8 @@ async def test_settings_of_a_widget_are_checked_and_the_snippet_names_its_loader
 
 def test_no_route_of_pages_can_change_a_workspace() -> None:
     for_pages = {named(route) for route in ROUTES if route.is_for_pages}
-    assert all(" /chat/" in name for name in for_pages), for_pages
+    ways_to_chat = {named(route) for route in faces.ROUTES}
+    assert all(" /chat/" in name or name in ways_to_chat for name in for_pages), for_pages
     assert all(
         route.scope in (Scope.CHAT_PUBLIC, Scope.CHAT_READ, Scope.CHAT_WRITE) for route in ROUTES if route.visitor
     )

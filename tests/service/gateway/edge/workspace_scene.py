@@ -91,6 +91,7 @@ def absent_ids() -> dict[str, str]:
         "secretId": new_id("ids"),
         "earlierId": new_id("ses"),
         "messageId": new_id("msg"),
+        "chatId": new_id("ses"),
     }
 
 
@@ -136,6 +137,7 @@ async def _objects(history: History, workspace: str, mark: str) -> Objects:
         "secretId": secret.id,
         "earlierId": session.id,
         "messageId": next(each["id"] for each in answers if each["role"] == "assistant"),
+        "chatId": session.id,
     }
     return Objects(ids=ids, session_key=pages, all_scopes=servers)
 

@@ -70,6 +70,17 @@ async def test_all_branches_are_shown_on_request_with_the_turns_that_they_follow
     assert [turn.turn.id for turn in turns] == [first, again, last], "an export loses no branch"
 
 
+async def test_the_turns_of_the_active_branch_come_in_pages_from_its_end(history: History, session_id: str) -> None:
+    turns = [(await answered(history, session_id, text))[0] for text in "ABCD"]
+    again, _ = await answered(history, session_id, "D2", instead_of=turns[3])
+    page = await history.client.branch(WORKSPACE, session_id, limit=3)
+    assert ([turn.turn.id for turn in page.turns], page.next) == ([*turns[1:3], again], 2)
+    page = await history.client.branch(WORKSPACE, session_id, before=page.next, limit=3)
+    assert ([turn.turn.id for turn in page.turns], page.next) == (turns[:1], None)
+    empty = await history.client.branch(WORKSPACE, await history.session())
+    assert (empty.turns, empty.next) == ((), None)
+
+
 async def test_the_branch_of_a_running_turn_is_the_active_one(history: History, session_id: str) -> None:
     first, _ = await answered(history, session_id, "A")
     turn = (await admit(history, session_id, "A2", instead_of=first)).turn

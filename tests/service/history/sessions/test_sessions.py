@@ -56,6 +56,26 @@ async def test_creating_a_session_again_changes_nothing(history: History) -> Non
     assert again.metadata == metadata
 
 
+async def test_a_clients_own_id_names_one_session_of_its_agent(history: History) -> None:
+    await history.publish()
+    client = history.client
+
+    async def create(agent_id: str = "agt_demo", workspace: str = WORKSPACE) -> str:
+        made = await client.create_session(workspace, new_id("ses"), agent_id, {}, draft=False, client_id="chat 1/ü")
+        assert made.client_id == "chat 1/ü"
+        return made.id
+
+    made = await asyncio.gather(*(create() for _ in range(5)))
+    assert len(set(made)) == 1
+    await history.publish("agt_other")
+    assert await create("agt_other") != made[0]
+    assert (await client.client_session(WORKSPACE, "agt_demo", "chat 1/ü")).id == made[0]
+    assert await refused(client.client_session("rival", "agt_demo", "chat 1/ü")) is Code.SESSION_NOT_FOUND
+    await client.delete_session(WORKSPACE, made[0])
+    assert await refused(client.client_session(WORKSPACE, "agt_demo", "chat 1/ü")) is Code.SESSION_NOT_FOUND
+    assert await create() not in made
+
+
 async def test_a_foreign_session_is_an_unknown_one(history: History) -> None:
     await history.publish()
     session_id = await history.session()
