@@ -19,7 +19,7 @@ from deploy.cli.yaml_file import YamlError, read_yaml
 from deploy.demo.agent import passages_of
 from shared.contracts.agents import AgentConfig
 from shared.contracts.errors import ApiError
-from shared.contracts.keys import NewKey, Scope
+from shared.contracts.keys import MAX_WEIGHT, NewKey, Scope
 from shared.history_client import HistoryClient
 from shared.ids import is_id, is_name, new_id
 from shared.settings import Settings
@@ -53,11 +53,18 @@ def admin(context: click.Context, local: Path | None) -> None:
 @click.argument("workspace", callback=workspace_name)
 @click.option("--name", default="first key", show_default=True)
 @click.option("--retry-guard", is_flag=True, help="An OpenAI SDK's blind retry gets the turn that it repeats.")
+@click.option(
+    "--weight",
+    type=click.IntRange(1, MAX_WEIGHT),
+    default=1,
+    show_default=True,
+    help="Turns that the key gets each time when the keys with waiting turns are served in turn.",
+)
 @click.pass_obj
-def create_key(local: Path | None, workspace: str, name: str, *, retry_guard: bool) -> None:
+def create_key(local: Path | None, workspace: str, name: str, *, retry_guard: bool, weight: int) -> None:
     """Print a new secret key with all scopes of WORKSPACE. It is shown once."""
     scopes = frozenset(Scope) - {Scope.CHAT_PUBLIC}
-    key = NewKey(workspace=workspace, name=name, scopes=scopes, retry_guard=retry_guard)
+    key = NewKey(workspace=workspace, name=name, scopes=scopes, retry_guard=retry_guard, weight=weight)
     click.echo(with_history(local, lambda history: history.create_key(key)).secret)
 
 

@@ -22,7 +22,7 @@ LABEL = click.option("--label", default="", help="What the key is for.")
 
 @click.group("keys")
 def keys() -> None:
-    """Keys: create, list, rotate and revoke. They need a key with the scope keys:write."""
+    """Keys: create, list, change, rotate and revoke. They need a key with the scope keys:write."""
 
 
 @api_command(keys, "create")
@@ -73,7 +73,7 @@ async def create(
     body |= {} if rpm is None else {"rateLimitRpm": rpm}
     body |= {} if turns is None else {"maxConcurrentTurns": turns}
     if days is not None:
-        body["expiresAt"] = (datetime.now(UTC) + timedelta(days=days)).isoformat()
+        body["expiresAt"] = _in_days(days)
     _show(cli, (await cli.api.call("POST", await _path(cli, agent), body)).data)
 
 
@@ -89,6 +89,51 @@ async def list_keys(cli: Cli, *, agent: str | None) -> None:
         (k["id"], k["label"], k["environment"], _opens(k), k["lastUsedAt"] or "never", k["expiresAt"]) for k in found
     )
     cli.out.table(("ID", "LABEL", "ENVIRONMENT", "OPENS", "LAST USED", "EXPIRES"), rows)
+
+
+@api_command(keys, "change")
+@click.argument("key")
+@click.option("--label", help="What the key is for.")
+@click.option("--days", type=click.IntRange(1), help="The key expires so many days from now.")
+@click.option("--no-expiry", is_flag=True, help="The key does not expire any more.")
+@click.option("--weight", type=click.IntRange(1, MAX_WEIGHT), help="Turns that the key gets each time.")
+@click.option("--rpm", type=click.IntRange(0, MAX_RPM), help="Requests per minute; 0: the gateway's limit.")
+@click.option("--turns", type=click.IntRange(0, MAX_TURNS), help="Turns at once; 0: the gateway's limit.")
+@click.option("--origin", "origins", multiple=True, help="With --agent: all sites that may use the key, repeatable.")
+@AGENT
+async def change(
+    cli: Cli,
+    *,
+    key: str,
+    label: str | None,
+    days: int | None,
+    no_expiry: bool,
+    weight: int | None,
+    rpm: int | None,
+    turns: int | None,
+    origins: tuple[str, ...],
+    agent: str | None,
+) -> None:
+    """Change KEY (an id). What is not named stays as it is; a key's scopes cannot be changed."""
+    if days is not None and no_expiry:
+        raise click.UsageError("--days and --no-expiry exclude each other")
+    if origins and agent is None:
+        raise click.UsageError("only a publishable key has origins: name its agent with --agent")
+    given = {"label": label, "weight": weight, "rateLimitRpm": rpm, "maxConcurrentTurns": turns}
+    body: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    for limit in ("rateLimitRpm", "maxConcurrentTurns"):
+        if body.get(limit) == 0:
+            body[limit] = None
+    if origins:
+        body["allowedOrigins"] = list(origins)
+    if days is not None or no_expiry:
+        body["expiresAt"] = None if days is None else _in_days(days)
+    if not body:
+        raise click.UsageError("name what is to change, such as --label or --weight")
+    reply = await cli.api.call("PATCH", f"{await _path(cli, agent)}/{_key_id(key)}", body)
+    if cli.out.as_json:
+        cli.out.value(reply.data)
+    cli.out.say(f"{key} is changed")
 
 
 @api_command(keys, "rotate")
@@ -118,6 +163,10 @@ async def _path(cli: Cli, agent: str | None) -> str:
     # Only a slug needs to be looked up, which takes the scope agents:read.
     agent_id = agent if is_id("agt", agent) else (await find_agent(cli.api, agent))["id"]
     return f"/agents/{agent_id}/publishable-keys"
+
+
+def _in_days(days: int) -> str:
+    return (datetime.now(UTC) + timedelta(days=days)).isoformat()
 
 
 def _key_id(text: str) -> str:

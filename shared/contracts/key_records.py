@@ -66,13 +66,19 @@ class RotateKey(Schema):
 
 
 class ChangeKey(Schema):
-    """A change of a publishable key. Only the members that are set are changed; None clears a limit."""
+    """Only the members that are set are changed; None clears a limit and the end of a key's life.
 
-    agent_id: str
+    `agent_id`: the publishable key's agent. Origins and the daily budget are for publishable keys only, the retry guard
+    for secret ones. A change of a key's scopes does not exist: a key never gets more than it was made with.
+    """
+
+    agent_id: str | None = None
     label: str | None = Field(default=None, max_length=MAX_LABEL)
     allowed_origins: Origins | None = None
     weight: Weight | None = None
     rate_limit_rpm: Rpm | None = None
     max_concurrent_turns: Turns | None = None
     daily_tokens: DailyTokens | None = None
+    retry_guard: bool | None = None
+    expires_at: Time | None = None
     actor: str | None = None

@@ -52,12 +52,11 @@ class KeyCalls(Transport):
         record = await self._post(f"/workspaces/{workspace}/keys/{key_id}/rotate", order.wire())
         return (KeyRecord if order.agent_id is None else PublishableKeyRecord).model_validate(record)
 
-    async def change_key(self, workspace: str, key_id: str, change: ChangeKey) -> PublishableKeyRecord:
+    async def change_key(self, workspace: str, key_id: str, change: ChangeKey) -> KeyRecord | PublishableKeyRecord:
         """Raises `not_found`."""
         body = change.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        return PublishableKeyRecord.model_validate(
-            await self._call("PATCH", f"/workspaces/{workspace}/keys/{key_id}", body)
-        )
+        record = await self._call("PATCH", f"/workspaces/{workspace}/keys/{key_id}", body)
+        return (KeyRecord if change.agent_id is None else PublishableKeyRecord).model_validate(record)
 
     async def revoke_key(
         self, workspace: str, key_id: str, *, agent_id: str | None = None, actor: str | None = None

@@ -24,6 +24,7 @@ EXAMPLES: Final[dict[str, Any]] = {
     "CreateKey": {"label": "shop backend", "scopes": ["chat:read", "chat:write"], "environment": "live"},
     "CreatePublishableKey": {"label": "shop", "allowedOrigins": ["https://shop.example"]},
     "ChangePublishableKey": {"allowedOrigins": ["https://shop.example", "https://www.shop.example"]},
+    "ChangeSecretKey": {"label": "monthly reports", "weight": 2},
     "RotateSecret": {"graceS": 3600},
     "StartVisit": {"resume": True},
     "WidgetSettings": {"title": "Ask us", "defaultLocale": "en"},

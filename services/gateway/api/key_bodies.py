@@ -52,6 +52,20 @@ class CreateKey(PublicRequest):
     retry_guard: bool = Field(default=False, description="an OpenAI SDK's blind retry gets the turn that it repeats")
 
 
+class ChangeSecretKey(PublicRequest):
+    """Members that are left out stay as they are; null removes a limit, and the end of the key's life.
+
+    A key's scopes cannot be changed.
+    """
+
+    label: Label = ""
+    expires_at: Expiry | None = None
+    weight: GivenWeight = 1
+    rate_limit_rpm: Rpm | None = None
+    max_concurrent_turns: Turns | None = None
+    retry_guard: bool = Field(default=False, description="an OpenAI SDK's blind retry gets the turn that it repeats")
+
+
 class RotateSecret(PublicRequest):
     grace_s: int = Field(default=0, ge=0, le=MAX_GRACE_S, description="how long the old secret works on, seconds")
 
@@ -75,7 +89,7 @@ class CreatePublishableKey(PublicRequest):
 
 
 class ChangePublishableKey(PublicRequest):
-    """Members that are left out stay as they are; null removes a limit."""
+    """Members that are left out stay as they are; null removes a limit, and the end of the key's life."""
 
     label: Label = ""
     allowed_origins: GivenOrigins = Field(default_factory=list)
@@ -83,6 +97,7 @@ class ChangePublishableKey(PublicRequest):
     max_concurrent_turns: Turns | None = None
     daily_tokens: DailyTokens | None = None
     weight: GivenWeight = 1
+    expires_at: Expiry | None = None
 
 
 class NewSecretKey(KeyRecord):

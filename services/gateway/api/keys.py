@@ -1,11 +1,11 @@
-"""Secret keys of a workspace: create, list, rotate, revoke."""
+"""Secret keys of a workspace: create, list, change, rotate, revoke."""
 
 from collections.abc import Iterable
 from typing import Final
 
 from aiohttp import web
 
-from services.gateway.api.key_bodies import CreateKey, NewSecretKey, RotateSecret, shown
+from services.gateway.api.key_bodies import ChangeSecretKey, CreateKey, NewSecretKey, RotateSecret, shown
 from services.gateway.api.schemas import DELETED
 from services.gateway.call import Call, Route
 from services.gateway.edge.params import CURSOR, LIMIT, OWN_BODY
@@ -13,7 +13,7 @@ from services.gateway.edge.replies import data_response, page_response
 from services.gateway.edge.route import Reply
 from services.gateway.edge.validation import json_body, no_body, page_query
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.key_records import KeyRecord, RotateKey
+from shared.contracts.key_records import ChangeKey, KeyRecord, RotateKey
 from shared.contracts.keys import NewKey, Scope, digest_of, new_secret
 
 
@@ -38,17 +38,28 @@ async def create(call: Call) -> web.StreamResponse:
     return data_response(shown(record, created.secret), status=201, headers={"Location": location})
 
 
-def require_held(call: Call, scopes: Iterable[Scope]) -> None:
+def require_held(call: Call, scopes: Iterable[Scope], to_do: str = "give it to another key") -> None:
     """A key can pass on only what it holds itself: whoever gets the secret of a key gets its scopes."""
     for scope in scopes:
         if scope not in call.principal.scopes:
-            detail = f"Only a key with the scope {scope} can give it to another key."
+            detail = f"Only a key with the scope {scope} can {to_do}."
             raise ApiError(Code.INSUFFICIENT_SCOPE, detail, members={"requiredScope": str(scope)})
 
 
 async def list_all(call: Call) -> web.StreamResponse:
     page = await call.dependencies.history.keys(call.workspace, page_query(call.request.query))
     return page_response({**page, "items": [shown(KeyRecord.model_validate(item)) for item in page["items"]]})
+
+
+async def patch(call: Call) -> web.StreamResponse:
+    wanted = key_id(call)
+    body = await json_body(call.request, ChangeSecretKey)
+    history = call.dependencies.history
+    # As for a rotation: a key has no power over one that holds more than itself, and cannot end its expiry.
+    require_held(call, (await history.secret_key(call.workspace, wanted)).scopes, "change a key that holds it")
+    changed = {name: getattr(body, name) for name in body.model_fields_set}
+    change = ChangeKey(actor=call.principal.key_id, **changed)
+    return data_response(shown(await history.change_key(call.workspace, wanted, change)))
 
 
 async def rotate(call: Call) -> web.StreamResponse:
@@ -92,6 +103,16 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="List secret keys, newest first, without those that were revoked",
         params=(LIMIT, CURSOR),
         replies={200: (Reply("a page of keys", KeyRecord, paged=True),)},
+    ),
+    Route(
+        method="PATCH",
+        path="/keys/{keyId}",
+        serve=patch,
+        scope=Scope.KEYS_WRITE,
+        summary="Change a key's label, expiry, weight or limits; its scopes cannot be changed",
+        request=ChangeSecretKey,
+        replies={200: (Reply("the key", KeyRecord),)},
+        errors=(*OWN_BODY, Code.NOT_FOUND),
     ),
     Route(
         method="POST",

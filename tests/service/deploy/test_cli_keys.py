@@ -72,12 +72,23 @@ async def test_a_key_is_made_listed_rotated_and_revoked(stage: Scene, tmp_path: 
     assert key_id in listed.out
     assert "Shop" in listed.out
     assert secret not in listed.out
+    change = ("--label", "Till", "--no-expiry", "--weight", "3", "--rpm", "0")
+    changed = await parley(stage, tmp_path, "keys", "change", key_id, *change, "--json")
+    assert changed.code == 0, changed.err
+    now = orjson.loads(changed.out)
+    assert (now["label"], now["expiresAt"], now["weight"], now["rateLimitRpm"]) == ("Till", None, 3, None)
     rotated = await parley(stage, tmp_path, "keys", "rotate", key_id, "--grace", "0", "--json")
     new = orjson.loads(rotated.out)["secret"]
     assert (await works(stage, secret), await works(stage, new)) == (False, True)
     assert (await parley(stage, tmp_path, "keys", "revoke", key_id)).code == 0
     assert not await works(stage, new)
     assert (await parley(stage, tmp_path, "keys", "list", key=new)).code == 4
+
+
+async def test_a_change_says_what_is_to_change(stage: Scene, tmp_path: Path) -> None:
+    key = stage.own.ids["secretKeyId"]
+    for arguments in ((), ("--days", "1", "--no-expiry"), ("--origin", "https://a.example"), ("--weight", "0")):
+        assert (await parley(stage, tmp_path, "keys", "change", key, *arguments)).code == 2
 
 
 async def test_a_publishable_key_needs_its_agent_and_its_sites(stage: Scene, tmp_path: Path) -> None:

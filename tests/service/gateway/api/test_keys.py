@@ -151,6 +151,74 @@ async def test_a_keys_weight_is_set_where_it_is_made(stage: Scene) -> None:
     assert (await call(stage, "PATCH", path, {"weight": None}))[0] == 422
 
 
+async def test_a_key_is_changed_in_what_is_named_and_nothing_else(stage: Scene) -> None:
+    key = await made(stage, label="Shop", weight=2, rateLimitRpm=60, expiresAt="2099-01-01T00:00:00Z")
+    path = f"/keys/{key['id']}"
+    status, body = await call(stage, "PATCH", path, {"label": "Till", "maxConcurrentTurns": 4, "retryGuard": True})
+    assert status == 200
+    changed = {"label": "Till", "maxConcurrentTurns": 4, "retryGuard": True}
+    assert body["data"] == {name: value for name, value in key.items() if name != "secret"} | changed
+    status, body = await call(stage, "PATCH", path, {"rateLimitRpm": None, "expiresAt": None, "weight": 5})
+    assert (status, body["data"]["rateLimitRpm"], body["data"]["expiresAt"]) == (200, None, None)
+    assert (body["data"]["weight"], body["data"]["label"]) == (5, "Till")
+    assert (await call(stage, "GET", "/chat/sessions", key=key["secret"]))[0] == 200
+    _, audit = await call(stage, "GET", "/audit?limit=2")
+    told = [(row["action"], row["target"], row["actor"]) for row in audit["data"]]
+    assert told == [("key.changed", key["id"], stage.own.all_scopes.id)] * 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"scopes": ["chat:write"]},
+        {"label": None},
+        {"weight": 0},
+        {"weight": None},
+        {"rateLimitRpm": 0},
+        {"expiresAt": "2020-01-01T00:00:00Z"},
+        {"allowedOrigins": ["https://a.example"]},
+        {"environment": "test"},
+        {"retryGuard": None},
+    ],
+)
+async def test_a_malformed_change_of_a_key_changes_nothing(stage: Scene, body: dict[str, Any]) -> None:
+    before = await stage.history.documents["keys"].find_one({"_id": stage.own.ids["secretKeyId"]})
+    status, answer = await call(stage, "PATCH", f"/keys/{stage.own.ids['secretKeyId']}", body)
+    after = await stage.history.documents["keys"].find_one({"_id": stage.own.ids["secretKeyId"]})
+    assert (status, answer["code"]) == (422, "validation_failed")
+    assert before is not None
+    assert after is not None
+    assert {**before, "lastUsedAt": 0} == {**after, "lastUsedAt": 0}
+
+
+async def test_a_key_cannot_change_one_that_holds_more(stage: Scene) -> None:
+    maker = await stage.key_with(frozenset({Scope.KEYS_WRITE}))
+    status, body = await call(stage, "PATCH", f"/keys/{stage.own.ids['secretKeyId']}", {"expiresAt": None}, maker)
+    assert (status, body["code"]) == (403, "insufficient_scope")
+    assert "change a key" in body["detail"]
+
+
+async def test_a_key_is_not_changed_by_the_route_of_the_other_kind(stage: Scene) -> None:
+    secret, publishable = stage.own.ids["secretKeyId"], stage.own.ids["keyId"]
+    assert (await call(stage, "PATCH", f"/keys/{publishable}", {"label": "x"}))[0] == 404
+    assert (await call(stage, "PATCH", f"{pages(stage)}/{secret}", {"label": "x"}))[0] == 404
+    key = await made(stage)
+    await call(stage, "DELETE", f"/keys/{key['id']}")
+    assert (await call(stage, "PATCH", f"/keys/{key['id']}", {"label": "x"}))[0] == 404
+
+
+async def test_a_changed_limit_holds_for_the_next_requests(stage: Scene) -> None:
+    key = await made(stage)
+    headers = {"Authorization": f"Bearer {key['secret']}"}
+    await call(stage, "PATCH", f"/keys/{key['id']}", {"rateLimitRpm": 7})
+
+    async def is_told() -> bool:
+        async with stage.client.get(f"{stage.base}/chat/sessions", headers=headers) as response:
+            return response.headers["RateLimit-Limit"] == "7"
+
+    await eventually(is_told, what="the new limit")
+
+
 async def test_a_publishable_key_is_made_changed_and_revoked(stage: Scene) -> None:
     origins = ["https://Shop.example:443", "http://localhost:*"]
     order = {"allowedOrigins": origins, "environment": "test", "rateLimitRpm": 60, "dailyTokens": 5000}

@@ -11,7 +11,7 @@ from services.history.audit.records import PENDING
 from services.history.keys.api_keys import ApiKeys
 from services.history.settings import HistorySettings
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.key_records import ChangeKey, KeyRecord, RotateKey
+from shared.contracts.key_records import ChangeKey, KeyRecord, PublishableKeyRecord, RotateKey
 from shared.contracts.keys import CreatedKey, NewKey, Principal, Publishable, Scope, StoreKey, digest_of, new_secret
 from shared.ids import new_id
 from shared.key_notices import CHANNEL
@@ -186,6 +186,7 @@ async def test_a_change_of_a_publishable_key_touches_only_what_it_names(history:
     made = await publishable(history, rate_limit_rpm=60, daily_tokens=1000)
     change = ChangeKey(agent_id="agt_demo", rate_limit_rpm=None, label="Shop")
     record = await history.client.change_key(WORKSPACE, made.id, change)
+    assert isinstance(record, PublishableKeyRecord)
     assert (record.rate_limit_rpm, record.daily_tokens, record.label) == (None, 1000, "Shop")
     assert record.allowed_origins == ("https://a.example",)
     assert await refused(history.client.change_key("other", made.id, change)) is Code.NOT_FOUND
