@@ -13,10 +13,13 @@ import orjson
 import pytest
 
 from services.gateway.call import Route
+from services.gateway.edge.visitor_tokens import Grant, VisitorTokens
 from services.gateway.route_table import ROUTES
 from shared.contracts.key_records import RotateKey
-from shared.contracts.keys import SECRET_SCOPES, NewKey, Scope, digest_of, new_secret
+from shared.contracts.keys import SECRET_SCOPES, NewKey, Publishable, Scope, digest_of, new_secret
+from shared.contracts.widget import Visitor
 from tests.service.gateway.edge.workspace_scene import CANARY, FOREIGN, OWN, Scene, absent_ids, scene
+from tests.service.history.running import TOKEN
 
 OPEN = {"/openapi.json", "/schemas/agent.json"}
 # What the routes need to get as far as the object that their path names.
@@ -78,6 +81,9 @@ async def bad_credentials(stage: Scene) -> dict[str, tuple[str, tuple[str, ...]]
     revoked, rotated = [await client.create_key(NewKey(workspace=OWN, scopes=SECRET_SCOPES)) for _ in range(2)]
     expired = await client.create_key(NewKey(workspace=OWN, scopes=SECRET_SCOPES, expires_at=soon))
     await client.revoke_key(OWN, revoked.id)
+    pages = Publishable(agent_id=stage.own.ids["agentId"], allowed_origins=("https://shop.example",))
+    ended = await client.create_key(NewKey(workspace=OWN, scopes=frozenset({Scope.CHAT_PUBLIC})), pages)
+    await client.revoke_key(OWN, ended.id, agent_id=pages.agent_id)
     await client.rotate_key(OWN, rotated.id, RotateKey(digest=digest_of(new_secret("live"))))
     good = stage.own.all_scopes.secret
     other = good.replace("_live_", "_test_")
@@ -90,8 +96,24 @@ async def bad_credentials(stage: Scene) -> dict[str, tuple[str, tuple[str, ...]]
         "rotated, after its grace": ("invalid_api_key", (f"Bearer {rotated.secret}",)),
         "sent twice": ("invalid_api_key", (f"Bearer {good}", f"Bearer {good}")),
         "expired": ("expired_api_key", (f"Bearer {expired.secret}",)),
+        "publishable and revoked": ("invalid_api_key", (f"Bearer {ended.secret}",)),
+        "a visitor's, malformed": ("invalid_visitor_token", ("Bearer parley_vt_nonsense",)),
+        "a visitor's, of another deployment": (
+            "invalid_visitor_token",
+            (f"Bearer {_visitor(stage, secret='x' * 32)}",),
+        ),
+        "a visitor's, expired": ("expired_visitor_token", (f"Bearer {_visitor(stage, life_s=-5.0)}",)),
+        "a visitor's, of a revoked key": ("invalid_api_key", (f"Bearer {_visitor(stage, key_id=ended.id)}",)),
     }
     return {"none": ("missing_api_key", ()), **sent}
+
+
+def _visitor(stage: Scene, *, secret: str = TOKEN, life_s: float = 60.0, key_id: str = "") -> str:
+    """A token for the own session, by a deployment with this secret."""
+    ids = stage.own.ids
+    visitor = Visitor(id="vis_1", session_id=ids["sessionId"], origin="https://shop.example")
+    grant = Grant(workspace=OWN, key_id=key_id or ids["keyId"], agent_id=ids["agentId"], visitor=visitor)
+    return VisitorTokens([secret], life_s=life_s).issue(grant).token
 
 
 def named(route: Route) -> str:
