@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import uvloop
 
-from tests.bench import grown, lists, readers, retrieval, scenarios, search
+from tests.bench import grown, lists, loader, readers, retrieval, scenarios, search
 from tests.bench.report import render, write_json
 from tests.bench.rig import running_stack
 from tests.bench.scenarios import Effort, Row, Scenario
@@ -27,8 +27,8 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "agents": grown.agents,
     "lists": lists.lists,
 }
-# Grown for minutes before anything is measured, so they run only when they are asked for.
-ON_REQUEST: Final[dict[str, Scenario]] = {"search": search.search}
+# These run only when they are asked for: one grows for minutes before anything is measured, one needs a Chromium.
+ON_REQUEST: Final[dict[str, Scenario]] = {"search": search.search, "loader": loader.loader}
 QUICK: Final = ("streams", "sequential", "idle")
 # Measured without a stack, on data of one's own, and only when it is asked for.
 RETRIEVAL: Final = "retrieval"

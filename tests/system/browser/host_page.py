@@ -3,15 +3,15 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 from aiohttp import web
 from playwright.async_api import BrowserContext, FrameLocator, Page
 
 from deploy.local.processes import free_port
-from tests.system.stack import Stack
 
+LONGEST_MS = 40_000
 _PAGE = """<!doctype html><html lang="{lang}"><head><meta charset="utf-8"><title>A shop</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"></head>
 <body><main><h1>A shop</h1><p>Welcome to our shop.</p></main>
@@ -78,12 +78,19 @@ class Widget:
 
     async def finished_answers(self, count: int) -> list[str]:
         """Waits until so many answers have ended; their text."""
-        await self.frame.locator("article[aria-busy=false]").nth(count - 1).wait_for(timeout=40_000)
+        await self.frame.locator("article[aria-busy=false]").nth(count - 1).wait_for(timeout=LONGEST_MS)
         return [await each.inner_text() for each in await self.frame.locator("article[aria-busy=false]").all()]
 
 
+class Running(Protocol):
+    """As much of a stack as a page needs: `baseUrl` and `secretKey`."""
+
+    @property
+    def facts(self) -> dict[str, Any]: ...
+
+
 @asynccontextmanager
-async def site(stack: Stack, agent_id: str, *, lang: str = "en", **settings: Any) -> AsyncIterator[Site]:
+async def site(stack: Running, agent_id: str, *, lang: str = "en", **settings: Any) -> AsyncIterator[Site]:
     """The page's address is 127.0.0.2, so the gateway is another origin. `settings` are those of the widget."""
     facts = stack.facts
     port = free_port()

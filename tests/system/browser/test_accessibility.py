@@ -1,8 +1,11 @@
 """The widget for everyone: axe's rules, the keyboard alone, and a page that does not move."""
 
+import re
+
 import pytest
 from playwright.async_api import BrowserContext
 
+from tests.conftest import eventually
 from tests.system.browser.host_page import site
 from tests.system.browser.violations import violations
 from tests.system.stack import Stack
@@ -49,6 +52,29 @@ async def test_a_whole_conversation_by_keyboard(stack: Stack, context: BrowserCo
         await keyboard.press("Escape")
         await widget.page.locator("parley-widget button:focus").wait_for()
         assert not await widget.frame.get_by_role("textbox").is_visible()
+
+
+TOLD = """window.told = []; new MutationObserver(() => {
+    const text = document.querySelector('[aria-live=polite]')?.textContent;
+    if (text && text !== told.at(-1)) told.push(text);
+}).observe(document, {subtree: true, childList: true, characterData: true});"""
+
+
+async def test_a_screen_reader_is_told_the_answer_once_sentence_by_sentence(
+    stack: Stack, context: BrowserContext
+) -> None:
+    await context.add_init_script(TOLD)
+    async with site(stack, DEMO) as shop:
+        widget = await (await shop.open(context)).show()
+        await widget.send("Do you deliver to 80202?")
+        await widget.finished_answers(1)
+        frame = next(frame for frame in widget.page.frames if "/widget/frame/" in frame.url)
+        written = re.sub(r"[*_`#>|]|\[\d+\]", "", (await shop.answers())[0]).split()
+
+        async def is_told() -> bool:
+            return " ".join(await frame.evaluate("window.told")).split() == written
+
+        await eventually(is_told, what="the whole answer, once")
 
 
 async def test_the_page_does_not_move_when_the_widget_comes(stack: Stack, context: BrowserContext) -> None:

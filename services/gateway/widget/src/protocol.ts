@@ -42,6 +42,29 @@ export interface Access {
   identified: boolean;
 }
 
+/** A message that the gateway has not yet accepted. */
+export interface Pending {
+  key: string;
+  text: string;
+  /** `waiting`: it is sent again by itself. `failed`: only if the visitor asks. */
+  state: "sending" | "waiting" | "accepted" | "failed";
+  code: string | null;
+  retryAfterS: number;
+  turnId: string | null;
+}
+
+/** What a page load leaves to the next one, in the storage of the host page. */
+export interface Remembered {
+  access: Access | null;
+  /** The newest token of the visitor, kept after a conversation has ended. */
+  visitor?: string;
+  /** The `sub` of the identity that the conversation was started with. */
+  who?: string | undefined;
+  open?: boolean;
+  consented?: boolean;
+  outbox?: { sessionId: string; items: Pending[] };
+}
+
 /** What went wrong in the loader's own calls, for the frame to show. `code` is one of the API's error codes. */
 export interface Failure {
   code: string;
@@ -54,7 +77,7 @@ export type Reason = "first" | "fresh" | "expired";
 
 /** `known`: the site has said who the visitor is. */
 export type ToFrame =
-  | { type: "init"; config: Config; locale: string; access: Access | null; storage: boolean; known: boolean }
+  | ({ type: "init"; config: Config; locale: string; storage: boolean; known: boolean } & Remembered)
   | { type: "access"; access: Access | null; known?: boolean; failure?: Failure }
   | { type: "send"; text: string }
   | { type: "shown"; shown: boolean };
@@ -63,7 +86,8 @@ export type ToLoader =
   | { type: "ready" }
   /** The frame needs a session: its first, a new one in place of the present one, or a new token for the same one. */
   | { type: "need-session"; reason: Reason; challenge?: string | undefined }
-  | { type: "access"; access: Access | null }
+  /** Browsers may deny the frame a storage of its own, so the loader keeps what the next page load has to know. */
+  | { type: "remember"; change: Partial<Remembered> }
   | { type: "close" }
   | { type: "unread"; count: number }
   | { type: "event"; name: string; detail: unknown };

@@ -8,6 +8,8 @@ import { filled, localized } from "./texts";
 
 /** The API's own limit for a message is larger; nobody types this much. */
 const LONGEST = 8000;
+/** The rest of a larger paste is left out: browsers take seconds to lay out a megabyte in a field. */
+const MOST = 4 * LONGEST;
 
 export function Composer(): VNode {
   const { store, state, texts } = useSurroundings();
@@ -60,7 +62,10 @@ export function Composer(): VNode {
           placeholder={placeholder}
           aria-invalid={tooLong}
           {...(tooLong && { "aria-describedby": "too-long" })}
-          onInput={(event) => setText(event.currentTarget.value)}
+          onInput={({ currentTarget: area }) => {
+            if (area.value.length > MOST) area.value = area.value.slice(0, MOST);
+            setText(area.value);
+          }}
           onKeyDown={(event) => {
             // An input method uses Enter to choose a word.
             if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;

@@ -1,12 +1,12 @@
 import type { ComponentChildren, VNode } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
+import type { Pending } from "../protocol";
 import { Announcer } from "./announcer";
 import { Answer } from "./answer";
 import { useSurroundings } from "./context";
 import { Icon } from "./icon";
 import { closedText } from "./notice";
-import type { Pending } from "./outbox";
 import { localized } from "./texts";
 
 const NEAR_PX = 60;

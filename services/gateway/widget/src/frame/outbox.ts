@@ -3,25 +3,18 @@
  * still becomes one turn: offline, after a reload, and from two tabs.
  */
 
+import type { Pending } from "../protocol";
 import { uuid } from "./uuid";
 import { type Api, Problem } from "./api";
 import { Backoff } from "./backoff";
-
-export interface Pending {
-  key: string;
-  text: string;
-  /** `waiting`: it is sent again by itself. `failed`: only if the visitor asks. */
-  state: "sending" | "waiting" | "accepted" | "failed";
-  code: string | null;
-  retryAfterS: number;
-  turnId: string | null;
-}
 
 /** The token has ended: the loader gets another one for the same session. */
 export const TOKEN_ENDED = new Set(["expired_visitor_token", "invalid_visitor_token"]);
 
 export interface OutboxUser {
   lost(problem: Problem): void;
+  /** Whether the stream has told this turn. */
+  knows(turnId: string): boolean;
   /** Resolves when no turn runs. */
   idle(signal: AbortSignal): Promise<void>;
   changed(pending: Pending[]): void;
@@ -31,14 +24,14 @@ export class Outbox {
   private items: Pending[];
   private sending = false;
   private readonly closing = new AbortController();
-  private readonly name: string;
 
+  /** `kept`: what an earlier page load left. */
   constructor(
     private readonly api: Api,
     private readonly user: OutboxUser,
+    kept: Pending[],
   ) {
-    this.name = `parley-outbox:${api.sessionId}`;
-    this.items = stored(this.name);
+    this.items = kept.filter((item) => item.state !== "failed");
     if (this.items.length) this.publish();
     void this.run();
   }
@@ -91,7 +84,10 @@ export class Outbox {
     while (!signal.aborted && this.items.some((each) => each.key === item.key)) {
       try {
         await this.user.idle(signal);
-        this.set(item.key, { turnId: await this.api.post(item.text, item.key), state: "accepted", code: null });
+        const turnId = await this.api.post(item.text, item.key);
+        // The answer to an earlier try may have been lost, and the stream may have told the turn since.
+        if (this.user.knows(turnId)) this.drop(item.key);
+        else this.set(item.key, { turnId, state: "accepted", code: null });
         return;
       } catch (error) {
         const problem = error instanceof Problem ? error : new Problem("internal_error", 0);
@@ -122,21 +118,6 @@ export class Outbox {
   }
 
   private publish(): void {
-    try {
-      if (this.items.length) localStorage.setItem(this.name, JSON.stringify(this.items));
-      else localStorage.removeItem(this.name);
-    } catch {
-      // Storage is denied: a message that was typed offline is lost by a reload, and the frame says so.
-    }
     this.user.changed(this.items);
-  }
-}
-
-function stored(name: string): Pending[] {
-  try {
-    const found: unknown = JSON.parse(localStorage.getItem(name) ?? "[]");
-    return Array.isArray(found) ? (found as Pending[]).filter((item) => item.state !== "failed") : [];
-  } catch {
-    return [];
   }
 }

@@ -1,9 +1,8 @@
 /** What is drawn. The store changes it, and nothing else does. */
 
-import type { Config } from "../protocol";
+import type { Config, Pending } from "../protocol";
 import { type Conversation, EMPTY } from "./conversation";
 import type { Earlier } from "./history";
-import type { Pending } from "./outbox";
 import type { StreamStatus } from "./session-stream";
 
 export interface State {
@@ -50,11 +49,3 @@ export const START: State = {
   closed: null,
   ratings: {},
 };
-
-export function consentedBefore(config: Config): boolean {
-  try {
-    return localStorage.getItem(`parley-consent:${config.keyId}`) === "1";
-  } catch {
-    return false;
-  }
-}

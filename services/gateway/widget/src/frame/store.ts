@@ -1,6 +1,6 @@
 /** What the frame knows: its settings, its access, the conversation and what is still to be sent. */
 
-import type { Access, Challenge, Reason, ToFrame } from "../protocol";
+import type { Access, Challenge, Pending, Reason, Remembered, ToFrame } from "../protocol";
 import { Api, Problem } from "./api";
 import { Bridge } from "./bridge";
 import { type Conversation, EMPTY, isRunning } from "./conversation";
@@ -8,7 +8,7 @@ import { nextPage, UNREAD } from "./history";
 import { Outbox, TOKEN_ENDED } from "./outbox";
 import { solve } from "./proof-of-work";
 import { SharedStream } from "./shared-stream";
-import { consentedBefore, START, type State } from "./state";
+import { START, type State } from "./state";
 import { chosenLocale } from "./texts";
 
 /** A session that still needs a proof after so many of them will not come. */
@@ -28,6 +28,8 @@ export class Store {
   private seenTurns = 0;
   private reason: Reason = "first";
   private proofs = 0;
+  /** What the outbox of a session held last, here or in an earlier page load. */
+  private kept: { sessionId: string; items: Pending[] } = { sessionId: "", items: [] };
   /** The stream has ended because the token has. */
   private interrupted = false;
 
@@ -107,7 +109,7 @@ export class Store {
     if (api && id !== api.sessionId) {
       try {
         const access = await api.open(id);
-        this.bridge.post({ type: "access", access });
+        this.remember({ access, visitor: access.token });
         this.enter(access);
       } catch {
         if (this.state.earlier) this.set({ earlier: { ...this.state.earlier, failed: true } });
@@ -119,16 +121,12 @@ export class Store {
 
   renew(): void {
     this.leave();
-    this.bridge.post({ type: "access", access: null });
+    this.remember({ access: null });
   }
 
   consent(): void {
     this.set({ consented: true });
-    try {
-      localStorage.setItem(`parley-consent:${this.state.config?.keyId}`, "1");
-    } catch {
-      // It is asked again at the next load.
-    }
+    this.remember({ consented: true });
   }
 
   close(): void {
@@ -145,8 +143,9 @@ export class Store {
           locale: chosenLocale([message.locale, ...navigator.languages, message.config.widget.defaultLocale]),
           storage: message.storage,
           known: message.known,
-          consented: consentedBefore(message.config),
+          consented: message.consented ?? false,
         });
+        if (message.outbox) this.kept = message.outbox;
         return this.enter(message.access);
       case "access":
         if (message.failure?.challenge && this.proofs++ < MOST_PROOFS) return void this.prove(message.failure.challenge);
@@ -169,14 +168,17 @@ export class Store {
     if (access && this.api?.sessionId === access.sessionId) return this.proceed(access);
     this.leave();
     if (!access) return;
-    this.api = new Api(access, (changed) => this.bridge.post({ type: "access", access: changed }));
+    this.api = new Api(access, (changed) => this.remember({ access: changed, visitor: changed.token }));
     this.set({ hasSession: true });
     this.openStream(this.api);
-    this.outbox = new Outbox(this.api, {
-      lost: (problem) => this.lost(problem),
-      idle: (signal) => this.whenIdle(signal),
-      changed: (pending) => this.set({ pending }),
-    });
+    const { sessionId } = access;
+    const user = {
+      lost: (problem: Problem) => this.lost(problem),
+      knows: (turnId: string) => this.state.conversation.turns.some((turn) => turn.id === turnId),
+      idle: (signal: AbortSignal) => this.whenIdle(signal),
+      changed: (items: Pending[]) => this.keep(sessionId, items),
+    };
+    this.outbox = new Outbox(this.api, user, this.kept.sessionId === sessionId ? this.kept.items : []);
     for (const text of this.state.unsent) this.outbox.add(text);
     this.set({ unsent: [] });
     if (this.state.earlier?.loading) void this.moreEarlier();
@@ -259,6 +261,18 @@ export class Store {
 
   private release(): void {
     for (const resolve of this.idle.splice(0)) resolve();
+  }
+
+  // --- what the next page load has to know
+
+  private remember(change: Partial<Remembered>): void {
+    this.bridge.post({ type: "remember", change });
+  }
+
+  private keep(sessionId: string, items: Pending[]): void {
+    this.set({ pending: items });
+    this.kept = { sessionId, items };
+    this.remember({ outbox: this.kept });
   }
 
   private set(change: Partial<State>): void {

@@ -1,6 +1,6 @@
 /** What a page load remembers for the next one. Where the browser denies storage, nothing is remembered. */
 
-import type { Access } from "../protocol";
+import type { Remembered } from "../protocol";
 
 function area(): Storage | null {
   try {
@@ -9,15 +9,6 @@ function area(): Storage | null {
   } catch {
     return null;
   }
-}
-
-export interface Remembered {
-  access: Access | null;
-  /** The newest token of the visitor, kept after a conversation has ended. */
-  visitor?: string;
-  /** The `sub` of the identity that the conversation was started with. */
-  who?: string | undefined;
-  open?: boolean;
 }
 
 export class Memory {

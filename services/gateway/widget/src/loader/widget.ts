@@ -110,9 +110,8 @@ export class Widget {
       case "need-session":
         this.starting ??= this.startSession(message).finally(() => (this.starting = undefined));
         return;
-      case "access":
-        this.memory?.update({ access: message.access, ...(message.access && { visitor: message.access.token }) });
-        return;
+      case "remember":
+        return this.memory?.update(message.change);
       case "close":
         return this.show(false);
       case "unread":
@@ -130,7 +129,7 @@ export class Widget {
       type: "init",
       config: this.config,
       locale: this.locale ?? document.documentElement.lang ?? "",
-      access: this.memory.current.access,
+      ...this.memory.current,
       storage: this.memory.lasts,
       known: !!this.identity,
     });
