@@ -18,8 +18,9 @@ class SessionCalls(Transport):
         draft: bool,
         end_user: EndUser | None = None,
         client_id: str | None = None,
+        version: int | None = None,
     ) -> Session:
-        """Raises `agent_not_found`, `no_published_version`.
+        """With the published version, or the given one. Raises `agent_not_found`, `no_published_version`.
 
         The caller makes the id, so that a repeat creates nothing. The agent's session of the same `client_id` is
         returned as it is.
@@ -29,6 +30,8 @@ class SessionCalls(Transport):
             body["endUser"] = end_user.wire()
         if client_id is not None:
             body["clientId"] = client_id
+        if version is not None:
+            body["version"] = version
         return Session.model_validate(await self._post(f"/workspaces/{workspace}/sessions", body))
 
     async def sessions(self, workspace: str, query: Query) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class NewSession(BaseModel):
     metadata: dict[str, str] = Field(default_factory=dict)
     end_user: EndUser | None = Field(default=None, alias="endUser")
     draft: bool = False
+    version: int | None = Field(default=None, ge=1)
     client_id: str | None = Field(default=None, alias="clientId", min_length=1, max_length=MAX_CLIENT_ID)
 
 
@@ -61,7 +62,9 @@ class Sessions:
         self._audit = audit
 
     async def create(self, workspace: str, new: NewSession) -> Session:
-        """Pins the published version. A session of the same id, or of the same client id, is returned as it is.
+        """Pins the published version, or the one that is asked for.
+
+        A session of the same id, or of the same client id, is returned as it is.
 
         Raises `agent_not_found`, `no_published_version`, and `validation_failed` where a variable of the agent's texts
         has no value.
@@ -69,7 +72,7 @@ class Sessions:
         if (known := await self._known(workspace, new)) is not None:
             return known
         agent = await self._agents.find(workspace, new.agent_id)
-        version = DRAFT if new.draft else agent.published_version
+        version = DRAFT if new.draft else new.version or agent.published_version
         if version is None:
             raise ApiError(Code.NO_PUBLISHED_VERSION)
         now = datetime.now(UTC)

@@ -133,6 +133,7 @@ class FakeHistory(HistoryClient):
         draft: bool,
         end_user: EndUser | None = None,
         client_id: str | None = None,
+        version: int | None = None,
     ) -> Session:
         self._check()
         if client_id is not None:
@@ -142,7 +143,7 @@ class FakeHistory(HistoryClient):
         session = Session(
             id=session_id,
             agent_id=agent_id,
-            agent_version=1,
+            agent_version=version or 1,
             status="active",
             metadata=metadata,
             end_user=end_user,

@@ -46,7 +46,7 @@ async def create(call: Call) -> web.StreamResponse:
     key = idempotency_key(call.request)
     with call.dependencies.limits.hold(call.principal.key_id):
         try:
-            place = await place_of(call, body)
+            place = await place_of(call, body, key)
             request = body.completion(place.previous)
             order = AdmitTurn(
                 turn_id=new_id("trn"),

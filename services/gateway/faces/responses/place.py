@@ -1,5 +1,6 @@
 """Where a new response belongs: into a conversation that goes on, into a new one, or into none."""
 
+import hashlib
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -25,8 +26,11 @@ class Place(NamedTuple):
     is_new: bool = False
 
 
-async def place_of(call: Call, body: CreateResponse) -> Place:
-    """Raises `model_not_found`, `not_found`, `gone`, `turn_in_progress`, `invalid_request`."""
+async def place_of(call: Call, body: CreateResponse, key: str | None) -> Place:
+    """`key`: the request's idempotency key. A repeat belongs into the session of the first request.
+
+    Raises `model_not_found`, `not_found`, `gone`, `turn_in_progress`, `invalid_request`.
+    """
     if body.model is not None and not is_model(body.model):
         raise ApiError(Code.MODEL_NOT_FOUND, param="model")
     if body.previous_response_id is not None:
@@ -35,7 +39,7 @@ async def place_of(call: Call, body: CreateResponse) -> Place:
         return await _in_conversation(call, body, body.conversation)
     if not body.stored:
         return Place(model=body.model)
-    return Place(await _new_session(call, body), is_new=True)
+    return await _new_session(call, body, key)
 
 
 async def _behind(call: Call, body: CreateResponse, response: str) -> Place:
@@ -47,7 +51,7 @@ async def _behind(call: Call, body: CreateResponse, response: str) -> Place:
     except ApiError as error:
         raise (missing if error.code is Code.TURN_NOT_FOUND else error) from None
     turn = stored.turn
-    if turn.session_id is None:
+    if turn.session_id is None or stored.erased:
         raise missing
     if turn.status not in ENDED:
         detail = "The response to follow has not ended yet."
@@ -78,16 +82,14 @@ async def _refuse_other_agent(call: Call, body: CreateResponse, agent_id: str) -
         raise refused("model", "must be the agent that the conversation began with")
 
 
-async def _new_session(call: Call, body: CreateResponse) -> str:
-    history = call.dependencies.history
+async def _new_session(call: Call, body: CreateResponse, key: str | None) -> Place:
+    history, made = call.dependencies.history, new_id("ses")
     agent_id, version = await history.resolve_model(call.workspace, body.model or "")
+    known_as = f"response-{hashlib.sha256(key.encode()).hexdigest()}" if key is not None else None
     session = await history.create_session(
-        call.workspace, new_id("ses"), agent_id, body.metadata or {}, False, body.end_user()
+        call.workspace, made, agent_id, body.metadata or {}, False, body.end_user(), known_as, version
     )
-    if session.agent_version != version:
-        await history.delete_session(call.workspace, session.id, call.principal.key_id)
-        raise refused("model", "must not name an older version of the agent, except with store: false")
-    return session.id
+    return Place(session.id, is_new=session.id == made)
 
 
 async def withdraw(call: Call, place: Place) -> None:

@@ -236,6 +236,16 @@ async def test_a_repeated_blind_request_leaves_no_second_session(gateway: Stage)
     assert len(gateway.history.kept_sessions) == 1
 
 
+async def test_a_repeat_with_the_same_key_gets_the_same_response(gateway: Stage) -> None:
+    body, headers = {"model": gateway.agent_id, "input": "hi", "background": True}, {"Idempotency-Key": "k1"}
+    answers = [await call(gateway, "POST", "", json=body, headers=headers) for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert (len(gateway.history.turns), len(gateway.history.kept_sessions)) == (1, 1)
+    changed = await call(gateway, "POST", "", json={**body, "input": "other"}, headers=headers)
+    assert (changed[0], changed[1]["code"]) == (422, "idempotency_mismatch")
+    assert len(gateway.history.kept_sessions) == 1
+
+
 async def test_a_refused_response_leaves_no_session(gateway: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     async def refuse(*_: Any) -> Any:
         raise ApiError(Code.RATE_LIMITED)
