@@ -17,6 +17,7 @@ ORDER: Final = (
     "resume",
     "openai",
     "mcp",
+    "a2a",
     "widget",
     "knowledge",
     "tools",

@@ -65,7 +65,7 @@ _TAG_OF: Final = {
 
 
 def operation_id(route: Route[Any]) -> str:
-    said = _SAID_OTHERWISE.get((route.method, route.path))
+    said = route.operation or _SAID_OTHERWISE.get((route.method, route.path))
     if said is not None:
         return said
     words = [word for word in route.path.split("/") if word and word != "chat"]

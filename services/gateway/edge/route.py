@@ -95,7 +95,8 @@ class Reply(NamedTuple):
 class Route(Generic[D]):
     """One public route. `scope` None: open to everyone. `errors`: codes beyond those that every route may answer.
 
-    `visitor`: a visitor token opens it too, for its own session.
+    `visitor`: a visitor token opens it too, for its own session. `operation`: its name in the OpenAPI document, where
+    its path makes no good one.
     """
 
     method: str
@@ -110,6 +111,7 @@ class Route(Generic[D]):
     errors: tuple[Code, ...] = ()
     openai: bool = False
     visitor: bool = False
+    operation: str | None = None
 
     @property
     def is_for_pages(self) -> bool:

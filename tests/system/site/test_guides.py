@@ -18,6 +18,7 @@ PRINTED = {
     ("openai", "bash"): ['"chat.completion"', "80202"],
     ("openai", "python"): ["agt_000000000000000000000p1zza", "1042"],
     ("mcp", "bash"): ["outputSchema", "notifications/progress", "80202"],
+    ("a2a", "bash"): ["supportedInterfaces", "artifactUpdate", "80202", "nextPageToken"],
     ("mcp", "python"): ["ask_mia-s-pizza-000p1zza", "1042"],
     ("widget", "bash"): ["parley_pk_", "data-parley-key", "sha384-", "Ask the shop"],
     ("knowledge", "bash"): ["17 days", "Aqua 300", "LAST ASKED"],

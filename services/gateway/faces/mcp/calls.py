@@ -36,7 +36,7 @@ async def call_tool(call: Call, request: RpcRequest, revision: Revision) -> web.
     agent_id = await agent_of(call, request.params.get("name"))
     try:
         arguments = arguments_of(request.params.get("arguments", {}))
-        with call.dependencies.limits.hold(call.principal.key_id):
+        with call.hold():
             ids = _ids(call, request, revision)
             session_id = await _session(call, agent_id, arguments, ids)
             async with admission(call.dependencies, call.principal, _order(session_id, ids, arguments)) as accepted:

@@ -28,7 +28,7 @@ async def resume(call: Call) -> web.StreamResponse:
     asked = Asked(Revision(HANDSHAKE[0]), place.request_id, place.token, place.progress)
     session = StreamSession(CallStream(asked, turn, place.after))
     end = FrameId(turn.attempt, stored.last_seq)
-    with call.dependencies.limits.hold(call.principal.key_id):
+    with call.hold():
         if turn.status in ENDED and place.after >= end:
             last = stream_frame(*terminal_frame(turn, stored.output), end)
             return await session.replay(call.request, [last])

@@ -76,6 +76,7 @@ def absent_ids() -> dict[str, str]:
     return {
         "sessionId": new_id("ses"),
         "turnId": turn,
+        "taskId": turn,
         "completionId": "chatcmpl-" + turn.removeprefix("trn_"),
         "responseId": "resp_" + turn.removeprefix("trn_"),
         "agentId": new_id("agt"),
@@ -122,6 +123,7 @@ async def _objects(history: History, workspace: str, mark: str) -> Objects:
     ids = {
         "sessionId": session.id,
         "turnId": turn.turn_id,
+        "taskId": turn.turn_id,
         "completionId": "chatcmpl-" + kept.turn_id.removeprefix("trn_"),
         "responseId": "resp_" + turn.turn_id.removeprefix("trn_"),
         "agentId": agent_id,
