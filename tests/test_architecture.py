@@ -102,6 +102,7 @@ GATEWAY_ARROWS = {
     "faces": {"edge", "streaming", "call", "dependencies"},
     "widget": {"edge", "dependencies"},
     "site": set(),
+    "console": {"edge", "settings"},
 }
 
 

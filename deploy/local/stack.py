@@ -22,6 +22,8 @@ DATABASE: Final = "parley"
 # is not.
 BEHIND: Final = ("nice", "-n", "3")
 YIELDING: Final = frozenset({"history", "mongodb", "ingest"})
+# Pages for people, which are off by default elsewhere.
+PAGES: Final = ("PARLEY_PLAYGROUND", "PARLEY_CONSOLE")
 MODULES: Final = {
     "gateway": "services.gateway",
     "worker": "services.agent_worker",
@@ -140,6 +142,7 @@ class Stack:
         commands = []
         for name, url in zip(_names("gateway", self.size.gateways), self.gateway_urls, strict=True):
             own = {"PARLEY_PORT": str(self.port), "PARLEY_PRIVATE_PORT": _port_of(url), "PARLEY_REUSE_PORT": "1"}
+            own |= {name: self._environment.get(name, "1") for name in PAGES}
             if self._environment.get("PARLEY_HOST"):
                 # Who sets it wants the public API reachable; everything internal stays on loopback.
                 own["PARLEY_HOST"] = self._environment["PARLEY_HOST"]

@@ -22,6 +22,7 @@ def banner(stack: Stack, secret: str) -> str:
         Parley is ready.
 
           guides  {stack.base_url}/docs  (API reference: {stack.base_url}/docs/reference)
+          try     {stack.base_url}/playground  (agents: {stack.base_url}/console; paste the key)
           shop    {stack.model_url}/  (a web page that embeds the chat widget)
           API     {api}
           key     {secret}

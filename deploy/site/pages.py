@@ -23,7 +23,7 @@ users at once and keeps every conversation.</p>
 <li><strong><code>done</code> is a receipt:</strong> the transcript is stored before the client receives it.</li>
 </ul>
 <p class="ways"><a class="button" href="/docs/quickstart">Quickstart</a> <a class="button" href="/docs">Guides</a>
-<a class="button" href="/docs/reference">API reference</a></p>
+<a class="button" href="/docs/reference">API reference</a><!-- pages --></p>
 <h2>For programs</h2>
 <ul>
 <li><a href="/api/v1/openapi.json">The OpenAPI document</a></li>

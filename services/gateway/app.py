@@ -8,6 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from services.gateway.completions.agent_rules import AgentRules
+from services.gateway.console.pages import console_routes, page_titles
 from services.gateway.dependencies import Dependencies
 from services.gateway.edge import cors
 from services.gateway.edge.auth import Authenticator
@@ -102,7 +103,8 @@ def create_app(dependencies: Dependencies, *, private: bool) -> web.Application:
     app.add_routes([web.route(route.method, BASE + route.path, guarded(route, dependencies)) for route in ROUTES])
     app.add_routes([web.route("OPTIONS", BASE + path, cors.preflight(of)) for path, of in _pages_methods().items()])
     app.add_routes(static_routes(dependencies))
-    app.add_routes(site_routes())
+    app.add_routes(site_routes(page_titles(dependencies.settings)))
+    app.add_routes(console_routes(dependencies.settings))
     app.add_routes([route for route in health_routes(_checks(dependencies)) if private or route.path != "/metrics"])
     return app
 

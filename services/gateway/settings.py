@@ -65,6 +65,12 @@ class GatewaySettings(Settings):
         description="secrets that sign visitors' tokens, comma separated, the same on every gateway; the first signs, "
         "all verify; empty: derived from PARLEY_INTERNAL_TOKEN",
     )
+    playground: bool = Field(
+        False, description="serve /playground, a page on which people with a secret key try agents out"
+    )
+    console: bool = Field(
+        False, description="serve /console, a page on which people with a secret key manage agents, sessions and keys"
+    )
     cancel_on_disconnect: bool = Field(True, description="a completion's turn is cancelled when its caller disconnects")
 
     @field_validator("public_url")

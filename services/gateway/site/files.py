@@ -2,7 +2,9 @@
 
 import gzip
 import hashlib
+from collections.abc import Mapping
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -11,6 +13,8 @@ from services.gateway.site.tables import with_html_tables, with_markdown_tables
 _FOLDER: Final = Path(__file__).parent
 DIST: Final = _FOLDER / "dist"
 GUIDES: Final = _FOLDER / "guides"
+# Its place in the home page.
+_PAGES: Final = "<!-- pages -->"
 ASSETS: Final = _FOLDER / "assets"
 _TYPES: Final = {
     ".html": "text/html; charset=utf-8",
@@ -38,7 +42,7 @@ def files() -> dict[str, SiteFile]:
     """By their paths, such as `/docs/quickstart`. Read once per process."""
     guides = sorted(path.stem for path in GUIDES.glob("*.md"))
     return {
-        "/": _page(DIST / "home.html"),
+        "/": home({}),
         "/docs": _page(DIST / "contents.html"),
         "/docs/reference": _page(DIST / "reference.html"),
         "/docs/search.json": _page(DIST / "search.json"),
@@ -48,6 +52,13 @@ def files() -> dict[str, SiteFile]:
         **{f"/docs/assets/{name}": _page(ASSETS / name) for name in ("site.css", "site.js", "reference.js")},
         "/docs/assets/scalar.js": _packed((ASSETS / "scalar.js.gz").read_bytes(), ".js"),
     }
+
+
+def home(pages: Mapping[str, str]) -> SiteFile:
+    """The home page with links to further pages, whose titles are given by their paths."""
+    links = "".join(f'\n<a class="button" href="{path}">{escape(title)}</a>' for path, title in pages.items())
+    text = (DIST / "home.html").read_text("utf-8").replace(_PAGES, links)
+    return _packed(gzip.compress(text.encode(), mtime=0), ".html")
 
 
 def _page(path: Path) -> SiteFile:

@@ -1,10 +1,11 @@
 """The routes of the site. They need no key, and their policy allows no request to another origin."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
 
-from services.gateway.site.files import SiteFile, files
+from services.gateway.site.files import SiteFile, files, home
 from shared.contracts.errors import MEANINGS
 from shared.web.middleware import Handler
 
@@ -17,11 +18,12 @@ _PAGES: Final = _POLICY.format(styles="")
 _REFERENCE: Final = _POLICY.format(styles=" 'unsafe-inline'")
 
 
-def site_routes() -> list[web.RouteDef]:
+def site_routes(pages: Mapping[str, str]) -> list[web.RouteDef]:
+    """`pages` are titles of further pages that the home page links to, by their paths."""
     return [
         *(
             web.get(path, _serve(file, _REFERENCE if path == "/docs/reference" else _PAGES))
-            for path, file in files().items()
+            for path, file in {**files(), "/": home(pages)}.items()
         ),
         web.get("/docs/", _moved("/docs")),
         *(web.get(f"/errors/{code}", _moved(f"/docs/errors#{code}")) for code in MEANINGS),

@@ -5,13 +5,13 @@ from typing import Final
 from aiohttp import web
 
 from services.gateway.dependencies import Dependencies
-from services.gateway.widget.assets import Asset, assets
+from services.gateway.edge.built_files import FOREVER, serve_asset
+from services.gateway.widget.assets import assets
 from services.gateway.widget.frame_page import absent_page, frame_page
 from shared.contracts.errors import ApiError, Code
 from shared.ids import is_id
 from shared.web.middleware import Handler
 
-_FOREVER: Final = "public, max-age=31536000, immutable"
 _SHORT: Final = "public, max-age=300"
 # The loader runs on pages of every origin, and a page that pins its hash must be able to read it.
 _FOR_ALL: Final = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
@@ -20,25 +20,11 @@ _FOR_ALL: Final = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Po
 def static_routes(dependencies: Dependencies) -> list[web.RouteDef]:
     loader, *others = [assets()[name] for name in ("loader.js", "frame.js", "frame.css")]
     return [
-        web.get("/widget/loader.js", _file(loader, _SHORT, _FOR_ALL)),
-        web.get(f"/widget/{loader.file}", _file(loader, _FOREVER, _FOR_ALL)),
-        *(web.get(f"/widget/{asset.file}", _file(asset, _FOREVER, {})) for asset in others),
+        web.get("/widget/loader.js", serve_asset(loader, _SHORT, _FOR_ALL)),
+        web.get(f"/widget/{loader.file}", serve_asset(loader, FOREVER, _FOR_ALL)),
+        *(web.get(f"/widget/{asset.file}", serve_asset(asset)) for asset in others),
         web.get("/widget/frame/{keyId}", _frame(dependencies)),
     ]
-
-
-def _file(asset: Asset, kept: str, headers: dict[str, str]) -> Handler:
-    async def serve(request: web.Request) -> web.StreamResponse:
-        own = {"Cache-Control": kept, "ETag": asset.etag, "Vary": "Accept-Encoding", **headers}
-        if request.headers.get("If-None-Match") == asset.etag:
-            return web.Response(status=304, headers=own)
-        packed = "gzip" in request.headers.get("Accept-Encoding", "")
-        if packed:
-            own["Content-Encoding"] = "gzip"
-        body = asset.gzip if packed else asset.body
-        return web.Response(body=body, headers={**own, "Content-Type": asset.media_type})
-
-    return serve
 
 
 def _frame(dependencies: Dependencies) -> Handler:

@@ -2,49 +2,19 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page
+from playwright.async_api import Browser, BrowserContext
 
 from services.gateway.site.files import files
+from tests.system.browser.looks import LOOKS, looked_at
 from tests.system.browser.violations import violations
+from tests.system.browser.visit import Visit
 from tests.system.site.guide_code import run
 from tests.system.stack import Stack
 
 PAGES = sorted(path for path, file in files().items() if file.media_type.startswith("text/html"))
 OWN = [path for path in PAGES if path != "/docs/reference"]
-LOOKS: dict[str, dict[str, Any]] = {
-    "desktop": {"viewport": {"width": 1280, "height": 900}},
-    "mobile": {"viewport": {"width": 390, "height": 800}, "is_mobile": True, "has_touch": True},
-    "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
-}
-
-
-class Visit:
-    """A person's browser on the site, and what must not happen: requests elsewhere, errors, refusals by the policy."""
-
-    def __init__(self, context: BrowserContext, base: str) -> None:
-        self.context = context
-        self.base = base
-        self.wrong: list[str] = []
-
-    async def open(self, path: str) -> Page:
-        page = await self.context.new_page()
-        page.on("request", lambda request: self._note(request.url))
-        page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        page.on("console", lambda said: self.wrong.append(said.text) if said.type == "error" else None)
-        await page.goto(self.base + path)
-        return page
-
-    async def open_reference(self) -> Page:
-        page = await self.open("/docs/reference")
-        await page.get_by_role("heading", name="chat", exact=True).first.wait_for()
-        return page
-
-    def _note(self, url: str) -> None:
-        if not url.startswith((self.base + "/", "data:", "blob:")):
-            self.wrong.append(url)
 
 
 @pytest.fixture(params=LOOKS)
@@ -64,10 +34,7 @@ async def test_axe_finds_nothing_on_our_pages(look: tuple[str, Visit], axe: str,
     name, visit = look
     for path in OWN:
         page = await visit.open(path)
-        await page.screenshot(path=tmp_path / f"{name}{path.replace('/', '-')}.png", full_page=True)
-        assert await violations(page.main_frame, axe) == [], path
-        width = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        assert await page.evaluate(width) <= 0, f"{path} is wider than the screen"
+        await looked_at(page, axe, tmp_path / f"{name}{path.replace('/', '-')}.png")
         await page.close()
     assert visit.wrong == []
 

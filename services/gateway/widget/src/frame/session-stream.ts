@@ -19,7 +19,7 @@ export interface StreamUser {
   failed(problem: Problem): void;
 }
 
-export async function follow(api: Api, user: StreamUser, signal: AbortSignal): Promise<void> {
+export async function follow(api: Pick<Api, "events">, user: StreamUser, signal: AbortSignal): Promise<void> {
   const backoff = new Backoff();
   let ended = false;
   while (!signal.aborted && !ended) {
@@ -46,7 +46,12 @@ export async function follow(api: Api, user: StreamUser, signal: AbortSignal): P
 }
 
 /** True once the session has told everything. */
-async function readOnce(api: Api, user: StreamUser, outer: AbortSignal, heard: () => void): Promise<boolean> {
+async function readOnce(
+  api: Pick<Api, "events">,
+  user: StreamUser,
+  outer: AbortSignal,
+  heard: () => void,
+): Promise<boolean> {
   const connection = new AbortController();
   const cut = (): void => connection.abort();
   outer.addEventListener("abort", cut);

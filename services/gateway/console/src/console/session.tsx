@@ -1,0 +1,110 @@
+/** One session: its transcript, which grows while its turns run. */
+
+import type { VNode } from "preact";
+import { useEffect, useState } from "preact/hooks";
+
+import { apply, type Conversation, EMPTY } from "../../../widget/src/frame/conversation";
+import { follow, type StreamStatus } from "../../../widget/src/frame/session-stream";
+import { type Api, asRefusal, type Refusal } from "../shared/api";
+import { useAction, useLoaded } from "../shared/load";
+import { Loading, State, Sure, Time, Trouble } from "../shared/parts";
+import { Transcript } from "../shared/transcript";
+import type { Session } from "./sessions";
+import { place } from "./route";
+
+interface Live {
+  conversation: Conversation;
+  status: StreamStatus;
+  refusal: Refusal | null;
+}
+
+export function SessionPage({ api, id }: { api: Api; id: string }): VNode {
+  const path = `/chat/sessions/${encodeURIComponent(id)}`;
+  const session = useLoaded((signal) => api.get<Session>(path, signal), [api, id]);
+  const live = useLive(api, path);
+  const end = useAction(async () => {
+    await api.send("POST", `${path}/end`);
+    session.reload();
+  });
+  return (
+    <>
+      <p>
+        <a href={place("sessions")}>All sessions</a>
+      </p>
+      <h1>Session</h1>
+      <Loading of={session}>
+        {(found) => (
+          <>
+            <Facts session={found} />
+            <Trouble refusal={end.refusal} />
+            {found.status === "active" && !live.conversation.ended && (
+              <p>
+                <Sure label="End the session" question="Nobody can go on with it." onSure={() => void end.run()} />
+              </p>
+            )}
+            <Trouble refusal={live.refusal} />
+            {live.status === "reconnecting" && !live.refusal && <p role="status">The stream broke; connecting again …</p>}
+            <Transcript conversation={live.conversation} label="Transcript" />
+            {live.conversation.turns.length === 0 && <p class="quiet">Nothing was said yet.</p>}
+          </>
+        )}
+      </Loading>
+    </>
+  );
+}
+
+function Facts({ session }: { session: Session }): VNode {
+  const facts: [string, VNode | string][] = [
+    ["Id", <code>{session.id}</code>],
+    ["Agent", <a href={place("agents", session.agentId)}>{session.agentId}</a>],
+    ["Version", session.agentVersion ? String(session.agentVersion) : "draft"],
+    ["Status", <State name={session.status} />],
+    ["Created", <Time at={session.createdAt} />],
+    ...(session.endUser ? [["End user", session.endUser.name ?? session.endUser.id] as [string, string]] : []),
+    ...Object.entries(session.metadata),
+  ];
+  return (
+    <dl class="facts">
+      {facts.map(([name, value]) => (
+        <div>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+/** The session's own stream, from its first turn on, resumed after every cut. */
+function useLive(api: Api, path: string): Live {
+  const [live, setLive] = useState<Live>({ conversation: EMPTY, status: "live", refusal: null });
+  useEffect(() => {
+    const leaving = new AbortController();
+    let conversation = EMPTY;
+    let timer = 0;
+    const drawn = (): void => {
+      timer = 0;
+      setLive((before) => ({ ...before, conversation }));
+    };
+    const events = (lastId: string, signal: AbortSignal): Promise<Response> =>
+      api.open("GET", `${path}/events?frames=true`, { signal, headers: lastId ? { "Last-Event-ID": lastId } : {} });
+    void follow(
+      { events },
+      {
+        lastId: () => conversation.lastId,
+        event: (event) => {
+          conversation = apply(conversation, event);
+          timer ||= window.setTimeout(drawn, 30);
+        },
+        status: (status) => setLive((before) => ({ ...before, status })),
+        failed: (problem) => setLive((before) => ({ ...before, refusal: asRefusal(problem) })),
+      },
+      leaving.signal,
+    );
+    return () => {
+      leaving.abort();
+      clearTimeout(timer);
+    };
+  }, [api, path]);
+  return live;
+}
