@@ -11,6 +11,7 @@ from playwright.async_api import BrowserContext, FrameLocator, Page
 
 from deploy.local.processes import free_port
 
+OTHER_SITE, SAME_SITE = "127.0.0.2", "127.0.0.1"
 LONGEST_MS = 40_000
 _PAGE = """<!doctype html><html lang="{lang}"><head><meta charset="utf-8"><title>A shop</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"></head>
@@ -90,11 +91,16 @@ class Running(Protocol):
 
 
 @asynccontextmanager
-async def site(stack: Running, agent_id: str, *, lang: str = "en", **settings: Any) -> AsyncIterator[Site]:
-    """The page's address is 127.0.0.2, so the gateway is another origin. `settings` are those of the widget."""
+async def site(
+    stack: Running, agent_id: str, *, lang: str = "en", address: str = OTHER_SITE, **settings: Any
+) -> AsyncIterator[Site]:
+    """A page of another origin than the gateway's. `settings` are those of the widget.
+
+    On another site than the gateway's, Chromium denies the frame its storage and locks; on the same site it has them.
+    """
     facts = stack.facts
     port = free_port()
-    origin = f"http://127.0.0.2:{port}"
+    origin = f"http://{address}:{port}"
     own = Site(origin, facts["baseUrl"].removesuffix("/api/v1"), agent_id, "", "", facts["secretKey"], lang)
     key = await own.api("POST", f"/agents/{agent_id}/publishable-keys", {"allowedOrigins": [origin]})
     own.key, own.key_id = key["secret"], key["id"]
@@ -108,7 +114,7 @@ async def site(stack: Running, agent_id: str, *, lang: str = "en", **settings: A
     app.add_routes([web.get("/", page)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.2", port).start()
+    await web.TCPSite(runner, address, port).start()
     try:
         yield own
     finally:

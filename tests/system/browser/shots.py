@@ -9,7 +9,8 @@ from typing import Any, Final
 from playwright.async_api import Browser, async_playwright
 
 from tests.programs import required_program
-from tests.system.browser.host_page import site
+from tests.system.browser.host_page import Site, Widget, site
+from tests.system.browser.test_earlier import Backend
 from tests.system.stack import Stack
 
 DEMO: Final = "agt_000000000000000000000p1zza"
@@ -27,6 +28,10 @@ SHOTS: Final[dict[str, dict[str, Any]]] = {
     "dark": {"size": (1100, 760), "mode": "dark"},
     "arabic": {"size": (1100, 760), "lang": "ar", "accent": "#0f766e"},
     "start": {"size": (1100, 760), "asked": False, "accent": "#f59e0b"},
+    "earlier": {"size": (390, 780), "earlier": True},
+    "earlier-arabic": {"size": (390, 780), "earlier": True, "lang": "ar", "accent": "#0f766e", "mode": "dark"},
+    # The README's. Copy it to deploy/site/widget.png when it shows what the present one does not.
+    "readme": {"size": (440, 600), "scale": 1},
 }
 
 
@@ -40,20 +45,37 @@ async def take(
     lang: str = "en",
     accent: str = "#1a56db",
     asked: bool = True,
+    earlier: bool = False,
+    scale: int = 2,
 ) -> None:
-    context = await browser.new_context(viewport={"width": size[0], "height": size[1]}, device_scale_factor=2)
+    context = await browser.new_context(viewport={"width": size[0], "height": size[1]}, device_scale_factor=scale)
     theme = {"mode": mode, "accent": accent}
     async with site(stack, DEMO, lang=lang, theme=theme, greeting=GREETING, suggestions=SUGGESTIONS) as shop:
         widget = await shop.open(context)
         await widget.page.locator("parley-widget button").click()
         await widget.frame.get_by_role("textbox").wait_for()
-        if asked:
+        if earlier:
+            await _list(shop, widget)
+        elif asked:
             await widget.send("Do you deliver to 80202?")
             await widget.finished_answers(1)
             await widget.send("Where is order 1042?")
             await widget.finished_answers(2)
         await widget.page.screenshot(path=path)
     await context.close()
+
+
+async def _list(shop: Site, widget: Widget) -> None:
+    """Two conversations of a known visitor, listed."""
+    await (await Backend.of(shop)).identify(widget, "ada")
+    for question in ("Do you deliver to 80202?", "Where is order 1042?"):
+        await widget.send(question)
+        await widget.finished_answers(1)
+        await widget.frame.locator(".menu > button").click()
+        await widget.frame.get_by_role("menuitem").first.click()
+    await widget.frame.locator(".menu > button").click()
+    await widget.frame.get_by_role("menuitem").nth(1).click()
+    await widget.frame.get_by_role("listitem").nth(1).wait_for()
 
 
 async def main(folder: Path) -> None:

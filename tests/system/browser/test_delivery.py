@@ -1,7 +1,11 @@
 """Messages that the network loses, in a real browser: each becomes one turn."""
 
+from typing import Any
+
+import orjson
 from playwright.async_api import BrowserContext, Request, Response, Route
 
+from shared.ids import new_id
 from tests.conftest import eventually
 from tests.system.browser.host_page import site
 from tests.system.stack import Stack
@@ -40,6 +44,36 @@ async def test_a_message_whose_answer_is_lost_is_sent_again_and_becomes_one_turn
         assert lost == [202]
         assert await shop.questions() == ["Once."]
         assert await widget.frame.locator(".question").count() == 1
+
+
+def told(event: str, event_id: str, **data: Any) -> bytes:
+    return f"event: {event}\ndata: {orjson.dumps(data).decode()}\nid: {event_id}\n\n".encode()
+
+
+async def test_events_that_come_again_are_shown_once(stack: Stack, context: BrowserContext) -> None:
+    turn, asked = new_id("trn"), []
+    events = b"".join(
+        (
+            told("turn_started", f"{turn}.0-0", turnId=turn, number=1, createdAt="2026-01-01T00:00:00Z", messages=[]),
+            told("delta", f"{turn}.1-1", text="One "),
+            told("delta", f"{turn}.1-2", text="two."),
+        )
+    )
+
+    async def tell_all_again(route: Route) -> None:
+        asked.append(route.request.url)
+        await route.fulfill(status=200, content_type="text/event-stream", body=events)
+
+    await context.route("**/events?frames=true", tell_all_again)
+    async with site(stack, await stack.publish("scripted/tokens=8")) as shop:
+        widget = await (await shop.open(context)).show()
+        await widget.send("Hello.")
+
+        async def is_told_again() -> bool:
+            return len(asked) >= 3
+
+        await eventually(is_told_again, within_s=30, what="the third stream")
+        assert (await widget.frame.locator("article").all_inner_texts()) == ["One two."]
 
 
 async def test_a_message_that_was_not_sent_before_a_reload_is_sent_once_after_it(

@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Browser, BrowserContext
 
 from tests.conftest import eventually
-from tests.system.browser.host_page import Widget, site
+from tests.system.browser.host_page import OTHER_SITE, SAME_SITE, Widget, site
 from tests.system.stack import Stack
 
 DEMO = "agt_000000000000000000000p1zza"
@@ -60,8 +60,9 @@ async def test_the_death_of_a_gateway_in_mid_answer_loses_nothing(stack: Stack, 
         assert await shown(widget) == (await shop.answers())[0].strip()
 
 
-async def test_two_tabs_show_the_same_conversation(stack: Stack, context: BrowserContext) -> None:
-    async with site(stack, await stack.publish(LONG)) as shop:
+@pytest.mark.parametrize("address", [OTHER_SITE, SAME_SITE])
+async def test_two_tabs_show_the_same_conversation(stack: Stack, context: BrowserContext, address: str) -> None:
+    async with site(stack, await stack.publish(LONG), address=address) as shop:
         first = await (await shop.open(context)).show()
         await first.send("The first question.")
         await first.finished_answers(1)
