@@ -44,7 +44,7 @@ async def create(call: Call) -> web.StreamResponse:
     body, ignored = parse_response(await read_json(call.request))
     messages = turn_messages(body.input, datetime.now(UTC), goes_on=not body.begins)
     key = idempotency_key(call.request)
-    with call.dependencies.limits.hold(call.principal.key_id):
+    with call.hold():
         try:
             place = await place_of(call, body, key)
             request = body.completion(place.previous)

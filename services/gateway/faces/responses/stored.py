@@ -68,7 +68,7 @@ async def _follow(call: Call) -> web.StreamResponse:
     turn = stored.turn
     renderer = ResponseStream(turn, stored.completion, after=after, shows_results=_shows_results(call))
     session = StreamSession(renderer)
-    with call.dependencies.limits.hold(call.principal.key_id):
+    with call.hold():
         async with call.dependencies.hub.listen(call.workspace, turn.id) as listener:
             return await session.follow(call.request, call.dependencies, call.workspace, turn, listener)
 

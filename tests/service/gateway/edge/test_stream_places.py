@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -12,7 +13,7 @@ from redis.asyncio import Redis
 
 from deploy.local.stores import Server
 from services.gateway.edge import rates as rates_module
-from services.gateway.edge import stream_places
+from services.gateway.edge import route, stream_places
 from services.gateway.edge.limits import GatewayLimits
 from services.gateway.edge.rates import RequestRates
 from services.gateway.edge.stream_places import KEY, Place
@@ -243,3 +244,11 @@ def test_every_route_that_streams_takes_a_place_with_the_check_of_its_rate() -> 
         ("GET", "/chat/completions/{completionId}"),
     } <= held
     assert not [route.path for route in ROUTES if route.may_be_held and route.scope in (None, Scope.KEYS_WRITE)]
+
+
+def test_handlers_hold_a_request_by_its_call() -> None:
+    """Whoever holds it by the limits themselves is counted by one gateway only."""
+    gateway = Path(route.__file__).parents[1]
+    files = [path for path in gateway.rglob("*.py") if ".hold(" in path.read_text(encoding="utf-8")]
+    assert len(files) > 5
+    assert [path.name for path in files if "limits.hold(" in path.read_text(encoding="utf-8")] == ["route.py"]

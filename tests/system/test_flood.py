@@ -1,0 +1,181 @@
+"""One key's flood: what another key waits for, what a gateway holds of it, and what kills leave of a thousand turns."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import pytest
+from pymongo import MongoClient
+from redis.asyncio import Redis
+
+from services.gateway.edge.stream_places import KEY as STREAMS
+from services.history.turns.places import _KEY as TURNS
+from shared.contracts.keys import SECRET_SCOPES, NewKey
+from shared.turn_queue.keys import QUEUE
+from tests.conftest import eventually
+from tests.system.stack import Client, Stack, Transcript, gather_bounded, read_to_end
+
+WORKERS: Final = 2
+SLOTS: Final = 2
+WAITING: Final = 5_000
+# A waiting turn is in Redis and MongoDB; a gateway that kept a KiB of each would be over this with its other needs.
+GROWTH_KIB: Final = 64 << 10
+CONCURRENT: Final = 1_000
+_GONE: Final = (aiohttp.ClientError, ConnectionError, TimeoutError)
+
+
+@asynccontextmanager
+async def running(directory: Path, *arguments: str, **environment: str) -> AsyncIterator[Stack]:
+    given = {f"PARLEY_{name}": value for name, value in environment.items()}
+    stack = await asyncio.to_thread(Stack.start, directory, "--workers", str(WORKERS), *arguments, environment=given)
+    try:
+        yield stack
+    finally:
+        await asyncio.to_thread(stack.stop)
+
+
+async def another_key(stack: Stack) -> tuple[str, str]:
+    """Its id and its secret."""
+    async with stack.history() as history:
+        key = await history.create_key(NewKey(workspace=stack.facts["workspace"], scopes=SECRET_SCOPES))
+    return key.id, key.secret
+
+
+def turns_of(stack: Stack, key_id: str, **where: Any) -> int:
+    client: MongoClient[dict[str, Any]] = MongoClient(stack.facts["mongodbUri"], serverSelectionTimeoutMS=10_000)
+    try:
+        (name,) = [each for each in client.list_database_names() if "turns" in client[each].list_collection_names()]
+        return client[name]["turns"].count_documents({"keyId": key_id, **where})
+    finally:
+        client.close()
+
+
+def resident_kib(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+
+
+async def post(client: Client, agent_id: str) -> None:
+    session = await client.session(agent_id)
+    path = f"/chat/sessions/{session}/messages"
+    status, body = await client.call("POST", path, {"content": "flood"}, Prefer="respond-async")
+    assert status == 202, body
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+async def test_a_keys_flood_delays_another_keys_turn_by_two_turns_at_most(
+    tmp_path: Path, http: aiohttp.ClientSession
+) -> None:
+    limits = {"REQUESTS_PER_MINUTE": "0", "DRAIN_S": "1", "MAX_TURNS": str(SLOTS)}
+    async with running(tmp_path, "--gateways", "1", **limits) as stack:
+        facts, (flooder, secret), (_, other) = stack.facts, await another_key(stack), await another_key(stack)
+        flood, caller = (Client(http, facts["gateways"][0], key) for key in (secret, other))
+        # So slow that few of them end while this test looks at what has started.
+        slow = await stack.publish("scripted/tokens=100,delay=100")
+        quick = await stack.publish("scripted/tokens=2,delay=1")
+        session = await caller.session(quick)
+        await gather_bounded(200, 16, lambda _: post(flood, slow))
+        (gateway,) = facts["pids"]["gateway"]
+        before_kib = resident_kib(gateway)
+        async with Redis.from_url(facts["redisUrl"]) as redis:
+            while (missing := WAITING - await redis.zcard(QUEUE)) > 0:
+                await gather_bounded(missing, 16, lambda _: post(flood, slow))
+        assert resident_kib(gateway) - before_kib < GROWTH_KIB
+
+        started = {"attempt": {"$gte": 1}}
+        before = await asyncio.to_thread(turns_of, stack, flooder, **started)
+        told = Transcript()
+        path = f"/chat/sessions/{session}/messages"
+        async with caller.request("POST", path, {"content": "one turn", "stream": True}) as answer:
+            assert answer.status == 200
+            await read_to_end(answer, told)
+        since = await asyncio.to_thread(turns_of, stack, flooder, **started) - before
+        assert told.end is not None
+        assert told.end.event == "done"
+        assert since <= 2 * WORKERS * SLOTS
+        assert await asyncio.to_thread(turns_of, stack, flooder, status="queued") > WAITING * 0.9
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+async def test_a_thousand_turns_amid_kills_leave_no_lease_and_no_place(
+    tmp_path: Path, http: aiohttp.ClientSession
+) -> None:
+    limits = {"TURNS_PER_KEY": str(CONCURRENT), "STREAMS_PER_KEY": str(CONCURRENT)}
+    tuning = {"REQUESTS_PER_MINUTE": "0", "MAX_TURNS": str(CONCURRENT)}
+    async with running(tmp_path, "--gateways", "2", **limits, **tuning) as stack:
+        facts, (key_id, secret) = stack.facts, await another_key(stack)
+        clients = [Client(http, url, secret) for url in facts["gateways"]]
+        agent_id = await stack.publish("scripted/tokens=90,delay=1000")
+        sessions = await gather_bounded(CONCURRENT + 1, 16, lambda n: clients[n % 2].session(agent_id))
+        extra, told = sessions.pop(), [Transcript() for _ in sessions]
+
+        async def stream(number: int) -> None:
+            path = f"/chat/sessions/{sessions[number]}/messages"
+            body = {"content": "hold on", "stream": True}
+            with suppress(*_GONE):
+                async with clients[number % 2].request("POST", path, body) as answer:
+                    assert answer.status == 200, await answer.text()
+                    await read_to_end(answer, told[number])
+
+        readers = [asyncio.create_task(stream(number)) for number in range(CONCURRENT)]
+        async with Redis.from_url(facts["redisUrl"]) as redis:
+            await eventually(lambda: all(one.text for one in told), within_s=200, what="text on every stream")
+            # What a gateway could not ask for in time it holds all the same, and renews. History does not ask again.
+            for name in (f"{QUEUE}:running", STREAMS + key_id):
+                await eventually(lambda n=name: _holds(redis, n), within_s=30, what=name)  # type: ignore[misc]
+            assert await redis.zcard(TURNS + key_id) > 0
+            for client in clients:
+                await eventually(lambda one=client: _is_refused(one, extra), within_s=30, what="a refusal")  # type: ignore[misc]
+            for pid in (*facts["pids"]["worker"], facts["pids"]["gateway"][0]):
+                os.kill(pid, signal.SIGKILL)
+            await asyncio.gather(*readers)
+            await eventually(lambda: _all_ended(stack, key_id), within_s=300, what="the end of every turn")
+            assert await _left(redis, key_id) == {}
+        assert await asyncio.to_thread(turns_of, stack, key_id, status="completed") == CONCURRENT
+        for number in (0, 1):
+            await eventually(lambda n=number: _is_served(clients[n], extra), within_s=30, what="a turn at the limit")  # type: ignore[misc]
+
+
+async def _holds(redis: "Redis", name: str) -> bool:
+    return bool(await redis.zcard(name) == CONCURRENT)
+
+
+async def _is_refused(client: Client, session: str) -> bool:
+    """Whether one stream more is one too many."""
+    async with client.request("GET", f"/chat/sessions/{session}/events") as answer:
+        return bool(answer.status == 429)
+
+
+async def _all_ended(stack: Stack, key_id: str) -> bool:
+    return await asyncio.to_thread(turns_of, stack, key_id, active=True) == 0
+
+
+async def _left(redis: "Redis", key_id: str) -> Mapping[str, int]:
+    """What is still held a moment after the last turn's end, when the places of the killed gateway have lapsed too."""
+    names = (f"{QUEUE}:running", f"{QUEUE}:leases", QUEUE, TURNS + key_id, STREAMS + key_id)
+    found: dict[str, int] = {}
+
+    async def is_empty() -> bool:
+        found.clear()
+        found.update({name: 1 for name in names if await redis.exists(name)})
+        return not found
+
+    with suppress(AssertionError, TimeoutError):
+        await eventually(is_empty, within_s=60)
+    return found
+
+
+async def _is_served(client: Client, session: str) -> bool:
+    with suppress(*_GONE):
+        status, _ = await client.call(
+            "POST", f"/chat/sessions/{session}/messages", {"content": "again"}, Prefer="respond-async"
+        )
+        return status in (202, 409)
+    return False
