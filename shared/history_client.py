@@ -13,6 +13,7 @@ from shared.history_api.sessions import SessionCalls
 from shared.history_api.turns import TurnCalls
 from shared.history_api.usage import UsageCalls
 from shared.history_api.vectors import VectorCalls
+from shared.history_api.webhooks import WebhookCalls
 from shared.history_api.widget import WidgetCalls
 from shared.history_api.workspaces import WorkspaceCalls
 
@@ -33,6 +34,7 @@ class HistoryClient(
     UsageCalls,
     WidgetCalls,
     FeedbackCalls,
+    WebhookCalls,
 ):
     """Typed calls over one connection pool.
 

@@ -13,7 +13,7 @@ from shared.contracts.schema import NAME_PATTERN
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _TIME_DIGITS = 10
 _NAME = re.compile(NAME_PATTERN)
-_SHAPE = re.compile(r"(agt|ses|trn|msg|key|src|whk|req|aud|chk|era|exp|vis|ids|mcp)_[0-9a-hjkmnp-tv-z]{26}")
+_SHAPE = re.compile(r"(agt|ses|trn|msg|key|src|whk|req|aud|chk|era|exp|vis|ids|evt|mcp)_[0-9a-hjkmnp-tv-z]{26}")
 
 
 def new_id(prefix: str) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from shared.contracts.turns import ENDED
 
@@ -77,3 +77,16 @@ REQUEST_SECONDS: Final = Histogram(
 MONGODB_SECONDS: Final = Histogram(
     "parley_history_mongodb_seconds", "Time that a call waits for MongoDB", ["route"], buckets=_BUCKETS
 )
+WEBHOOK_EVENTS: Final = Counter("parley_webhook_events_total", "Events for which deliveries were made", ["type"])
+WEBHOOK_ATTEMPTS: Final = Counter(
+    "parley_webhook_attempts_total", "Deliveries that were tried: delivered, failed (tried again), dead", ["outcome"]
+)
+for _outcome in ("delivered", "failed", "dead"):
+    WEBHOOK_ATTEMPTS.labels(_outcome)
+WEBHOOK_ATTEMPT_SECONDS: Final = Histogram(
+    "parley_webhook_attempt_seconds",
+    "Time that a webhook's receiver took to answer",
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30),
+)
+WEBHOOK_OLDEST: Final = Gauge("parley_webhook_oldest_due_seconds", "Age of the oldest delivery that is due")
+WEBHOOKS_DISABLED: Final = Counter("parley_webhooks_disabled_total", "Endpoints disabled because they failed too long")

@@ -10,8 +10,9 @@ from shared.contracts.keys import is_secret
 from shared.contracts.prices import PriceTable
 from shared.ids import is_name
 from shared.object_file import read_object
-from shared.settings import Settings
+from shared.settings import Settings, split_list
 from shared.upstreams import described_upstreams
+from shared.web.guard_rules import AllowList, OutgoingPolicy
 
 
 class HistorySettings(Settings):
@@ -51,6 +52,26 @@ class HistorySettings(Settings):
     s3_access_key_id: str = Field("", description="access key; empty: AWS' own variables or the machine's role")
     s3_secret_access_key: SecretStr = Field(SecretStr(""), description="its secret")
 
+    webhook_allow: str = Field(
+        "",
+        description="hosts (name or name:port) and networks, comma separated, that webhooks may reach although they "
+        "are not public",
+    )
+    webhook_ports: str = Field("80,443,8080,8443", description="ports that webhooks may reach, comma separated")
+    webhook_timeout_s: float = Field(15.0, description="how long a webhook's receiver may take, seconds", gt=0, le=60)
+    webhook_retry_s: float = Field(
+        5.0, description="pause before the second try of a delivery, seconds; four times as long each time", gt=0
+    )
+    webhook_give_up_s: float = Field(
+        86_400.0, description="age from which a delivery that fails is a dead letter, seconds", gt=0
+    )
+    webhook_disable_after_s: float = Field(
+        432_000.0, description="how long every delivery must fail before an endpoint is disabled, seconds", gt=0
+    )
+    webhook_deliveries_keep_s: float = Field(
+        2_592_000.0, description="how long delivered events and dead letters are kept, seconds", gt=0
+    )
+
     bootstrap_key: SecretStr = Field(
         SecretStr(""),
         description="a secret key with all scopes, stored at the first start; later starts change nothing",
@@ -87,6 +108,17 @@ class HistorySettings(Settings):
         if self.s3_bucket and bool(self.s3_access_key_id) != bool(self.s3_secret_access_key.get_secret_value()):
             raise ValueError("PARLEY_S3_ACCESS_KEY_ID and PARLEY_S3_SECRET_ACCESS_KEY belong together")
         return self
+
+    @model_validator(mode="after")
+    def _check_webhooks(self) -> Self:
+        _ = self.webhook_policy
+        return self
+
+    @property
+    def webhook_policy(self) -> OutgoingPolicy:
+        """Raises ValueError."""
+        ports = frozenset(int(port) for port in split_list(self.webhook_ports))
+        return OutgoingPolicy(allow=AllowList.parse(split_list(self.webhook_allow)), ports=ports)
 
     @property
     def upstream_names(self) -> frozenset[str]:

@@ -19,6 +19,7 @@ from services.history.knowledge.version_sources import VersionSources
 from services.history.mongo.client import Database
 from services.history.mongo.errors import Duplicate
 from services.history.mongo.filters import Document, up_to
+from services.history.webhooks.subscriptions import Subscriptions
 from shared.contracts.agent_records import PublishOrder, RollbackOrder, VersionRecord
 from shared.contracts.agents import Passage
 from shared.contracts.errors import ApiError, Code
@@ -49,6 +50,7 @@ class Publishing:
         passages: Passages,
         sources: VersionSources,
         audit: Audit,
+        subscriptions: Subscriptions,
         waits: Sequence[Ready] = (),
     ) -> None:
         self._documents = database.agents
@@ -57,6 +59,7 @@ class Publishing:
         self._passages = passages
         self._sources = sources
         self._audit = audit
+        self._subscriptions = subscriptions
         self._waits = waits
 
     async def publish(
@@ -189,11 +192,12 @@ class Publishing:
         if agent.get("pointerMove") is None:
             await self._documents.update({"_id": key, "pointerMove": None}, {"$set": {"pointerMove": 0}})
         entry = audit_entry(action, agent["agentId"], actor, version=number, before=agent.get("publishedVersion"))
-        change = {
+        change: Document = {
             "$set": {"publishedVersion": number, "pointerMove": move},
             "$max": {"latestVersion": number},
             "$push": {PENDING: entry},
         }
+        change = self._subscriptions.pushed(change, agent["workspace"], "agent.published", version=number)
         await self._documents.update({"_id": key, "pointerMove": up_to(move - 1), "deleted": None}, change)
         row = await self._documents.one({"_id": key}, WITHOUT_DRAFT)
         if row is not None:

@@ -38,6 +38,8 @@ from services.history.turns.responses import Responses
 from services.history.turns.turns import Turns
 from services.history.usage.ledger import Ledger
 from services.history.usage.reports import UsageReports
+from services.history.webhooks.deliveries import Deliveries
+from services.history.webhooks.webhooks import Webhooks
 from services.history.widget.widgets import Widgets
 from services.history.workspaces.workspaces import Workspaces
 
@@ -79,6 +81,8 @@ class Nouns:
     ledger: Ledger
     budgets: Budgets
     usage: UsageReports
+    webhooks: Webhooks
+    deliveries: Deliveries
 
 
 NOUNS: Final = web.AppKey("nouns", Nouns)

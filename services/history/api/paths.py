@@ -12,6 +12,7 @@ DRAFT: Final = rf"{WORKSPACE}/drafts/{{agent_id:{NAME_PATTERN}}}"
 KEY: Final = rf"{WORKSPACE}/keys/{{key_id:{NAME_PATTERN}}}"
 SESSION: Final = rf"{WORKSPACE}/sessions/{{session_id:{NAME_PATTERN}}}"
 TURN: Final = rf"{WORKSPACE}/turns/{{turn_id:{NAME_PATTERN}}}"
+WEBHOOK: Final = rf"{WORKSPACE}/webhooks/{{webhook_id:{NAME_PATTERN}}}"
 COMPLETION: Final = rf"{WORKSPACE}/completions/{{turn_id:{NAME_PATTERN}}}"
 
 

@@ -22,6 +22,7 @@ from services.history.api import (
     turns,
     usage,
     vectors,
+    webhooks,
     widget,
     workspaces,
 )
@@ -45,4 +46,5 @@ ROUTES: Final[Sequence[web.RouteDef]] = (
     *end_users.ROUTES,
     *usage.ROUTES,
     *budgets.ROUTES,
+    *webhooks.ROUTES,
 )

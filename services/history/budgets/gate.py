@@ -12,12 +12,14 @@ from typing import Final, NamedTuple
 from redis.exceptions import RedisError
 
 from services.history.budgets.estimates import ANSWER_TOKENS
+from services.history.budgets.exceeded import ExceededBudgets
 from services.history.budgets.limits import Limits, Parties
 from services.history.budgets.sums import sums_of
 from services.history.metrics import BUDGET_COUNTERS_REBUILT, BUDGET_REFUSALS
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document, one_of
 from services.history.usage.ledger import Ledger
+from services.history.webhooks.subscriptions import Subscriptions
 from shared.budgets.counters import refusal_of
 from shared.budgets.store import BudgetStore, Estimate, Limit, Mode
 from shared.contracts.errors import ApiError
@@ -40,7 +42,10 @@ class Account(NamedTuple):
 
 
 class BudgetGate:
-    def __init__(self, database: Database, store: BudgetStore, limits: Limits, ledger: Ledger) -> None:
+    def __init__(
+        self, database: Database, store: BudgetStore, limits: Limits, ledger: Ledger, subscriptions: Subscriptions
+    ) -> None:
+        self._exceeded = ExceededBudgets(database, subscriptions)
         self._turns = database.turns
         self._store = store
         self._limits = limits
@@ -54,6 +59,7 @@ class BudgetGate:
         if refused_by is None:
             return None
         BUDGET_REFUSALS.inc()
+        await self._exceeded.tell(refused_by, limits)
         return refusal_of(refused_by)
 
     async def _order(self, turn_id: str, estimate: Estimate, limits: Sequence[Limit], mode: Mode) -> str | None:

@@ -11,6 +11,7 @@ from services.history.knowledge.source_documents import absent, job_of, passages
 from services.history.metrics import SOURCES_READ
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document, up_to
+from services.history.webhooks.subscriptions import Subscriptions
 from shared.contracts.knowledge import IngestedPassages, IngestJob, IngestOutcome, IngestProgress
 from shared.log import get_logger
 
@@ -25,7 +26,8 @@ TOO_LATE: Final = "It was not read within 24 hours. No ingest worker may be runn
 
 
 class IngestQueue:
-    def __init__(self, database: Database, passages: Passages) -> None:
+    def __init__(self, database: Database, passages: Passages, subscriptions: Subscriptions) -> None:
+        self._subscriptions = subscriptions
         self._sources = database.sources
         self._passages = passages
 
@@ -95,7 +97,10 @@ class IngestQueue:
             if row.get("currentAttempt"):
                 change["$addToSet"] = {"stale": row["currentAttempt"]}
                 members["erasing"] = True
-        done = await self._sources.update(_held(row["_id"], row["attempt"]), {"$set": members, **change})
+        change = {"$set": members, **change}
+        if outcome.state != "unchanged":
+            change = self._subscriptions.pushed(change, row["workspace"], "knowledge.indexed")
+        done = await self._sources.update(_held(row["_id"], row["attempt"]), change)
         if done:
             SOURCES_READ.labels("indexed").inc()
             log.info("source_indexed", source_id=row["_id"], passages=members["passages"])
@@ -111,6 +116,7 @@ class IngestQueue:
         change: Document = {"$set": members, "$unset": {"waiting": "", "dueAt": ""}}
         if row["attempt"] and row["attempt"] != row.get("currentAttempt"):
             change["$addToSet"] = {"stale": row["attempt"]}
+        change = self._subscriptions.pushed(change, row["workspace"], "knowledge.failed", reason=members["reason"])
         done = await self._sources.update(_held(row["_id"], row["attempt"]), change)
         if done:
             SOURCES_READ.labels("failed").inc()

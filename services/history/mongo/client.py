@@ -75,6 +75,8 @@ class Database:
         self.usage_days = self._collection("usage_days")
         self.end_user_usage_days = self._collection("end_user_usage_days")
         self.sources = self._collection("sources")
+        self.webhooks = self._collection("webhooks")
+        self.webhook_deliveries = self._collection("webhook_deliveries")
         self.backfills = self._collection("backfills")
         self.indexes = self._collection("indexes")
         self.vectors = VectorCollection(self.availability, self._database.get_collection("vectors"))

@@ -38,6 +38,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("workspace", "agentId", "emptySince"), partial={"emptySince": _PRESENT}, name="without_messages"),
         Index(("erasing",), partial={"erasing": True}),
         Index(("unaudited.id",), partial={"unaudited.id": _PRESENT}, name="unaudited"),
+        Index(("unsent.id",), partial={"unsent.id": _PRESENT}, name="unsent"),
     ),
     "turns": (
         Index(
@@ -67,6 +68,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("erasable", "endedAt"), partial={"erasable": True}),
         Index(("unbilled", "workspace"), partial={"unbilled": True}, name="unbilled"),
         Index(("expiresAt",), expires=True),
+        Index(("unsent.id",), partial={"unsent.id": _PRESENT}, name="unsent"),
     ),
     "agents": (
         Index(("workspace", "agentId")),
@@ -74,6 +76,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("workspace", "createKey"), unique=True, partial={"createKey": _PRESENT}, name="create_key"),
         Index(("endingSessions",), partial={"endingSessions": True}),
         Index(("unaudited.id",), partial={"unaudited.id": _PRESENT}, name="unaudited"),
+        Index(("unsent.id",), partial={"unsent.id": _PRESENT}, name="unsent"),
     ),
     "agent_versions": (
         Index(("agent", "number"), unique=True),
@@ -106,6 +109,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("workspace", "_id")),
         Index(("removed",), partial={"removed": True}),
         Index(("unaudited.id",), partial={"unaudited.id": _PRESENT}, name="unaudited"),
+        Index(("unsent.id",), partial={"unsent.id": _PRESENT}, name="unsent"),
     ),
     "end_user_erasures": (
         Index(("workspace", "_id")),
@@ -124,6 +128,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("waiting", "dueAt"), partial={"waiting": True}),
         Index(("erasing",), partial={"erasing": True}),
         Index(("refreshing", "refreshAt"), partial={"refreshing": True}),
+        Index(("unsent.id",), partial={"unsent.id": _PRESENT}, name="unsent"),
     ),
     "indexes": (
         Index(("agent",)),
@@ -131,6 +136,18 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("workspace", "blobs")),
         Index(("waiting", "dueAt"), partial={"waiting": True}),
         Index(("erasing",), partial={"erasing": True}),
+    ),
+    "webhooks": (
+        Index(("workspace", "_id")),
+        Index(("enabled",), partial={"enabled": True}),
+        Index(("unaudited.id",), partial={"unaudited.id": _PRESENT}, name="unaudited"),
+    ),
+    "webhook_deliveries": (
+        Index(("workspace", "endpoint", "eventId")),
+        Index(("workspace", "endpoint", "state", "eventId")),
+        Index(("endpoint", "lane", "rank"), partial={"waiting": True}, name="lanes"),
+        Index(("waiting", "dueAt"), partial={"waiting": True}),
+        Index(("expiresAt",), expires=True),
     ),
     "vectors": (Index(("workspace",)),),
 }

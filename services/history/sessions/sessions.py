@@ -21,6 +21,7 @@ from services.history.turns.end_users import end_user_of
 from services.history.turns.erasure import Erasure
 from services.history.turns.finalize import TurnFinalizer
 from services.history.turns.record import labels_of
+from services.history.webhooks.subscriptions import Subscriptions
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.schema import NAME_PATTERN
 from shared.contracts.sessions import MAX_CLIENT_ID, EndedReason, EndUser, Session
@@ -52,6 +53,7 @@ class Sessions:
         finalizer: TurnFinalizer,
         erasure: Erasure,
         audit: Audit,
+        subscriptions: Subscriptions,
     ) -> None:
         self._sessions = database.sessions
         self._turns = database.turns
@@ -60,6 +62,7 @@ class Sessions:
         self._finalizer = finalizer
         self._erasure = erasure
         self._audit = audit
+        self._subscriptions = subscriptions
 
     async def create(self, workspace: str, new: NewSession) -> Session:
         """Pins the published version, or the one that is asked for.
@@ -97,6 +100,7 @@ class Sessions:
             document["labels"] = labels_of(new.metadata)
         if new.end_user is not None:
             document |= {"endUserId": new.end_user.id, "endUser": orjson.dumps(new.end_user.wire()).decode()}
+        document |= self._subscriptions.first(workspace, "session.created")
         try:
             await self._sessions.insert(document)
         except Duplicate:
@@ -150,7 +154,8 @@ class Sessions:
 
     async def end(self, workspace: str, session_id: str, reason: EndedReason) -> Session:
         """Idempotent. The end is written first: no turn can be admitted after the active turn was stopped."""
-        change = {"$set": {"status": "ended", "endedAt": datetime.now(UTC), "endedReason": reason}}
+        change: Document = {"$set": {"status": "ended", "endedAt": datetime.now(UTC), "endedReason": reason}}
+        change = self._subscriptions.pushed(change, workspace, "session.ended")
         await self._sessions.update({"_id": session_id, "workspace": workspace, "status": "active"}, change)
         session = await self.read(workspace, session_id)
         await self._finalizer.stop_session(workspace, session_id)

@@ -7,14 +7,16 @@ import orjson
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document, one_of
 from services.history.turns.record import TurnRecord
+from services.history.webhooks.subscriptions import Subscriptions
 from shared.contracts.turns import FinishedTurn
 
 
 class SessionEffects:
     """Both may be repeated: a redelivered result never overwrites what a later turn wrote."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, subscriptions: Subscriptions) -> None:
         self._sessions = database.sessions
+        self._subscriptions = subscriptions
 
     async def collect(self, record: TurnRecord | None, finished: FinishedTurn) -> None:
         """Must run before the turn's end is stored: a repeat then finds the turn ended, and writes nothing."""
@@ -31,5 +33,6 @@ class SessionEffects:
             return False
         where = {"_id": record.session_id, "workspace": record.workspace, "status": "active"}
         change: Document = {"$set": {"status": "ended", "endedAt": datetime.now(UTC), "endedReason": "agent"}}
+        change = self._subscriptions.pushed(change, record.workspace, "session.ended")
         await self._sessions.update(where, change)
         return True

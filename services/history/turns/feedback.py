@@ -7,6 +7,7 @@ from services.history.mongo.client import Database
 from services.history.mongo.dialect import IdField
 from services.history.mongo.filters import Document
 from services.history.turns.record import USAGE_ONLY
+from services.history.webhooks.subscriptions import Subscriptions
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.feedback import Feedback, GiveFeedback, Rating
 
@@ -16,8 +17,9 @@ _FIELDS: Final = {"feedback": 1, "feedbackId": 1, "sessionId": 1, "agentId": 1, 
 
 
 class FeedbackOfTurns:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, subscriptions: Subscriptions) -> None:
         self._turns = database.turns
+        self._subscriptions = subscriptions
 
     async def give(self, workspace: str, session_id: str, given: GiveFeedback) -> Feedback:
         """May be repeated; the last one counts. Raises `not_found` where the session has no such answer."""
@@ -28,7 +30,8 @@ class FeedbackOfTurns:
             "comment": given.comment,
             "givenAt": datetime.now(UTC),
         }
-        change = {"$set": {"feedback": stored, "feedbackId": turn_id, "feedbackRating": given.rating}}
+        change: Document = {"$set": {"feedback": stored, "feedbackId": turn_id, "feedbackRating": given.rating}}
+        change = self._subscriptions.pushed(change, workspace, "message.feedback")
         # Not after an erasure: what is left of an erased turn names nobody and says nothing.
         if not await self._turns.update({"_id": turn_id, "workspace": workspace, USAGE_ONLY: None}, change):
             raise _absent()

@@ -19,7 +19,7 @@ from services.history.turns.accounts import account_of
 from services.history.turns.checked_input import earlier_input
 from services.history.turns.context import Contexts
 from services.history.turns.effects import SessionEffects
-from services.history.turns.endings import ending, timing_of
+from services.history.turns.endings import end_event, ending, timing_of
 from services.history.turns.gaps import gap_of
 from services.history.turns.lost_attempts import LostAttempts
 from services.history.turns.places import Places
@@ -36,6 +36,7 @@ from services.history.turns.verdicts import CANCELLED, Verdict
 from services.history.turns.written import frames_of, partial_answer, written_of
 from services.history.usage.entries import lost_uses, priced_uses, unbilled
 from services.history.usage.meter import UsageMeter
+from services.history.webhooks.subscriptions import Subscriptions
 from shared.contracts.frames import FrameId
 from shared.contracts.prices import PriceTable
 from shared.contracts.sessions import TurnMessage
@@ -62,13 +63,15 @@ class TurnFinalizer:
         places: Places,
         gate: BudgetGate,
         lost: LostAttempts,
+        subscriptions: Subscriptions,
         prices: PriceTable,
     ) -> None:
         self._sessions = database.sessions
         self._turns = database.turns
         self._queue = queue
         self._logs = logs
-        self._effects = SessionEffects(database)
+        self._effects = SessionEffects(database, subscriptions)
+        self._subscriptions = subscriptions
         self._gate = gate
         self._prices = prices
         self._meter = UsageMeter()
@@ -97,6 +100,7 @@ class TurnFinalizer:
             {"uses": uses}
             | gap
             | searchable(record, finished.output)
+            | end_event(self._subscriptions, record, finished.status)
             | unbilled(record is None or record.check is not None),
         )
         if not stored:
@@ -161,6 +165,7 @@ class TurnFinalizer:
             "timing": timing.wire(),
             **spent,
             **unbilled(record.check is not None),
+            **end_event(self._subscriptions, record, verdict.status),
             **search_mark(record),  # The record may be without its question.
         }
         # First here too: once the turn has ended, nobody repeats what an interruption leaves undone.

@@ -1,0 +1,1 @@
+"""Webhooks out: endpoints, the events that documents bring along, and their deliveries."""

@@ -1,0 +1,145 @@
+"""Deliveries: one event for one endpoint each. They wait, are delivered, or are dead letters that can be sent again.
+
+`waiting` and `dueAt` are the queue. Within a lane (a session, or one document of another kind) the first of `rank` is
+sent alone, and the others wait behind it.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import orjson
+
+from services.history.mongo.client import Database
+from services.history.mongo.dialect import IdField
+from services.history.mongo.filters import Document, above, below, none_of, up_to
+from services.history.webhooks.payloads import Place
+from services.history.webhooks.subscriptions import Endpoint
+from shared.contracts.errors import ApiError, Code
+from shared.contracts.webhooks import Delivery, DeliveryState
+
+_IDS: Final = IdField("eventId", "evt")
+NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Deliveries:
+    def __init__(self, database: Database, keep_s: float) -> None:
+        self._rows = database.webhook_deliveries
+        self._keep = timedelta(seconds=keep_s)
+
+    async def add(self, endpoints: Sequence[Endpoint], event_id: str, kind: str, place: Place, body: bytes) -> None:
+        """May be repeated: an event is stored once per endpoint."""
+        now = datetime.now(UTC)
+        rows = [
+            {
+                "_id": f"{each.id}:{event_id}",
+                "workspace": each.workspace,
+                "endpoint": each.id,
+                "eventId": event_id,
+                "type": kind,
+                "lane": place.lane,
+                "rank": place.rank,
+                "body": body.decode(),
+                "state": "pending",
+                "waiting": True,
+                "attempts": 0,
+                "dueAt": now,
+                "leaseUntil": NEVER,
+                "createdAt": now,
+            }
+            for each in endpoints
+        ]
+        await self._rows.insert_all(rows)
+
+    # --- for the sender
+
+    async def due(self, limit: int) -> list[Document]:
+        """Those that may be tried, also ones that wait behind another: the oldest first."""
+        where = {"waiting": True, "dueAt": up_to(datetime.now(UTC))}
+        fields = {"endpoint": 1, "workspace": 1, "lane": 1, "createdAt": 1}
+        return await self._rows.many(where, fields=fields, order=[("dueAt", 1)], limit=limit)
+
+    async def head(self, endpoint: str, lane: str) -> Document | None:
+        """The first that waits in the lane."""
+        where = {"endpoint": endpoint, "lane": lane, "waiting": True}
+        rows = await self._rows.many(where, order=[("rank", 1)], limit=1)
+        return rows[0] if rows else None
+
+    async def claim(self, row: Document, until: datetime) -> bool:
+        """False: another process sends it, or has sent it."""
+        where = {"_id": row["_id"], "waiting": True, "leaseUntil": up_to(datetime.now(UTC))}
+        return await self._rows.update(where, {"$set": {"leaseUntil": until}})
+
+    async def delivered(self, row: Document, status: int) -> None:
+        now = datetime.now(UTC)
+        done = {"state": "delivered", "status": status, "lastAttemptAt": now, "expiresAt": now + self._keep}
+        unset = {"waiting": "", "dueAt": "", "error": ""}
+        change = {"$set": done, "$inc": {"attempts": 1}, "$unset": unset}
+        await self._rows.update({"_id": row["_id"], "waiting": True}, change)
+
+    async def failed(self, row: Document, error: str, status: int | None, due: datetime) -> None:
+        """It is tried again at `due`, and what waits behind it with it."""
+        said = {"error": error, "status": status, "lastAttemptAt": datetime.now(UTC)}
+        change = {"$set": {**said, "dueAt": due, "leaseUntil": NEVER}, "$inc": {"attempts": 1}}
+        await self._rows.update({"_id": row["_id"], "waiting": True}, change)
+        await self.put_off(row["endpoint"], row["lane"], due)
+
+    async def put_off(self, endpoint: str, lane: str, due: datetime) -> None:
+        """The whole lane, but for what is due later anyway."""
+        where = {"endpoint": endpoint, "lane": lane, "waiting": True, "dueAt": below(due)}
+        await self._rows.update_all(where, {"$set": {"dueAt": due}})
+
+    async def put_off_rest(self, endpoint: str, lane: str, due: datetime) -> None:
+        """All lanes of the endpoint but this one."""
+        where = {"endpoint": endpoint, "waiting": True, "dueAt": below(due), "lane": none_of([lane])}
+        await self._rows.update_all(where, {"$set": {"dueAt": due}})
+
+    async def bury(self, row: Document, error: str, status: int | None = None, *, was_tried: bool = True) -> None:
+        """A dead letter: it is kept for a while, and sent again only when somebody asks for it."""
+        now = datetime.now(UTC)
+        done: Document = {"state": "dead", "error": error, "status": status, "expiresAt": now + self._keep}
+        if was_tried:
+            done["lastAttemptAt"] = now
+        change = {"$set": done, "$inc": {"attempts": int(was_tried)}, "$unset": {"waiting": "", "dueAt": ""}}
+        await self._rows.update({"_id": row["_id"], "waiting": True}, change)
+
+    # --- for people
+
+    async def page(
+        self, workspace: str, endpoint: str, state: DeliveryState | None, before: str | None, limit: int
+    ) -> tuple[list[Delivery], str | None]:
+        """The newest first, and the event's id to continue from."""
+        where: dict[str, Any] = {"workspace": workspace, "endpoint": endpoint}
+        if state is not None:
+            where["state"] = state
+        rows, following = await self._rows.page(where, _IDS, "desc", before, limit)
+        return [_shown(row) for row in rows], following
+
+    async def one(self, workspace: str, endpoint: str, event_id: str) -> Delivery:
+        """Raises `not_found`."""
+        row = await self._rows.one({"_id": f"{endpoint}:{event_id}", "workspace": workspace})
+        if row is None:
+            raise ApiError(Code.NOT_FOUND, "There is no such delivery, or it was deleted at the end of its time.")
+        return _shown(row)
+
+    async def replay(self, workspace: str, endpoint: str, event_id: str | None = None) -> int:
+        """Sends again what has been delivered or is dead: one, or all dead letters. Returns how many."""
+        where: dict[str, Any] = {"workspace": workspace, "endpoint": endpoint, "waiting": None}
+        where |= {"state": "dead"} if event_id is None else {"_id": f"{endpoint}:{event_id}"}
+        now = datetime.now(UTC)
+        fresh = {"state": "pending", "waiting": True, "dueAt": now, "leaseUntil": NEVER, "attempts": 0, "again": now}
+        return await self._rows.update_all(where, {"$set": fresh, "$unset": {"expiresAt": ""}})
+
+    async def forget(self, endpoint: str) -> None:
+        """All of an endpoint that is gone."""
+        await self._rows.delete_all({"_id": above(f"{endpoint}:"), "endpoint": endpoint})
+
+
+def _shown(row: Document) -> Delivery:
+    members = {
+        **row,
+        "id": row["eventId"],
+        "payload": orjson.loads(row["body"]),
+        "nextAttemptAt": row.get("dueAt"),
+    }
+    return Delivery.model_validate(members)

@@ -1,0 +1,85 @@
+"""The loops of webhooks: one keeps the list of endpoints and relays events, one sends. Neither touches a turn."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Final, Self
+
+from services.history.webhooks.relay import Relay
+from services.history.webhooks.sender import Sender
+from services.history.webhooks.subscriptions import Subscriptions
+from shared.contracts.errors import ApiError
+from shared.log import get_logger
+from shared.tasks import BackgroundLoops
+
+log = get_logger()
+
+EVERY_S: Final = 1.0
+# Without any endpoint there may still be events and deliveries of endpoints that are gone.
+IDLE_EVERY_S: Final = 60.0
+STALE_S: Final = 30.0
+# A round of the sender ends when its slowest receiver has answered or has had its time, lane after lane.
+SENDING_STALE_S: Final = 3_600.0
+
+
+class WebhookLoops:
+    def __init__(self, subscriptions: Subscriptions, relay: Relay, sender: Sender) -> None:
+        self._subscriptions = subscriptions
+        self._relay = relay
+        self._sender = sender
+        self.loops = BackgroundLoops()
+
+    async def __aenter__(self) -> Self:
+        self.loops.start("webhook_relay", self._relay_on(), stale_after_s=STALE_S)
+        self.loops.start("webhook_sender", self._send_on(), stale_after_s=SENDING_STALE_S)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Cancelled: a delivery under way is tried again when its lease has passed."""
+        await self.loops.end()
+
+    async def _relay_on(self) -> None:
+        async def refresh() -> int:
+            await self._subscriptions.refresh()
+            return 0
+
+        relayed = 0.0
+        while True:
+            await self._step("webhook_relay", refresh)
+            if self._subscriptions.any or time.monotonic() - relayed > IDLE_EVERY_S:
+                while await self._step("webhook_relay", self._relay.round):
+                    pass
+                relayed = time.monotonic()
+            await self._pause()
+
+    async def _send_on(self) -> None:
+        sent = 0.0
+        while True:
+            if self._subscriptions.any or time.monotonic() - sent > IDLE_EVERY_S:
+                await self._step("webhook_sender", self._sender.round)
+                sent = time.monotonic()
+            else:
+                self.loops.succeeded("webhook_sender")
+            await self._pause()
+
+    async def _step(self, name: str, work: Callable[[], Awaitable[int]]) -> bool:
+        """Whether it did anything, so that there may be more. An outage is waited out, a fault is told."""
+        try:
+            found = await work()
+        except ApiError as error:
+            log.warning("webhooks_postponed", loop=name, error=str(error.code))
+        except Exception:
+            log.exception("webhooks_failed", loop=name)
+        else:
+            self.loops.succeeded(name)
+            return bool(found)
+        return False
+
+    async def _pause(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(EVERY_S):
+                await self.loops.stopping.wait()
