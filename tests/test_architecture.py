@@ -151,6 +151,7 @@ ARROWS: dict[str, set[str]] = {
         "budgets",
         "checks",
         "erasures",
+        "webhooks",
         "widget",
         "keys",
         "knowledge",

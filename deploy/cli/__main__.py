@@ -20,6 +20,7 @@ from deploy.cli.sessions import sessions
 from deploy.cli.status import login, logout, profiles, status
 from deploy.cli.usage import register as register_usage
 from deploy.cli.versions import publish, rollback, versions
+from deploy.cli.webhooks import webhooks
 from deploy.cli.workspaces import workspaces
 from shared.version import VERSION
 
@@ -59,7 +60,20 @@ register_usage(parley)
 api_command(parley, "status")(status)
 for command in (check, publish, versions, rollback):
     agents.add_command(command)
-for command in (agents, knowledge, sessions, end_users, keys, workspaces, login, logout, profiles, admin, completion):
+for command in (
+    agents,
+    knowledge,
+    sessions,
+    end_users,
+    keys,
+    webhooks,
+    workspaces,
+    login,
+    logout,
+    profiles,
+    admin,
+    completion,
+):
     parley.add_command(command)
 
 

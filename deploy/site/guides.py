@@ -21,6 +21,7 @@ ORDER: Final = (
     "widget",
     "knowledge",
     "tools",
+    "webhooks",
     "keys",
     "errors",
     "limits",

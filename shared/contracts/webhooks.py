@@ -118,3 +118,7 @@ class Delivery(Schema):
     status: int | None = Field(default=None, description="the HTTP status of the last answer")
     error: str | None = Field(default=None, description="why the last attempt failed")
     payload: dict[str, Any]
+
+
+class Replayed(Schema):
+    replayed: int = Field(description="how many deliveries are sent again")

@@ -13,6 +13,7 @@ from services.gateway.streaming.hub import Hub
 from services.gateway.streaming.queue_age import QueueAge
 from services.history.reconcile.outbox import Outbox
 from services.history.reconcile.reconciler import Reconciler
+from services.history.webhooks.loops import WebhookLoops
 from shared.broker.pubsub import PubSub
 from shared.run_log.writer import _ShardWriter
 from shared.turn_queue.control import ControlChannel
@@ -29,6 +30,8 @@ LOOPS: Final[dict[str, tuple[Any, str]]] = {
     "knowledge": (CurrentRetriever, "run"),
     "outbox": (Outbox, "_read_on"),
     "reconciler": (Reconciler, "_reconcile_forever"),
+    "webhook_relay": (WebhookLoops, "_relay_on"),
+    "webhook_sender": (WebhookLoops, "_send_on"),
     "pubsub_0": (PubSub, "run"),
     "heartbeats": (Hub, "_send_heartbeats"),
     "disconnects": (DisconnectMonitor, "_poll"),

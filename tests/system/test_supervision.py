@@ -21,6 +21,8 @@ MODULES = {
     "knowledge": "services.agent_worker",
     "outbox": "services.history",
     "reconciler": "services.history",
+    "webhook_relay": "services.history",
+    "webhook_sender": "services.history",
     "pubsub_0": "services.gateway",
     "heartbeats": "services.gateway",
     "disconnects": "services.gateway",

@@ -19,6 +19,7 @@ from shared.contracts.webhooks import (
     DeliveryState,
     NewWebhook,
     PatchWebhook,
+    Replayed,
     RotateWebhook,
     RotateWebhookSecret,
     StoreWebhook,
@@ -27,11 +28,6 @@ from shared.contracts.webhooks import (
 from shared.ids import new_id
 
 _ONE: Final = "/webhooks/{webhookId}"
-_REPLAYED: Final = {
-    "type": "object",
-    "properties": {"replayed": {"type": "integer"}},
-    "required": ["replayed"],
-}
 _STATE: Final = Param("state", {"enum": list(get_args(DeliveryState))}, "only deliveries in this state")
 
 
@@ -94,14 +90,16 @@ async def deliveries(call: Call) -> web.StreamResponse:
 async def replay_dead(call: Call) -> web.StreamResponse:
     wanted = webhook_id(call)
     await no_body(call.request)
-    return data_response({"replayed": await call.dependencies.history.replay(call.workspace, wanted)}, status=202)
+    return data_response(
+        Replayed(replayed=await call.dependencies.history.replay(call.workspace, wanted)).wire(), status=202
+    )
 
 
 async def replay(call: Call) -> web.StreamResponse:
     wanted, event = webhook_id(call), call.path_id("eventId", "evt", Code.NOT_FOUND)
     await no_body(call.request)
     count = await call.dependencies.history.replay(call.workspace, wanted, event)
-    return data_response({"replayed": count}, status=202)
+    return data_response(Replayed(replayed=count).wire(), status=202)
 
 
 def webhook_id(call: Call) -> str:
@@ -191,7 +189,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         serve=replay_dead,
         scope=Scope.WEBHOOKS_WRITE,
         summary="Send all dead letters again",
-        replies={202: (Reply("how many", _REPLAYED),)},
+        replies={202: (Reply("how many", Replayed),)},
         errors=(*OWN_BODY, Code.NOT_FOUND),
     ),
     Route(
@@ -200,7 +198,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         serve=replay,
         scope=Scope.WEBHOOKS_WRITE,
         summary="Send one delivery again, under the same id",
-        replies={202: (Reply("how many", _REPLAYED),)},
+        replies={202: (Reply("how many", Replayed),)},
         errors=(*OWN_BODY, Code.NOT_FOUND),
     ),
 )

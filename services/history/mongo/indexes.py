@@ -139,7 +139,6 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
     ),
     "webhooks": (
         Index(("workspace", "_id")),
-        Index(("enabled",), partial={"enabled": True}),
         Index(("unaudited.id",), partial={"unaudited.id": _PRESENT}, name="unaudited"),
     ),
     "webhook_deliveries": (

@@ -5,6 +5,7 @@ its document only when all deliveries exist. The events of a session are relayed
 before it.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -17,8 +18,6 @@ from services.history.webhooks.payloads import READ, payload, place_of
 from services.history.webhooks.subscriptions import PENDING, Subscriptions
 
 PAGE: Final = 100
-# Turns of one session that are relayed at once. More wait for the next round.
-MAX_TURNS: Final = 200
 
 
 class Relay:
@@ -36,44 +35,50 @@ class Relay:
 
     async def round(self) -> int:
         """How many events it took off their documents. Raises ApiError while MongoDB is away."""
-        self._taken, sessions = 0, dict[str, str]()
+        self._taken, turns = 0, defaultdict[tuple[str, str], list[Document]](list)
+        sessions = dict[tuple[str, str], Document]()
         for name in self._collections:
-            rows = await self._read(name, {f"{PENDING}.id": above("")}, limit=PAGE)
-            for row in rows:
-                session = row["_id"] if name == "sessions" else row.get("sessionId") if name == "turns" else None
-                if session is not None:
-                    sessions[session] = row["workspace"]
+            for row in await self._read(name, {f"{PENDING}.id": above("")}, limit=PAGE):
+                if name == "sessions":
+                    sessions[row["workspace"], row["_id"]] = row
+                elif name == "turns" and row.get("sessionId") is not None:
+                    turns[row["workspace"], row["sessionId"]].append(row)
                 else:
                     await self._relay(name, row, row[PENDING])
-        for session, workspace in sessions.items():
-            await self._session(workspace, session)
+        for session in {**sessions, **turns}:
+            await self._session(session, sessions.get(session), sorted(turns[session], key=lambda row: int(row["n"])))
         return self._taken
 
-    async def _session(self, workspace: str, session: str) -> None:
+    async def _session(self, session: tuple[str, str], row: Document | None, turns: Sequence[Document]) -> None:
         """Creation, turns by number, end. The end waits for a turn that still runs: its own end comes before."""
-        where = {"_id": session, "workspace": workspace, f"{PENDING}.id": above("")}
-        found = await self._read("sessions", where, limit=1)
-        entries = found[0][PENDING] if found else []
-        await self._relay_some("sessions", found, [each for each in entries if each["type"] == "session.created"])
-        turns = {"workspace": workspace, "sessionId": session, f"{PENDING}.id": above("")}
-        rows = await self._read("turns", turns, order=[("n", 1)], limit=MAX_TURNS)
-        for row in rows:
-            await self._relay("turns", row, row[PENDING])
+        entries = row[PENDING] if row is not None else ()
+        if row is None and turns and turns[0]["n"] == 1:
+            # It was read before the turns: its creation may have come in between.
+            row = await self._collections["sessions"].one({"_id": session[1], "workspace": session[0]})
+            entries = row.get(PENDING, ()) if row is not None else ()
+        if row is not None:
+            await self._relay("sessions", row, [each for each in entries if each["type"] == "session.created"])
+        if turns and await self._waits(session, turns[0]["n"] - 1):
+            return
+        for turn in turns:
+            await self._relay("turns", turn, turn[PENDING])
         ends = [each for each in entries if each["type"] != "session.created"]
-        if ends and len(rows) < MAX_TURNS and not await self._runs(workspace, session):
-            await self._relay_some("sessions", found, ends)
+        if row is not None and ends and not await self._goes_on(session):
+            await self._relay("sessions", row, ends)
 
-    async def _runs(self, workspace: str, session: str) -> bool:
-        where = {"workspace": workspace, "sessionId": session, "active": True}
-        if await self._collections["turns"].one(where, {"_id": 1}) is not None:
+    async def _waits(self, session: tuple[str, str], n: int) -> bool:
+        """Whether the turn of this number has an event that this page lacks: two histories' clocks may differ."""
+        where = {"workspace": session[0], "sessionId": session[1], "n": n}
+        before = await self._collections["turns"].one(where, {PENDING: 1})
+        return before is not None and bool(before.get(PENDING))
+
+    async def _goes_on(self, session: tuple[str, str]) -> bool:
+        """Whether a turn still runs, or the last one's end is still to be relayed. They are relayed in order."""
+        where = {"workspace": session[0], "sessionId": session[1]}
+        if await self._collections["turns"].one({**where, "active": True}, {"_id": 1}) is not None:
             return True
-        # It may have ended since its session's turns were read.
-        late = {"workspace": workspace, "sessionId": session, f"{PENDING}.id": above("")}
-        return await self._collections["turns"].one(late, {"_id": 1}) is not None
-
-    async def _relay_some(self, name: str, rows: Sequence[Document], entries: Sequence[Document]) -> None:
-        if entries:
-            await self._relay(name, rows[0], entries)
+        last = await self._collections["turns"].many(where, fields={PENDING: 1}, order=[("n", -1)], limit=1)
+        return bool(last and last[0].get(PENDING))
 
     async def _relay(self, name: str, row: Document, entries: Sequence[Document]) -> None:
         for entry in entries:

@@ -32,18 +32,20 @@ class Endpoint(NamedTuple):
 class Subscriptions:
     def __init__(self, database: Database) -> None:
         self._webhooks = database.webhooks
+        self._any = False
         self._known: dict[str, dict[str, Endpoint]] | None = None
 
     @property
     def any(self) -> bool:
-        """Whether there may be an endpoint at all."""
-        return self._known is None or bool(self._known)
+        """Whether there may be an endpoint at all, also one that is disabled."""
+        return self._known is None or self._any
 
     async def refresh(self) -> None:
         """Raises ApiError while MongoDB is away; what was known before stays."""
-        rows = await self._webhooks.many({"enabled": True}, limit=MAX_KNOWN)
+        rows = await self._webhooks.many({}, limit=MAX_KNOWN)
+        self._any = bool(rows)
         known: dict[str, dict[str, Endpoint]] = {}
-        for row in rows:
+        for row in filter(lambda each: each["enabled"], rows):
             endpoint = endpoint_of(row)
             known.setdefault(endpoint.workspace, {})[endpoint.id] = endpoint
         self._known = known

@@ -40,6 +40,7 @@ BODIES: Mapping[tuple[str, str], Any] = {
     ("POST", "/agents/{agentId}/checks/run"): {"version": 1},
     ("POST", "/agents/{agentId}/ui/chat"): {"id": "c", "message": {"parts": [{"type": "text", "text": "hi"}]}},
     ("PUT", "/budgets/{subject}"): {"day": {"tokens": 1000000}},
+    ("POST", "/webhooks"): {"url": "https://a.example/hook", "events": ["turn.completed"]},
     ("POST", "/agents/{agentId}/a2a"): {"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": TO_AGENT},
     ("POST", "/agents/{agentId}/a2a/message:send"): TO_AGENT,
     ("POST", "/agents/{agentId}/a2a/message:stream"): TO_AGENT,

@@ -20,6 +20,7 @@ from shared.contracts.keys import SECRET_SCOPES, CreatedKey, NewKey, Publishable
 from shared.contracts.knowledge import NewSource
 from shared.contracts.previews import KnowledgePreview, PreviewReply
 from shared.contracts.sessions import EndUser
+from shared.contracts.webhooks import StoreWebhook
 from shared.contracts.widget import NewIdentitySecret
 from shared.ids import new_id
 from shared.previews.exchange import PreviewExchange
@@ -93,6 +94,8 @@ def absent_ids() -> dict[str, str]:
         "earlierId": new_id("ses"),
         "messageId": new_id("msg"),
         "chatId": new_id("ses"),
+        "webhookId": new_id("whk"),
+        "eventId": new_id("evt"),
     }
 
 
@@ -116,6 +119,9 @@ async def _objects(history: History, workspace: str, mark: str) -> Objects:
     await client.put_budget(workspace, Subject("agent", agent_id), StoreBudget(day=Allowance(tokens=1_000_000)))
     secret = NewIdentitySecret(id=new_id("ids"), secret=mark * 5)
     await client.add_identity_secret(workspace, agent_id, secret)
+    hook = StoreWebhook(id=new_id("whk"), url=f"https://{workspace}.example/hook", events=("session.ended",))
+    await client.create_webhook(workspace, hook)
+    delivery = await client.test_webhook(workspace, hook.id)
     answers = (await client.messages(workspace, session.id, {}))["items"]
     own = Publishable(agent_id=agent_id, allowed_origins=("https://shop.example",))
     pages = await client.create_key(NewKey(workspace=workspace, name=mark, scopes=frozenset({Scope.CHAT_PUBLIC})), own)
@@ -138,6 +144,8 @@ async def _objects(history: History, workspace: str, mark: str) -> Objects:
         "endUserId": mark,
         "secretId": secret.id,
         "earlierId": session.id,
+        "webhookId": hook.id,
+        "eventId": delivery.id,
         "messageId": next(each["id"] for each in answers if each["role"] == "assistant"),
         "chatId": session.id,
     }

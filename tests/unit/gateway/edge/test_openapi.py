@@ -48,6 +48,8 @@ def test_every_route_declares_the_scope_that_its_method_calls_for(route: Route) 
         assert route.scope is Scope.AUDIT_READ
     elif route.path.startswith(("/usage", "/budgets")):
         assert route.scope is (Scope.USAGE_READ if route.method == "GET" else Scope.BUDGETS_WRITE)
+    elif route.path.startswith("/webhooks"):
+        assert route.scope is Scope.WEBHOOKS_WRITE
     elif route.path.endswith("/knowledge/preview"):
         # It changes nothing: a POST because a question does not belong into an address.
         assert route.scope is Scope.AGENTS_READ
