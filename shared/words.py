@@ -7,6 +7,7 @@ pairs of characters instead of clusters halve the precision there (hit@1 0.884 a
 
 import re
 import unicodedata
+from array import array
 from collections.abc import Iterable, Iterator
 from itertools import groupby, pairwise
 from typing import Final
@@ -74,6 +75,11 @@ _UNSPACED_MARKS: Final = _ranges(code for code in _BASIC if _is_mark(code) and _
 _CLUSTER: Final = re.compile(
     rf"[\u0e40-\u0e44\u0ec0-\u0ec4]?.[{_UNSPACED_MARKS}\u0e30\u0e32\u0e33\u0e45\u0eb0\u0eb2\u0eb3]*"
 )
+# Characters that are not a cluster of two bytes by themselves.
+_NOT_ALONE: Final = re.compile(
+    rf"[\u0e40-\u0e44\u0ec0-\u0ec4{_UNSPACED_MARKS}\u0e30\u0e32\u0e33\u0e45\u0eb0\u0eb2\u0eb3\U00010000-\U0010ffff]"
+)
+_SPACE: Final = array("H", " ".encode("utf-16-le"))
 # Combining accents of Latin, Greek and Cyrillic. Other scripts' marks distinguish words.
 _ACCENTS: Final = re.compile("[\u0300-\u036f]")
 _UNDECOMPOSED: Final = str.maketrans(
@@ -147,11 +153,25 @@ def spaced_words(text: str) -> list[str]:
 def overlapping(text: str) -> str:
     """All pairs of a separated text's unspaced runs, and the clusters at both ends of each run, between spaces."""
     # The space between two runs is a cluster too: its pairs are the single clusters at the runs' ends.
-    found = _CLUSTER.findall(_SPACED_RUN.sub(" ", f" {text} "))
+    runs = _SPACED_RUN.sub(" ", f" {text} ")
+    if _NOT_ALONE.search(runs) is None:
+        return _paired(runs)
+    found = _CLUSTER.findall(runs)
     joined = [" "] * (3 * (len(found) - 1))
     # Two slices and one join take half the time of a string for each pair.
     joined[0::3], joined[1::3] = found[:-1], found[1:]
     return "".join(joined)
+
+
+def _paired(runs: str) -> str:
+    """The same of a text whose characters are its clusters, as most Chinese and Japanese are.
+
+    No string is made for a character: it takes a third of the time.
+    """
+    units = array("H", runs.encode("utf-16-le"))
+    joined = _SPACE * (3 * (len(units) - 1))
+    joined[0::3], joined[1::3] = units[:-1], units[1:]
+    return joined.tobytes().decode("utf-16-le")
 
 
 def words_of(text: str) -> Iterator[str]:

@@ -39,9 +39,13 @@ class Stems(Folder):
         return folded(word if self._stem is None else self._stem(word)) or word
 
 
-def indexed(text: str, stems: Stems) -> str:
-    """A normalized text as terms: its words, and of each unspaced run the pairs and the clusters at both ends."""
+def words_and_pairs(text: str) -> tuple[list[str], str]:
+    """A normalized text's words, and of each unspaced run the pairs and the clusters at both ends."""
     text = separated(text)
-    if not has_unspaced(text):
-        return " ".join(map(stems.__getitem__, text.split()))
-    return " ".join([*map(stems.__getitem__, spaced_words(text)), overlapping(text)])
+    return (spaced_words(text), overlapping(text)) if has_unspaced(text) else (text.split(), "")
+
+
+def indexed(words: list[str], pairs: str, stems: Stems) -> str:
+    """Words and pairs as terms."""
+    stemmed = " ".join(map(stems.__getitem__, words))
+    return f"{stemmed} {pairs}" if pairs else stemmed

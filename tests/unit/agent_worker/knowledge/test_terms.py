@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -5,9 +7,9 @@ from hypothesis import strategies as st
 from services.agent_worker.knowledge.index import in_memory
 from services.agent_worker.knowledge.languages import PLAIN, stemmer_of
 from services.agent_worker.knowledge.question import MAX_TERMS, affordable, expression, terms_of
-from services.agent_worker.knowledge.terms import Stems, indexed
+from services.agent_worker.knowledge.terms import Stems, indexed, words_and_pairs
 from shared.contracts.agents import Passage
-from shared.words import normalized, pieces
+from shared.words import clusters, is_unspaced, normalized, overlapping, pieces, separated
 
 
 def found(query: str, *texts: str) -> list[str]:
@@ -19,7 +21,7 @@ def found(query: str, *texts: str) -> list[str]:
 
 
 def terms(text: str, language: str = PLAIN) -> str:
-    return " ".join(indexed(normalized(text), Stems(language)).split())
+    return " ".join(indexed(*words_and_pairs(normalized(text)), Stems(language)).split())
 
 
 def asked(text: str) -> str:
@@ -157,3 +159,12 @@ def test_the_commonest_terms_are_left_out_of_a_search_that_would_match_too_much(
     shares = {"the": 0.9, "of": 0.8, "and": 0.7}
     assert affordable(groups, shares, 100) == groups
     assert affordable(groups, shares, 100_000) == [("machine",), ("warranty",), ("and",)]
+
+
+@pytest.mark.parametrize(
+    "text", ["東京", "東 京都", "x東京y", "東", "", "東京 \u0e40\u0e01\u0e32", "𠀀東京", "東京\u3099"]
+)
+def test_a_text_of_single_characters_has_the_pairs_that_its_clusters_have(text: str) -> None:
+    runs = [piece for piece in pieces(normalized(text)) if is_unspaced(piece)]
+    wanted = [f"{a}{b}" for run in runs for a, b in pairwise([" ", *clusters(run), " "])]
+    assert sorted(overlapping(separated(normalized(text))).split()) == sorted(pair.strip() for pair in wanted)
