@@ -1,6 +1,6 @@
 """An embeddings endpoint and a reranker on loopback, with the shapes of OpenAI and of Cohere."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -24,6 +24,7 @@ class ModelEndpoints:
         self.batches: list[list[str]] = []
         self.reranked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
+        self.before_answer: Callable[[], None] = lambda: None
 
     @property
     def embedded(self) -> list[str]:
@@ -33,6 +34,7 @@ class ModelEndpoints:
         order = await request.json()
         self.keys.append(request.headers.get("authorization"))
         self.batches.append(order["input"])
+        self.before_answer()
         if self.garbled:
             return web.json_response({"data": [{"index": 0}]})
         # The order of the rows is not promised.
