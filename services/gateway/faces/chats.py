@@ -3,13 +3,20 @@
 A visitor's chat has the id of the visitor's session. That id opens the session for keys too.
 """
 
+from typing import Final, NamedTuple
+
+from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.gateway.call import Call
+from services.gateway.edge.route import Param
 from services.gateway.edge.validation import Metadata, refused
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.sessions import MAX_CLIENT_ID, EndUser
+from shared.contracts.turns import ENDED, Turn
 from shared.ids import is_id, new_id
+
+BEFORE: Final = Param("before", {"type": "integer", "minimum": 1}, "`before` of the page that follows")
 
 
 class NewChat(BaseModel):
@@ -19,6 +26,13 @@ class NewChat(BaseModel):
 
     metadata: Metadata = Field(default_factory=dict, description="of the session; it has the values of variables")
     end_user: EndUser | None = Field(default=None, alias="endUser", description="who talks to the agent")
+
+
+class ChatSession(NamedTuple):
+    """`is_new`: this request has made it."""
+
+    id: str
+    is_new: bool
 
 
 def agent_of(call: Call) -> str:
@@ -49,14 +63,38 @@ async def session_of(call: Call, agent_id: str, chat_id: str) -> str | None:
     return None
 
 
-async def session_for(call: Call, agent_id: str, chat_id: str, new: NewChat) -> str:
+async def session_for(call: Call, agent_id: str, chat_id: str, new: NewChat) -> ChatSession:
     """The chat's session, which is created if there is none. Raises as creating a session does."""
     if (own := await _own(call, agent_id, chat_id)) is not None:
-        return own
+        return ChatSession(own, is_new=False)
+    session_id = new_id("ses")
     session = await call.dependencies.history.create_session(
-        call.workspace, new_id("ses"), agent_id, dict(new.metadata), False, new.end_user, chat_id
+        call.workspace, session_id, agent_id, dict(new.metadata), False, new.end_user, chat_id
     )
-    return session.id
+    return ChatSession(session.id, is_new=session.id == session_id)
+
+
+async def last_turn(call: Call, session_id: str) -> Turn | None:
+    """The last turn of the session's active branch."""
+    page = await call.dependencies.history.branch(call.workspace, session_id, limit=1)
+    return page.turns[-1].turn if page.turns else None
+
+
+async def stop_last(call: Call, session_id: str | None, turn_id: str | None = None) -> None:
+    """Cancels the chat's running turn, unless `turn_id` names another one. Idempotent."""
+    turn = await last_turn(call, session_id) if session_id is not None else None
+    if turn is not None and turn.status not in ENDED and turn_id in (None, turn.id):
+        await call.dependencies.history.cancel(call.workspace, turn.id)
+
+
+def page_before(request: web.Request) -> int | None:
+    """`?before=`, for the page in front of another one. Raises `invalid_request`."""
+    text = request.query.get("before")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) > 0):
+        raise refused("before", "must be `before` of another page")
+    return int(text)
 
 
 async def _own(call: Call, agent_id: str, chat_id: str) -> str | None:

@@ -52,6 +52,14 @@ async def regenerated(call: Call, session_id: str, message_id: str | None) -> Ad
     return _order(session_id, said.content or "", said.client_id, key, instead_of=stored.turn.id)
 
 
+async def turn_of_message(call: Call, session_id: str, client_id: str) -> Turn | None:
+    """The turn on the chat's active branch that answered the client's message."""
+    async for stored in _latest(call, session_id):
+        if client_id in {message.client_id for message in stored.input}:
+            return stored.turn
+    return None
+
+
 async def _named(call: Call, session_id: str, message_id: str | None) -> StoredTurn:
     """By the id of a turn, also of one that has been replaced, or by the client's id of its message.
 

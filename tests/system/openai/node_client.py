@@ -18,10 +18,13 @@ MANIFEST = ("package.json", "package-lock.json", ".npmrc")
 
 
 class Node:
-    def __init__(self, directory: Path, config: dict[str, Any], scripts: Path = SCRIPTS) -> None:
+    def __init__(
+        self, directory: Path, config: dict[str, Any], scripts: Path = SCRIPTS, executable: str = "node"
+    ) -> None:
         self._directory = directory
         self._scripts = scripts
         self._config = config
+        self._executable = executable
 
     @staticmethod
     def install(tmp_path_factory: pytest.TempPathFactory, scripts: Path = SCRIPTS) -> Path:
@@ -46,7 +49,7 @@ class Node:
         # A module finds its packages from where it lies.
         path = self._directory / script
         shutil.copy(self._scripts / script, path)
-        return program("node", str(path), cwd=self._directory, config=self._config | config)
+        return program(self._executable, str(path), cwd=self._directory, config=self._config | config)
 
     async def run(self, script: str, **config: Any) -> dict[str, Any]:
         """Its only document."""

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import orjson
 
+from services.gateway.faces.call_ids import CallIds
 from services.gateway.faces.citations import cited_passages
 from shared.contracts.turns import ENDED, StoredTurn, Turn
 
@@ -12,22 +13,6 @@ Part = dict[str, Any]
 STEP_START: Final[Part] = {"type": "step-start"}
 # The AI SDK's words for how an answer ended.
 _FINISH: Final = {"content_filter": "content-filter", "tool_calls": "tool-calls"}
-
-
-class CallIds:
-    """Unique ids of a turn's calls. Some models number the calls of each round from 0; a client would mix them up."""
-
-    def __init__(self) -> None:
-        self._seen: dict[str, int] = {}
-
-    def opened(self, call_id: str) -> str:
-        self._seen[call_id] = self._seen.get(call_id, 0) + 1
-        return self.of(call_id)
-
-    def of(self, call_id: str) -> str:
-        """The last call of this id."""
-        count = self._seen.get(call_id, 1)
-        return call_id if count == 1 else f"{call_id}#{count}"
 
 
 def call_input(arguments: str) -> Any:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from services.gateway.faces.ai_sdk.parts import (
-    CallIds,
     Part,
     answer_parts,
     call_input,
@@ -16,6 +15,7 @@ from services.gateway.faces.ai_sdk.parts import (
     source_parts,
     start_metadata,
 )
+from services.gateway.faces.call_ids import CallIds
 from services.gateway.streaming.renderer import PING, End, Rendered, Send
 from shared.contracts.errors import ApiError
 from shared.contracts.frames import StreamFrame, data_of, delta_text, json_line

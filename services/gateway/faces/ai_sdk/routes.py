@@ -13,7 +13,16 @@ from services.gateway.edge.validation import refused, validated
 from services.gateway.faces.ai_sdk.parts import ui_messages
 from services.gateway.faces.ai_sdk.renderer import HEADERS, UiMessageStream, chunk
 from services.gateway.faces.ai_sdk.request import ChatRequest, StopRequest, Submitted
-from services.gateway.faces.chats import agent_of, checked_id, session_for, session_of
+from services.gateway.faces.chats import (
+    BEFORE,
+    agent_of,
+    checked_id,
+    last_turn,
+    page_before,
+    session_for,
+    session_of,
+    stop_last,
+)
 from services.gateway.faces.placing import edited_message, new_message, regenerated
 from services.gateway.streaming.admission import admission
 from services.gateway.streaming.listener import Listener
@@ -58,7 +67,6 @@ UI_MESSAGES: Final = Named(
         }
     ),
 )
-BEFORE: Final = Param("before", {"type": "integer", "minimum": 1}, "`before` of the page that follows")
 STOPPED: Final = Named("ChatStopped", object_of({"success": {"const": True}}))
 _PATH: Final = "/agents/{agentId}/ui/chat"
 
@@ -73,7 +81,7 @@ async def post_chat(call: Call) -> web.StreamResponse:
             raise refused("messageId", "names no message of this chat")
         order: AdmitTurn | Turn = await regenerated(call, session_id, body.message_id)
     else:
-        session_id = await session_for(call, agent_id, chat_id, body)
+        session_id = (await session_for(call, agent_id, chat_id, body)).id
         order = await _placed(call, session_id, body, message)
     with call.hold():
         if isinstance(order, Turn):
@@ -107,7 +115,7 @@ async def resume(call: Call) -> web.StreamResponse:
     """204 only where the client cannot have a part of an answer: it would take that part for the whole."""
     agent_id, resets = agent_of(call), _resets(call)
     session_id = await session_of(call, agent_id, _chat_id(call))
-    turn = await _last_turn(call, session_id) if session_id is not None else None
+    turn = await last_turn(call, session_id) if session_id is not None else None
     if turn is None or _is_old(call, turn):
         return web.Response(status=204)
     if call.request.method == "HEAD":
@@ -122,39 +130,23 @@ def _is_old(call: Call, turn: Turn) -> bool:
     return turn.ended_at < datetime.now(UTC) - timedelta(seconds=call.dependencies.settings.log_keep_s)
 
 
-async def _last_turn(call: Call, session_id: str) -> Turn | None:
-    page = await call.dependencies.history.branch(call.workspace, session_id, limit=1)
-    return page.turns[-1].turn if page.turns else None
-
-
 async def stop(call: Call) -> web.StreamResponse:
     """Idempotent. A client's `stop()` only closes its connection, after which the turn goes on."""
     agent_id, raw = agent_of(call), await read_body(call.request)
     body = validated(StopRequest, parse_public_json(raw) if raw else {})
     session_id = await session_of(call, agent_id, _chat_id(call))
-    turn = await _last_turn(call, session_id) if session_id is not None else None
-    if turn is not None and turn.status not in ENDED and body.active_stream_id in (None, turn.id):
-        await call.dependencies.history.cancel(call.workspace, turn.id)
+    await stop_last(call, session_id, body.active_stream_id)
     return json_response({"success": True})
 
 
 async def list_messages(call: Call) -> web.StreamResponse:
-    agent_id, before = agent_of(call), _before(call.request)
+    agent_id, before = agent_of(call), page_before(call.request)
     session_id = await session_of(call, agent_id, _chat_id(call))
     if session_id is None:
         return json_response({"messages": [], "before": None})
     page = await call.dependencies.history.branch(call.workspace, session_id, before)
     shown = [message for stored in page.turns for message in ui_messages(stored)]
     return json_response({"messages": shown, "before": page.next})
-
-
-def _before(request: web.Request) -> int | None:
-    text = request.query.get("before")
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) > 0):
-        raise refused("before", "must be `before` of another page")
-    return int(text)
 
 
 def _chat_id(call: Call) -> str:

@@ -39,6 +39,11 @@ BODIES: Mapping[tuple[str, str], Any] = {
     ("POST", "/chat/sessions/{sessionId}/messages/{messageId}/feedback"): {"rating": "up"},
     ("POST", "/agents/{agentId}/checks/run"): {"version": 1},
     ("POST", "/agents/{agentId}/ui/chat"): {"id": "c", "message": {"parts": [{"type": "text", "text": "hi"}]}},
+    ("POST", "/agents/{agentId}/agui"): {
+        "threadId": "t",
+        "runId": "r",
+        "messages": [{"id": "m", "role": "user", "content": "hi"}],
+    },
     ("PUT", "/budgets/{subject}"): {"day": {"tokens": 1000000}},
     ("POST", "/webhooks"): {"url": "https://a.example/hook", "events": ["turn.completed"]},
     ("POST", "/agents/{agentId}/a2a"): {"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": TO_AGENT},

@@ -9,11 +9,9 @@ import aiohttp
 import orjson
 import pytest
 
-from services.gateway.edge.visitor_tokens import Grant
-from shared.contracts.keys import Principal, Scope
-from shared.contracts.widget import Visitor
 from shared.ids import new_id
-from tests.service.gateway.fakes import WORKSPACE, Stage
+from tests.service.gateway.faces.visitors import SHOP, visitor_of
+from tests.service.gateway.fakes import Stage
 
 
 def user(text: str, message_id: str = "m-1") -> dict[str, Any]:
@@ -171,21 +169,10 @@ async def test_a_gateway_that_drains_breaks_the_stream_off(gateway: Stage) -> No
 
 
 async def test_a_visitor_uses_the_chat_of_its_own_session(gateway: Stage) -> None:
-    shop, session = "https://shop.example", await gateway.session()
-    key = Principal(
-        key_id=new_id("key"),
-        workspace=WORKSPACE,
-        scopes=frozenset({Scope.CHAT_PUBLIC}),
-        agent_id=gateway.agent_id,
-        allowed_origins=(shop,),
-    )
-    gateway.history.principals[key.key_id] = key
-    visitor = Visitor(id=new_id("vis"), session_id=session, origin=shop)
-    token = gateway.dependencies.visitors.issue(Grant(WORKSPACE, key.key_id, gateway.agent_id, visitor)).token
-    headers = {"Authorization": f"Bearer {token}", "Origin": shop}
+    session, headers = await visitor_of(gateway)
     body = {"id": session, "message": user("Where?")}
     async with gateway.client.post(path(gateway), json=body, headers=headers) as response:
-        assert response.headers["Access-Control-Allow-Origin"] == shop
+        assert response.headers["Access-Control-Allow-Origin"] == SHOP
         turn_id = await gateway.admitted()
         await gateway.answer(turn_id, "Here.")
         assert text_of(await chunks(response)) == "Here."
@@ -196,5 +183,5 @@ async def test_a_visitor_uses_the_chat_of_its_own_session(gateway: Stage) -> Non
             assert (response.status, (await response.json())["code"]) == (404, "session_not_found")
         async with gateway.client.get(path(gateway, f"/{chat}/messages"), headers=headers) as response:
             assert response.status == 404
-    async with gateway.client.options(path(gateway), headers={"Origin": shop}) as response:
+    async with gateway.client.options(path(gateway), headers={"Origin": SHOP}) as response:
         assert "x-ai-sdk-version" in response.headers["Access-Control-Allow-Headers"]
