@@ -16,6 +16,8 @@ ORDER: Final = (
     "sessions",
     "resume",
     "openai",
+    "ai-sdk",
+    "ag-ui",
     "mcp",
     "a2a",
     "widget",

@@ -17,6 +17,8 @@ PRINTED = {
     ("resume", "python"): ["80202"],
     ("openai", "bash"): ['"chat.completion"', "80202"],
     ("openai", "python"): ["agt_000000000000000000000p1zza", "1042"],
+    ("ai-sdk", "bash"): ['"type":"text-delta"', "1042", '"messages":[', '{"success":true}'],
+    ("ag-ui", "bash"): ["TEXT_MESSAGE_CONTENT", "RUN_FINISHED", "1042", '{"success":true}'],
     ("mcp", "bash"): ["outputSchema", "notifications/progress", "80202"],
     ("a2a", "bash"): ["supportedInterfaces", "artifactUpdate", "80202", "nextPageToken"],
     ("mcp", "python"): ["ask_mia-s-pizza-000p1zza", "1042"],
