@@ -15,8 +15,8 @@ AUDIT := deploy/audit
 AUDIT_STAMP := .venv/audit/.done-$(firstword $(shell cat $(AUDIT)/requirements.lock | cksum))
 SHIPPED_LOCKS := $(filter-out requirements-local.lock,$(RUN_LOCKS))
 # Clients that the tests drive in virtual environments of their own, below .venv/clients.
-CLIENTS := tests/system/openai/python/litellm tests/system/openai/python/livekit tests/system/sse/python/parsers \ tests/system/faces/python/a2a
-	tests/system/clients/python/generated
+CLIENTS := tests/system/openai/python/litellm tests/system/openai/python/livekit tests/system/sse/python/parsers \
+	tests/system/faces/python/a2a tests/system/clients/python/generated
 ARGS ?=
 # Tests wait more than they compute. Each process has stores and a stack of its own; a file stays in one process.
 JOBS ?= 3
