@@ -23,12 +23,14 @@ class Knowledge(Schema):
 
     Scores go from 0 to 1: the share of the question that a passage's words have, where rare words weigh more, or with
     embeddings the cosine of its vector if that is higher. None: every passage that the retriever returns is used.
-    `citations`: the model is asked for markers such as `[1]`.
+    `citations`: the model is asked for markers such as `[1]`. `share_sources`: MCP clients may read the texts of the
+    sources.
     """
 
     top_k: int = Field(default=4, ge=0, le=20)
     min_score: float | None = None
     citations: bool = True
+    share_sources: bool = False
 
 
 class Limits(Schema):

@@ -126,3 +126,20 @@ class IngestOutcome(Schema):
     etag: str | None = Field(default=None, max_length=500)
     delay_s: float = Field(default=0.0, ge=0)
     counts: bool = True
+
+
+class VersionSource(Schema):
+    """A source as a version was frozen with it. `passages`: how many it has there."""
+
+    id: str
+    title: str
+    url: str | None = None
+    passages: int
+
+
+class SourceText(Schema):
+    """What a version knows of a source: its passages as one text. `is_cut`: there is more than is told at once."""
+
+    source: VersionSource
+    text: str
+    is_cut: bool = False

@@ -13,6 +13,7 @@ from shared.contracts.agent_records import (
     VersionRecord,
 )
 from shared.contracts.agents import Agent, AgentConfig, AgentVersion, Passage
+from shared.contracts.knowledge import SourceText, VersionSource
 from shared.history_api.transport import Transport
 
 AGENTS_PAGE: Final = 1000
@@ -61,6 +62,16 @@ class AgentCalls(Transport):
     async def passages(self, workspace: str, agent_id: str, number: int) -> list[Passage]:
         rows = await self._get(f"/workspaces/{workspace}/agents/{agent_id}/versions/{number}/passages")
         return [Passage.model_validate(row) for row in rows]
+
+    async def version_sources(self, workspace: str, agent_id: str, number: int) -> list[VersionSource]:
+        """The sources that the version was frozen with. Raises `agent_not_found`."""
+        rows = await self._get(f"/workspaces/{workspace}/agents/{agent_id}/versions/{number}/sources")
+        return [VersionSource.model_validate(row) for row in rows]
+
+    async def source_text(self, workspace: str, agent_id: str, number: int, source_id: str) -> SourceText:
+        """Raises `agent_not_found`, and `not_found` for a source that the version does not have (any more)."""
+        path = f"/workspaces/{workspace}/agents/{agent_id}/versions/{number}/sources/{source_id}/text"
+        return SourceText.model_validate(await self._get(path))
 
     async def create_draft(self, workspace: str, order: NewAgent) -> AgentRecord:
         """Raises `validation_failed`, `payload_too_large`. A repeat of the same id creates nothing."""

@@ -19,12 +19,13 @@ from services.history.agents.documents import (
 )
 from services.history.agents.merge_patch import changes
 from services.history.knowledge.passages import Passages
-from services.history.knowledge.version_sources import VersionSources, own_passages
+from services.history.knowledge.version_sources import VersionSources, own_passages, source_of
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document, between
 from shared.contracts.agent_records import Change, VersionRecord
 from shared.contracts.agents import AgentConfig, AgentVersion, Passage
 from shared.contracts.errors import ApiError, Code
+from shared.contracts.knowledge import SourceText, VersionSource
 
 CACHED_VERSIONS: Final = 1000
 _MODEL: Final = re.compile(r"([a-z0-9_-]{1,64})(?:@([1-9][0-9]{0,8}))?")
@@ -150,6 +151,20 @@ class Versions:
             own, owner = own_passages(row)
             entries = row.get("sources") or []
         return [*await self._passages.read(owner, own), *await self._sources.passages(entries)]
+
+    async def sources(self, workspace: str, agent_id: str, number: int) -> list[VersionSource]:
+        """The sources that the version was frozen with. Raises `agent_not_found`."""
+        row = await self._row(workspace, agent_id, number)
+        return [source_of(entry) for entry in row.get("sources") or []]
+
+    async def source_text(self, workspace: str, agent_id: str, number: int, source_id: str) -> SourceText:
+        """Raises `agent_not_found`, and `not_found` also for a source that was purged since."""
+        row = await self._row(workspace, agent_id, number)
+        entry = next((entry for entry in row.get("sources") or [] if entry["id"] == source_id), None)
+        found = await self._sources.text(entry) if entry is not None else None
+        if found is None:
+            raise ApiError(Code.NOT_FOUND)
+        return found
 
     async def _row(self, workspace: str, agent_id: str, number: int) -> Document:
         row = await self._versions.one({"_id": version_key(workspace, agent_id, number)})

@@ -11,6 +11,7 @@ from services.history.api.paging import bad_cursor, limit_of, page_of
 from services.history.api.paths import AGENT, WORKSPACE, path_id, workspace_of
 from shared.contracts.agent_records import PublishOrder
 from shared.contracts.agents import AgentConfig, AgentVersion, Passage
+from shared.contracts.schema import NAME_PATTERN
 from shared.ids import is_name
 from shared.web.bodies import json_response
 
@@ -67,6 +68,20 @@ async def get_passages(request: web.Request) -> web.Response:
     return json_response([passage.wire() for passage in passages])
 
 
+async def get_version_sources(request: web.Request) -> web.Response:
+    number = int(path_id(request, "number"))
+    sources = await nouns(request).versions.sources(workspace_of(request), path_id(request, "agent_id"), number)
+    return json_response([source.wire() for source in sources])
+
+
+async def get_source_text(request: web.Request) -> web.Response:
+    number, source_id = int(path_id(request, "number")), path_id(request, "source_id")
+    text = await nouns(request).versions.source_text(
+        workspace_of(request), path_id(request, "agent_id"), number, source_id
+    )
+    return json_response(text.wire())
+
+
 async def _version(request: web.Request) -> AgentVersion:
     number = int(path_id(request, "number"))
     return await nouns(request).versions.read(workspace_of(request), path_id(request, "agent_id"), number)
@@ -81,4 +96,6 @@ ROUTES: Final = (
     web.post(AGENT + "/publish", post_publish_with_passages),
     web.get(_VERSION, get_version),
     web.get(_VERSION + "/passages", get_passages),
+    web.get(_VERSION + "/sources", get_version_sources),
+    web.get(_VERSION + rf"/sources/{{source_id:{NAME_PATTERN}}}/text", get_source_text),
 )

@@ -10,8 +10,11 @@ from services.history.knowledge.source_documents import entry_of, passages_owner
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document
 from shared.contracts.agents import Passage
+from shared.contracts.knowledge import SourceText, VersionSource
 
 ROUNDS: Final = 10
+# Some two megabytes of text.
+MAX_TEXT_PASSAGES: Final = 2_000
 _FIELDS: Final = {
     "workspace": 1,
     "title": 1,
@@ -79,6 +82,24 @@ class VersionSources:
                 named = {"title": passage.title or entry["title"], "url": passage.url or entry.get("url")}
                 found.append(passage.model_copy(update=named))
         return found
+
+    async def text(self, entry: Document) -> SourceText | None:
+        """The source's passages in their order, each below the headings that it stands under. None: it was purged."""
+        passages = await self._passages.read(entry["owner"], min(entry["count"], MAX_TEXT_PASSAGES))
+        if not passages:
+            return None
+        parts: list[str] = []
+        heading = None
+        for passage in passages:
+            if passage.heading != heading and passage.heading:
+                parts.append(passage.heading)
+            heading = passage.heading
+            parts.append(passage.text)
+        return SourceText(source=source_of(entry), text="\n\n".join(parts), is_cut=entry["count"] > MAX_TEXT_PASSAGES)
+
+
+def source_of(entry: Document) -> VersionSource:
+    return VersionSource(id=entry["id"], title=entry["title"], url=entry.get("url"), passages=entry["count"])
 
 
 def own_passages(row: Document) -> tuple[int, str]:

@@ -15,6 +15,8 @@ from tests.system.faces.cut_line import CutLine
 from tests.system.stack import Client, Stack
 
 BINDINGS = pytest.mark.parametrize("binding", ["JSONRPC", "HTTP+JSON"])
+# For tests that take long: both bindings only where there is time.
+LONG_BINDINGS = pytest.mark.parametrize("binding", ["JSONRPC", pytest.param("HTTP+JSON", marks=pytest.mark.long)])
 pytestmark = pytest.mark.timeout(360)  # Of which a clean checkout needs the most for the installation.
 
 
@@ -110,7 +112,7 @@ async def test_the_agents_work_and_its_citations_are_told(
     assert await client.stored_text(told.task["metadata"]["sessionId"], told.task["id"]) == told.text
 
 
-@BINDINGS
+@LONG_BINDINGS
 async def test_a_worker_that_dies_amid_the_answer_takes_its_text_with_it(
     stack: Stack, client: Client, python: Path, key: str, binding: str
 ) -> None:

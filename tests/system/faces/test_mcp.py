@@ -3,37 +3,23 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx2
 import jsonschema
 import mcp_types as types
 import pytest
 from mcp.client.client import Client as McpClient
-from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
 from deploy.demo.scripted import scripted_answer
 from shared.contracts.tools import HttpTool
 from tests.conftest import eventually
 from tests.system.faces.cut_line import CutLine
+from tests.system.faces.mcp_client import LONG_MODES, MODES, connected
 from tests.system.stack import Client, Stack
 
 # The agent that each local stack has from the start.
 DEMO = "Mia's Pizza"
-MODES = pytest.mark.parametrize("mode", ["auto", "legacy"], ids=["2026-07-28", "2025-11-25"])
-
-
-@asynccontextmanager
-async def connected(base_url: str, key: str, mode: str) -> AsyncIterator[McpClient]:
-    headers = {"Authorization": f"Bearer {key}"}
-    async with (
-        httpx2.AsyncClient(headers=headers, timeout=60) as http,
-        McpClient(streamable_http_client(f"{base_url}/api/v1/mcp", http_client=http), mode=mode) as client,
-    ):
-        yield client
 
 
 @pytest.fixture
@@ -123,7 +109,7 @@ async def test_a_tools_call_is_progress_and_citations_come_with_the_answer(
         assert any((message or "").startswith("Searching for") for _, message in progress.told)
 
 
-@MODES
+@LONG_MODES
 async def test_a_worker_that_dies_amid_the_answer_is_replaced_unseen(
     stack: Stack, client: Client, key: str, mode: str
 ) -> None:

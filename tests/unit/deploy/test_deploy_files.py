@@ -63,6 +63,7 @@ LOCKS = [
     *ROOT.glob("*.lock"),
     DEPLOY / "audit" / "requirements.lock",
     *ROOT.glob("tests/system/openai/python/*/requirements.lock"),
+    *ROOT.glob("tests/system/faces/python/*/requirements.lock"),
 ]
 
 

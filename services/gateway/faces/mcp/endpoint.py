@@ -19,6 +19,7 @@ from services.gateway.faces.mcp.calls import call_tool, cancel_turn
 from services.gateway.faces.mcp.catalog import tools_page
 from services.gateway.faces.mcp.connections import CONNECTION_HEADER, ids_of, is_connection, is_name, new_connection
 from services.gateway.faces.mcp.origins import refuse_foreign_page
+from services.gateway.faces.mcp.resources import read_resource, resources_page
 from services.gateway.faces.mcp.versions import SERVER_INFO_KEY, SUPPORTED, Revision, agreed, revision_of
 from shared.contracts.errors import ApiError, Code
 from shared.version import VERSION
@@ -30,7 +31,7 @@ Method = Callable[[Call, RpcRequest, Revision], Awaitable[web.StreamResponse]]
 LISTED_MS: Final = 60_000
 DISCOVERED_MS: Final = 3_600_000
 _SERVER: Final = {"name": "parley", "title": "Parley", "version": VERSION}
-_CAPABILITIES: Final[dict[str, Any]] = {"tools": {}}
+_CAPABILITIES: Final[dict[str, Any]] = {"tools": {}, "resources": {}}
 _INSTRUCTIONS: Final = (
     "Each tool asks one conversational agent. Its answer brings a sessionId: pass it to go on with that conversation."
 )
@@ -126,6 +127,27 @@ async def _list_tools(call: Call, request: RpcRequest, revision: Revision) -> we
     return json_response(request.result(revision.cacheable(page, LISTED_MS)))
 
 
-_BOTH: Final[Mapping[str, Method]] = {"tools/list": _list_tools, "tools/call": call_tool}
+async def _list_resources(call: Call, request: RpcRequest, revision: Revision) -> web.Response:
+    page = await resources_page(call, request.params.get("cursor"))
+    return json_response(request.result(revision.cacheable(page, LISTED_MS)))
+
+
+async def _list_templates(call: Call, request: RpcRequest, revision: Revision) -> web.Response:
+    return json_response(request.result(revision.cacheable({"resourceTemplates": []}, DISCOVERED_MS)))
+
+
+async def _read_resource(call: Call, request: RpcRequest, revision: Revision) -> web.Response:
+    contents = await read_resource(call, request.params.get("uri"), revision)
+    # Not kept by clients: a purged source must not be read any more.
+    return json_response(request.result(revision.cacheable(contents, 0)))
+
+
+_BOTH: Final[Mapping[str, Method]] = {
+    "tools/list": _list_tools,
+    "tools/call": call_tool,
+    "resources/list": _list_resources,
+    "resources/templates/list": _list_templates,
+    "resources/read": _read_resource,
+}
 _STATELESS: Final[Mapping[str, Method]] = {**_BOTH, "server/discover": _discover}
 _HANDSHAKE: Final[Mapping[str, Method]] = {**_BOTH, "initialize": _initialize, "ping": _ping}
