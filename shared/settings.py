@@ -1,14 +1,16 @@
 """Settings come from the environment, `PARLEY_<NAME>` for the field `name`, and are read once per process."""
 
 import os
+import ssl
 import sys
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from shared.internal_tls import InternalTls
 from shared.known_variables import FILE, PREFIX, SECRETS, complaints, own_variables
 
 
@@ -35,6 +37,13 @@ class Settings(BaseModel):
     history_url: str = Field(
         "http://127.0.0.1:8082", description="base URLs of history, comma separated; the next is tried when one fails"
     )
+    internal_tls_ca: str = Field(
+        "",
+        description="authority of the certificates of history and its clients, a PEM file; with the two below, history "
+        "speaks TLS and wants a client certificate; empty: plain HTTP",
+    )
+    internal_tls_cert: str = Field("", description="this process's certificate, a PEM file")
+    internal_tls_key: str = Field("", description="its key, a PEM file")
     log_keep_s: float = Field(900.0, description="how long a run log is kept after the turn's end, seconds", gt=0)
     turn_timeout_s: float = Field(300.0, description="a turn's deadline, seconds from its first claim", gt=0)
     lease_s: float = Field(4.0, description="a worker that is silent for so long loses its turns", gt=0)
@@ -59,6 +68,21 @@ class Settings(BaseModel):
             if size != 32:
                 raise ValueError("must hold keys of 32 bytes in base64, separated by commas")
         return keys
+
+    @model_validator(mode="after")
+    def _check_internal_tls(self) -> Self:
+        tls = self.internal_tls
+        if tls is None:
+            if self.internal_tls_ca or self.internal_tls_cert or self.internal_tls_key:
+                raise ValueError(f"{PREFIX}INTERNAL_TLS_CA, _CERT and _KEY belong together")
+            return self
+        try:
+            tls.client()
+        except OSError as error:
+            raise ValueError(f"the files of {PREFIX}INTERNAL_TLS_* cannot be used: {error.strerror}") from None
+        if "history_url" in self.model_fields_set and not all(url.startswith("https:") for url in self.history_urls):
+            raise ValueError(f"{PREFIX}HISTORY_URL must begin with https:// when {PREFIX}INTERNAL_TLS_CA is set")
+        return self
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -94,6 +118,17 @@ class Settings(BaseModel):
     @property
     def stream_urls(self) -> tuple[str, ...]:
         return split_list(self.stream_redis_urls) or (self.queue_redis_url,)
+
+    @property
+    def internal_tls(self) -> InternalTls | None:
+        """None: the internal API is plain HTTP."""
+        files = self.internal_tls_ca, self.internal_tls_cert, self.internal_tls_key
+        return InternalTls(*files) if all(files) else None
+
+    @property
+    def history_tls(self) -> ssl.SSLContext | None:
+        """For clients of history."""
+        return self.internal_tls.client() if self.internal_tls is not None else None
 
     @property
     def history_urls(self) -> tuple[str, ...]:

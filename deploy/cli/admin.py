@@ -5,6 +5,7 @@ address and the token of the stack that `make up` runs.
 """
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -108,10 +109,10 @@ def _config(file: Path) -> AgentConfig:
 
 
 def with_history(local: Path | None, work: Callable[[HistoryClient], Awaitable[Any]]) -> Any:
-    urls, token = address(local)
+    urls, token, tls = address(local)
 
     async def run() -> Any:
-        async with HistoryClient(urls, token, timeout_s=15.0) as history:
+        async with HistoryClient(urls, token, timeout_s=15.0, tls=tls) as history:
             return await work(history)
 
     try:
@@ -120,13 +121,13 @@ def with_history(local: Path | None, work: Callable[[HistoryClient], Awaitable[A
         raise CliError(f"refused: {error.code}") from None
 
 
-def address(local: Path | None) -> tuple[Sequence[str], str]:
-    """History's base URLs and the internal token."""
+def address(local: Path | None) -> tuple[Sequence[str], str, ssl.SSLContext | None]:
+    """History's base URLs, the internal token, and the TLS of the internal API."""
     if local is None:
         settings = Settings.load_or_exit()
-        return settings.history_urls, settings.internal_token.get_secret_value()
+        return settings.history_urls, settings.internal_token.get_secret_value(), settings.history_tls
     try:
         state = orjson.loads((local / "state.json").read_bytes())
-        return [f"http://127.0.0.1:{state['ports']['history-1']}"], state["internalToken"]
+        return [f"http://127.0.0.1:{state['ports']['history-1']}"], state["internalToken"], None
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
         raise CliError(f"{local} is not the data directory of a running `make up`", Exit.BAD_FILE) from None

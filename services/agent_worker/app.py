@@ -52,7 +52,9 @@ async def worker_dependencies(settings: WorkerSettings) -> AsyncIterator[Depende
     connections = 2 * settings.max_turns
     client = GuardedClient(settings.outgoing_policy)
     async with (
-        HistoryClient(settings.history_urls, settings.internal_token.get_secret_value()) as history,
+        HistoryClient(
+            settings.history_urls, settings.internal_token.get_secret_value(), tls=settings.history_tls
+        ) as history,
         Models(settings.all_upstreams, timeouts, tries=settings.model_tries, connections=connections) as models,
         ToolKit(client, secrets, result_bytes=settings.tool_result_bytes) as tools,
         LogWriter(settings.stream_urls, ttl_s=log_ttl_s) as logs,

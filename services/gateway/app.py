@@ -48,7 +48,7 @@ async def open_dependencies(settings: GatewaySettings) -> AsyncIterator[Dependen
     """Opens everything that a gateway holds. No store has to be up: requests fail closed until it is."""
     async with AsyncExitStack() as stack:
         history = await stack.enter_async_context(
-            HistoryClient(settings.history_urls, settings.internal_token.get_secret_value())
+            HistoryClient(settings.history_urls, settings.internal_token.get_secret_value(), tls=settings.history_tls)
         )
         queue = TurnQueue.connect(settings.queue_redis_url)
         stack.push_async_callback(queue.aclose)

@@ -14,9 +14,10 @@ async def serve(settings: HistorySettings) -> None:
 
     Raises LoopEnded when a background loop ends by itself.
     """
+    tls = settings.internal_tls.server() if settings.internal_tls is not None else None
     async with (
         open_dependencies(settings) as dependencies,
-        listening(app_runner(create_app(dependencies)), settings.host, settings.port),
+        listening(app_runner(create_app(dependencies)), settings.host, settings.port, tls=tls),
     ):
         log.info("history_started", port=settings.port)
         await supervise(wait_for_stop(), *dependencies.loops)

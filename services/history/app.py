@@ -42,7 +42,7 @@ from shared.tasks import BackgroundLoops, loops_ready
 from shared.turn_queue.queue import TurnQueue
 from shared.web.guarded_client import GuardedClient
 from shared.web.health import health_routes
-from shared.web.middleware import callers_request, request_middleware, require_token
+from shared.web.middleware import callers_request, request_middleware, require_certificate, require_token
 
 log = get_logger()
 
@@ -173,7 +173,8 @@ def create_app(dependencies: Dependencies) -> web.Application:
         await loops_ready(*dependencies.loops)
 
     token = dependencies.settings.internal_token.get_secret_value()
-    middlewares = [request_middleware, require_token(token), callers_request, timed, failures]
+    certified = (require_certificate,) if dependencies.settings.internal_tls is not None else ()
+    middlewares = [request_middleware, *certified, require_token(token), callers_request, timed, failures]
     app = web.Application(middlewares=middlewares, client_max_size=BODY_LIMIT)
     app[NOUNS] = dependencies.nouns
     checks = {"mongodb": dependencies.database.ping, "redis": redis_answers, "loops": loops_run}

@@ -1,6 +1,7 @@
 """One connection pool to the histories, and how a call moves to the next of them when one fails."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Self
@@ -22,15 +23,18 @@ _STREAMED: Final = aiohttp.ClientTimeout(total=600.0, connect=1.0, sock_read=60.
 class Transport:
     """See HistoryClient. The calls of each noun are a subclass."""
 
-    def __init__(self, urls: Sequence[str], token: str, *, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self, urls: Sequence[str], token: str, *, timeout_s: float = 5.0, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._urls = [url.rstrip("/") for url in urls]
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, connect=1.0)
+        self._tls = tls if tls is not None else True
         self._session: aiohttp.ClientSession | None = None
         self._preferred = 0
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(limit=100, keepalive_timeout=15.0)
+        connector = aiohttp.TCPConnector(limit=100, keepalive_timeout=15.0, ssl=self._tls)
         self._session = aiohttp.ClientSession(connector=connector, headers=self._headers, timeout=self._timeout)
         return self
 

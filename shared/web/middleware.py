@@ -108,6 +108,10 @@ def route_name(request: web.Request) -> str:
     return resource.canonical if resource is not None else "unknown"
 
 
+# Probes and scrapers ask for these without credentials.
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
 def require_token(token: str) -> Any:
     """The middleware of the internal servers: every route but health and metrics needs the shared token."""
     expected = f"Bearer {token}".encode()
@@ -115,8 +119,19 @@ def require_token(token: str) -> Any:
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
-        if request.path in ("/healthz", "/readyz", "/metrics") or hmac.compare_digest(given, expected):
+        if request.path in OPEN_PATHS or hmac.compare_digest(given, expected):
             return await handler(request)
         raise ApiError(Code.INVALID_API_KEY)
 
     return check
+
+
+@web.middleware
+async def require_certificate(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """For a server with InternalTls: every route but health and metrics needs a client's certificate too.
+
+    The handshake has checked any certificate that was shown.
+    """
+    if request.path not in OPEN_PATHS and not request.get_extra_info("peercert"):
+        raise ApiError(Code.INVALID_API_KEY, "This server wants a client certificate of its own authority.")
+    return await handler(request)

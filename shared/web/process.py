@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -21,12 +22,15 @@ async def wait_for_stop() -> None:
 
 
 @asynccontextmanager
-async def listening(runner: web.AppRunner, host: str, *ports: int, reuse_port: bool = False) -> AsyncIterator[None]:
+async def listening(
+    runner: web.AppRunner, host: str, *ports: int, reuse_port: bool = False, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[None]:
     """Serves on the ports while the block runs. `reuse_port` shares the first one with other processes."""
     await runner.setup()
     try:
         for index, port in enumerate(ports):
-            site = web.TCPSite(runner, host, port, backlog=1024, reuse_port=reuse_port and index == 0)
+            shared = reuse_port and index == 0
+            site = web.TCPSite(runner, host, port, backlog=1024, reuse_port=shared, ssl_context=tls)
             await site.start()
         yield
     finally:

@@ -1,23 +1,20 @@
-"""A Redis with TLS and one user per service: whole turns, a cancellation and an outage, and nothing that is refused."""
+"""A Redis with TLS and one user per service, and an internal API with mutual TLS: whole turns, a cancellation and an
+outage, and nothing that is refused.
+"""
 
 import asyncio
 import hashlib
 import os
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from redis.asyncio import Redis
 
 from deploy.local.processes import end, free_port
@@ -26,37 +23,14 @@ from shared.contracts.agents import AgentConfig, ModelChoice
 from shared.contracts.keys import new_secret
 from shared.history_client import HistoryClient
 from shared.ids import new_id
+from shared.internal_tls import InternalTls
+from tests.certificates import Authority
 from tests.conftest import eventually
 from tests.programs import required_program
 from tests.system.stack import ROOT, Client, Transcript
 
 PASSWORDS = {name: f"{name}-password-of-the-tests" for name in ("gateway", "worker", "history", "admin")}
 TOKEN = "internal-token-of-the-tests"
-
-
-def certificate(directory: Path) -> tuple[Path, Path]:
-    """A self-signed certificate for 127.0.0.1, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "redis of the tests")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    files = directory / "redis.crt", directory / "redis.key"
-    files[0].write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    files[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return files
 
 
 def users_file(directory: Path) -> Path:
@@ -77,9 +51,10 @@ class SecuredRedis:
     def __init__(self, directory: Path) -> None:
         self.port = free_port()
         self._directory = directory
-        self.certificate, key = certificate(directory)
-        tls = ["--tls-port", str(self.port), "--tls-cert-file", str(self.certificate), "--tls-key-file", str(key)]
-        tls += ["--tls-ca-cert-file", str(self.certificate), "--tls-auth-clients", "no"]
+        self.authority = Authority(directory)
+        pair = self.authority.pair("redis")
+        tls = ["--tls-port", str(self.port), "--tls-cert-file", str(pair.cert), "--tls-key-file", str(pair.key)]
+        tls += ["--tls-ca-cert-file", str(self.authority.cert), "--tls-auth-clients", "no"]
         places = ["--bind", "127.0.0.1", "--port", "0", "--dir", str(directory), "--appendonly", "yes"]
         program = required_program("redis-server", "redis-server")
         self._command = [program, *places, *tls, "--aclfile", str(users_file(directory)), "--save", ""]
@@ -92,7 +67,7 @@ class SecuredRedis:
 
     def url(self, name: str) -> str:
         user = name if name == "admin" else f"parley-{name}"
-        options = f"ssl_ca_certs={self.certificate}&ssl_check_hostname=true"
+        options = f"ssl_ca_certs={self.authority.cert}&ssl_check_hostname=true"
         return f"rediss://{user}:{PASSWORDS[name]}@127.0.0.1:{self.port}/0?{options}"
 
 
@@ -121,13 +96,17 @@ def product(
         for name, (module, own) in modules.items():
             secret = directory / f"{name}.url"
             secret.write_text(redis.url(name) if name in PASSWORDS else "redis://127.0.0.1:1")
+            pair = redis.authority.pair(name)
             environment = {
                 **plain,
                 **own,
+                "PARLEY_INTERNAL_TLS_CA": str(redis.authority.cert),
+                "PARLEY_INTERNAL_TLS_CERT": str(pair.cert),
+                "PARLEY_INTERNAL_TLS_KEY": str(pair.key),
                 "PARLEY_INTERNAL_TOKEN": TOKEN,
                 "PARLEY_MONGODB_DATABASE": "secured",
                 "PARLEY_QUEUE_REDIS_URL_FILE": str(secret),
-                "PARLEY_HISTORY_URL": f"http://127.0.0.1:{ports['history']}",
+                "PARLEY_HISTORY_URL": f"https://127.0.0.1:{ports['history']}",
                 "PARLEY_HOST": "127.0.0.1",
                 "PARLEY_PORT": str(ports[name]),
             }
@@ -138,7 +117,9 @@ def product(
                 [sys.executable, "-m", module], cwd=ROOT, env=environment, stdout=log, stderr=log
             )
             stack.callback(end, process, 10.0)
-        yield {"ports": ports, "key": key, "logs": directory}
+        pair = redis.authority.pair("operator")
+        tls = InternalTls(str(redis.authority.cert), str(pair.cert), str(pair.key)).client()
+        yield {"ports": ports, "key": key, "logs": directory, "tls": tls, "authority": redis.authority.cert}
 
 
 @pytest.fixture
@@ -148,9 +129,11 @@ async def admin(redis: SecuredRedis) -> AsyncIterator[Redis]:
 
 
 async def is_ready(http: aiohttp.ClientSession, product: dict[str, Any]) -> bool:
-    for name in ("private", "worker", "history"):
+    # A probe has no certificate of its own.
+    probe = ssl.create_default_context(cafile=str(product["authority"]))
+    for name, scheme in (("private", "http"), ("worker", "http"), ("history", "https")):
         try:
-            async with http.get(f"http://127.0.0.1:{product['ports'][name]}/readyz") as response:
+            async with http.get(f"{scheme}://127.0.0.1:{product['ports'][name]}/readyz", ssl=probe) as response:
                 if response.status != 200:
                     return False
         except aiohttp.ClientError:
@@ -164,7 +147,8 @@ async def test_turns_run_with_one_user_per_service_over_tls_and_after_an_outage(
     await eventually(lambda: is_ready(http, product), within_s=30.0, what="a ready product")
     client = Client(http, f"http://127.0.0.1:{product['ports']['gateway']}", product["key"])
     agent_id = new_id("agt")
-    async with HistoryClient([f"http://127.0.0.1:{product['ports']['history']}"], TOKEN, timeout_s=15) as history:
+    url, tls = f"https://127.0.0.1:{product['ports']['history']}", product["tls"]
+    async with HistoryClient([url], TOKEN, timeout_s=15, tls=tls) as history:
         config = AgentConfig(name="Mia", model=ModelChoice(name="scripted/tokens=40,text=echo"))
         await history.put_agent("default", agent_id, config)
         await history.publish_agent("default", agent_id, [])

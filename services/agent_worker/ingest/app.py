@@ -31,7 +31,7 @@ async def serve_ingest(settings: WorkerSettings) -> None:
         memory_bytes=settings.ingest_memory_bytes, cpu_s=settings.ingest_cpu_s, time_s=2.0 * settings.ingest_cpu_s
     )
     async with (
-        HistoryClient(settings.history_urls, token, timeout_s=HISTORY_TIMEOUT_S) as history,
+        HistoryClient(settings.history_urls, token, timeout_s=HISTORY_TIMEOUT_S, tls=settings.history_tls) as history,
         GuardedClient(settings.outgoing_policy) as client,
         AsyncExitStack() as stack,
     ):
