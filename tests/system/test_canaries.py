@@ -36,6 +36,11 @@ class Canaries:
         self.all[what] = secret
         return secret
 
+    def issued(self, what: str, secret: str) -> str:
+        """A secret that the product itself has made."""
+        self.all[what] = secret
+        return secret
+
     def signing(self, what: str) -> str:
         secret = base64.b64encode(self.new(what).encode()).decode()
         self.all[what] = secret
@@ -149,6 +154,40 @@ def bad_requests(canaries: Canaries, session_id: str) -> list[tuple[str, str, di
     ]  # fmt: skip
 
 
+async def visitor(clients: list[Client], canaries: Canaries, agent_id: str, said: str) -> list[bytes]:
+    """A visitor's session, whose token is used where it may be and where it may not. Bodies of the refusals."""
+    client = clients[0]
+    origin = {"Origin": "https://shop.example"}
+    new_key = {"allowedOrigins": ["https://shop.example"]}
+    status, key = await client.call("POST", f"/agents/{agent_id}/publishable-keys", new_key)
+    assert status == 201, key
+    publishable = {"Authorization": f"Bearer {key['data']['secret']}", **origin, "Content-Type": "application/json"}
+    root = f"{client.base_url}/api/v1"
+    async with client.http.post(f"{root}/chat/widget/sessions", headers=publishable, json={}) as answer:
+        visit = (await answer.json())["data"]
+    token = canaries.issued("a visitor's own token", visit["visitorToken"])
+    canaries.issued("the signature of a visitor's token", token.rpartition(".")[2])
+    mine, session = {"Authorization": f"Bearer {token}", **origin}, visit["session"]["id"]
+    posted = {"content": said, "stream": False}
+    async with client.http.post(f"{root}/chat/sessions/{session}/messages", headers=mine, json=posted) as answer:
+        assert answer.status == 200, await answer.text()
+    refused: list[tuple[str, str, dict[str, str], Any]] = [
+        ("GET", "/agents", mine, None),
+        ("GET", f"/chat/sessions/{session}?token={token}", mine, None),
+        ("GET", f"/chat/sessions/{new_id('ses')}", mine, None),
+        ("POST", "/chat/widget/sessions", publishable, {"visitorToken": token, "resume": 7}),
+        ("POST", f"/chat/sessions/{session}/messages", mine, {"content": 7, "visitorToken": token}),
+        ("GET", f"/chat/sessions/{session}", {"Authorization": f"Basic {token}", **origin}, None),
+        ("GET", f"/chat/sessions/{session}", {**mine, "Authorization": f"Bearer {token}x"}, None),
+    ]
+    errors = []
+    for method, path, headers, body in refused:
+        async with client.http.request(method, root + path, headers=headers, json=body) as answer:
+            errors.append(await answer.read())
+            assert answer.status >= 400, (method, path)
+    return errors
+
+
 def broken_lines(canaries: Canaries) -> list[bytes]:
     new = canaries.new
     return [
@@ -222,6 +261,7 @@ async def test_no_secret_is_found_in_logs_redis_metrics_and_error_bodies_after_k
     }) as answer:  # fmt: skip
         errors.append(await answer.read())
 
+    errors += await visitor(clients, canaries, agents[0], said)
     for session_id in sessions:
         # Its worker is killed while the turn runs, and history soon after.
         asked = asyncio.create_task(clients[0].ask(session_id, said))

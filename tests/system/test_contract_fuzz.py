@@ -15,7 +15,7 @@ CONFORMANCE = ("status_code", "content_type", "response_headers", "response_sche
 CHECKS = ",".join(["not_a_server_error", *(f"{what}_conformance" for what in CONFORMANCE)])
 # For each operation, beyond what its schema alone yields.
 EXAMPLES = 40
-EXAMPLES_LONG = 200
+EXAMPLES_LONG = 350
 CONFIG = """
 [parameters]
 sessionId = "{session}"
