@@ -51,7 +51,7 @@ up: $(RUN_STAMP)  ## the whole stack on this machine: make up ARGS="--workers 3 
 test: $(DEV_STAMP)  ## every test but the long ones: make test ARGS="-k resume" JOBS=0
 	@exec $(BIN)/python -m pytest -m "not long" $(PARALLEL) $(ARGS)
 
-test-long: $(DEV_STAMP)  ## the long runs: chaos of minutes, some 12,000 generated requests, every byte cut
+test-long: $(DEV_STAMP)  ## the long runs: chaos of minutes, some 20,000 generated requests, every byte cut
 	@exec $(BIN)/python -m pytest -m long $(ARGS)
 
 check: lint types audit test  ## what to run before a commit; CI adds test-long

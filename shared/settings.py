@@ -6,12 +6,14 @@ import sys
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from shared.internal_tls import InternalTls
 from shared.known_variables import FILE, PREFIX, SECRETS, complaints, own_variables
+from shared.redaction_hook import RedactionHook
+from shared.webhook_signature import key_of
 
 
 class SettingsError(Exception):
@@ -55,6 +57,14 @@ class Settings(BaseModel):
         description="keys for the secrets of agents' tools, comma separated; the first encrypts, all decrypt; "
         "`openssl rand -base64 32` makes one",
     )
+    redaction_url: str = Field(
+        "", description="the server that redacts texts of agents with `redaction.hook`; history and the workers ask it"
+    )
+    redaction_secret: SecretStr = Field(SecretStr(""), description="signs the requests to it: `whsec_` and base64")
+    redaction_timeout_s: float = Field(2.0, description="how long its answer may take, seconds", gt=0, le=4)
+    redaction_on_failure: Literal["refuse", "store"] = Field(
+        "refuse", description="what happens to a text that it does not redact: refuse or store"
+    )
     uvloop: bool = Field(True, description="run on uvloop")
 
     @field_validator("secrets_keys")
@@ -83,6 +93,15 @@ class Settings(BaseModel):
         if "history_url" in self.model_fields_set and not all(url.startswith("https:") for url in self.history_urls):
             raise ValueError(f"{PREFIX}HISTORY_URL must begin with https:// when {PREFIX}INTERNAL_TLS_CA is set")
         return self
+
+    @field_validator("redaction_secret")
+    @classmethod
+    def _is_a_signing_secret(cls, value: SecretStr) -> SecretStr:
+        try:
+            key_of(value.get_secret_value())
+        except ValueError:
+            raise ValueError("must be whsec_ and base64") from None
+        return value
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -129,6 +148,14 @@ class Settings(BaseModel):
     def history_tls(self) -> ssl.SSLContext | None:
         """For clients of history."""
         return self.internal_tls.client() if self.internal_tls is not None else None
+
+    def redaction_hook(self) -> RedactionHook:
+        return RedactionHook(
+            self.redaction_url,
+            self.redaction_secret.get_secret_value(),
+            timeout_s=self.redaction_timeout_s,
+            fails_open=self.redaction_on_failure == "store",
+        )
 
     @property
     def history_urls(self) -> tuple[str, ...]:

@@ -70,6 +70,7 @@ async def worker_dependencies(settings: WorkerSettings) -> AsyncIterator[Depende
                 retriever=retriever,
                 logs=logs,
                 agents=AgentCache(),
+                redaction=settings.redaction_hook(),
                 knowledge_loops=retriever.loops,
             )
         finally:

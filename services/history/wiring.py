@@ -44,6 +44,7 @@ from services.history.turns.erasure import Erasure
 from services.history.turns.feedback import FeedbackOfTurns
 from services.history.turns.finalize import TurnFinalizer
 from services.history.turns.gaps import Gaps
+from services.history.turns.redaction import Redactor
 from services.history.turns.responses import Responses
 from services.history.turns.turns import Turns
 from services.history.usage.ledger import Ledger
@@ -90,7 +91,7 @@ def nouns_of(
     vector_rows = VectorRows(database)
     indexes = VersionIndexes(database, blobs, knowledge_notices, vector_rows)
     source_erasure = SourceErasure(database, passages, blobs, audit, indexes, vector_rows)
-    contexts = finalizer.contexts
+    contexts, redactor = finalizer.contexts, Redactor(settings.redaction_hook())
     workspaces = Workspaces(database, audit, notices)
     suites = Suites(database, agents, audit, has_judge=judge is not None)
     runs = Runs(database, agents, versions, suites, settings)
@@ -127,7 +128,7 @@ def nouns_of(
         transcript=Transcript(database, sessions),
         session_turns=SessionTurnPages(database, sessions),
         search=TranscriptSearch(database, sessions),
-        admission=Admission(database, versions, contexts, finalizer.places, gate, settings.prices),
+        admission=Admission(database, versions, contexts, finalizer.places, gate, redactor, settings.prices),
         turns=Turns(database, finalizer),
         claims=Claims(database, queue, versions, contexts, finalizer, settings),
         attempts=Attempts(database, queue, finalizer, erasure, settings),

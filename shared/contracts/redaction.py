@@ -24,7 +24,8 @@ class Redaction(Schema):
 
     kinds: tuple[RedactionKind, ...] = ()
     patterns: Annotated[tuple[RedactionPattern, ...], Field(max_length=20)] = ()
+    hook: bool = Field(default=False, description="also by the server that the operator has named for it")
 
     @property
     def is_empty(self) -> bool:
-        return not (self.kinds or self.patterns)
+        return not (self.kinds or self.patterns or self.hook)

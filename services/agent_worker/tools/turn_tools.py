@@ -13,6 +13,7 @@ from services.agent_worker.tools.builtin import Effects, Search, call_builtin
 from services.agent_worker.tools.kit import ToolKit
 from services.agent_worker.tools.result import ToolFailure, ToolResult
 from services.agent_worker.tools.toolbox import Entry, Toolbox, definitions_of
+from shared.contracts.errors import ApiError
 from shared.contracts.sessions import ToolCall
 from shared.contracts.tools import BuiltinTool, HttpTool
 from shared.log import get_logger
@@ -32,7 +33,7 @@ class TurnScope:
     in_session: bool
     record: Callable[[str], Awaitable[None]]
     search: Search | None = None
-    redact: Callable[[str], str] | None = None
+    redact: Callable[[str], Awaitable[str]] | None = None
 
 
 class TurnTools:
@@ -76,10 +77,10 @@ class TurnTools:
             await self._scope.record(key)
         try:
             return self._result(
-                call, started, ok=True, text=self._shown(entry, await self._call(entry, arguments, key))
+                call, started, ok=True, text=await self._shown(entry, await self._call(entry, arguments, key))
             )
         except ToolFailure as failure:
-            return self._result(call, started, ok=False, text=self._shown(entry, str(failure)))
+            return self._result(call, started, ok=False, text=await self._shown(entry, str(failure)))
         except Exception:
             log.exception("tool_crashed", tool=call.name)
             return self._result(call, started, ok=False, text="The tool failed.")
@@ -93,11 +94,14 @@ class TurnTools:
             raise BadArguments("This tool cannot be called any more in this turn.")
         return entry, entry.arguments(call)
 
-    def _shown(self, entry: Entry, text: str) -> str:
+    async def _shown(self, entry: Entry, text: str) -> str:
         """What the agent's own knowledge says is its author's, and stays as it is."""
         if self._scope.redact is None or isinstance(entry.tool, BuiltinTool):
             return text
-        return self._scope.redact(text)
+        try:
+            return await self._scope.redact(text)
+        except ApiError:
+            return "The tool's answer could not be redacted, so it is left out."
 
     @staticmethod
     def _result(call: ToolCall, started: float, *, ok: bool, text: str) -> ToolResult:

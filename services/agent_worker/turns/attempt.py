@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 
 from services.agent_worker.guardrails.output import CheckedText
 from services.agent_worker.guardrails.turn_guard import GuardScope, TurnGuard
@@ -70,8 +69,16 @@ class Attempt:
             in_session=self._claimed.session_id is not None,
             record=self._record,
             search=self._knowledge.for_query if self._knowledge.has_passages else None,
-            redact=None if redaction.is_empty else partial(redacted, redaction=redaction),
+            redact=None if redaction.is_empty else self._redacted,
         )
+
+    async def _redacted(self, text: str) -> str:
+        """Raises ApiError."""
+        redaction, hook = self._agent.version.config.redaction, self._dependencies.redaction
+        text = redacted(text, redaction)
+        if not redaction.hook or not text:
+            return text
+        return (await hook.redacted(self._job.turn_id, self._agent.version.agent_id, "tool", [text]))[0]
 
     def _guard_scope(self) -> GuardScope:
         job, claimed, version = self._job, self._claimed, self._agent.version

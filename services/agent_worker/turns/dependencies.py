@@ -8,6 +8,7 @@ from services.agent_worker.model.client import Models
 from services.agent_worker.tools.kit import ToolKit
 from services.agent_worker.turns.agent_versions import AgentCache
 from shared.history_client import HistoryClient
+from shared.redaction_hook import RedactionHook
 from shared.run_log.writer import LogWriter
 from shared.tasks import BackgroundLoops
 
@@ -23,4 +24,5 @@ class Dependencies:
     retriever: Retriever
     logs: LogWriter
     agents: AgentCache
+    redaction: RedactionHook = field(default_factory=RedactionHook)
     knowledge_loops: BackgroundLoops = field(default_factory=BackgroundLoops)

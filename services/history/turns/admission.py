@@ -21,7 +21,7 @@ from services.history.turns.end_users import end_user_of
 from services.history.turns.new_turn import Target, new_turn
 from services.history.turns.places import Places, Taken
 from services.history.turns.record import COMPLETIONS, TurnRecord, record_of
-from services.history.turns.redaction import redacted_order
+from services.history.turns.redaction import Redactor
 from services.history.turns.retry_guard import RetryGuard
 from services.history.turns.token_rates import model_of
 from shared.contracts.errors import ApiError, Code
@@ -47,6 +47,7 @@ class Admission:
         contexts: Contexts,
         places: Places,
         gate: BudgetGate,
+        redactor: Redactor,
         prices: PriceTable,
     ) -> None:
         self._sessions = database.sessions
@@ -57,6 +58,7 @@ class Admission:
         self._guard = RetryGuard(database)
         self._branches = Branches(database)
         self._gate = gate
+        self._redactor = redactor
         self._prices = prices
 
     async def admit(self, workspace: str, order: AdmitTurn) -> bytes:
@@ -77,7 +79,8 @@ class Admission:
             return repeated
         wanted = order.limits, order.key_id, target.end_user_id
         async with self._places.taken(workspace, order.turn_id, *wanted) as taken:
-            return await self._stored(workspace, redacted_order(order, target.redaction), target, taken)
+            order = await self._redactor.order(order, target.agent_id, target.redaction)
+            return await self._stored(workspace, order, target, taken)
 
     async def _stored(self, workspace: str, order: AdmitTurn, target: Target, taken: Taken) -> bytes:
         n = target.n
