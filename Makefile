@@ -16,7 +16,7 @@ AUDIT_STAMP := .venv/audit/.done-$(firstword $(shell cat $(AUDIT)/requirements.l
 SHIPPED_LOCKS := $(filter-out requirements-local.lock,$(RUN_LOCKS))
 # Clients that the tests drive in virtual environments of their own, below .venv/clients.
 CLIENTS := tests/system/openai/python/litellm tests/system/openai/python/livekit tests/system/sse/python/parsers \
-	tests/system/faces/python/a2a tests/system/clients/python/generated
+	tests/system/clients/python/generated tests/system/faces/python/a2a tests/system/faces/responses/python/agents
 ARGS ?=
 # Tests wait more than they compute. Each process has stores and a stack of its own; a file stays in one process.
 JOBS ?= 3

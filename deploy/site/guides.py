@@ -16,6 +16,7 @@ ORDER: Final = (
     "sessions",
     "resume",
     "openai",
+    "responses",
     "ai-sdk",
     "ag-ui",
     "mcp",

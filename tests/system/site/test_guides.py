@@ -17,6 +17,8 @@ PRINTED = {
     ("resume", "python"): ["80202"],
     ("openai", "bash"): ['"chat.completion"', "80202"],
     ("openai", "python"): ["agt_000000000000000000000p1zza", "1042"],
+    ("responses", "bash"): ['"object":"response"', "response.completed", "80202"],
+    ("responses", "python"): ["1042", "resp_", "completed"],
     ("ai-sdk", "bash"): ['"type":"text-delta"', "1042", '"messages":[', '{"success":true}'],
     ("ag-ui", "bash"): ["TEXT_MESSAGE_CONTENT", "RUN_FINISHED", "1042", '{"success":true}'],
     ("mcp", "bash"): ["outputSchema", "notifications/progress", "80202"],
