@@ -46,6 +46,8 @@ async def test_litellm(
         refusal = seen[str(status)]
         assert (refusal["status"], refusal["error"]) == (status, error), refusal
         assert says in refusal["message"]
+    hello = scripted_answer("hello", 12)
+    assert seen["responded"] == {"text": hello, "deltas": hello, "last": "response.completed", "bridged": hello}
     assert seen["broken"]["text"]
     assert seen["broken"]["error"], seen["broken"]
     assert seen["strangers"] == []

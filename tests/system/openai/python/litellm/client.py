@@ -101,6 +101,22 @@ async def broken(agent: str) -> dict[str, Any]:
     return {"text": text}
 
 
+async def responded(agent: str) -> dict[str, Any]:
+    """Its `responses`, whole and streamed, and its bridge from Anthropic's Messages, which uses them too."""
+    given = {"api_base": CONFIG["base"], "api_key": CONFIG["key"], "num_retries": 0, "max_retries": 0, "timeout": 20}
+    answer = await litellm.aresponses(model=f"openai/{agent}", input="hello", **given)
+    stream = await litellm.aresponses(model=f"openai/{agent}", input="hello", stream=True, **given)
+    events = [event async for event in stream]
+    asked = {"model": f"openai/{agent}", "messages": user("hello"), "max_tokens": 100}
+    bridged = await litellm.anthropic_messages(**asked, **given)
+    return {
+        "text": answer.output[0].content[0].text,
+        "deltas": "".join(event.delta for event in events if event.type == "response.output_text.delta"),
+        "last": events[-1].type,
+        "bridged": dict(bridged)["content"][0]["text"],
+    }
+
+
 async def main() -> None:
     echo, weather, tool = CONFIG["echo"], CONFIG["weather"], CONFIG["tool"]
     work = {
@@ -109,6 +125,7 @@ async def main() -> None:
         "whole": whole(echo, "hello"),
         "streamedCall": streamed(weather, "weather?", tools=[tool]),
         "roundTrip": round_trip(weather, tool),
+        "responded": responded(echo),
         "broken": broken(CONFIG["failing"]),
         "401": refused(echo, api_key="parley_sk_test_" + "a" * 43),
         "404": refused("agt_unknown"),
