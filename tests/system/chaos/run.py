@@ -11,6 +11,7 @@ from typing import Final
 
 import aiohttp
 
+from tests.system.chaos.chatter import Chatter
 from tests.system.chaos.checker import Violation, check
 from tests.system.chaos.cluster import Cluster, default_size
 from tests.system.chaos.completer import Completer
@@ -150,7 +151,9 @@ async def _until_ready(cluster: Cluster) -> None:
             await asyncio.sleep(0.05)
 
 
-def _client(world: World, seed: int, number: int) -> Talker | Completer:
-    """Every fifth one is an OpenAI client."""
+def _client(world: World, seed: int, number: int) -> Talker | Completer | Chatter:
+    """Every fifth one is an OpenAI client, and every fifth one of a chat kit."""
     dice = random.Random(f"{seed}/{number}")
+    if number % 5 == 3:
+        return Chatter(world, dice)
     return Completer(world, dice) if number % 5 == 4 else Talker(world, dice)

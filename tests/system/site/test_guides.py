@@ -13,7 +13,7 @@ PRINTED = {
     ("quickstart", "bash"): ["event: done", "80202", '"role":"assistant"'],
     ("quickstart", "python"): ["11:00"],
     ("agents", "bash"): ["helpdesk version 1 is published", "Hello"],
-    ("sessions", "bash"): ["1042", '"finishReason"', '"cancelled', '"endedReason":"api"'],
+    ("sessions", "bash"): ["1042", '"parentTurnId"', '"finishReason"', '"cancelled', '"endedReason":"api"'],
     ("resume", "python"): ["80202"],
     ("openai", "bash"): ['"chat.completion"', "80202"],
     ("openai", "python"): ["agt_000000000000000000000p1zza", "1042"],
