@@ -6,6 +6,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+import pytest
+
 from tests.conftest import eventually
 from tests.system.stack import Client, Stack
 from tests.system.test_agents import changed, created, published
@@ -119,6 +121,7 @@ async def test_checks_leave_no_session_and_no_completion_behind(stack: Stack, cl
     assert (await client.call("GET", f"/chat/sessions/{session_id}"))[0] == 404
 
 
+@pytest.mark.long
 async def test_killed_histories_and_workers_neither_lose_nor_double_a_step(stack: Stack, client: Client) -> None:
     agent_id = (await created(client, "scripted/text=json,delay=100,tokens=20"))["id"]
     names = ("one", "two", "three", "four", "five")

@@ -14,7 +14,7 @@ from tests.system.stack import ROOT, Client, Stack
 CONFORMANCE = ("status_code", "content_type", "response_headers", "response_schema")
 CHECKS = ",".join(["not_a_server_error", *(f"{what}_conformance" for what in CONFORMANCE)])
 # For each operation, beyond what its schema alone yields.
-EXAMPLES = 40
+EXAMPLES = 8
 EXAMPLES_LONG = 350
 CONFIG = """
 [parameters]

@@ -17,7 +17,11 @@ PAGES = sorted(path for path, file in files().items() if file.media_type.startsw
 OWN = [path for path in PAGES if path != "/docs/reference"]
 
 
-@pytest.fixture(params=LOOKS)
+# One look in `make test`; the others, which differ in colours and width, with the long runs.
+FIRST, *OTHERS = LOOKS
+
+
+@pytest.fixture(params=[FIRST, *(pytest.param(name, marks=pytest.mark.long) for name in OTHERS)])
 async def look(request: pytest.FixtureRequest, browser: Browser, stack: Stack) -> AsyncIterator[tuple[str, Visit]]:
     context = await browser.new_context(locale="en-GB", **LOOKS[request.param])
     context.set_default_timeout(40_000)
