@@ -20,7 +20,7 @@ from tests.system.browser.host_page import Site, site
 LOADS: Final = 10
 # After the settings have come, for what the loader does with them.
 REST_S: Final = 0.3
-_CATEGORIES: Final = ["devtools.timeline", "v8", "loading"]
+_CATEGORIES: Final = ["devtools.timeline", "v8", "v8.execute", "loading"]
 _SCRIPT: Final = frozenset({"EvaluateScript", "v8.compile", "FunctionCall", "RunMicrotasks"})
 Event = dict[str, Any]
 
