@@ -6,6 +6,7 @@ event. A test compares the members with the tables of the contracts.
 
 from typing import Any, Final
 
+from services.gateway.api.event_examples import event_example
 from services.gateway.api.schemas import MESSAGE, PASSAGES, TIME, USAGE
 from services.gateway.edge.json_schema import COUNT, MAYBE_TEXT, PROBLEM, TEXT, Named, object_of, one_of
 from shared.contracts.frame_types import FRAME_TYPES, FrameType
@@ -48,10 +49,6 @@ _SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     },
     "session_ended": {"sessionId": TEXT, "endedReason": MAYBE_TEXT, "endedAt": MAYBE_TEXT},
 }
-_EXAMPLES: Final[dict[str, Any]] = {
-    "delta": {"event": "delta", "data": {"text": "Hello"}, "id": "1-2"},
-    "restarted": {"event": "restarted", "data": {"attempt": 2, "reason": "worker_lost"}, "id": "2-1"},
-}
 _FRAME_ID: Final = {
     "type": "string",
     "pattern": "^[1-9][0-9]*-[1-9][0-9]*$",
@@ -75,7 +72,7 @@ def _event(stream: str, name: str, kind: FrameType, place: dict[str, Any], data:
     words = "".join(word.capitalize() for word in name.split("_"))
     data = data or Named(f"{words}Data", _data(name, kind))
     members = object_of({"event": {"const": name}, "data": data}, {"id": place}, kind.when)
-    return Named(f"{stream}{words}Event", members, _EXAMPLES.get(name) if place is _FRAME_ID else None)
+    return Named(f"{stream}{words}Event", members, event_example(name, of_session=place is _POSITION))
 
 
 def _events(stream: str, kinds: dict[str, FrameType], place: dict[str, Any]) -> dict[str, Named]:

@@ -38,7 +38,7 @@ def document(
     contracts: tuple[type[BaseModel], ...] = (),
     examples: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """`contracts` are models that only JSON schemas refer to. `examples` are request bodies, by their model's name."""
+    """`contracts` are models that only JSON schemas refer to. `examples` are bodies, by their model's name."""
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(base + route.path, {})[route.method.lower()] = _operation(route, examples or {})
@@ -52,7 +52,7 @@ def document(
         "tags": [{"name": name, "description": text} for name, text in TAGS.items() if name in used],
         "paths": paths,
         "components": {
-            "schemas": _schemas(routes, contracts) | named,
+            "schemas": _with_examples(_schemas(routes, contracts), examples or {}) | named,
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "`parley_sk_…`, `parley_pk_…`"}
             },
@@ -73,6 +73,13 @@ def _schemas(routes: Sequence[Route[Any]], more: tuple[type[BaseModel], ...]) ->
     )
     schemas: dict[str, Any] = definitions["$defs"]
     return schemas
+
+
+def _with_examples(schemas: dict[str, Any], examples: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: schema | {"examples": [examples[name]]} if name in examples else schema
+        for name, schema in schemas.items()
+    }
 
 
 def _operation(route: Route[Any], examples: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from tests.programs import required_program
 from tests.system.browser.hostile import hostile_texts
 from tests.system.browser.looks import LOOKS, looked_at
 from tests.system.browser.visit import Visit
+from tests.system.faces.cut_line import CutLine
 from tests.system.site.guide_code import run
 from tests.system.stack import Client, Stack
 
@@ -207,6 +208,27 @@ async def test_a_turn_that_fails_is_told_with_its_code(visit: Visit, stack: Stac
     await page.locator(".frame.error").wait_for()
     assert "upstream_error" in await page.locator(".answer").inner_text()
     assert visit.wrong == []
+
+
+@pytest.mark.long
+async def test_a_line_that_breaks_is_told_and_the_rest_is_read_by_another(
+    context: BrowserContext, stack: Stack, client: Client
+) -> None:
+    async with CutLine(stack.facts["baseUrl"]) as line:
+        visit = Visit(context, line.url)
+        page = await opened(visit, stack, await stack.publish(SLOW))
+        await ask(page, "hello")
+        await page.locator(".frame.delta").first.wait_for()
+        line.cut()
+        await page.get_by_text("The stream is cut.").wait_for()
+        await context.set_offline(True)
+        await page.get_by_role("button", name="Resume").click()
+        await page.get_by_role("alert").get_by_text("The gateway did not answer.").wait_for()
+        await context.set_offline(False)
+        await page.get_by_role("button", name="Resume").click()
+        await ended(page)
+        (_, answer) = await client.messages(await page.locator(".session code").inner_text())
+        assert (await page.locator(".answer").inner_text()).split() == str(answer["content"]).split()
 
 
 @pytest.mark.long

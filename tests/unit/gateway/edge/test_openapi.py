@@ -3,10 +3,11 @@ from typing import Any
 
 import orjson
 import pytest
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from services.gateway import faces
-from services.gateway.api.examples import EXAMPLES
+from services.gateway.api.examples import EXAMPLES, REPLY_EXAMPLES
 from services.gateway.call import Route
 from services.gateway.edge.operation_names import operation_id
 from services.gateway.route_table import BASE, ROUTES, openapi_document
@@ -105,6 +106,26 @@ def test_every_request_body_has_an_example_that_its_model_accepts() -> None:
     assert set(EXAMPLES) - set(MODELS) == set()
     for name, example in EXAMPLES.items():
         MODELS[name].model_validate_json(orjson.dumps(example))
+
+
+def test_the_examples_of_replies_are_what_their_models_accept() -> None:
+    replies = [reply.schema for route in OURS for variants in route.replies.values() for reply in variants]
+    models = {schema.__name__: schema for schema in replies if isinstance(schema, type)}
+    for name, example in REPLY_EXAMPLES.items():
+        models[name].model_validate(example)
+
+
+def test_every_event_and_named_schema_has_an_example_that_it_describes() -> None:
+    document = the_document()
+    examined = 0
+    for name, schema in document["components"]["schemas"].items():
+        if name.endswith("Event") and "oneOf" not in schema and name != "CompletionEvent":
+            assert schema["examples"], name
+        for example in schema.get("examples", []):
+            whole = schema | {"components": document["components"]}
+            Draft202012Validator(whole).validate(example)
+            examined += 1
+    assert examined > 30
 
 
 def test_every_body_is_a_schema_with_a_name() -> None:

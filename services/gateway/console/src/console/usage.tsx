@@ -92,7 +92,7 @@ function Sums({ rows }: { rows: UsageRow[] }): VNode {
 
 function costOf(rows: UsageRow[]): string {
   const priced = rows.filter((row) => row.cost !== null);
-  if (!priced.length) return "unknown: no price is set";
+  if (!priced.length) return "unknown";
   const text = priced.reduce((all, row) => all + (row.cost ?? 0), 0).toFixed(4);
   return `${text} ${priced[0]!.currency}`;
 }
