@@ -21,6 +21,15 @@ _SAID_OTHERWISE: Final = {
     ("POST", "/chat/widget/earlier/{earlierId}/token"): "openEarlierVisit",
     ("GET", "/chat/widget/sessions"): "listVisits",
     ("POST", "/chat/widget/sessions"): "startVisit",
+    ("POST", "/agents/{agentId}/ui/chat"): "runUiChat",
+    ("GET", "/agents/{agentId}/ui/chat/{chatId}/stream"): "resumeUiChat",
+    ("POST", "/agents/{agentId}/ui/chat/{chatId}/stop"): "stopUiChat",
+    ("GET", "/agents/{agentId}/ui/chat/{chatId}/messages"): "listUiMessages",
+    ("POST", "/agents/{agentId}/agui"): "runAguiChat",
+    ("POST", "/agents/{agentId}/agui/{chatId}/stop"): "stopAguiChat",
+    ("GET", "/agents/{agentId}/agui/{chatId}/messages"): "listAguiMessages",
+    ("POST", "/mcp"): "callMcp",
+    ("GET", "/mcp"): "listenToMcp",
     ("GET", "/openapi.json"): "getOpenapiDocument",
     ("GET", "/schemas/agent.json"): "getAgentSchema",
     ("GET", "/agents/{agentId}/versions/{version}/diff"): "compareAgentVersions",
@@ -46,6 +55,10 @@ TAGS: Final = {
 }
 # The first of these words in a path decides.
 _TAG_OF: Final = {
+    "a2a": "faces",
+    "agui": "faces",
+    "ui": "faces",
+    "keys": "keys",
     "openapi.json": "documents",
     "schemas": "documents",
     "widget": "widget",

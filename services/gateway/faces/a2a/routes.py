@@ -26,24 +26,25 @@ from shared.contracts.keys import Scope
 
 _BASE: Final = "/agents/{agentId}/a2a"
 _RPC: Final[dict[str, Any]] = {"jsonrpc": {"const": "2.0"}, "id": {"type": ["string", "integer", "null"]}}
+_LIST: Final = {"type": "array", "items": {}}
 _NUMBER: Final = {"type": "integer"}
 _STATUS: Final = object_of({"state": {"type": "string", "pattern": "^TASK_STATE_"}}, {"timestamp": TEXT, "message": {}})
 TASK: Final = object_of(
     {"id": TEXT, "contextId": TEXT, "status": _STATUS},
-    {"artifacts": {"type": "array"}, "history": {"type": "array"}, "metadata": {"type": "object"}},
+    {"artifacts": _LIST, "history": _LIST, "metadata": {"type": "object"}},
 )
 TASKS: Final = object_of(
     {"tasks": {"type": "array", "items": TASK}, "nextPageToken": TEXT, "pageSize": _NUMBER, "totalSize": _NUMBER}
 )
 ERROR: Final = object_of(
-    {"error": object_of({"code": _NUMBER, "status": TEXT, "message": TEXT, "details": {"type": "array"}})},
+    {"error": object_of({"code": _NUMBER, "status": TEXT, "message": TEXT, "details": _LIST})},
     None,
     "A google.rpc.Status. `details[0].reason` is the error of A2A.",
 )
 RPC_ANSWER: Final = {
     "anyOf": [
         object_of({**_RPC, "result": {"type": "object"}}),
-        object_of({**_RPC, "error": object_of({"code": _NUMBER, "message": TEXT}, {"data": {"type": "array"}})}),
+        object_of({**_RPC, "error": object_of({"code": _NUMBER, "message": TEXT}, {"data": _LIST})}),
     ]
 }
 CARD: Final = object_of(
@@ -51,9 +52,9 @@ CARD: Final = object_of(
         "name": TEXT,
         "description": TEXT,
         "version": TEXT,
-        "supportedInterfaces": {"type": "array"},
+        "supportedInterfaces": _LIST,
         "capabilities": {"type": "object"},
-        "skills": {"type": "array"},
+        "skills": _LIST,
     }
 )
 EVENTS: Final = object_of({"data": {"type": "string", "description": "a task first, then its updates to its end"}})
@@ -70,7 +71,9 @@ class A2aRequest(BaseModel):
     params: dict[str, Any] = Field(default_factory=dict)
 
 
-VERSION: Final = Param(VERSION_HEADER, {"const": "1.0"}, "required; also as a query parameter", "header")
+VERSION: Final = Param(
+    VERSION_HEADER, {"type": "string", "enum": ["1.0"]}, "required; also as a query parameter", "header"
+)
 _LENGTH: Final = Param("historyLength", {"type": "integer", "minimum": 0}, "how many messages of the task's history")
 _REFUSED: Final = Reply("an error of A2A", ERROR, envelope=False)
 _REFUSALS: Final = dict.fromkeys((400, 404, 408, 409, 413, 415, 429, 500, 503), (_REFUSED,))
