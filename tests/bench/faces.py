@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -17,34 +17,40 @@ from tests.bench.wire import BadAnswer, Event, http_request
 Ask = Callable[[str, int, str], dict[str, Any]]
 
 
+class Protocol(NamedTuple):
+    """`path` and `body` have the agent's id, or with `by_slug` its slug.
+
+    `piece`: the text of an event, None where it has none. `is_last`: whether an event ends a whole answer.
+    """
+
+    path: str
+    body: Ask
+    piece: Callable[[dict[str, Any]], str | None]
+    is_last: Callable[[dict[str, Any]], bool]
+    by_slug: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Face:
-    """A protocol as a target. `text` is the member of an event with a piece of text.
-
-    `kind` is such an event's `type`, `last` that of the stream's last event that is no `[DONE]`.
-    """
+    """A protocol as a target."""
 
     name: str
     address: Address
     key: str
     agent: str
-    path: str
-    body: Ask
-    kind: str
-    text: str
-    last: str
+    protocol: Protocol
 
     def request(self, client: int, text: str) -> bytes:
-        path, body = self.path.format(agent=self.agent), self.body(self.agent, client, text)
+        path, body = self.protocol.path.format(agent=self.agent), self.protocol.body(self.agent, client, text)
         return http_request("POST", f"/api/v1{path}", self.address.host, self.key, orjson.dumps(body))
 
     def texts(self, events: Sequence[Event]) -> Iterator[tuple[float, str]]:
-        told = [(event.at, orjson.loads(event.data)) for event in events if event.data != b"[DONE]"]
-        if not told or told[-1][1]["type"] != self.last:
-            raise BadAnswer(f"{self.name}: the stream ended without {self.last}: {events[-2:]!r}")
+        told = [(event.at, orjson.loads(event.data)) for event in events if event.data not in (b"", b"[DONE]")]
+        if not told or not self.protocol.is_last(told[-1][1]):
+            raise BadAnswer(f"{self.name}: the stream ended without its last event: {events[-2:]!r}")
         for at, event in told:
-            if event["type"] == self.kind:
-                yield at, event[self.text]
+            if (text := self.protocol.piece(event)) is not None:
+                yield at, text
 
 
 def _ui_chat(agent: str, client: int, text: str) -> dict[str, Any]:
@@ -59,26 +65,53 @@ def _agui_run(agent: str, client: int, text: str) -> dict[str, Any]:
     return {"threadId": f"{client} {text}", "runId": text, "messages": [message], "tools": [], "context": []}
 
 
-# By name: the path, how to ask, the type of a piece of text, its member, and the type of the last event.
-FACES: Final[dict[str, tuple[str, Ask, str, str, str]]] = {
-    "ai-sdk": ("/agents/{agent}/ui/chat", _ui_chat, "text-delta", "delta", "finish"),
-    "ag-ui": ("/agents/{agent}/agui", _agui_run, "TEXT_MESSAGE_CONTENT", "delta", "RUN_FINISHED"),
+def _a2a_message(agent: str, client: int, text: str) -> dict[str, Any]:
+    """A context for each question: one context has one task at a time."""
+    parts = [{"text": text}]
+    return {"message": {"messageId": text, "contextId": f"{client} {text}", "role": "ROLE_USER", "parts": parts}}
+
+
+def _a2a_text(event: dict[str, Any]) -> str | None:
+    update = event.get("artifactUpdate")
+    return update["artifact"]["parts"][0]["text"] or None if update is not None else None
+
+
+def _mcp_call(slug: str, client: int, text: str) -> dict[str, Any]:
+    """A session for each question."""
+    params = {"name": f"ask_{slug}", "arguments": {"message": text}, "_meta": {"progressToken": client}}
+    return {"jsonrpc": "2.0", "id": client, "method": "tools/call", "params": params}
+
+
+def _mcp_text(event: dict[str, Any]) -> str | None:
+    """The whole answer, which comes at its end."""
+    return event["result"]["content"][0]["text"] if "result" in event else None
+
+
+def _typed(path: str, body: Ask, kind: str, member: str, last: str) -> Protocol:
+    """Of events that say what they are in their `type`."""
+    return Protocol(
+        path, body, lambda event: event[member] if event["type"] == kind else None, lambda event: event["type"] == last
+    )
+
+
+FACES: Final[dict[str, Protocol]] = {
+    "ai-sdk": _typed("/agents/{agent}/ui/chat", _ui_chat, "text-delta", "delta", "finish"),
+    "ag-ui": _typed("/agents/{agent}/agui", _agui_run, "TEXT_MESSAGE_CONTENT", "delta", "RUN_FINISHED"),
+    "a2a": Protocol(
+        "/agents/{agent}/a2a/message:stream?A2A-Version=1.0",
+        _a2a_message,
+        _a2a_text,
+        lambda event: event.get("statusUpdate", {}).get("status", {}).get("state") == "TASK_STATE_COMPLETED",
+    ),
+    "mcp": Protocol("/mcp", _mcp_call, _mcp_text, lambda event: "result" in event, by_slug=True),
 }
 
 
 async def _target(rig: Rig, name: str, model: str) -> Target:
-    path, body, kind, text, last = FACES[name]
-    return Face(
-        name=name,
-        address=rig.gateway,
-        key=rig.key,
-        agent=await rig.agent(model),
-        path=path,
-        body=body,
-        kind=kind,
-        text=text,
-        last=last,
-    )
+    agent = await rig.agent(model)
+    if FACES[name].by_slug:
+        agent = (await rig.api("GET", f"/agents/{agent}"))["data"]["slug"]
+    return Face(name=name, address=rig.gateway, key=rig.key, agent=agent, protocol=FACES[name])
 
 
 async def faces(rig: Rig, effort: Effort) -> list[Row]:
