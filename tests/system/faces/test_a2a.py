@@ -132,6 +132,27 @@ async def test_a_worker_that_dies_amid_the_answer_takes_its_text_with_it(
     assert (told.state, told.replaced > 0) == ("TASK_STATE_COMPLETED", True)
 
 
+@pytest.mark.long
+@BINDINGS
+async def test_a_worker_that_dies_before_the_answer_goes_unnoticed(
+    stack: Stack, client: Client, python: Path, key: str, binding: str
+) -> None:
+    agent_id = await stack.publish("scripted/tokens=20,first=2500,text=echo")
+    steps = [{"do": "stream", "params": message("who answers?")}]
+    told, killed = Told(), False
+    async with a2a_client.start(python, url(client, agent_id), key, binding, *steps) as documents:
+        async for document in documents:
+            assert "error" not in document, document
+            if "event" in document:
+                told.apply(document["event"])
+            if "TASK_STATE_WORKING" in told.states and not killed:
+                killed = True
+                for pid in stack.facts["pids"]["worker"]:
+                    os.kill(pid, signal.SIGKILL)
+    assert (told.text, told.replaced, killed) == (scripted_answer("who answers?", 20), 0, True)
+    assert told.state == "TASK_STATE_COMPLETED"
+
+
 @BINDINGS
 async def test_a_client_whose_line_is_cut_subscribes_again(
     stack: Stack, clients: list[Client], python: Path, key: str, binding: str

@@ -127,6 +127,24 @@ async def test_a_worker_that_dies_amid_the_answer_is_replaced_unseen(
         assert progress.is_ordered()
 
 
+@pytest.mark.long
+@MODES
+async def test_a_worker_that_dies_before_the_answer_goes_unnoticed(
+    stack: Stack, client: Client, key: str, mode: str
+) -> None:
+    model = f"scripted/tokens=20,first={2500 + (mode == 'auto')},text=echo"
+    await stack.publish(model)
+    async with connected(client.base_url, key, mode) as mcp:
+        tool, progress = await tool_named(mcp, model), Progress()
+        calling = asyncio.create_task(mcp.call_tool(tool.name, {"message": "who answers?"}, progress_callback=progress))
+        await eventually(lambda: bool(progress.told))
+        for pid in stack.facts["pids"]["worker"]:
+            os.kill(pid, signal.SIGKILL)
+        result = await calling
+        assert text_of(result) == scripted_answer("who answers?", 20)
+        assert progress.is_ordered()
+
+
 async def test_a_client_of_the_handshake_whose_line_is_cut_gets_the_rest(
     stack: Stack, clients: list[Client], key: str
 ) -> None:

@@ -45,6 +45,11 @@ async def test_a_request_that_is_sent_twice_is_one_turn(stack: Stack, clients: l
     results = [(await post(client, call, **own))[1]["result"] for client in clients]
     assert results[0]["structuredContent"] == results[1]["structuredContent"]
     assert len(await clients[0].messages(results[0]["structuredContent"]["sessionId"])) == 2
+    other = body("tools/call", 7, name=tool, arguments={"message": "another"})
+    _, answer, _ = await post(clients[0], other, **own)
+    assert (answer["error"]["code"], "used for another" in answer["error"]["message"]) == (-32602, True)
+    stranger = body("tools/call", 7, name="ask_mia-s-pizza-000p1zza", arguments={"message": "once"})
+    assert (await post(clients[0], stranger, **own))[1]["error"]["code"] == -32602
     # Without the name of a connection, each request is one of its own.
     del own["Mcp-Session-Id"]
     _, answer, _ = await post(clients[0], call, **own)

@@ -42,6 +42,8 @@ async def call_tool(call: Call, request: RpcRequest, revision: Revision) -> web.
             async with admission(call.dependencies, call.principal, _order(session_id, ids, arguments)) as accepted:
                 return await _answer(call, request, revision, accepted, token)
     except ApiError as error:
+        if error.code is Code.IDEMPOTENCY_MISMATCH:
+            raise _used_before() from None
         if error.status == 429 or error.status >= 500:
             raise
         return json_response(request.result(revision.result(failure_of(error))))
@@ -68,11 +70,18 @@ async def _session(call: Call, agent_id: str, arguments: AskArguments, ids: Ids)
     history = call.dependencies.history
     if arguments.session_id is None:
         session = await history.create_session(call.workspace, ids.session, agent_id, arguments.metadata, draft=False)
+        if session.agent_id != agent_id:
+            raise _used_before()
         return session.id
     session = await history.session(call.workspace, session_path(arguments.session_id))
     if session.agent_id != agent_id:
         raise ApiError(Code.SESSION_NOT_FOUND, "This agent has no such session. Leave sessionId out to start one.")
     return session.id
+
+
+def _used_before() -> RpcError:
+    """Only a client of the handshake gets this: what its request makes has ids that its id gives."""
+    return RpcError(INVALID_PARAMS, "The id of this request was used for another one. Ids are for one request each.")
 
 
 def session_path(text: str) -> str:
