@@ -32,6 +32,7 @@ from services.gateway.api import (
     widget_settings,
     widget_visitors,
 )
+from services.gateway.api.event_schemas import SESSION_EVENT, TURN_EVENT
 from services.gateway.api.examples import EXAMPLES, REPLY_EXAMPLES
 from services.gateway.call import Call, Route
 from services.gateway.completions import handler as completions
@@ -47,7 +48,8 @@ BASE: Final = "/api/v1"
 @cache
 def openapi_document(server: str = "/") -> dict[str, Any]:
     """`server` is the base URL that clients use. The result is cached and shared, so callers must not change it."""
-    return openapi.document(ROUTES, BASE, server, contracts=(Usage, Timing), examples=EXAMPLES | REPLY_EXAMPLES)
+    bodies, events = EXAMPLES | REPLY_EXAMPLES, (TURN_EVENT, SESSION_EVENT)
+    return openapi.document(ROUTES, BASE, server, contracts=(Usage, Timing), named=events, examples=bodies)
 
 
 async def document(call: Call) -> web.StreamResponse:

@@ -1,7 +1,8 @@
 """JSON schemas of the events of a turn's stream and of a session's, told apart by `event`.
 
-On the wire `data` is one line of JSON; here it is that JSON, parsed, so that generated clients have a type for each
-event. A test compares the members with the tables of the contracts.
+On the wire `data` is one line of JSON: `TurnStream` and `SessionStream` say so. `TurnEvent` and `SessionEvent` are an
+event whose `data` was parsed, so that generated clients have a type for each. A test compares the members with the
+tables of the contracts.
 """
 
 from typing import Any, Final
@@ -55,9 +56,10 @@ _FRAME_ID: Final = {
     "description": "`<attempt>-<seq>`, only grows; what `Last-Event-ID` takes",
 }
 _POSITION: Final = {"type": "string", "pattern": POSITION_PATTERN, "description": "`<turnId>.<attempt>-<seq>`"}
-_ON_THE_WIRE: Final = (
-    "One server-sent event; on the wire `data` is one line of JSON. Events of other names may be added: ignore those"
-    " that you do not know. Comment lines (`: ping`) come after at most 5 s of silence. "
+_PINGS: Final = "Comment lines (`: ping`) come after at most 5 s of silence."
+_PARSED: Final = (
+    "A server-sent event whose `data` was parsed. Events of other names may be added: ignore those that you do not"
+    " know."
 )
 
 
@@ -79,11 +81,27 @@ def _events(stream: str, kinds: dict[str, FrameType], place: dict[str, Any]) -> 
     return {name: _event(stream, name, kind, place) for name, kind in kinds.items()}
 
 
-TURN_EVENT: Final = one_of(
-    "TurnEvent",
-    "event",
-    _events("Turn", FRAME_TYPES, _FRAME_ID),
-    _ON_THE_WIRE + "`done` or `error` comes last; a stream that ends without either is incomplete: resume it.",
+def _streamed(name: str, event: Named, place: dict[str, Any], description: str) -> Named:
+    """An event as it is sent: `data` is text that holds one of the events' data."""
+    variants: list[Named] = event["oneOf"]
+    data = {
+        "type": "string",
+        "contentMediaType": "application/json",
+        "contentSchema": {"anyOf": [variant["properties"]["data"] for variant in variants]},
+        "description": "one line of JSON",
+    }
+    names = {"enum": [variant["properties"]["event"]["const"] for variant in variants]}
+    parsed = f"Parse `data`, and the event is a `{event.name}`."
+    members = object_of({"event": names, "data": data}, {"id": place}, f"{description} {parsed} {_PINGS}")
+    return Named(name, members)
+
+
+TURN_EVENT: Final = one_of("TurnEvent", "event", _events("Turn", FRAME_TYPES, _FRAME_ID), _PARSED)
+TURN_STREAM: Final = _streamed(
+    "TurnStream",
+    TURN_EVENT,
+    _FRAME_ID,
+    "One server-sent event. `done` or `error` comes last; a stream that ends without either is incomplete: resume it.",
 )
 # What a session's stream tells of a turn while it runs.
 _PASSED_ON: Final = {name: kind for name, kind in FRAME_TYPES.items() if not kind.terminal}
@@ -94,5 +112,11 @@ SESSION_EVENT: Final = one_of(
         **_events("Session", {**SESSION_EVENT_TYPES, **_PASSED_ON}, _POSITION),
         "error": _event("Session", "error", FRAME_TYPES["error"], _POSITION, PROBLEM),
     },
-    _ON_THE_WIRE + "`session_ended` comes last; a stream that ends without it goes on: resume it.",
+    _PARSED,
+)
+SESSION_STREAM: Final = _streamed(
+    "SessionStream",
+    SESSION_EVENT,
+    _POSITION,
+    "One server-sent event. `session_ended` comes last; a stream that ends without it goes on: resume it.",
 )

@@ -4,7 +4,7 @@ from typing import Final
 
 from aiohttp import web
 
-from services.gateway.api.event_schemas import SESSION_EVENT
+from services.gateway.api.event_schemas import SESSION_STREAM
 from services.gateway.api.receipts import RECEIPT, receipt
 from services.gateway.api.sessions import session_id
 from services.gateway.api.turns import INCLUDE, includes_reasoning
@@ -130,7 +130,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         ),
         replies={
             200: (
-                Reply("the session's events", SESSION_EVENT, envelope=False, media_type=STREAM),
+                Reply("the session's events", SESSION_STREAM, envelope=False, media_type=STREAM),
                 Reply("with `stored`: a page of receipts", RECEIPT, paged=True),
             ),
             204: (Reply("the session has ended, and the client has all of its events"),),

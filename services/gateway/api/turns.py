@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from aiohttp import web
 from pydantic import Field, StringConstraints
 
-from services.gateway.api.event_schemas import TURN_EVENT
+from services.gateway.api.event_schemas import TURN_STREAM
 from services.gateway.api.schemas import TURN_ACCEPTED, TURN_RESULT
 from services.gateway.api.sessions import session_id
 from services.gateway.call import Call, Route
@@ -201,7 +201,7 @@ async def cancel(call: Call) -> web.StreamResponse:
 ANSWERS: Final = {
     200: (
         Reply("the finished turn", TURN_RESULT),
-        Reply("the turn's frames", TURN_EVENT, envelope=False, media_type=STREAM),
+        Reply("the turn's frames", TURN_STREAM, envelope=False, media_type=STREAM),
     ),
     202: (Reply("accepted; `Location` is the turn", TURN_ACCEPTED),),
 }
@@ -246,7 +246,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Follow or resume a turn's stream",
         params=(LAST_EVENT_ID, LAST_EVENT_ID_QUERY, INCLUDE),
         replies={
-            200: (Reply("the turn's frames", TURN_EVENT, envelope=False, media_type=STREAM),),
+            200: (Reply("the turn's frames", TURN_STREAM, envelope=False, media_type=STREAM),),
             204: (Reply("the client has all of them"),),
         },
         errors=(Code.TURN_NOT_FOUND, Code.SESSION_NOT_FOUND),

@@ -36,14 +36,16 @@ def document(
     server: str = "/",
     *,
     contracts: tuple[type[BaseModel], ...] = (),
+    named: tuple[Named, ...] = (),
     examples: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """`contracts` are models that only JSON schemas refer to. `examples` are bodies, by their model's name."""
+    """`contracts` and `named` are shapes that no route answers with. `examples` are bodies, by their model's name."""
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(base + route.path, {})[route.method.lower()] = _operation(route, examples or {})
-    named: dict[str, Any] = {}
-    paths = hoisted(paths, named)
+    found: dict[str, Any] = {}
+    paths = hoisted(paths, found)
+    hoisted(named, found)
     used = {operation["tags"][0] for item in paths.values() for operation in item.values()}
     return {
         "openapi": "3.1.0",
@@ -52,7 +54,7 @@ def document(
         "tags": [{"name": name, "description": text} for name, text in TAGS.items() if name in used],
         "paths": paths,
         "components": {
-            "schemas": _with_examples(_schemas(routes, contracts), examples or {}) | named,
+            "schemas": _with_examples(_schemas(routes, contracts), examples or {}) | found,
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "`parley_sk_…`, `parley_pk_…`"}
             },

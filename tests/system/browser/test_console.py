@@ -12,6 +12,8 @@ from tests.system.browser.visit import Visit
 from tests.system.stack import Client, Stack
 
 EXTRACTIVE = "demo/extractive"
+# Sources are read and indexed by a process that yields to all others.
+READ_MS = 60_000
 FACT = "Mars: we deliver to Mars on Tuesdays. The rocket leaves at noon."
 
 
@@ -50,12 +52,12 @@ async def test_an_agent_is_made_fed_published_and_tried(visit: Visit, stack: Sta
     await page.get_by_label("Title").fill("Deliveries")
     await page.get_by_label("Text", exact=True).fill(FACT)
     await page.get_by_role("button", name="Add the source").click()
-    await page.locator("td .state", has_text="indexed").wait_for()
+    await page.locator("td .state", has_text="indexed").wait_for(timeout=READ_MS)
 
     await tab(page, "Versions")
     await page.get_by_label("Note").fill("The first one")
     await page.get_by_role("button", name="Publish", exact=True).click()
-    await page.locator("td .state", has_text="published").wait_for()
+    await page.locator("td .state", has_text="published").wait_for(timeout=READ_MS)
     await page.get_by_text("version 1 is published").wait_for()
 
     await tab(page, "Try")

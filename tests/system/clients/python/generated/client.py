@@ -58,7 +58,7 @@ class Reader:
 
 
 def events_of(response: httpx.Response) -> Iterator[Any]:
-    """The stream's events. The generated parser of the operation's answer makes the event that the name says."""
+    """The stream's events, each of the generated type that its name says."""
     fields: dict[str, str] = {}
     for line in response.iter_lines():
         name, _, value = line.partition(": ")
@@ -73,8 +73,8 @@ def parsed(fields: dict[str, str]) -> Any:
     event = {"event": fields["event"], "data": json.loads(fields["data"])} | (
         {"id": fields["id"]} if "id" in fields else {}
     )
-    # One event as the answer of the operation: what the document says of its body.
-    return follow_turn._parse_response(client=CLIENT, response=httpx.Response(200, json=event))
+    words = "".join(word.capitalize() for word in event["event"].split("_"))
+    return getattr(models, f"Turn{words}Event").from_dict(event)
 
 
 def main() -> None:
