@@ -65,6 +65,11 @@ def _agui_run(agent: str, client: int, text: str) -> dict[str, Any]:
     return {"threadId": f"{client} {text}", "runId": text, "messages": [message], "tools": [], "context": []}
 
 
+def _response(agent: str, client: int, text: str) -> dict[str, Any]:
+    """A conversation for each question."""
+    return {"model": agent, "input": text, "stream": True}
+
+
 def _a2a_message(agent: str, client: int, text: str) -> dict[str, Any]:
     """A context for each question: one context has one task at a time."""
     parts = [{"text": text}]
@@ -97,6 +102,7 @@ def _typed(path: str, body: Ask, kind: str, member: str, last: str) -> Protocol:
 FACES: Final[dict[str, Protocol]] = {
     "ai-sdk": _typed("/agents/{agent}/ui/chat", _ui_chat, "text-delta", "delta", "finish"),
     "ag-ui": _typed("/agents/{agent}/agui", _agui_run, "TEXT_MESSAGE_CONTENT", "delta", "RUN_FINISHED"),
+    "responses": _typed("/responses", _response, "response.output_text.delta", "delta", "response.completed"),
     "a2a": Protocol(
         "/agents/{agent}/a2a/message:stream?A2A-Version=1.0",
         _a2a_message,

@@ -11,6 +11,8 @@ import orjson
 from services.gateway.faces.responses.output import Item, opened_message, text_part
 from shared.contracts.frames import json_line
 
+# Beyond every number.
+_NEVER: Final = 1 << 62
 _BEFORE_NUMBER: Final = (
     b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","item_id":%b,"output_index":%d,'
     b'"content_index":0,"logprobs":[],"sequence_number":'
@@ -18,39 +20,34 @@ _BEFORE_NUMBER: Final = (
 
 
 class EventWriter:
-    """`after`: the number of the last event that the client has; -1 for none."""
+    """`after`: the number of the last event that the client has; -1 for none.
+
+    `number` is the next event's. Events up to `silent_to` are counted and not sent.
+    """
 
     def __init__(self, after: int = -1) -> None:
-        self.after = after
-        self._next = 0
-        self._is_muted = False
-
-    def event(self, kind: str, members: dict[str, Any]) -> bytes:
-        """Empty for an event that the client has."""
-        number = self.count()
-        return self._bytes(kind, number, members) if self.sends(number) else b""
-
-    def last(self, kind: str, members: dict[str, Any]) -> bytes:
-        """The event that ends the stream. It is sent in any case."""
-        return self._bytes(kind, max(self.count(), self.after + 1), members)
+        self.number = 0
+        self.silent_to = after
+        self._after = after
 
     @property
     def is_behind(self) -> bool:
         """Whether the client has everything so far."""
-        return self._next <= self.after
+        return self.number <= self._after
 
     def mute(self) -> None:
         """From now on only the last event is sent."""
-        self._is_muted = True
+        self.silent_to = _NEVER
 
-    def sends(self, number: int) -> bool:
-        return number > self.after and not self._is_muted
+    def event(self, kind: str, members: dict[str, Any]) -> bytes:
+        """Empty for an event that is not sent."""
+        number = self.number
+        self.number += 1
+        return self._bytes(kind, number, members) if number > self.silent_to else b""
 
-    def count(self) -> int:
-        """The number of the next event, which is thereby used."""
-        number = self._next
-        self._next += 1
-        return number
+    def last(self, kind: str, members: dict[str, Any]) -> bytes:
+        """The event that ends the stream. It is sent in any case."""
+        return self._bytes(kind, max(self.number, self._after + 1), members)
 
     def _bytes(self, kind: str, number: int, members: dict[str, Any]) -> bytes:
         head = b'event: %b\ndata: {"type":"%b","sequence_number":%d,' % (kind.encode(), kind.encode(), number)
@@ -78,8 +75,10 @@ class OpenMessage:
     def delta(self, text: bytes) -> bytes:
         """`text`: a JSON string, as it is in the frame. Nothing is parsed or dumped per delta."""
         self._pieces.append(text)
-        number = self._writer.count()
-        return b'%b%d,"delta":%b}\n\n' % (self._before, number, text) if self._writer.sends(number) else b""
+        writer = self._writer
+        number = writer.number
+        writer.number = number + 1
+        return b'%b%d,"delta":%b}\n\n' % (self._before, number, text) if number > writer.silent_to else b""
 
     @property
     def text(self) -> str:

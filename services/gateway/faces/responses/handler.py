@@ -190,7 +190,6 @@ ROUTES: Final[tuple[Route, ...]] = (
             Code.NOT_FOUND,
             Code.TURN_IN_PROGRESS,
             Code.SESSION_ENDED,
-            Code.NO_PUBLISHED_VERSION,
             Code.IDEMPOTENCY_MISMATCH,
             Code.GONE,
             Code.BUDGET_EXCEEDED,

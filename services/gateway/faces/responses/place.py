@@ -84,12 +84,23 @@ async def _refuse_other_agent(call: Call, body: CreateResponse, agent_id: str) -
 
 async def _new_session(call: Call, body: CreateResponse, key: str | None) -> Place:
     history, made = call.dependencies.history, new_id("ses")
-    agent_id, version = await history.resolve_model(call.workspace, body.model or "")
+    agent_id, version = await _named_agent(call, body.model or "")
     known_as = f"response-{hashlib.sha256(key.encode()).hexdigest()}" if key is not None else None
-    session = await history.create_session(
-        call.workspace, made, agent_id, body.metadata or {}, False, body.end_user(), known_as, version
-    )
+    try:
+        session = await history.create_session(
+            call.workspace, made, agent_id, body.metadata or {}, False, body.end_user(), known_as, version
+        )
+    except ApiError as error:
+        is_absent = error.code in (Code.AGENT_NOT_FOUND, Code.NO_PUBLISHED_VERSION)
+        raise (ApiError(Code.MODEL_NOT_FOUND, param="model") if is_absent else error) from None
     return Place(session.id, is_new=session.id == made)
+
+
+async def _named_agent(call: Call, model: str) -> tuple[str, int | None]:
+    """The agent, and its version unless it is the published one. An agent's id costs no question to history."""
+    if is_id("agt", model):
+        return model, None
+    return await call.dependencies.history.resolve_model(call.workspace, model)
 
 
 async def withdraw(call: Call, place: Place) -> None:

@@ -9,7 +9,7 @@ from services.gateway.faces.responses.output import MESSAGE, SEARCH, Item, messa
 from services.gateway.faces.responses.shapes import ResponseShape
 from services.gateway.streaming.renderer import PING, End, Rendered, Send
 from shared.contracts.errors import ApiError
-from shared.contracts.frames import StreamFrame, data_of, delta_text, json_line, published_delta
+from shared.contracts.frames import StreamFrame, data_of, delta_text, json_line
 from shared.contracts.turns import CompletionRequest, Turn
 
 DONE: Final = b"data: [DONE]\n\n"
@@ -63,11 +63,11 @@ class ResponseStream:
 
     def fast_path(self, send: Send) -> Send:
         def forward(frame: bytes) -> bool:
-            delta = published_delta(frame) if self._open is not None else None
-            if delta is None or self._open is None:
+            message, text = self._open, delta_text(frame)
+            if message is None or text is None:
                 return False
-            text = self._open.delta(delta[0])
-            return not text or send(text)
+            event = message.delta(text)
+            return not event or send(event)
 
         return forward
 
