@@ -48,6 +48,17 @@ def hidden_after(hidden: Ranges, number: int, last: int) -> Ranges:
     return _bounded((*hidden, (number + 1, last)))
 
 
+def also_hidden(hidden: Ranges, number: int) -> Ranges:
+    """What is hidden once the turn `number` is too, because it was erased. As it was if there are too many ranges."""
+    merged: list[tuple[int, int]] = []
+    for low, high in sorted((*hidden, (number, number))):
+        if merged and low <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+        else:
+            merged.append((low, high))
+    return tuple(merged) if len(merged) <= MAX_RANGES else hidden
+
+
 def _bounded(hidden: Ranges) -> Ranges:
     if len(hidden) > MAX_RANGES:
         raise ApiError(Code.INVALID_REQUEST, f"A session can have at most {MAX_RANGES} branches. Start a new session.")

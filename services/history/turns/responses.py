@@ -5,12 +5,14 @@ from typing import Final
 from services.history.audit.records import PENDING, Audit, audit_entry
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document, above
+from services.history.turns.branches import also_hidden, ranges_of
 from services.history.turns.context import Contexts
 from services.history.turns.record import USAGE_ONLY
 from shared.contracts.errors import ApiError, Code
 from shared.run_log.reader import RunLogs
 
-_FIELDS: Final = {"workspace": 1, "sessionId": 1, "active": 1, "erased": 1, PENDING: 1}
+PAGE: Final = 100
+_FIELDS: Final = {"workspace": 1, "sessionId": 1, "n": 1, "active": 1, "erased": 1, PENDING: 1}
 _GONE: Final = (
     "completion",
     "metadata",
@@ -28,6 +30,7 @@ _GONE: Final = (
 
 class Responses:
     def __init__(self, database: Database, logs: RunLogs, contexts: Contexts, audit: Audit) -> None:
+        self._sessions = database.sessions
         self._turns = database.turns
         self._logs = logs
         self._contexts = contexts
@@ -36,6 +39,7 @@ class Responses:
     async def erase(self, workspace: str, turn_id: str, actor: str | None = None) -> None:
         """Removes the texts; the turn keeps its number and its usage. Idempotent.
 
+        Later turns hide it: another process may still have its messages cached, and must not send them to a model.
         The log goes first: an interrupted erasure is then not taken for a complete one. Raises `turn_not_found`, and
         `turn_in_progress` for a turn that has not ended.
         """
@@ -51,6 +55,27 @@ class Responses:
         if not row.get("erased"):
             change["$push"] = {PENDING: audit_entry("response.deleted", turn_id, actor)}
         await self._turns.update({**where, "active": False}, change)
+        await self._hide(workspace, row["sessionId"], row["n"])
         self._contexts.forget(workspace, row["sessionId"])
         if (row := await self._turns.one(where, _FIELDS)) is not None:
             await self._audit.deliver(self._turns, row)
+
+    async def _hide(self, workspace: str, session_id: str, number: int) -> None:
+        """From the turns that come, and from those that may be named as the parent of one."""
+        session = {"_id": session_id, "workspace": workspace}
+        if (row := await self._sessions.one(session, {"hidden": 1})) is not None:
+            await self._sessions.update(session, _hiding(row, number))
+        after = number
+        while True:
+            where = {"workspace": workspace, "sessionId": session_id, "n": above(after)}
+            rows = await self._turns.many(where, fields={"n": 1, "hidden": 1}, order=[("n", 1)], limit=PAGE)
+            for row in rows:
+                await self._turns.update({"_id": row["_id"], "workspace": workspace}, _hiding(row, number))
+            if len(rows) < PAGE:
+                return
+            after = rows[-1]["n"]
+
+
+def _hiding(row: Document, number: int) -> Document:
+    hidden = also_hidden(ranges_of(row.get("hidden")), number)
+    return {"$set": {"hidden": [list(each) for each in hidden]}}

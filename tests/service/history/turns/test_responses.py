@@ -32,7 +32,16 @@ async def test_an_erased_turn_is_in_no_transcript_and_no_prompt_and_the_others_s
     assert (stored.erased, stored.input, stored.output, stored.completion) == (True, (), (), None)
     texts = [message["content"] for message in (await history.client.messages(WORKSPACE, session, {}))["items"]]
     assert texts == ["the second", "Answer to the second."]
-    later = order(session, "the third")
+    # Another process may have the erased turn cached: what follows it does not ask for it.
+    for parent in (None, second):
+        following = order(session, "hidden?", parent=parent)
+        await history.client.admit(WORKSPACE, following)
+        row = await history.dependencies.database.turns.one({"_id": following.turn_id})
+        assert row is not None
+        assert row["hidden"][0] == [1, 1]
+        await history.client.cancel(WORKSPACE, following.turn_id)
+        await history.wait_for_end(following.turn_id)
+    later = order(session, "the third", parent=second)
     await history.client.admit(WORKSPACE, later)
     context = (await history.claim(later.turn_id)).claimed.context
     assert [message.content for message in context] == texts

@@ -2,8 +2,16 @@ import random
 
 import pytest
 
-from services.history.turns.branches import MAX_RANGES, Branch, Ranges, is_hidden, shown_below
+from services.history.turns.branches import MAX_RANGES, Branch, Ranges, also_hidden, is_hidden, shown_below
 from shared.contracts.errors import ApiError
+
+
+def test_an_erased_turn_is_hidden_once_whatever_is_hidden_already() -> None:
+    assert also_hidden((), 3) == ((3, 3),)
+    assert also_hidden(((2, 4),), 3) == ((2, 4),)
+    assert also_hidden(((1, 2), (4, 6)), 3) == ((1, 6),)
+    assert also_hidden(((5, 6),), 2) == ((2, 2), (5, 6))
+    assert also_hidden(also_hidden(((5, 6),), 2), 2) == ((2, 2), (5, 6))
 
 
 def hidden_of(branch: Branch, n: int) -> Ranges:
