@@ -126,10 +126,10 @@ async def _load_and_hurt(plan: Plan, world: World, injector: Injector, cluster: 
         for task in tasks:
             if task.done():
                 task.result()
-        world.calm_since = world.clock()
+        healed = world.clock()
         await _until_ready(cluster)
-        recovery_s = world.clock() - world.calm_since
         world.calm_since = world.clock()
+        recovery_s = world.calm_since - healed
         world.closing.set()
         await asyncio.gather(*tasks)
     finally:

@@ -32,7 +32,10 @@ class GaveUp(Exception):
 
 @dataclass(kw_only=True)
 class World:
-    """One per run. `calm_since` is when the last fault was healed; `closing` tells clients to begin nothing new."""
+    """One per run. `calm_since`: when the last fault was healed and all processes were ready again.
+
+    `closing` tells clients to begin nothing new.
+    """
 
     gateways: list[str]
     secret: str
