@@ -86,6 +86,7 @@ class VersionSources:
     async def text(self, entry: Document) -> SourceText | None:
         """The source's passages in their order, each below the headings that it stands under. None: it was purged."""
         passages = await self._passages.read(entry["owner"], min(entry["count"], MAX_TEXT_PASSAGES))
+        del passages[MAX_TEXT_PASSAGES:]  # They are read in pages.
         if not passages:
             return None
         parts: list[str] = []

@@ -75,8 +75,9 @@ def test_locks_hold_hashes_and_no_addresses(lock: Path) -> None:
     assert not re.search(r"https?://|file:/|--(extra-)?index-url|--find-links", text)
 
 
-def test_the_node_clients_are_locked_by_hash_without_an_address() -> None:
-    directory = ROOT / "tests/system/openai/node"
+@pytest.mark.parametrize("folder", ["tests/system/openai/node", "tests/system/faces/conformance"])
+def test_the_node_clients_are_locked_by_hash_without_an_address(folder: str) -> None:
+    directory = ROOT / folder
     packages = json.loads((directory / "package-lock.json").read_text())["packages"]
     pinned = json.loads((directory / "package.json").read_text())["dependencies"]
     assert {name: packages[f"node_modules/{name}"]["version"] for name in pinned} == pinned

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from services.history.knowledge import version_sources
 from shared.contracts.agent_records import PublishOrder
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.knowledge import MAX_UPLOAD, IngestOutcome, IngestProgress, SourcePatch
@@ -31,6 +32,34 @@ async def test_a_markdown_file_becomes_passages_of_the_next_version(knowledge: K
     (passage,) = await knowledge.passages(version.number)
     assert "green button" in passage.text
     assert (passage.source_id, passage.heading) == (source.id, "Pump")
+
+
+async def test_the_text_of_a_source_is_that_of_the_version_and_goes_with_a_purge(
+    knowledge: Knowledge,
+) -> None:
+    client, agent_id = knowledge.history.client, knowledge.agent_id
+    manual = await knowledge.ended(await knowledge.file("manual.md", MANUAL))
+    version = (await knowledge.publish()).number
+    late = await knowledge.ended(await knowledge.text("Added later."))
+    assert [source.id for source in await client.version_sources(WORKSPACE, agent_id, version)] == [manual.id]
+    told = await client.source_text(WORKSPACE, agent_id, version, manual.id)
+    assert (told.source.title, told.is_cut) == ("Pump", False)
+    assert told.text.startswith("Pump\n\n")
+    assert "Pull the red lever." in told.text
+    assert await code_of(client.source_text(WORKSPACE, agent_id, version, late.id)) is Code.NOT_FOUND
+    assert await code_of(client.source_text("another", agent_id, version, manual.id)) is Code.AGENT_NOT_FOUND
+    await client.delete_source(WORKSPACE, agent_id, manual.id, None, purge=True)
+    assert await code_of(client.source_text(WORKSPACE, agent_id, version, manual.id)) is Code.NOT_FOUND
+
+
+async def test_a_long_source_is_told_in_part(knowledge: Knowledge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(version_sources, "MAX_TEXT_PASSAGES", 1)
+    long = await knowledge.ended(await knowledge.text("\n\n".join(f"Part {n}. " + "word " * 150 for n in range(9))))
+    version = (await knowledge.publish()).number
+    told = await knowledge.history.client.source_text(WORKSPACE, knowledge.agent_id, version, long.id)
+    assert told.is_cut
+    assert "Part 0." in told.text
+    assert "Part 8." not in told.text
 
 
 async def test_a_version_that_is_published_while_a_source_is_read_waits_for_it(history: History) -> None:
