@@ -12,6 +12,7 @@ from deploy.cli.agents import agents
 from deploy.cli.chat import chat
 from deploy.cli.check_runs import check
 from deploy.cli.commands import api_command
+from deploy.cli.doctor import doctor
 from deploy.cli.end_users import end_users
 from deploy.cli.exits import MEANINGS, CliError, Exit
 from deploy.cli.keys import keys
@@ -71,6 +72,7 @@ for command in (
     login,
     logout,
     profiles,
+    doctor,
     admin,
     completion,
 ):

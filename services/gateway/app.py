@@ -22,6 +22,7 @@ from services.gateway.edge.visitor_tokens import VisitorTokens
 from services.gateway.route_table import BASE, ROUTES
 from services.gateway.settings import GatewaySettings
 from services.gateway.site.routes import site_routes
+from services.gateway.streaming import stream_check
 from services.gateway.streaming.disconnects import DisconnectMonitor
 from services.gateway.streaming.hub import Hub
 from services.gateway.streaming.queue_age import QueueAge
@@ -102,6 +103,7 @@ def create_app(dependencies: Dependencies, *, private: bool) -> web.Application:
     app.on_response_prepare.append(_finish_headers)
     app.add_routes([web.route(route.method, BASE + route.path, guarded(route, dependencies)) for route in ROUTES])
     app.add_routes([web.route("OPTIONS", BASE + path, cors.preflight(of)) for path, of in _pages_methods().items()])
+    app.add_routes([web.get(BASE + stream_check.PATH, stream_check.stream_check())])
     app.add_routes(static_routes(dependencies))
     app.add_routes(site_routes(page_titles(dependencies.settings)))
     app.add_routes(console_routes(dependencies.settings))
