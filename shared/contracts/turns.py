@@ -95,6 +95,17 @@ class CompletionRequest(Schema):
     background: bool = False
     previous: str | None = None
 
+    def asked(self) -> dict[str, Any]:
+        """For a digest of the question: who asks is not part of it.
+
+        Members that came after the first release are in it only where they say something. During an upgrade gateways of
+        two releases serve one request's repeats, and must agree about them.
+        """
+        own = self.model_copy(update={"end_user": None})
+        known = {"parameters", "tools", "tool_choice", "store", "metadata"}
+        first = own.model_dump(mode="json", by_alias=True, exclude_none=True, include=known)
+        return {**own.model_dump(mode="json", by_alias=True, exclude_defaults=True), **first}
+
 
 class TurnLimits(Schema):
     """How many turns of the order's key, and of its end user, may be active at once. None: no limit."""

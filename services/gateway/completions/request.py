@@ -141,7 +141,7 @@ class ChatCompletion(Lenient):
         question = {
             "model": self.model,
             "messages": [message.model_dump(exclude_none=True) for message in self.messages],
-            **self.completion().model_copy(update={"end_user": None}).wire(),
+            **self.completion().asked(),
         }
         return hashlib.sha256(canonical(question)).hexdigest()
 

@@ -26,6 +26,7 @@ from shared.history_client import HistoryClient
 from shared.ids import new_id
 from tests.system.chaos.link import Link
 from tests.system.chaos.questions import AGENTS, model_name
+from tests.system.upgrade.release import Release
 
 WORKSPACE: Final = "chaos"
 DATABASE: Final = "chaos"
@@ -35,9 +36,14 @@ SERVICES: Final = ("gateway", "worker", "history")
 
 
 class Cluster:
-    """An async context: inside it everything is ready. `mutant` plants a bug in the services (mutant_main.py)."""
+    """An async context: inside it everything is ready. `mutant` plants a bug in the services (mutant_main.py).
 
-    def __init__(self, directory: Path, *, lease_s: float, size: Size, mutant: str | None = None) -> None:
+    `release`: the services are those of an earlier release, until they are replaced.
+    """
+
+    def __init__(
+        self, directory: Path, *, lease_s: float, size: Size, mutant: str | None = None, release: Release | None = None
+    ) -> None:
         self.lease_s = lease_s
         self.agents: dict[str, str] = {}
         self.secret = ""
@@ -51,6 +57,8 @@ class Cluster:
         self._directory = directory
         self._size = size
         self._mutant = mutant
+        self._release = release
+        self._commands: dict[str, Command] = {}
         self._supervisor = Supervisor(self._on_event, {group: [] for group in GROUPS})
         self._redis = redis_store(directory / "redis", debug_commands=True)
         self._mongodb = mongodb_store(directory / "mongodb", test_commands=True)
@@ -139,7 +147,8 @@ class Cluster:
         arguments: Sequence[str] = command.arguments
         if self._mutant is not None:
             arguments = (sys.executable, "-m", "tests.system.chaos.mutant_main", self._mutant, command.arguments[-1])
-        return dataclasses.replace(command, env=env, arguments=arguments)
+        linked = self._commands[command.name] = dataclasses.replace(command, env=env, arguments=arguments)
+        return self._release.of(linked) if self._release is not None else linked
 
     async def _link(self, name: str, port: int) -> Link:
         link = self.links[name] = await self._open.enter_async_context(Link(port))
@@ -169,6 +178,11 @@ class Cluster:
             config = AgentConfig(name=agent, model=ModelChoice(name=model_name(agent)))
             await history.put_agent(WORKSPACE, self.agents[agent], config)
             await history.publish_agent(WORKSPACE, self.agents[agent], [])
+        if self._release is not None:
+            # Old services know neither budgets nor the scopes of this release.
+            scopes = frozenset({Scope.CHAT_READ, Scope.CHAT_WRITE})
+            self.secret = (await history.create_key(NewKey(workspace=WORKSPACE, name="chaos", scopes=scopes))).secret
+            return
         # Never used up: it makes every turn reserve.
         ample = Allowance(tokens=AMPLE_TOKENS)
         await history.put_budget(WORKSPACE, Subject("workspace", ""), StoreBudget(day=ample, month=ample))
@@ -225,6 +239,19 @@ class Cluster:
     def signal(self, name: str, number: signal.Signals) -> None:
         """Raises ProcessLookupError when it has just ended."""
         os.kill(self.children[name].pid, number)
+
+    async def replace(self, name: str, release: Release | None) -> None:
+        """Drains the process and starts another release's in its place; None: that of the working tree.
+
+        Returns when it is ready. Raises deploy's StartError.
+        """
+        child = self.children[name]
+        self.ready_at.pop(name, None)
+        await child.stop()
+        command = self._commands[name]
+        child.command = release.of(command) if release is not None else command
+        await child.start()
+        self.ready_at[name] = time.monotonic()
 
 
 def default_size() -> Size:

@@ -136,7 +136,7 @@ class CreateResponse(Lenient):
             "model": self.model,
             "input": self.input,
             "conversation": self.conversation,
-            **self.completion(self.previous_response_id).model_copy(update={"end_user": None}).wire(),
+            **self.completion(self.previous_response_id).asked(),
         }
         return hashlib.sha256(canonical(question)).hexdigest()
 

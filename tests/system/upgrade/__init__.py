@@ -1,0 +1,1 @@
+"""A rolling upgrade from an earlier release, and back, under load."""
