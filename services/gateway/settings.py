@@ -22,7 +22,11 @@ class GatewaySettings(Settings):
         "",
         description="networks of proxies, comma separated, whose Forwarded and X-Forwarded-For headers are believed",
     )
-    body_limit: int = Field(256 << 10, description="largest request body, bytes", gt=0)
+    body_limit: int = Field(
+        256 << 10,
+        description="largest request body, bytes; eight times as much for the conversations of chat kits",
+        gt=0,
+    )
     key_cache_s: float = Field(
         0.9, description="how long a key's record is trusted, seconds; a revocation takes as long", gt=0, le=1
     )

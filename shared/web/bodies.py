@@ -72,8 +72,13 @@ def parse_json(raw: bytes) -> Any:
     return value
 
 
-async def read_body(request: web.Request) -> bytes:
-    """Reads the body. Raises `request_timeout`, `payload_too_large`, `unsupported_media_type`."""
+async def read_body(request: web.Request, limit: int = 0) -> bytes:
+    """Reads the body. Raises `request_timeout`, `payload_too_large`, `unsupported_media_type`.
+
+    `limit`: bytes that this request may have, if they are more than those of every request.
+    """
+    if limit > request.client_max_size:
+        request = request.clone(client_max_size=limit)
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise ApiError(Code.UNSUPPORTED_MEDIA_TYPE, "Content-Encoding is not supported.")
     try:
@@ -85,11 +90,11 @@ async def read_body(request: web.Request) -> bytes:
         raise ApiError(Code.PAYLOAD_TOO_LARGE, f"The body is larger than {request.client_max_size} bytes.") from None
 
 
-async def read_json(request: web.Request) -> Any:
-    """Reads and parses the JSON body of a client's request."""
+async def read_json(request: web.Request, limit: int = 0) -> Any:
+    """Reads and parses the JSON body of a client's request. `limit` as for `read_body`."""
     if request.content_type != "application/json":
         raise ApiError(Code.UNSUPPORTED_MEDIA_TYPE, "The body must be application/json.")
-    return parse_public_json(await read_body(request))
+    return parse_public_json(await read_body(request, limit))
 
 
 def json_response(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -3,7 +3,7 @@
 A visitor's chat has the id of the visitor's session. That id opens the session for keys too.
 """
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,8 +15,13 @@ from shared.contracts.errors import ApiError, Code
 from shared.contracts.sessions import MAX_CLIENT_ID, EndUser
 from shared.contracts.turns import ENDED, Turn
 from shared.ids import is_id, new_id
+from shared.web.bodies import read_json
 
 BEFORE: Final = Param("before", {"type": "integer", "minimum": 1}, "`before` of the page that follows")
+
+
+# Chat kits send the whole conversation with each message. Times `PARLEY_BODY_LIMIT`.
+CONVERSATION: Final = 8
 
 
 class NewChat(BaseModel):
@@ -33,6 +38,11 @@ class ChatSession(NamedTuple):
 
     id: str
     is_new: bool
+
+
+async def read_conversation(call: Call) -> Any:
+    """The JSON body of a request that may hold a whole conversation."""
+    return await read_json(call.request, CONVERSATION * call.dependencies.settings.body_limit)
 
 
 def agent_of(call: Call) -> str:

@@ -24,6 +24,9 @@ _USAGE: Final = {
 }
 
 
+MAX_SNAPSHOT: Final = 64 << 10
+
+
 def event(kind: str, **members: Any) -> bytes:
     return b"data: " + json_line({"type": kind, **members}) + b"\n\n"
 
@@ -42,9 +45,10 @@ class AgUiStream:
     ) -> None:
         self.turn = turn
         self._run = {"threadId": thread_id, "runId": run_id}
-        # Kept as bytes: a stream may last for minutes.
-        self._before = json_line(list(before))
-        self._is_repeat = is_repeat
+        snapshot = b'data: {"type":"MESSAGES_SNAPSHOT","messages":' + json_line(list(before)) + b"}\n\n"
+        self._first = event("RUN_STARTED", **self._run) + (snapshot if is_repeat else b"")
+        # Kept as bytes and within a bound: a stream may last for minutes, and there are thousands of them.
+        self._snapshot = snapshot if len(snapshot) <= MAX_SNAPSHOT else None
         self._begin()
 
     def _begin(self) -> None:
@@ -55,17 +59,18 @@ class AgUiStream:
         self._ids = CallIds()
 
     def start(self) -> bytes:
-        started = event("RUN_STARTED", **self._run)
-        return started + self._snapshot() if self._is_repeat else started
-
-    def _snapshot(self) -> bytes:
-        return b'data: {"type":"MESSAGES_SNAPSHOT","messages":' + self._before + b"}\n\n"
+        first, self._first = self._first, b""
+        return first
 
     def frames(self, frames: Sequence[StreamFrame]) -> Rendered:
         last = max((index for index, frame in enumerate(frames) if frame.event == "restarted"), default=None)
         if last is None:
             return self._rendered(frames, [])
-        void = [*self._close(), self._snapshot()] if self._shown else []
+        void = list[bytes]()
+        if self._shown:
+            if self._snapshot is None:
+                return Rendered((), End.BROKEN)  # The client gets the snapshot when it repeats the run.
+            void = [*self._close(), self._snapshot]
         self._begin()
         if data_of(frames[last].data)["reason"] == "log_expired" and frames[-1].event == "done":
             # The stored turn follows: its messages say more than the frames before its end.

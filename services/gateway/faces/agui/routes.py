@@ -20,6 +20,7 @@ from services.gateway.faces.chats import (
     agent_of,
     checked_id,
     page_before,
+    read_conversation,
     session_for,
     session_of,
     stop_last,
@@ -32,7 +33,7 @@ from shared.contracts.keys import Scope
 from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import AdmitTurn
 from shared.ids import new_id
-from shared.web.bodies import json_response, read_json
+from shared.web.bodies import json_response
 
 EVENTS: Final = Named("AgUiEvent", object_of({"type": TEXT}, None, "An event of AG-UI 1.0"))
 MESSAGES: Final = Named(
@@ -53,7 +54,7 @@ _PATH: Final = "/agents/{agentId}/agui"
 
 async def post_run(call: Call) -> web.StreamResponse:
     agent_id = agent_of(call)
-    body = validated(RunAgentInput, await read_json(call.request)).checked()
+    body = validated(RunAgentInput, await read_conversation(call)).checked()
     run, completion = asked(body.messages), body.completion()
     if completion is not None and call.principal.visitor is not None:
         # They would speak to the model in the place of whoever has made the agent.

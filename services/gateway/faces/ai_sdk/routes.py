@@ -19,6 +19,7 @@ from services.gateway.faces.chats import (
     checked_id,
     last_turn,
     page_before,
+    read_conversation,
     session_for,
     session_of,
     stop_last,
@@ -31,7 +32,7 @@ from services.gateway.streaming.stream_session import StreamSession
 from shared.contracts.errors import Code
 from shared.contracts.keys import Scope
 from shared.contracts.turns import ENDED, AdmitTurn, Turn
-from shared.web.bodies import json_response, parse_public_json, read_body, read_json
+from shared.web.bodies import json_response, parse_public_json, read_body
 
 VERSION: Final = Param(
     "x-ai-sdk-version",
@@ -73,7 +74,7 @@ _PATH: Final = "/agents/{agentId}/ui/chat"
 
 async def post_chat(call: Call) -> web.StreamResponse:
     agent_id, resets = agent_of(call), _resets(call)
-    body = validated(ChatRequest, await read_json(call.request))
+    body = validated(ChatRequest, await read_conversation(call))
     chat_id, message = body.chat_id, body.submitted()
     if message is None:
         session_id = await session_of(call, agent_id, chat_id)

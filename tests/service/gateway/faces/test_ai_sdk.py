@@ -1,5 +1,6 @@
 """The AI SDK's routes: what a chat is, what is repeated, resumed, stopped and replaced, and who may use it."""
 
+import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -149,6 +150,30 @@ async def test_stopping_cancels_the_running_turn_and_no_other(gateway: Stage) ->
         await gateway.history.finish(turn_id, 2, [], status="cancelled", finish_reason="cancelled")
     await stop()
     assert gateway.history.cancelled == [turn_id]
+
+
+async def test_a_long_conversation_is_taken_and_an_endless_one_refused(gateway: Stage) -> None:
+    limit = gateway.dependencies.settings.body_limit
+    earlier = [user("x" * 1000, f"old-{number}") for number in range(2 * limit // 1000)]
+    turn_id, _ = await asked(gateway, "Yes.", messages=[*earlier, user("Open?")])
+    assert [message.content for message in gateway.history.orders[turn_id].messages] == ["Open?"]
+    endless = io.BytesIO(orjson.dumps({"id": "chat 1", "messages": [*earlier * 5, user("Open?")]}))
+    json_type = {"Content-Type": "application/json"}
+    async with gateway.client.post(path(gateway), data=endless, headers=json_type) as response:
+        assert (response.status, (await response.json())["code"]) == (413, "payload_too_large")
+
+
+async def test_a_chat_that_waits_is_told_its_place_in_the_queue(gateway: Stage) -> None:
+    async def waiting(chat: str) -> list[Any]:
+        known = len(gateway.history.turns)
+        async with gateway.client.post(path(gateway), json={"id": chat, "message": user("Where?", chat)}) as response:
+            turn_id = await gateway.admitted(known + 1)
+            await gateway.history.finish(turn_id, 1, [])
+            return await chunks(response)
+
+    first, second = await waiting("a"), await waiting("b")
+    assert [each["type"] for each in first[:2]] == ["start", "start-step"]
+    assert second[1] == {"type": "data-queue", "data": {"position": 1}, "transient": True}
 
 
 async def test_an_unknown_version_of_the_client_is_refused(gateway: Stage) -> None:

@@ -100,6 +100,8 @@ const scenarios = {
     const fresh = new Chat(agents.slow, "reload");
     fresh.messages = (await (await call("GET", agents.slow, "reload", "messages")).json()).messages;
     await fresh.resumeStream();
+    // Mounted again after the end: the last turn is told again, and nothing changes.
+    await fresh.resumeStream();
     const nothing = (await call("GET", agents.slow, "never", "stream")).status;
     return { ...(await compared(fresh, agents.slow)), nothing };
   },

@@ -194,6 +194,14 @@ def test_a_void_attempt_is_replaced_by_what_was_before_it() -> None:
     assert client.messages == [*BEFORE, {"id": f"{TRN}.0", "role": "assistant", "content": "new"}]
 
 
+def test_a_long_conversation_is_not_held_for_a_restart_and_the_stream_is_broken_off_instead() -> None:
+    face = AgUiStream(TURN, "thread", "run", [{**BEFORE[0], "content": "x" * 100_000}], is_repeat=True)
+    assert kinds(face.start()) == ["RUN_STARTED", "MESSAGES_SNAPSHOT"]
+    face.frames([frame("delta", 2, text="lost")])
+    restarted = frame("restarted", 1, 2, attempt=2, reason="worker_lost")
+    assert face.frames([restarted, frame("delta", 2, 2, text="new")]) == ((), End.BROKEN)
+
+
 def test_a_repeated_run_begins_with_the_messages_before_it() -> None:
     assert events(stream(is_repeat=True).start())[1] == {"type": "MESSAGES_SNAPSHOT", "messages": BEFORE}
 
