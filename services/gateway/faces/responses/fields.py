@@ -81,7 +81,7 @@ def _tool_choice(value: Any) -> dict[str, Any] | str | None:
 
 
 _NAMED: Final = {"type": "string"}
-_KINDS: Final = ["message", "function_call", "function_call_output"]
+_KINDS: Final = ["message", "function_call", "function_call_output", "item_reference"]
 Input = Annotated[
     str | list[dict[str, Any]],
     PlainValidator(_input),

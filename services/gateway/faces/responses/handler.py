@@ -13,6 +13,7 @@ from services.gateway.edge.validation import idempotency_key
 from services.gateway.faces.responses.items import turn_messages
 from services.gateway.faces.responses.output import output_items
 from services.gateway.faces.responses.place import Place, place_of, withdraw
+from services.gateway.faces.responses.references import with_referenced
 from services.gateway.faces.responses.renderer import ResponseStream
 from services.gateway.faces.responses.request import CreateResponse, parse_response
 from services.gateway.faces.responses.schemas import RESPONSE, RESPONSE_EVENTS
@@ -42,7 +43,8 @@ _PARAMS: Final = {
 
 async def create(call: Call) -> web.StreamResponse:
     body, ignored = parse_response(await read_json(call.request))
-    messages = turn_messages(body.input, datetime.now(UTC), goes_on=not body.begins)
+    sent = await with_referenced(call, body.input)
+    messages = turn_messages(sent, datetime.now(UTC), goes_on=not body.begins)
     key = idempotency_key(call.request)
     with call.hold():
         try:

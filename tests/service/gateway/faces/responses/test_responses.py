@@ -166,6 +166,21 @@ async def test_a_call_of_the_callers_tool_goes_round(gateway: Stage) -> None:
     assert (message.role, message.tool_call_id, message.content) == ("tool", "call_1", "42")
 
 
+async def test_an_item_may_be_named_in_place_of_being_sent(gateway: Stage) -> None:
+    first = await ask(gateway)
+    reference = {"type": "item_reference", "id": first["output"][0]["id"]}
+    asked = [{"role": "user", "content": "hi"}, reference, {"role": "user", "content": "more"}]
+    second = await ask(gateway, input=asked)
+    messages = gateway.history.orders[turn_of(second)].messages
+    assert [message.content for message in messages] == ["hi", "There.", "more"]
+    foreign = gateway.history.key(Scope.CHAT_WRITE, workspace="ws_other")
+    unknown = ["msg_1", None, reference["id"][:-1] + "7", f"msg_{new_id('trn')[4:]}_1_0"]
+    for name, headers in [(reference["id"], {"Authorization": f"Bearer {foreign}"}), *((name, {}) for name in unknown)]:
+        body = {"model": gateway.agent_id, "input": [{"type": "item_reference", "id": name}]}
+        status, answer = await call(gateway, "POST", "", json=body, headers=headers)
+        assert (status, answer["error"]["param"]) == (400, "input[0].id"), name
+
+
 async def test_a_failed_turn_is_an_http_error_and_a_failed_response(gateway: Stage) -> None:
     body = {"model": gateway.agent_id, "input": "hi"}
     post = asyncio.create_task(call(gateway, "POST", "", json=body))
