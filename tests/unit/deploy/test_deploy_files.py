@@ -25,8 +25,11 @@ def compose() -> dict[str, Any]:
 def test_compose_runs_two_gateways_two_workers_one_ingest_worker_one_history_and_real_stores() -> None:
     services = compose()["services"]
     replicas = {name: service.get("deploy", {}).get("replicas", 1) for name, service in services.items()}
-    assert replicas == {"gateway": 2, "worker": 2, "ingest": 1, "history": 1, "redis": 1, "mongodb": 1}
-    assert all("healthcheck" in service for service in services.values())
+    monitoring = {"prometheus": 1, "grafana": 1}
+    stores = {"redis": 1, "mongodb": 1}
+    assert replicas == {"proxy": 1, "gateway": 2, "worker": 2, "ingest": 1, "history": 1, **stores, **monitoring}
+    # The image has the check of Parley's own processes.
+    assert all("healthcheck" in service or "build" in service for service in services.values())
     assert "--replSet" in services["mongodb"]["command"]
     assert "noeviction" in services["redis"]["command"]
 
@@ -43,7 +46,10 @@ def test_compose_sets_only_variables_that_the_service_reads(name: str) -> None:
     given = {variable: str(value) for variable, value in compose()["services"][name]["environment"].items()}
     assert set(given) <= {f"PARLEY_{field.upper()}" for field in settings.model_fields}
     # And their values are accepted, once the operator's own are filled in.
-    filled = {variable: re.sub(r"\$\{[^}]*\}", "http://model.example/v1", value) for variable, value in given.items()}
+    defaults = {variable: re.sub(r"\$\{\w+:-([^}]+)\}", r"\1", value) for variable, value in given.items()}
+    filled = {
+        variable: re.sub(r"\$\{[^}]*\}", "http://model.example/v1", value) for variable, value in defaults.items()
+    }
     assert settings.load(filled).port in (8080, 8082, 8083, 8084)
 
 
@@ -62,6 +68,8 @@ def test_the_image_runs_without_root_and_from_hashes() -> None:
 LOCKS = [
     *ROOT.glob("*.lock"),
     DEPLOY / "audit" / "requirements.lock",
+    ROOT / "tests/unit/deploy/manifests/requirements.lock",
+    ROOT / "tests/unit/deploy/manifests/helm.lock",
     *ROOT.glob("tests/system/openai/python/*/requirements.lock"),
     *ROOT.glob("tests/system/faces/python/*/requirements.lock"),
 ]
