@@ -1,7 +1,7 @@
 # One address for everything a person or CI runs here. Needs only Python 3.11+ and make.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-RUN_LOCKS := requirements.lock requirements-ingest.lock requirements-mcp.lock requirements-vectors.lock requirements-s3.lock requirements-qdrant.lock requirements-cli.lock requirements-local.lock
+RUN_LOCKS := requirements.lock requirements-ingest.lock requirements-mcp.lock requirements-vectors.lock requirements-s3.lock requirements-qdrant.lock requirements-tracing.lock requirements-cli.lock requirements-local.lock
 DEV_LOCKS := $(RUN_LOCKS) requirements-dev.lock
 # The stamps carry a checksum of the locks: a second `make venv` costs nothing, a changed lock reinstalls,
 # and a fresh checkout with newer file times does not.
@@ -125,6 +125,7 @@ lock: $(DEV_STAMP)  ## resolve the requirements again; COMPILE_ARGS=--upgrade fo
 	$(COMPILE) -o requirements-vectors.lock requirements-vectors.in
 	$(COMPILE) -o requirements-s3.lock requirements-s3.in
 	$(COMPILE) -o requirements-qdrant.lock requirements-qdrant.in
+	$(COMPILE) -o requirements-tracing.lock requirements-tracing.in
 	$(COMPILE) -o requirements-cli.lock requirements-cli.in
 	$(COMPILE) -o requirements-local.lock requirements-local.in
 	$(COMPILE) -o requirements-dev.lock requirements-dev.in

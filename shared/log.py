@@ -9,6 +9,8 @@ import orjson
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger
 
+from shared.tracing.spans import trace_id
+
 # Keys and tokens of Parley's, signing secrets, keys of model servers, bearer tokens, and the passwords in URLs.
 _KEY: Final = re.compile(
     r"parley_[a-z]{2}_[A-Za-z0-9_\-]+|whsec_[A-Za-z0-9+/=]+|\bsk-[A-Za-z0-9_\-]{8,}"
@@ -40,11 +42,18 @@ def redact(_logger: Any, _method: str, event: EventDict) -> EventDict:
     return {_redacted(name): _redacted(value) for name, value in event.items()}
 
 
+def add_trace_id(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    if (found := trace_id()) is not None:
+        event["trace_id"] = found
+    return event
+
+
 def configure(service: str, level: str) -> None:
     """Call it once per process, before anything logs."""
     threshold = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        add_trace_id,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

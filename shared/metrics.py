@@ -8,3 +8,13 @@ REDACTION_HOOK = Counter(
 )
 FENCED_WRITES = Counter("parley_fenced_writes_total", "Writes refused because a later attempt owns the turn", ["where"])
 LIMITS_HIT = Counter("parley_limits_hit_total", "Requests that a limit has refused", ["limit"])
+SPANS = Counter(
+    "parley_spans_total",
+    "Spans of traces: sent, failed (the collector did not take them), dropped (too many wait)",
+    ["outcome"],
+)
+for _outcome in ("sent", "failed", "dropped"):
+    SPANS.labels(_outcome)
+TRACE_HEADERS_REFUSED = Counter(
+    "parley_trace_headers_refused_total", "Requests whose traceparent header was malformed and was ignored"
+)

@@ -65,6 +65,11 @@ class Settings(BaseModel):
     redaction_on_failure: Literal["refuse", "store"] = Field(
         "refuse", description="what happens to a text that it does not redact: refuse or store"
     )
+    otlp_url: str = Field(
+        "",
+        description="base URL of an OpenTelemetry collector that takes OTLP over HTTP, such as http://collector:4318; "
+        "needs requirements-tracing; OTEL_EXPORTER_OTLP_ENDPOINT does the same; empty: no traces",
+    )
     uvloop: bool = Field(True, description="run on uvloop")
 
     @field_validator("secrets_keys")
@@ -129,6 +134,16 @@ class Settings(BaseModel):
         except SettingsError as error:
             sys.stderr.write(f"{error}\n")
             sys.exit(2)
+
+    @property
+    def traces_endpoint(self) -> str | None:
+        """Where spans are sent; "": OpenTelemetry's own variables say where; None: nothing is traced."""
+        if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+            return None
+        if self.otlp_url:
+            return f"{self.otlp_url.rstrip('/')}/v1/traces"
+        named = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+        return "" if any(os.environ.get(name) for name in named) else None
 
     @property
     def secret_keys(self) -> tuple[str, ...]:

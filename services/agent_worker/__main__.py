@@ -5,6 +5,7 @@ import argparse
 from services.agent_worker.app import serve
 from services.agent_worker.settings import WorkerSettings
 from shared.log import configure
+from shared.tracing.start import tracing
 from shared.web.process import run
 
 
@@ -18,9 +19,11 @@ def main() -> None:
         # Imported here: workers of turns neither need nor load what reads documents.
         from services.agent_worker.ingest.app import serve_ingest
 
-        run(lambda: serve_ingest(settings), uvloop=settings.uvloop)
+        with tracing("ingest", settings):
+            run(lambda: serve_ingest(settings), uvloop=settings.uvloop)
     else:
-        run(lambda: serve(settings), uvloop=settings.uvloop)
+        with tracing("agent-worker", settings):
+            run(lambda: serve(settings), uvloop=settings.uvloop)
 
 
 if __name__ == "__main__":

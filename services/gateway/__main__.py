@@ -11,6 +11,7 @@ from services.gateway.edge.server import PublicRunner
 from services.gateway.settings import GatewaySettings
 from shared.log import configure, get_logger
 from shared.tasks import supervise
+from shared.tracing.start import tracing
 from shared.web.process import listening, run, wait_for_stop
 
 log = get_logger()
@@ -55,7 +56,8 @@ def main() -> None:
     settings = GatewaySettings.load_or_exit()
     configure("gateway", settings.log_level)
     gc.set_threshold(YOUNG_OBJECTS)
-    run(lambda: serve(settings), uvloop=settings.uvloop)
+    with tracing("gateway", settings):
+        run(lambda: serve(settings), uvloop=settings.uvloop)
 
 
 if __name__ == "__main__":

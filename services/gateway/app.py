@@ -38,7 +38,7 @@ from shared.run_log.reader import RunLogs
 from shared.tasks import loops_ready
 from shared.turn_queue.queue import TurnQueue
 from shared.web.health import Check, health_routes
-from shared.web.middleware import REQUEST_ID, request_middleware
+from shared.web.middleware import BEGINS_TRACES, REQUEST_ID, request_middleware
 from shared.web.server import SECURITY_HEADERS
 
 _JSON: Final = frozenset({"application/json", "application/problem+json"})
@@ -100,6 +100,7 @@ async def open_dependencies(settings: GatewaySettings) -> AsyncIterator[Dependen
 def create_app(dependencies: Dependencies, *, private: bool) -> web.Application:
     """The same API on both ports; metrics only on the private one."""
     app = web.Application(middlewares=[request_middleware], client_max_size=dependencies.settings.body_limit)
+    app[BEGINS_TRACES] = True
     app.on_response_prepare.append(_finish_headers)
     app.add_routes([web.route(route.method, BASE + route.path, guarded(route, dependencies)) for route in ROUTES])
     app.add_routes([web.route("OPTIONS", BASE + path, cors.preflight(of)) for path, of in _pages_methods().items()])

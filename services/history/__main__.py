@@ -4,6 +4,7 @@ from services.history.app import create_app, open_dependencies
 from services.history.settings import HistorySettings
 from shared.log import configure, get_logger
 from shared.tasks import supervise
+from shared.tracing.start import tracing
 from shared.web.process import app_runner, listening, run, wait_for_stop
 
 log = get_logger()
@@ -28,7 +29,8 @@ async def serve(settings: HistorySettings) -> None:
 def main() -> None:
     settings = HistorySettings.load_or_exit()
     configure("history", settings.log_level)
-    run(lambda: serve(settings), uvloop=settings.uvloop)
+    with tracing("history", settings):
+        run(lambda: serve(settings), uvloop=settings.uvloop)
 
 
 if __name__ == "__main__":

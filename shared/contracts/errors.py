@@ -152,7 +152,7 @@ class ApiError(Exception):
     @classmethod
     def from_problem(cls, body: dict[str, Any]) -> "ApiError":
         """Reads the error from a problem document, as history sends it. An unknown code becomes `internal_error`."""
-        known = {"type", "title", "status", "detail", "code", "retryable", "error", "errors", "instance"}
+        known = {"type", "title", "status", "detail", "code", "retryable", "error", "errors", "instance", "traceId"}
         try:
             code = Code(str(body.get("code")))
         except ValueError:

@@ -23,7 +23,8 @@ class RunTurn(NamedTuple):
     """The order to run a turn. The job's id is the turn's.
 
     Waiting jobs are dealt to their `flow`s in turn, `weight` jobs at a time; it is the caller's key. `enqueued_at`:
-    when the turn was admitted, in ms since 1970; 0 stands for the time of enqueueing.
+    when the turn was admitted, in ms since 1970; 0 stands for the time of enqueueing. `request_id`: the request that
+    asked for the turn. `traceparent`: the span of a trace that admitted it; "" without traces.
     """
 
     workspace: str
@@ -33,6 +34,8 @@ class RunTurn(NamedTuple):
     flow: str = DEFAULT_FLOW
     weight: int = 1
     enqueued_at: int = 0
+    request_id: str = ""
+    traceparent: str = ""
 
     def members(self) -> dict[str, str | int]:
         """The job's named members."""
@@ -54,7 +57,8 @@ class RunTurn(NamedTuple):
         if absent := [name for name in _POSITIONAL if name not in named]:
             raise UndecodableJob(f"no member {absent[0]!r}")
         job = cls(**{name: named[name] for name in cls._fields if name in named})
-        if not all(isinstance(text, str) for text in (job.workspace, job.turn_id, job.agent_id, job.flow)):
+        texts = (job.workspace, job.turn_id, job.agent_id, job.flow, job.request_id, job.traceparent)
+        if not all(isinstance(text, str) for text in texts):
             raise UndecodableJob("a member has another type")
         if not all(type(number) is int for number in (job.agent_version, job.weight, job.enqueued_at)):
             raise UndecodableJob("a member has another type")

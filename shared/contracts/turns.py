@@ -9,7 +9,7 @@ from shared.contracts.feedback import GivenFeedback
 from shared.contracts.gaps import GapReason
 from shared.contracts.guardrails import CheckedInput, GuardrailAct
 from shared.contracts.schema import Schema, Time
-from shared.contracts.sessions import EndUser, Message, Session, TurnMessage
+from shared.contracts.sessions import EndUser, Message, TurnMessage
 
 TurnStatus = Literal["queued", "running", "completed", "cancelled", "failed"]
 # A turn with one of these never changes again.
@@ -63,6 +63,10 @@ class Turn(Schema):
         default=None, description="the turn that this one follows, where it began a branch of its session"
     )
     guardrails: tuple[GuardrailAct, ...] | None = Field(default=None, description="the guardrails that acted")
+    request_id: str | None = Field(
+        default=None, description="`x-request-id` of the answer to the request that asked for the turn"
+    )
+    trace_id: str | None = Field(default=None, description="the turn's trace, where the operator has traces on")
     created_at: Time
     ended_at: Time | None = None
 
@@ -129,7 +133,7 @@ class AdmitTurn(Schema):
 
     `reasoning`: the worker writes the model's reasoning into the run log, for readers who ask for it.
     `key_id`: the key of the request; None for a turn that no key asked for. `weight`: the key's share of the workers
-    when turns wait.
+    when turns wait. `request_id` and `traceparent`: the public request, and the span of its trace.
     """
 
     turn_id: str
@@ -148,6 +152,8 @@ class AdmitTurn(Schema):
     is_retry: bool = False
     completion: CompletionRequest | None = None
     reasoning: bool = False
+    request_id: str | None = None
+    traceparent: str | None = None
 
 
 class AdmittedTurn(Schema):
@@ -181,18 +187,6 @@ class StoredTurn(Schema):
     erased: bool = False
     gap: GapReason | None = None
     feedback: GivenFeedback | None = None
-
-
-class SessionTurns(Schema):
-    """A page of a session's turns in the order of their numbers. `next` is the number that the next page begins with.
-
-    The session was read before its turns. `next` None: these are the last turns so far. Of the turns of a branch the
-    last ones come first, so `next` leads to earlier ones.
-    """
-
-    session: Session
-    turns: tuple[StoredTurn, ...] = ()
-    next: int | None = None
 
 
 class ClaimTurn(Schema):
@@ -257,7 +251,7 @@ class FinishedTurn(Schema):
 
     `checked_input` None: the agent has no input guardrails, or they came to no end. `collected` are forms for the
     session to keep, by the names of the tools that filled them in. `end_session`: the agent has ended the session with
-    this turn. `uses` are the tokens by model: `usage` is their sum.
+    this turn. `uses` are the tokens by model: `usage` is their sum. `traceparent`: the attempt's span.
     """
 
     workspace: str
@@ -276,6 +270,7 @@ class FinishedTurn(Schema):
     checked_input: CheckedInput | None = None
     collected: dict[str, dict[str, Any]] = Field(default_factory=dict)
     end_session: bool = False
+    traceparent: str | None = None
 
     def guarded(self) -> dict[str, Any]:
         """The members about guardrails as the turn's document has them; none for an agent without guardrails."""
@@ -287,8 +282,9 @@ def terminal_frame(turn: Turn, output: tuple[TurnMessage, ...]) -> tuple[str, di
 
     Pure, so that every telling of it is the same.
     """
+    traced = {} if turn.trace_id is None else {"traceId": turn.trace_id}
     if turn.status == "failed":
-        return "error", {"turnId": turn.id, **(turn.error or {})}
+        return "error", {"turnId": turn.id, **(turn.error or {}), **traced}
     data = {
         "turnId": turn.id,
         "status": turn.status,
@@ -296,5 +292,6 @@ def terminal_frame(turn: Turn, output: tuple[TurnMessage, ...]) -> tuple[str, di
         "messages": [message.public(turn.session_id, turn.id) for message in output],
         "usage": turn.usage.wire() if turn.usage else None,
         "timing": turn.timing.wire() if turn.timing else None,
+        **traced,
     }
     return "done", data

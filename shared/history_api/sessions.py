@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from shared.contracts.session_turns import SessionTurns
 from shared.contracts.sessions import EndUser, Session, SessionState
-from shared.contracts.turns import SessionTurns
 from shared.history_api.transport import Query, Transport
 
 

@@ -8,10 +8,11 @@ from typing import Any, BinaryIO, Final, Self
 
 import aiohttp
 import orjson
-import structlog
 
 from shared.contracts.errors import ApiError, Code
+from shared.tracing import spans
 from shared.web.middleware import CALLERS_REQUEST_ID
+from shared.web.origin import request_id
 
 Query = dict[str, str] | Sequence[tuple[str, str]]
 
@@ -148,6 +149,6 @@ class Transport:
 
 
 def _headers() -> dict[str, str] | None:
-    """History's logs and audit name the public request that a call belongs to."""
-    request_id = structlog.contextvars.get_contextvars().get("request_id")
-    return {CALLERS_REQUEST_ID: request_id} if request_id is not None else None
+    """History's logs, audit and spans name the public request that a call belongs to."""
+    found = request_id()
+    return ({} if found is None else {CALLERS_REQUEST_ID: found}) | spans.headers() or None

@@ -16,6 +16,7 @@ from yarl import URL
 
 from shared.web.guard import AddressRefused, guarded_sockets, is_public
 from shared.web.guard_rules import OutgoingPolicy, UrlRefused, checked_url, is_same_origin
+from shared.web.origin import origin_headers
 
 CONNECT_TIMEOUT_S: Final = 5.0
 MAX_REDIRECTS: Final = 3
@@ -159,7 +160,10 @@ def _next_url(url: URL, location: str) -> URL:
 
 
 def _sendable(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.lower() not in _OF_THE_CONNECTION}
+    """The agent's own headers come before those that name the request."""
+    own = {name.lower() for name in headers}
+    origin = {name: value for name, value in origin_headers().items() if name not in own}
+    return origin | {name: value for name, value in headers.items() if name.lower() not in _OF_THE_CONNECTION}
 
 
 def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:

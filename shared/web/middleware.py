@@ -14,6 +14,8 @@ from aiohttp import web
 from shared.contracts.errors import ApiError, Code
 from shared.ids import is_id, new_id
 from shared.log import get_logger
+from shared.tracing import spans
+from shared.web.origin import given_traceparent
 from shared.web.problems import api_error_of, problem_response
 
 log = get_logger()
@@ -24,6 +26,11 @@ REQUEST_ID: Final = web.RequestKey("request_id", str)
 STARTED: Final = web.RequestKey("started", float)
 # The request that a gateway serves, in its calls to history.
 CALLERS_REQUEST_ID: Final = "X-Callers-Request-Id"
+# Whether a server begins a trace for a request that brings none.
+BEGINS_TRACES: Final = web.AppKey("begins_traces", bool)
+UNTRACED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+# A client may make up a method, and names of spans have few values.
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _CLIENT_ID = re.compile(r"[\x21-\x7e]{1,200}")
 
 
@@ -33,7 +40,17 @@ async def request_middleware(request: web.Request, handler: Handler) -> web.Stre
     request_id = new_id("req")
     request[REQUEST_ID] = request_id
     structlog.contextvars.bind_contextvars(request_id=request_id)
-    started = request[STARTED] = time.monotonic()
+    request[STARTED] = time.monotonic()
+    try:
+        response = await (_traced(request, handler) if spans.is_on() else _answered(request, handler))
+    finally:
+        structlog.contextvars.unbind_contextvars("request_id")
+    if not response.prepared:
+        response.headers["x-request-id"] = request_id
+    return response
+
+
+async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         response = await handler(request)
         if not response.prepared:
@@ -42,13 +59,29 @@ async def request_middleware(request: web.Request, handler: Handler) -> web.Stre
         raise
     except Exception as error:
         response = _failed(request, error)
-    finally:
-        structlog.contextvars.unbind_contextvars("request_id")
-    if not response.prepared:
-        response.headers["x-request-id"] = request_id
     if log.is_enabled_for(logging.DEBUG):
-        _log_summary(request, response, started)
+        _log_summary(request, response)
     return response
+
+
+async def _traced(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The public server begins a trace where the caller has none. Internal calls without one are polls and checks."""
+    parent = given_traceparent(request)
+    route = route_name(request)
+    if not (parent or request.app.get(BEGINS_TRACES, False)) or route in UNTRACED:
+        return await _answered(request, handler)
+    method = request.method if request.method in METHODS else "_OTHER"
+    facts: dict[str, spans.Value] = {
+        "http.request.method": method,
+        "http.route": route,
+        "parley.request.id": request[REQUEST_ID],
+    }
+    with spans.span(f"{method} {route}", "server", parent=parent, attributes=facts) as span:
+        response = await _answered(request, handler)
+        span.set({"http.response.status_code": response.status})
+        if response.status >= 500:
+            span.failed(str(response.status))
+        return response
 
 
 @web.middleware
@@ -89,16 +122,18 @@ def _refuse_second_response(request: web.Request) -> None:
     raise ConnectionResetError("the response was not finished")
 
 
-def _log_summary(request: web.Request, response: web.StreamResponse, started: float) -> None:
+def _log_summary(request: web.Request, response: web.StreamResponse) -> None:
+    callers_id = request.headers.get(CALLERS_REQUEST_ID, "")
     client_id = request.headers.get("X-Client-Request-Id", "")
     log.debug(
         "request",
         request_id=request[REQUEST_ID],
+        callers_request_id=callers_id if is_id("req", callers_id) else None,
         client_request_id=client_id if _CLIENT_ID.fullmatch(client_id) else None,
         method=request.method,
         route=route_name(request),
         status=response.status,
-        duration_s=round(time.monotonic() - started, 4),
+        duration_s=round(time.monotonic() - request[STARTED], 4),
     )
 
 

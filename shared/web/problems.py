@@ -6,6 +6,7 @@ import orjson
 from aiohttp import web
 
 from shared.contracts.errors import ApiError, Code
+from shared.tracing.spans import trace_id
 
 _CODES: Final = {
     404: Code.NOT_FOUND,
@@ -29,11 +30,16 @@ def problem_response(error: ApiError, request_id: str) -> web.Response:
         # SDKs would repeat it at once: a day is too long for them to wait.
         headers["x-should-retry"] = "false"
     return web.Response(
-        body=orjson.dumps(error.problem(request_id)),
+        body=orjson.dumps(error.problem(request_id) | traced()),
         status=error.status,
         headers=headers,
         content_type="application/problem+json",
     )
+
+
+def traced() -> dict[str, str]:
+    """The member of a problem document that names the trace."""
+    return {} if (found := trace_id()) is None else {"traceId": found}
 
 
 def api_error_of(error: Exception) -> ApiError:

@@ -11,6 +11,7 @@ from services.agent_worker.model.call import ModelCall, Sink
 from services.agent_worker.model.connection import UpstreamConnection
 from services.agent_worker.model.faults import FaultKind, ModelFault, facts_of
 from services.agent_worker.model.quirks import Quirk
+from services.agent_worker.model.trace import call_span, tell_answer, tell_fault
 from services.agent_worker.settings import PromptMode, Timeouts, Upstream
 from shared.backoff import backoff
 from shared.contracts.agents import ModelChoice
@@ -130,12 +131,15 @@ class Models:
         answer = Answer(id_stem, upstream=choice.upstream, think_tags=connection.options.think_tags)
         call = ModelCall(connection, choice.name, answer, room, sink)
         request.begun.append((choice, answer))
-        try:
-            with MODEL_CALL_SECONDS.labels(choice.upstream).time():
-                await call.run(request.members(connection.options.prompt_mode))
-        except ModelFault as fault:
-            _note_fault(choice, fault)
-            raise
+        with call_span(choice, connection.provider) as span:
+            try:
+                with MODEL_CALL_SECONDS.labels(choice.upstream).time():
+                    await call.run(request.members(connection.options.prompt_mode))
+            except ModelFault as fault:
+                _note_fault(choice, fault)
+                tell_fault(span, fault)
+                raise
+            tell_answer(span, answer)
         MODEL_CALLS.labels(choice.upstream, "ok").inc()
         if answer.is_empty:
             answer.quirks.add(Quirk.EMPTY_ANSWER)

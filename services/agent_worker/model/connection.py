@@ -48,6 +48,7 @@ class UpstreamConnection:
 
     def __init__(self, name: str, upstream: Upstream, timeouts: Timeouts, connections: int) -> None:
         self.name = name
+        self.provider = upstream.kind or name
         self.options = upstream.effective_options
         self.timeouts = timeouts = upstream.timeouts_over(timeouts)
         self._client = _client(upstream, timeouts, connections)

@@ -12,6 +12,8 @@ import aiohttp
 import httpx2
 from yarl import URL
 
+from shared.web.origin import origin_headers
+
 _BODY: Final = "parley_body"
 KEEPALIVE_S: Final = 15.0
 # aiohttp sets these itself: the body's length, the encodings that it can decompress, and whether the connection is
@@ -60,7 +62,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
         response = await self._open().request(
             request.method,
             URL(str(request.url), encoded=True),
-            headers=[(name, value) for name, value in request.headers.multi_items() if name not in _OF_THE_CONNECTION],
+            headers=_headers_of(request),
             data=content or None,
             allow_redirects=False,
             proxy=None if self._proxy is None else self._proxy.with_user(None),
@@ -91,6 +93,12 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
     async def aclose(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+
+def _headers_of(request: httpx2.Request) -> list[tuple[str, str]]:
+    """With those that name the turn's request, unless the upstream's settings have them."""
+    own = [(name, value) for name, value in request.headers.multi_items() if name not in _OF_THE_CONNECTION]
+    return own + [(name, value) for name, value in origin_headers().items() if name not in request.headers]
 
 
 def _proxy_of(url: URL) -> URL | None:

@@ -17,6 +17,7 @@ from shared.contracts.errors import ApiError
 from shared.contracts.sessions import ToolCall
 from shared.contracts.tools import BuiltinTool, HttpTool
 from shared.log import get_logger
+from shared.tracing.spans import span
 
 log = get_logger()
 
@@ -66,6 +67,16 @@ class TurnTools:
 
     async def run(self, call: ToolCall, key: str) -> ToolResult:
         """The result, good or bad. Raises what `record` raises."""
+        # The model may have made the name up.
+        name = call.name if call.name in self._entries else "unknown"
+        facts = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": name, "gen_ai.tool.call.id": call.id}
+        with span(f"execute_tool {name}", attributes=facts) as opened:
+            result = await self._run(call, key)
+            if not result.ok:
+                opened.failed("tool_error")
+            return result
+
+    async def _run(self, call: ToolCall, key: str) -> ToolResult:
         started = time.monotonic()
         try:
             entry, arguments = self._checked(call)

@@ -8,6 +8,7 @@ from services.agent_worker.turns.steps import Fail, Finish
 from shared.contracts.jobs import RunTurn
 from shared.contracts.turns import FinishedTurn, Timing
 from shared.log import get_logger
+from shared.tracing.spans import traceparent
 
 log = get_logger()
 
@@ -34,6 +35,7 @@ def finished_turn(
         checked_input=attempt.guard.checked_input,
         collected=attempt.tools.effects.collected,
         end_session=attempt.tools.effects.end_session,
+        traceparent=traceparent() or None,
     )
 
 

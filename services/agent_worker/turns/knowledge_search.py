@@ -10,6 +10,7 @@ from shared.citations import NumberedPassages, good_enough, without_texts
 from shared.contracts.agents import AgentVersion
 from shared.contracts.sessions import Message, Retrieval, TurnMessage
 from shared.run_log.writer import TurnWriter
+from shared.tracing.spans import Value, span
 
 # Characters of passages that a message may have of the model's own searches. The tools' results have them too.
 MAX_STORED: Final = 1 << 18
@@ -24,6 +25,11 @@ class KnowledgeSearch:
         self._retriever = retriever
         self._key = VersionKey(workspace, version.agent_id, version.number)
         self._config = version.config.knowledge
+        self._facts: dict[str, Value] = {
+            "gen_ai.operation.name": "retrieval",
+            "gen_ai.data_source.id": f"{version.agent_id}@{version.number}",
+            "gen_ai.request.top_k": self._config.top_k,
+        }
         self._top_k = self._config.top_k
         self._writer = writer
         self._started = started
@@ -65,8 +71,9 @@ class KnowledgeSearch:
 
     async def _search(self, query: str, top_k: int, before: str | None = None) -> Retrieval:
         query = query[:MAX_QUERY]
-        with RETRIEVAL_SECONDS.time():
+        with span("retrieval", attributes=self._facts) as opened, RETRIEVAL_SECONDS.time():
             passages = await retrieved(self._retriever, self._key, query, top_k, before)
+            opened.set({"parley.passages": len(passages)})
         retrieval = Retrieval(query=query, passages=good_enough(passages, self._config.min_score))
         if self._config.citations:
             retrieval = self.passages.numbered(retrieval)

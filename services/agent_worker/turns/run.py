@@ -12,13 +12,15 @@ from services.agent_worker.turns.attempt import Attempt
 from services.agent_worker.turns.dependencies import Dependencies
 from services.agent_worker.turns.ending import count, finished_turn
 from services.agent_worker.turns.steps import Fail, Finish
+from services.agent_worker.turns.trace import attempt_span, tell_claim, tell_end
 from shared.backoff import jittered
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.turns import ClaimedTurn, ClaimTurn, StartAttempt, StartedAttempt
+from shared.contracts.turns import ClaimedTurn, ClaimTurn, FinishedTurn, StartAttempt, StartedAttempt
 from shared.log import get_logger
 from shared.metrics import FENCED_WRITES
 from shared.run_log.writer import Fenced, TurnWriter
 from shared.tasks import end_tasks
+from shared.tracing.spans import Span
 from shared.turn_queue.job import LeasedJob
 
 log = get_logger()
@@ -44,9 +46,14 @@ class TurnRunner:
         """
         # Each job has its own task and so its own logging context.
         structlog.contextvars.bind_contextvars(turn_id=leased.job.turn_id)
+        if leased.job.request_id:
+            # Whoever is called for the turn is told it: history, models, tools, hooks.
+            structlog.contextvars.bind_contextvars(request_id=leased.job.request_id)
         try:
-            if (claim := await self._claim(leased)) is not None:
-                await self._run(leased, *claim)
+            with attempt_span(leased.job) as span:
+                if (claim := await self._claim(leased)) is not None:
+                    tell_claim(span, claim[0])
+                    await self._run(leased, *claim, span)
         except Fenced:
             # The next claim asks history whether there is anything left to do.
             log.warning("turn_fenced")
@@ -89,7 +96,7 @@ class TurnRunner:
 
     # --- run
 
-    async def _run(self, leased: LeasedJob, claimed: ClaimedTurn, known: KnownAgent) -> None:
+    async def _run(self, leased: LeasedJob, claimed: ClaimedTurn, known: KnownAgent, span: Span) -> None:
         job = leased.job
         writer = self._dependencies.logs.open(job.workspace, job.turn_id, claimed.attempt)
         structlog.contextvars.bind_contextvars(session_id=claimed.session_id, attempt=claimed.attempt)
@@ -111,7 +118,8 @@ class TurnRunner:
                 if end is None:
                     await self._requeue(leased, claimed, attempt)
                 else:
-                    await self._finish(leased, claimed, attempt, end, started_at, writer)
+                    finished = await self._finish(leased, claimed, attempt, end, started_at, writer)
+                    tell_end(span, finished)
             except Fenced:
                 await self._tell_use(leased, claimed, attempt)
                 raise
@@ -199,7 +207,7 @@ class TurnRunner:
         end: Finish | Fail,
         started: float,
         writer: TurnWriter,
-    ) -> None:
+    ) -> FinishedTurn:
         attempt.stopped()
         # The terminal frame's number follows that of the attempt's last frame, so that frame must be in the log.
         await writer.flush()
@@ -211,8 +219,9 @@ class TurnRunner:
             FENCED_WRITES.labels("finish").inc()
             log.warning("finish_fenced")
             await self._tell_use(leased, claimed, attempt)
-            return
+            return finished
         count(finished, duration_s, check=claimed.check)
+        return finished
 
 
 def _result(work: "asyncio.Task[Finish | Fail]") -> Finish | Fail:

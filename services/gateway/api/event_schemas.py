@@ -19,7 +19,18 @@ _FINISH: Final = {"enum": ["stop", "length", "tool_calls", "content_filter", "ca
 _END: Final = {"finishReason": _FINISH, "messages": _MESSAGES, "usage": USAGE, "timing": _TIMING}
 _CALL: Final = {"toolCallId": TEXT, "name": TEXT}
 _PROBLEM_MEMBERS: Final[dict[str, Any]] = PROBLEM["properties"]
-_IN_STREAMS: Final = ("type", "title", "status", "detail", "code", "retryable", "error", "instance", "errors")
+_IN_STREAMS: Final = (
+    "type",
+    "title",
+    "status",
+    "detail",
+    "code",
+    "retryable",
+    "error",
+    "instance",
+    "errors",
+    "traceId",
+)
 _SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     "queued": {"turnId": TEXT, "sessionId": TEXT, "userMessageId": TEXT, "position": COUNT},
     "started": {"turnId": TEXT, "agentId": TEXT, "agentVersion": COUNT, "attempt": COUNT, "waitMs": COUNT},
@@ -30,7 +41,7 @@ _SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     "tool_result": {**_CALL, "status": {"enum": ["ok", "error"]}, "result": TEXT, "durationMs": COUNT},
     "guardrail": {"stage": {"enum": ["input", "output"]}, "action": {"enum": ["block", "replace"]}, "name": TEXT},
     "restarted": {"attempt": COUNT, "reason": {"enum": ["worker_lost", "log_expired"]}},
-    "done": {"turnId": TEXT, "status": {"enum": ["completed", "cancelled"]}, **_END},
+    "done": {"turnId": TEXT, "status": {"enum": ["completed", "cancelled"]}, **_END, "traceId": TEXT},
     "error": {"turnId": TEXT, **{name: _PROBLEM_MEMBERS[name] for name in _IN_STREAMS}},
     "turn_started": {
         "turnId": TEXT,

@@ -55,6 +55,7 @@ PROBLEM: Final = Named(
         },
         {
             "errors": {"type": "array", "items": object_of({"field": TEXT, "message": TEXT})},
+            "traceId": {"type": "string", "description": "the request's trace, where the operator has traces on"},
             "activeTurnId": TEXT,
             "turnId": TEXT,
             "requiredScope": TEXT,

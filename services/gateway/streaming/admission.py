@@ -15,6 +15,8 @@ from shared.contracts.jobs import RunTurn, enqueued_ms, flow_of
 from shared.contracts.keys import Principal
 from shared.contracts.turns import ENDED, AdmittedTurn, AdmitTurn, Turn
 from shared.log import get_logger
+from shared.tracing.spans import traceparent
+from shared.web.origin import request_id
 
 log = get_logger()
 
@@ -67,8 +69,9 @@ async def admission(dependencies: Dependencies, principal: Principal, order: Adm
 
 
 def _asked_by(principal: Principal, order: AdmitTurn, limits: GatewayLimits) -> AdmitTurn:
+    origin = {"request_id": request_id(), "traceparent": traceparent() or None}
     caller = {"key_id": principal.key_id, "weight": principal.weight, "limits": limits.turns(principal)}
-    return order.model_copy(update=caller)
+    return order.model_copy(update=caller | origin)
 
 
 async def _queue_answers(dependencies: Dependencies) -> None:
@@ -91,6 +94,8 @@ def _job(workspace: str, order: AdmitTurn, turn: Turn) -> RunTurn:
         flow=flow_of(workspace, order.key_id),
         weight=order.weight,
         enqueued_at=enqueued_ms(turn.created_at),
+        request_id=order.request_id or "",
+        traceparent=order.traceparent or "",
     )
 
 

@@ -12,8 +12,9 @@ from services.gateway.streaming.listener import FastPath, Listener
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import BEGINNING, FrameId, StreamFrame, data_of, scoped
 from shared.contracts.session_events import end_of, session_ended, turn_ended, turn_ended_live, turn_started
+from shared.contracts.session_turns import SessionTurns
 from shared.contracts.sessions import SessionState
-from shared.contracts.turns import ENDED, SessionTurns, StoredTurn
+from shared.contracts.turns import ENDED, StoredTurn
 
 TURNS_PER_READ: Final = 20
 RETRY_S: Final = 0.2

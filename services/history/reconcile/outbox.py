@@ -19,6 +19,8 @@ from shared.ids import process_name
 from shared.log import get_logger
 from shared.outbox import GROUP, OUTBOX, OutboxEntry, UnreadableEntry
 from shared.tasks import BackgroundLoops
+from shared.tracing.spans import span_below
+from shared.tracing.traceparent import valid
 from shared.turn_queue.queue import TurnQueue
 
 log = get_logger()
@@ -169,7 +171,11 @@ class Outbox:
         Safe in several processes at once: each step may be repeated. Raises UnreadableEntry and Unstorable for an entry
         that can never be stored, and ApiError, RedisError or OSError while a store is away.
         """
-        await self._finalizer.finish(OutboxEntry.of(fields).finished_turn())
+        finished = OutboxEntry.of(fields).finished_turn()
+        with span_below(
+            valid(finished.traceparent or ""), "store_turn", "consumer", {"parley.turn.id": finished.turn_id}
+        ):
+            await self._finalizer.finish(finished)
         await self._queue.acknowledge(entry_id, _text(fields, b"turn"))
         OUTBOX_LAG.observe(_age_s(entry_id))
 

@@ -10,8 +10,9 @@ from services.history.sessions.filters import VISIBLE
 from services.history.sessions.sessions import Sessions
 from services.history.turns.branches import shown_below
 from services.history.turns.record import SHOWN, TurnRecord
+from shared.contracts.session_turns import SessionTurns
 from shared.contracts.sessions import SessionState
-from shared.contracts.turns import SessionTurns, StoredTurn
+from shared.contracts.turns import StoredTurn
 
 # Turns are read with their texts, so a page is short.
 MAX_TURNS: Final = 50

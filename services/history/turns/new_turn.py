@@ -70,6 +70,10 @@ def _caller(order: AdmitTurn, places: Sequence[str]) -> Document:
     document: Document = {} if order.key_id is None else {"keyId": order.key_id}
     if order.weight != 1:
         document["weight"] = order.weight
+    if order.request_id is not None:
+        document["requestId"] = order.request_id
+    if order.traceparent is not None:
+        document["traceparent"] = order.traceparent
     return document | ({"places": list(places)} if places else {})
 
 

@@ -24,6 +24,7 @@ from shared.contracts.turns import (
     TurnStatus,
     Usage,
 )
+from shared.tracing.traceparent import trace_id_of
 
 # All but the texts: status, fences and times.
 _TEXTS: Final = dict.fromkeys(("output", "completion", "variables", "metadata", "words", "checkedInput"), 0)
@@ -111,6 +112,8 @@ class TurnRecord(Schema):
     error: dict[str, Any] | None = None
     guardrails: tuple[GuardrailAct, ...] | None = None
     last_seq: int = 0
+    request_id: str | None = None
+    traceparent: str | None = None
     erased: bool = False
     created_at: datetime
     first_claim_at: datetime | None = None
@@ -132,6 +135,8 @@ class TurnRecord(Schema):
             reasoning=self.reasoning or None,
             parent=self.parent,
             guardrails=self.guardrails,
+            request_id=self.request_id,
+            trace_id=trace_id_of(self.traceparent or ""),
             created_at=self.created_at,
             ended_at=self.ended_at,
         )
@@ -146,6 +151,8 @@ class TurnRecord(Schema):
             flow=flow_of(self.workspace, self.key_id) if self.check is None else checks_flow(self.workspace),
             weight=self.weight,
             enqueued_at=enqueued_ms(self.created_at),
+            request_id=self.request_id or "",
+            traceparent=self.traceparent or "",
         )
 
     def request(self) -> CompletionRequest | None:

@@ -30,12 +30,12 @@ from shared.contracts.agents import Agent, AgentConfig, AgentVersion, ModelChoic
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import FrameId
 from shared.contracts.keys import Principal, Scope, digest_of, new_secret
+from shared.contracts.session_turns import SessionTurns
 from shared.contracts.sessions import EndUser, Session, SessionState, ToolCall, TurnMessage
 from shared.contracts.turns import (
     ENDED,
     AdmittedTurn,
     AdmitTurn,
-    SessionTurns,
     StoredTurn,
     Turn,
     Usage,
