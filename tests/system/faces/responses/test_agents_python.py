@@ -31,6 +31,7 @@ async def stored(client: Client, response: str) -> str:
     return await client.stored_text(shown["conversation"]["id"], "trn_" + response.removeprefix("resp_"))
 
 
+@pytest.mark.long
 @pytest.mark.timeout(360)  # Of which a clean checkout needs the most for the installation.
 async def test_the_agents_sdk_ends_with_what_is_stored(stack: Stack, client: Client, agents: Path) -> None:
     facts, echo = stack.facts, await stack.publish("scripted/tokens=12,delay=1,text=echo")

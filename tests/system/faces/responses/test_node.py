@@ -74,6 +74,7 @@ async def test_openai_node_asks_in_every_way(stack: Stack, client: Client, node:
         assert text == await stored(client, seen[name]["id"]), name
 
 
+@pytest.mark.long
 async def test_openais_agents_for_node_end_with_what_is_stored(stack: Stack, client: Client, node: Node) -> None:
     agents = await models(
         stack,
