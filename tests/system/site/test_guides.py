@@ -26,6 +26,7 @@ PRINTED = {
     ("mcp", "python"): ["ask_mia-s-pizza-000p1zza", "1042"],
     ("widget", "bash"): ["parley_pk_", "data-parley-key", "sha384-", "Ask the shop"],
     ("knowledge", "bash"): ["17 days", "Aqua 300", "LAST ASKED"],
+    ("webhooks", "bash"): ["whsec_", "webhook.test", '"deleted":true'],
     ("keys", "bash"): ["parley_sk_", '"deleted":true'],
     ("errors", "bash"): ["validation_failed", '"retryable":false', "agentId"],
     ("limits", "bash"): ["RateLimit-Remaining"],
