@@ -4,13 +4,17 @@ A command of redis-py's pooled client costs a task, two timers and a condition; 
 """
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 from hiredis import pack_command
 from redis.asyncio import Connection, ConnectionPool
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import DataError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.broker.redis_py import Command, is_open, new_connection, write
+from shared.broker.script import operation_of
+from shared.store_metrics import measured
 
 CALL_TIMEOUT_S = 5.0
 
@@ -61,6 +65,11 @@ class PipelinedConnection:
             await connection.disconnect(nowait=True)
 
 
+# Commands that wait for news: their time says nothing about Redis.
+_WAITING: Final = frozenset({"blpop", "xread", "xreadgroup"})
+_NO_ANSWER: Final = (RedisConnectionError, RedisTimeoutError, OSError)
+
+
 class ConnectionSet:
     """Up to `count` connections for many callers. Each call has one to itself; further calls wait for a free one."""
 
@@ -81,7 +90,11 @@ class ConnectionSet:
             await self._slots.acquire()
         connection = self._free.pop() if self._free else PipelinedConnection(self._pool)
         try:
-            return await connection.call(*command)
+            operation = operation_of(command)
+            if operation in _WAITING:
+                return await connection.call(*command)
+            with measured("redis", operation, _NO_ANSWER):
+                return await connection.call(*command)
         finally:
             self._free.append(connection)
             self._slots.release()

@@ -12,7 +12,9 @@ from pymongo.topology_description import TopologyDescription
 from services.history.mongo.errors import Unstorable, translated, unavailable
 from services.history.mongo.filters import Document
 from services.history.mongo.waits import waiting
+from shared.contracts.errors import ApiError
 from shared.log import get_logger
+from shared.store_metrics import measured
 
 log = get_logger()
 
@@ -53,13 +55,19 @@ class Availability:
                 self.lost.set_result(None)
             await asyncio.sleep(WATCH_S)
 
-    async def run(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """Runs one operation. Raises ApiError(`dependency_unavailable`), Duplicate or Unstorable.
+    async def run(self, operation: Callable[[], Awaitable[T]], kind: str = "other") -> T:
+        """Runs one operation, measured as its `kind`.
+
+        Raises ApiError(`dependency_unavailable`), Duplicate or Unstorable.
 
         The driver has few threads, and each of them may wait for a lost server. The caller therefore waits for its
         operation or for the news that the server is lost, whichever comes first. The outcome of a write is then
         unknown.
         """
+        with measured("mongodb", kind, (ApiError,)):
+            return await self._run(operation)
+
+    async def _run(self, operation: Callable[[], Awaitable[T]]) -> T:
         if not self.prepared or self.lost.done():
             # It is not started: the driver would run it after the outage, long after its caller was refused.
             raise unavailable()

@@ -28,14 +28,14 @@ class Collection:
 
         The caller makes the id, so a repeat meets its own document.
         """
-        await self._run(lambda: self._collection.insert_one(stamped(self.name, document)))
+        await self._run(lambda: self._collection.insert_one(stamped(self.name, document)), "insert")
 
     async def insert_all(self, documents: Sequence[Document]) -> None:
         """Documents that exist already are left as they are. Raises Unstorable."""
         if documents:
             rows = [stamped(self.name, document) for document in documents]
             with suppress(Duplicate):
-                await self._run(lambda: self._collection.insert_many(rows, ordered=False))
+                await self._run(lambda: self._collection.insert_many(rows, ordered=False), "insert")
 
     async def one(self, where: Where, fields: Fields | None = None) -> Document | None:
         row = await self.dialect.one(self._find, where, with_version(self.name, fields))
@@ -71,34 +71,34 @@ class Collection:
     async def update(self, where: Where, change: Document) -> bool:
         """Whether a document matched. Raises Duplicate, Unstorable."""
         query = self.dialect.query(where)
-        result = await self._run(lambda: self._collection.update_one(query, change))
+        result = await self._run(lambda: self._collection.update_one(query, change), "update")
         return bool(result.matched_count)
 
     async def update_all(self, where: Where, change: Document) -> int:
         query = self.dialect.query(where)
-        result = await self._run(lambda: self._collection.update_many(query, change))
+        result = await self._run(lambda: self._collection.update_many(query, change), "update")
         return int(result.matched_count)
 
     async def replace_all(self, documents: Sequence[Document]) -> None:
         """Each takes the place of the document with its id; one that is gone is not made anew. Raises Unstorable."""
         if documents:
             writes = [ReplaceOne({"_id": document["_id"]}, stamped(self.name, document)) for document in documents]
-            await self._run(lambda: self._collection.bulk_write(writes, ordered=False))
+            await self._run(lambda: self._collection.bulk_write(writes, ordered=False), "write")
 
     async def delete(self, where: Where) -> bool:
         query = self.dialect.query(where)
-        result = await self._run(lambda: self._collection.delete_one(query))
+        result = await self._run(lambda: self._collection.delete_one(query), "delete")
         return bool(result.deleted_count)
 
     async def delete_all(self, where: Where) -> None:
         query = self.dialect.query(where)
-        await self._run(lambda: self._collection.delete_many(query))
+        await self._run(lambda: self._collection.delete_many(query), "delete")
 
     async def _find(self, query: Document, fields: Fields | None, order: Order | None, limit: int) -> list[Document]:
         if limit == 1:
-            row = await self._run(lambda: self._collection.find_one(query, fields, sort=order))
+            row = await self._run(lambda: self._collection.find_one(query, fields, sort=order), "find")
             return [row] if row is not None else []
         cursor = self._collection.find(query, fields, limit=limit)
         if order is not None:
             cursor = cursor.sort(list(order))
-        return await self._run(lambda: cursor.to_list(None))
+        return await self._run(lambda: cursor.to_list(None), "find")

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from gridfs.errors import NoFile
@@ -19,7 +20,7 @@ class GridFsBlobs:
     """See BlobStore. A blob exists once its upload is complete."""
 
     def __init__(self, availability: Availability, database: "AsyncIOMotorDatabase[Document]") -> None:
-        self._run = availability.run
+        self._run = partial(availability.run, kind="blob")
         self._files = database.get_collection("blobs.files")
         self._chunks = database.get_collection("blobs.chunks")
         self._bucket = AsyncIOMotorGridFSBucket(database, bucket_name="blobs", chunk_size_bytes=CHUNK)

@@ -62,7 +62,7 @@ class VectorCollection(Collection):
                 if error.code != _INDEX_EXISTS:
                     raise _refused(error) from error
 
-        await self._run(create)
+        await self._run(create, "vectors")
         self._indexed |= {dimensions}
 
     async def nearest(self, vector: bytes, workspace: str, build: str, limit: int) -> list[tuple[Document, float]]:
@@ -85,7 +85,7 @@ class VectorCollection(Collection):
                 raise _refused(error) from error
 
         # MongoDB's score of a product is (1 + product) / 2.
-        return [(row, 2 * row["score"] - 1) for row in await self._run(found)]
+        return [(row, 2 * row["score"] - 1) for row in await self._run(found, "vectors")]
 
 
 def binary(vector: bytes) -> Binary:
