@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import uvloop
 
-from tests.bench import bad_keys, faces, grown, lists, loader, readers, retrieval, scenarios, search
+from tests.bench import bad_keys, faces, grown, lists, loader, observed, readers, retrieval, scenarios, search
 from tests.bench.report import render, write_json
 from tests.bench.rig import running_stack
 from tests.bench.scenarios import Effort, Row, Scenario
@@ -31,6 +31,8 @@ SCENARIOS: Final[dict[str, Scenario]] = {
 }
 # These run only when they are asked for: one grows for minutes before anything is measured, one needs a Chromium.
 ON_REQUEST: Final[dict[str, Scenario]] = {"search": search.search, "loader": loader.loader}
+# It starts stacks of its own, each with other settings.
+OBSERVED: Final = "observed"
 QUICK: Final = ("streams", "sequential", "idle")
 # Measured without a stack, on data of one's own, and only when it is asked for.
 RETRIEVAL: Final = "retrieval"
@@ -42,7 +44,7 @@ def parse() -> argparse.Namespace:
         "scenarios",
         nargs="*",
         metavar="SCENARIO",
-        help=f"of {', '.join(SCENARIOS)} (default: all), {', '.join(ON_REQUEST)}, or {RETRIEVAL}",
+        help=f"of {', '.join(SCENARIOS)}, {OBSERVED} (default: all), {', '.join(ON_REQUEST)}, or {RETRIEVAL}",
     )
     parser.add_argument(
         "--quick", action="store_true", help=f"a first impression within a minute: {', '.join(QUICK)}, one round"
@@ -62,7 +64,7 @@ def parse() -> argparse.Namespace:
     options = parser.parse_args()
     if RETRIEVAL in options.scenarios and len(options.scenarios) > 1:
         parser.error(f"{RETRIEVAL} is measured alone")
-    if unknown := set(options.scenarios) - {*SCENARIOS, *ON_REQUEST, RETRIEVAL}:
+    if unknown := set(options.scenarios) - {*SCENARIOS, *ON_REQUEST, OBSERVED, RETRIEVAL}:
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
     return options
 
@@ -75,9 +77,14 @@ def _memory() -> Path:
 
 async def measure(options: argparse.Namespace) -> list[Row]:
     effort = Effort(quick=options.quick, rounds=1 if options.quick else options.rounds)
-    names = options.scenarios or (QUICK if options.quick else SCENARIOS)
+    names = options.scenarios or (QUICK if options.quick else (*SCENARIOS, OBSERVED))
     rows: list[Row] = []
     for name in names:
+        if name == OBSERVED:
+            part = await observed.measure(options.data, effort, workers=options.workers, gateways=options.gateways)
+            rows += part
+            print(render(part), flush=True)
+            continue
         # A stack each: the MongoDB stand-in's writes become slower with all that it holds, and no scenario shall pay
         # for another.
         async with running_stack(options.data, workers=options.workers, gateways=options.gateways) as rig:

@@ -61,6 +61,7 @@ class Rig:
         )
         self._history = history
         self._history_urls: list[str] = ready["historyUrls"]
+        self.metrics_urls: list[str] = [url for urls in ready["metrics"].values() for url in urls]
         self._agents: dict[str, str] = {}
 
     async def agent(self, model: str) -> str:
@@ -111,6 +112,16 @@ class Rig:
                         totals[route] = seconds, calls + int(sample.value)
         return totals
 
+    async def spans_sent(self) -> int:
+        """The spans of traces that a collector has taken from all processes."""
+        sent = 0.0
+        for url in self.metrics_urls:
+            text = (await _body(Address.of(url.removesuffix("/metrics")), "/metrics")).decode()
+            for family in text_string_to_metric_families(text):
+                if family.name == "parley_spans":
+                    sent += sum(sample.value for sample in family.samples if sample.labels.get("outcome") == "sent")
+        return round(sent)
+
     # --- targets
 
     def direct(self, model: str) -> Completions:
@@ -139,7 +150,9 @@ async def _body(address: Address, path: str) -> bytes:
 
 
 @asynccontextmanager
-async def running_stack(data: Path, *, workers: int = 2, gateways: int = 1) -> AsyncIterator[Rig]:
+async def running_stack(
+    data: Path, *, workers: int = 2, gateways: int = 1, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Rig]:
     """Starts it with its data below `data`, and ends both."""
     _raise_file_limit()
     with tempfile.TemporaryDirectory(prefix="parley-bench-", dir=data) as name:
@@ -159,7 +172,7 @@ async def running_stack(data: Path, *, workers: int = 2, gateways: int = 1) -> A
             command,
             log=directory / "local.log",
             pid_file=directory / "local.pid",
-            env={**os.environ, **_LIMITS},
+            env={**os.environ, **_LIMITS, **(environment or {})},
             cwd=ROOT,
         )
         try:
