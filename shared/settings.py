@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from shared.broker.addresses import check, split_urls
 from shared.internal_tls import InternalTls
 from shared.known_variables import FILE, PREFIX, SECRETS, complaints, own_variables
 from shared.redaction_hook import RedactionHook
@@ -32,7 +33,10 @@ class Settings(BaseModel):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(0, description="port to listen on")
     internal_token: SecretStr = Field(min_length=16, description="shared secret between gateway, workers and history")
-    queue_redis_url: str = Field("redis://127.0.0.1:6379/0", description="queue and outbox: a plain or Sentinel Redis")
+    queue_redis_url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        description="queue and outbox: a Redis, or `redis+sentinel://host:26379,host:26379/master-name/0`",
+    )
     stream_redis_urls: str = Field(
         "", description="run logs and channels: Redis URLs, comma separated; empty: the queue's"
     )
@@ -71,6 +75,13 @@ class Settings(BaseModel):
         "needs requirements-tracing; OTEL_EXPORTER_OTLP_ENDPOINT does the same; empty: no traces",
     )
     uvloop: bool = Field(True, description="run on uvloop")
+
+    @field_validator("queue_redis_url", "stream_redis_urls")
+    @classmethod
+    def _names_redis_servers(cls, urls: str) -> str:
+        for url in split_urls(urls):
+            check(url)
+        return urls
 
     @field_validator("secrets_keys")
     @classmethod
@@ -151,7 +162,7 @@ class Settings(BaseModel):
 
     @property
     def stream_urls(self) -> tuple[str, ...]:
-        return split_list(self.stream_redis_urls) or (self.queue_redis_url,)
+        return split_urls(self.stream_redis_urls) or (self.queue_redis_url,)
 
     @property
     def internal_tls(self) -> InternalTls | None:

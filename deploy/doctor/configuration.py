@@ -72,7 +72,9 @@ def _plain_text(configuration: Configuration) -> list[Finding]:
     """Addresses by which keys, tokens or texts would cross the internet unencrypted."""
     history, gateway = configuration.history, configuration.gateway
     redis = [
-        url for url in dict.fromkeys((history.queue_redis_url, *history.stream_urls)) if url.startswith("redis://")
+        url
+        for url in dict.fromkeys((history.queue_redis_url, *history.stream_urls))
+        if url.startswith(("redis://", "redis+sentinel://"))
     ]
     mongodb = [] if _wants_tls(history.mongodb_uri) else [history.mongodb_uri]
     internal = [url for url in history.history_urls if url.startswith("http://")]

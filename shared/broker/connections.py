@@ -9,7 +9,7 @@ from typing import Any, Final
 from hiredis import pack_command
 from redis.asyncio import Connection, ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import DataError, ResponseError
+from redis.exceptions import DataError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.broker.redis_py import Command, is_open, new_connection, write
@@ -17,6 +17,8 @@ from shared.broker.script import operation_of
 from shared.store_metrics import measured
 
 CALL_TIMEOUT_S = 5.0
+# A server answers so when it is a replica now, or a master that has lost its replicas: an outage of this connection.
+_NO_MASTER = ("UNBLOCKED", "MASTERDOWN", "NOREPLICAS", "READONLY")
 
 
 class PipelinedConnection:
@@ -117,7 +119,12 @@ def _packed(command: Command) -> bytes:
 
 
 async def _answer(connection: Connection) -> Any:
+    """Raises ConnectionError if the server is no master any more, so that the caller connects anew."""
     try:
         return await connection.read_response()
     except ResponseError as error:
+        # Redis 6 puts the code of a script's fault after a text of its own.
+        text = str(error)
+        if isinstance(error, ReadOnlyError) or text.startswith(_NO_MASTER) or "-READONLY" in text:
+            raise ConnectionError("this Redis takes no writes any more") from error
         return error

@@ -3,36 +3,40 @@
 `tests/service/shared/broker/test_redis_py.py` fails when a release of redis-py changes what is used here.
 """
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from redis.asyncio import Connection, ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-CONNECT_TIMEOUT_S = 1.0
+from shared.broker.addresses import is_sentinel
+from shared.broker.sentinel import sentinel_pool
+
+CONNECT_TIMEOUT_S: Final = 1.0
+_OPTIONS: Final[dict[str, Any]] = {
+    "socket_connect_timeout": CONNECT_TIMEOUT_S,
+    "socket_timeout": None,
+    "socket_keepalive": True,
+    "retry": Retry(NoBackoff(), 0),
+    "retry_on_error": [],
+    # Each would be one more round trip, with a command that a user of its own may not run.
+    "lib_name": None,
+    "lib_version": None,
+}
 
 Command = tuple[str | bytes | int | float, ...]
 
 
 def connection_pool(url: str) -> ConnectionPool:
-    """Knows how to connect to `url`. Parley takes new connections from it and never uses its pooling.
+    """Knows how to connect to `url`, a plain Redis or one behind Sentinel. Parley takes new connections from it and
+    never uses its pooling.
 
     redis-py retries nothing here: each failure has one owner, the caller. It applies no timeout to reads and writes
     either: its timeouts cost a task and a timer for each direction. `shared/broker/connections.py` times whole commands
     instead.
     """
-    return ConnectionPool.from_url(
-        url,
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_timeout=None,
-        socket_keepalive=True,
-        retry=Retry(NoBackoff(), 0),
-        retry_on_error=[],
-        # Each would be one more round trip, with a command that a user of its own may not run.
-        lib_name=None,
-        lib_version=None,
-    )
+    return sentinel_pool(url, _OPTIONS) if is_sentinel(url) else ConnectionPool.from_url(url, **_OPTIONS)
 
 
 def new_connection(pool: ConnectionPool) -> Connection:

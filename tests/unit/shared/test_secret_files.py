@@ -17,8 +17,9 @@ CLASSES = (WorkerSettings, GatewaySettings, HistorySettings)
 
 def test_a_secret_is_read_from_the_file_that_its_variable_names(tmp_path: Path) -> None:
     files = {}
-    # The others must have the form of a key.
-    for name in SECRETS - {"SECRETS_KEYS", "BOOTSTRAP_KEY", "REDACTION_SECRET"}:
+    # The others must have the form of a key or a URL.
+    formed = {"SECRETS_KEYS", "BOOTSTRAP_KEY", "REDACTION_SECRET", "QUEUE_REDIS_URL", "STREAM_REDIS_URLS"}
+    for name in SECRETS - formed:
         path = tmp_path / name
         path.write_text(f"  {name}-{TOKEN}\n")
         files[f"PARLEY_{name}_FILE"] = str(path)
