@@ -1,6 +1,8 @@
 """A real Prometheus scrapes the stack: every panel of the dashboard has data, and an alert fires when it should."""
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -93,6 +95,47 @@ async def test_an_alert_fires_when_its_cause_is_there_and_not_before(
 
     await eventually(fires, within_s=20, what="the alert")
     assert float((await prometheus.query(http, counted))[0]["value"][1]) == before + 1
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+async def test_when_all_workers_freeze_the_alerts_of_that_fire_and_no_other_and_all_end_with_it(
+    stack: Stack, client: Client, http: aiohttp.ClientSession, prometheus: Prometheus
+) -> None:
+    async def firing() -> set[str]:
+        series = await prometheus.query(http, 'ALERTS{alertstate="firing"}')
+        return {one["metric"]["alertname"] for one in series}
+
+    async def scraped() -> bool:
+        workers = await prometheus.query(http, 'up{job="parley-worker"} == 1')
+        return len(workers) == len(stack.facts["metrics"]["worker"])
+
+    await eventually(scraped, within_s=30, what="a scrape of each worker")
+    # An alert of the tests before this one fires for a quarter of an hour.
+    earlier = await firing()
+    pids, seen = stack.facts["pids"]["worker"], set[str]()
+    expected = {"ParleyProcessDown", "ParleyNoWorker"}
+
+    async def all_fire() -> bool:
+        seen.update(await firing() - earlier)
+        return expected <= seen
+
+    async def calm() -> bool:
+        now = await firing() - earlier
+        seen.update(now)
+        return not now
+
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        await eventually(all_fire, within_s=180, what="the alerts")
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    await eventually(calm, within_s=120, what="silence after the workers are back")
+    assert seen == expected
+    told = await client.ask(await client.session(stack.facts["agentId"]), "What are your hours?")
+    assert told.events()[-1] == "done"
 
 
 def test_the_dashboard_is_one_that_grafana_imports() -> None:
