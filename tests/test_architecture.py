@@ -103,6 +103,7 @@ GATEWAY_ARROWS = {
     "widget": {"edge", "dependencies"},
     "site": set(),
     "console": {"edge", "settings"},
+    "admin": {"settings"},
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import orjson
 
+from deploy.cli import overview
 from deploy.cli.api import Api, Refused, version_of
 from deploy.cli.commands import Cli
 from deploy.cli.config import DEFAULT_PROFILE, DEFAULT_URL, Config, Profile, Target, normal_url
@@ -16,8 +17,21 @@ from deploy.cli.exits import CliError, Exit
 from shared.version import VERSION
 
 
-async def status(cli: Cli) -> None:
-    """Say which server is used, whether it serves, and whether the key works."""
+@click.option("--watch", is_flag=True, help="Show queue, workers, streams, rates and errors until Ctrl-C.")
+@click.option("--once", is_flag=True, help="The same, once.")
+@click.option("--local", type=click.Path(path_type=Path), metavar="DIR", help="Data directory of a running `make up`.")
+@click.option(
+    "--target", "targets", multiple=True, metavar="URL", help="Private address of a process; may be repeated."
+)
+async def status(cli: Cli, *, watch: bool, once: bool, local: Path | None, targets: tuple[str, ...]) -> None:
+    """Say which server is used, whether it serves, and whether the key works.
+
+    With --watch or --once: the deployment at a glance, from the private ports of its processes. They are named by
+    --local, by --target, or by PARLEY_OVERVIEW_URLS; this needs no key.
+    """
+    if watch or once:
+        await overview.watch(cli.out, local, targets, once=once)
+        return
     facts = await _facts(cli.api)
     if cli.out.as_json:
         cli.out.value(facts)

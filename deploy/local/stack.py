@@ -143,6 +143,8 @@ class Stack:
         for name, url in zip(_names("gateway", self.size.gateways), self.gateway_urls, strict=True):
             own = {"PARLEY_PORT": str(self.port), "PARLEY_PRIVATE_PORT": _port_of(url), "PARLEY_REUSE_PORT": "1"}
             own |= {name: self._environment.get(name, "1") for name in PAGES}
+            processes = (*self.gateway_urls, *self.worker_urls, self.ingest_url, *self.history_urls)
+            own["PARLEY_OVERVIEW_URLS"] = self._environment.get("PARLEY_OVERVIEW_URLS") or ",".join(processes)
             if self._environment.get("PARLEY_HOST"):
                 # Who sets it wants the public API reachable; everything internal stays on loopback.
                 own["PARLEY_HOST"] = self._environment["PARLEY_HOST"]

@@ -7,6 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
+from services.gateway.admin.routes import add_admin
 from services.gateway.completions.agent_rules import AgentRules
 from services.gateway.console.pages import console_routes, page_titles
 from services.gateway.dependencies import Dependencies
@@ -98,7 +99,7 @@ async def open_dependencies(settings: GatewaySettings) -> AsyncIterator[Dependen
 
 
 def create_app(dependencies: Dependencies, *, private: bool) -> web.Application:
-    """The same API on both ports; metrics only on the private one."""
+    """The same API on both ports; metrics and `/admin` only on the private one."""
     app = web.Application(middlewares=[request_middleware], client_max_size=dependencies.settings.body_limit)
     app[BEGINS_TRACES] = True
     app.on_response_prepare.append(_finish_headers)
@@ -109,6 +110,8 @@ def create_app(dependencies: Dependencies, *, private: bool) -> web.Application:
     app.add_routes(site_routes(page_titles(dependencies.settings)))
     app.add_routes(console_routes(dependencies.settings))
     app.add_routes([route for route in health_routes(_checks(dependencies)) if private or route.path != "/metrics"])
+    if private:
+        add_admin(app, dependencies.settings)
     return app
 
 

@@ -75,6 +75,11 @@ class GatewaySettings(Settings):
     console: bool = Field(
         False, description="serve /console, a page on which people with a secret key manage agents, sessions and keys"
     )
+    overview_urls: str = Field(
+        "",
+        description="private base URLs of the processes that /admin and `parley status --watch` show, comma separated; "
+        "a name with several addresses stands for all of them; empty: this gateway and history",
+    )
     cancel_on_disconnect: bool = Field(True, description="a completion's turn is cancelled when its caller disconnects")
 
     @field_validator("public_url")
@@ -93,6 +98,17 @@ class GatewaySettings(Settings):
     @property
     def visitor_secrets(self) -> tuple[str, ...]:
         return split_list(self.visitor_token_secrets.get_secret_value()) or (self.internal_token.get_secret_value(),)
+
+    @field_validator("overview_urls")
+    @classmethod
+    def _are_base_urls(cls, value: str) -> str:
+        if not all(_PUBLIC_URL.fullmatch(url) for url in split_list(value)):
+            raise ValueError("must be http or https URLs without user, query and fragment, separated by commas")
+        return value
+
+    @property
+    def overview_targets(self) -> tuple[str, ...]:
+        return split_list(self.overview_urls)
 
     @property
     def proxy_networks(self) -> tuple[Network, ...]:
