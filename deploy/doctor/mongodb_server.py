@@ -14,6 +14,7 @@ from deploy.doctor import clocks, disks
 from deploy.doctor.addresses import shown
 from deploy.doctor.finding import Finding, error, warning
 from services.history.mongo.indexes import INDEXES, index_model
+from services.history.mongo.stand_in import is_embedded
 
 LEAST_VERSION: Final = (5, 0)
 _STATE_MS: Final = 2000
@@ -83,7 +84,7 @@ def _majority_fault(client: "MongoClient[Document]", name: str) -> str | None:
 
 def judged(subject: str, facts: Facts, *, is_local: bool) -> list[Finding]:
     found = clocks.judged(subject, facts.clock_ahead_s)
-    if "secantusVersion" in facts.build:
+    if is_embedded(facts.build):
         found += [] if is_local else [_stand_in(subject)]
     else:
         found += _kind(subject, facts)

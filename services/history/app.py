@@ -19,6 +19,7 @@ from services.history.reconcile.housekeeping import Housekeeping
 from services.history.reconcile.outbox import Outbox
 from services.history.reconcile.parking import Parking
 from services.history.reconcile.reconciler import Reconciler
+from services.history.redis_servers import RedisServers
 from services.history.sessions.backfills import searched_turns, session_labels
 from services.history.sessions.transcript_words import TranscriptWords
 from services.history.settings import HistorySettings
@@ -165,9 +166,13 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
 
 
 def create_app(dependencies: Dependencies) -> web.Application:
+    settings = dependencies.settings
+    servers = RedisServers((settings.queue_redis_url, *settings.stream_urls))
+
     async def redis_answers() -> None:
         await dependencies.queue.ping()
         await dependencies.logs.ping()
+        await servers.suitable()
 
     async def loops_run() -> None:
         await loops_ready(*dependencies.loops)

@@ -1,9 +1,10 @@
 """The connection to MongoDB: majority reads, journaled majority writes, and the collections behind it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient
@@ -17,6 +18,7 @@ from services.history.mongo.filters import Document
 from services.history.mongo.gridfs import GridFsBlobs
 from services.history.mongo.migrations import prepare
 from services.history.mongo.stand_in import dialect_for
+from services.history.mongo.suitability import CLOCKS_DIFFER_S, clock_ahead_s, refusal
 from services.history.mongo.vector_collection import VectorCollection
 from shared.log import get_logger
 from shared.tasks import end_tasks
@@ -106,9 +108,18 @@ class Database:
 
     async def _prepare(self) -> None:
         """Repeats until every index exists: without them a session could have two active turns."""
+        said: str | None = None
         while not self.availability.prepared:
             try:
-                dialect = self._dialect or dialect_for(await self._client.admin.command("buildInfo"))
+                build = await self._client.admin.command("buildInfo")
+                refused = await self._refusal(build)
+                if refused is not None:
+                    if refused != said:
+                        log.error("mongodb_refused", reason=refused)
+                    said = refused
+                    await asyncio.sleep(RETRY_PREPARATION_S)
+                    continue
+                dialect = self._dialect or dialect_for(build)
                 await prepare(self._database, dialect)
                 for collection in self._collections:
                     collection.dialect = dialect
@@ -117,6 +128,14 @@ class Database:
             except PyMongoError as error:
                 log.warning("mongodb_not_prepared", error=type(error).__name__, code=getattr(error, "code", None))
                 await asyncio.sleep(RETRY_PREPARATION_S)
+
+    async def _refusal(self, build: Mapping[str, Any]) -> str | None:
+        hello = await self._client.admin.command("hello")
+        ahead_s = clock_ahead_s(hello, datetime.now(UTC))
+        if abs(ahead_s) > CLOCKS_DIFFER_S:
+            # Leases, fences and order go by one clock or by counters; deadlines and expiry dates are wrong by this.
+            log.error("clocks_differ", store="mongodb", ahead_s=round(ahead_s))
+        return refusal(hello, build)
 
     async def ping(self) -> None:
         """Raises `dependency_unavailable` unless MongoDB answers and its indexes exist."""

@@ -33,7 +33,11 @@ _LAST_TEXT: Final = "\uffff"
 
 def dialect_for(build_info: Mapping[str, Any]) -> Dialect:
     """By the answer to `buildInfo`."""
-    return StandInDialect() if "secantusVersion" in build_info else Dialect()
+    return StandInDialect() if is_embedded(build_info) else Dialect()
+
+
+def is_embedded(build_info: Mapping[str, Any]) -> bool:
+    return "secantusVersion" in build_info
 
 
 class StandInDialect(Dialect):

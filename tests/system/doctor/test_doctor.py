@@ -63,6 +63,15 @@ async def test_a_planted_misconfiguration_is_found_alone(stack: Stack, name: str
     assert await found_with(stack, **{name: value}) == {code}
 
 
+@pytest.mark.parametrize(
+    ("name", "code"), [("MONGODB_URI", "mongodb_not_examined"), ("MODEL_BASE_URL", "upstreams_not_examined")]
+)
+async def test_what_is_not_set_here_is_not_examined_and_that_is_told(stack: Stack, name: str, code: str) -> None:
+    environment = local_environment(stack.data_dir)
+    del environment[f"PARLEY_{name}"]
+    assert {each.code for each in await examine(environment, is_local=True)} == {code}
+
+
 @pytest.fixture(params=[("--maxmemory-policy", "allkeys-lru"), ("--cluster-enabled", "yes")], ids=["evicts", "cluster"])
 def unsuitable_redis(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
     """The URL of a real Redis, and the finding."""
