@@ -55,7 +55,7 @@ test: $(DEV_STAMP) $(MANIFESTS_STAMP)  ## every test but the long ones: make tes
 	@exec $(BIN)/python -m pytest -m "not long" $(PARALLEL) $(ARGS)
 
 test-long: $(DEV_STAMP)  ## the long runs: chaos of minutes, some 20,000 generated requests, every byte cut
-	@exec $(BIN)/python -m pytest -m long $(ARGS)
+	@exec $(BIN)/python -m pytest -m long $(PARALLEL) $(ARGS)
 
 check: lint types audit test  ## what to run before a commit; CI adds test-long
 

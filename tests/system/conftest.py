@@ -1,5 +1,6 @@
 """One running stack for all system tests that do not need their own."""
 
+import json
 from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
@@ -7,12 +8,20 @@ import pytest
 
 from tests.system.stack import Client, Stack
 
+# The only model of the stack that has a price.
+PRICED = "scripted/tokens=4,delay=3,text=fixed"
+
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     # The MCP servers of the tests are on loopback too.
-    environment = {"PARLEY_TOOL_ALLOW": "127.0.0.1", "PARLEY_CHECKS_JUDGE_MODEL": "scripted/text=verdict"}
     directory = tmp_path_factory.mktemp("stack")
+    (directory / "prices.json").write_text(json.dumps({"models": {f"default/{PRICED}": {"input": 1, "output": 2}}}))
+    environment = {
+        "PARLEY_TOOL_ALLOW": "127.0.0.1",
+        "PARLEY_CHECKS_JUDGE_MODEL": "scripted/text=verdict",
+        "PARLEY_PRICES_FILE": str(directory / "prices.json"),
+    }
     stack = Stack.start(directory, "--gateways", "2", "--workers", "2", environment=environment)
     yield stack
     stack.stop()

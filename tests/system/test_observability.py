@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from shared.turn_queue.keys import QUEUE
 from tests.conftest import eventually
 from tests.programs import required_program
+from tests.system.conftest import PRICED
 from tests.system.prometheus import Prometheus
 from tests.system.stack import ROOT, Client, Stack
 
@@ -45,10 +46,13 @@ async def test_every_panel_of_the_dashboard_has_data(
 
     await eventually(all_up, within_s=20, what="a scrape of every process")
 
+    priced = await stack.publish(PRICED)
+
     async def without_data() -> list[str]:
         # Rates need a rise between two scrapes: so there is traffic all the time.
         for question in ("Do you deliver to 80202?", "Where is order 1042?"):
             await client.ask(await client.session(stack.facts["agentId"]), question)
+        await client.ask(await client.session(priced), "What does it cost?")
         missing = []
         for title, queries in panel_queries().items():
             for query in queries:
