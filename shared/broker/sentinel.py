@@ -28,6 +28,7 @@ class Sentinels:
     def __init__(self, address: SentinelAddress, connection_class: type[Connection], options: Any) -> None:
         """`options`: a connection's, without those that only the Redis servers take."""
         self._order = list(address.sentinels)
+        self._failing: set[Address] = set()
         self._master = address.master
         self._class = connection_class
         self._options = options | {"username": address.username, "password": address.password}
@@ -48,14 +49,21 @@ class Sentinels:
                 await connection.send_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._master)
                 answer = await connection.read_response()
         except (RedisError, OSError) as error:
-            log.warning("sentinel_failed", sentinel=f"{sentinel[0]}:{sentinel[1]}", error=type(error).__name__)
+            self._complain(sentinel, "sentinel_failed", error=type(error).__name__)
             return None
         finally:
             await connection.disconnect(nowait=True)
         if answer is None:
-            log.warning("sentinel_knows_no_master", sentinel=f"{sentinel[0]}:{sentinel[1]}", master=self._master)
+            self._complain(sentinel, "sentinel_knows_no_master", master=self._master)
             return None
+        self._failing.discard(sentinel)
         return answer[0].decode(), int(answer[1])
+
+    def _complain(self, sentinel: Address, event: str, **facts: str) -> None:
+        """Once, until it answers again: during an outage each process asks many times a second."""
+        if sentinel not in self._failing:
+            self._failing.add(sentinel)
+            log.warning(event, sentinel=f"{sentinel[0]}:{sentinel[1]}", **facts)
 
 
 class _ToMaster(AbstractConnection):
@@ -92,7 +100,8 @@ class _ToMaster(AbstractConnection):
                 await super().connect()  # type: ignore[no-untyped-call]
                 reached = await self._is_master()
         except (RedisError, OSError) as error:
-            log.warning("redis_master_unreachable", master=f"{self.host}:{self.port}", error=type(error).__name__)
+            # Whoever asked for the connection logs the outage.
+            log.debug("redis_master_unreachable", master=f"{self.host}:{self.port}", error=type(error).__name__)
         finally:
             if not reached:
                 await self.disconnect(nowait=True)
