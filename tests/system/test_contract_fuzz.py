@@ -15,7 +15,7 @@ CONFORMANCE = ("status_code", "content_type", "response_headers", "response_sche
 CHECKS = ",".join(["not_a_server_error", *(f"{what}_conformance" for what in CONFORMANCE)])
 # For each operation, beyond what its schema alone yields.
 EXAMPLES = 8
-EXAMPLES_LONG = 80
+EXAMPLES_LONG = 40
 CONFIG = """
 [parameters]
 sessionId = "{session}"
