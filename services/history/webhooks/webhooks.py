@@ -129,9 +129,10 @@ class Webhooks:
         raise ApiError(Code.OVERLOADED)
 
     async def remove(self, workspace: str, webhook_id: str, actor: str | None = None) -> None:
-        """With all its deliveries. Idempotent for an endpoint that is gone.
+        """With all its deliveries. Raises `not_found`, also when it is asked again.
 
-        The audit's record is written first: the document, which would bring it, is deleted.
+        Deliveries that a killed process leaves are given up by the sender, and go at the end of their time. The audit's
+        record is written first: the document, which would bring it, is deleted.
         """
         row = await self._webhooks.one({"_id": webhook_id, "workspace": workspace})
         if row is None:
