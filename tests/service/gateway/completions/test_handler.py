@@ -193,10 +193,12 @@ async def test_who_comes_after_a_restart_gets_the_answer_however_long_the_lost_o
         for number in range(3 * LOG_PAGE):
             first.frame("delta", {"text": f"lost {number} "})
         await first.flush()
+        name = chunk_of(await next_block(early))["id"]
+        # A stream that has sent nothing of the lost attempt when it ends would not be broken off.
+        assert chunk_of(await next_block(early))["choices"][0]["delta"]["content"].startswith("lost")
         second.frame("restarted", {"attempt": 2, "reason": "worker_lost"})
         second.delta("kept")
         await second.flush()
-        name = chunk_of(await next_block(early))["id"]
         with pytest.raises(aiohttp.ClientPayloadError):
             await early.content.read()
     url = gateway.url(f"/chat/completions/{name}")
