@@ -48,6 +48,20 @@ class UsageRow(Schema):
     currency: str
 
 
+class UsagePending(Schema):
+    """Ended turns that no sum has yet."""
+
+    turns: int = Field(description="how many, counted up to 10,000")
+    exact_before: date = Field(description="all of them ended on this day (UTC) or later: earlier days are exact")
+
+
+class UsagePage(Schema):
+    """`pending` None: the sums have every turn that had ended when they were asked for."""
+
+    rows: tuple[UsageRow, ...]
+    pending: UsagePending | None = None
+
+
 def cost_shown(nano: int) -> float:
     return nano / NANO
 

@@ -9,7 +9,10 @@ from shared.history_api.transport import Transport
 
 class UsageCalls(Transport):
     async def usage(self, workspace: str, query: dict[str, str]) -> dict[str, Any]:
-        """`{"items": [UsageRow…], "nextCursor"}`, with members that are null. Raises `invalid_request`."""
+        """`{"items": [UsageRow…], "nextCursor", "pending"}`, with members that are null. Raises `invalid_request`.
+
+        `pending`: UsagePending's wire, or null.
+        """
         return await self._page(f"/workspaces/{workspace}/usage", query)
 
     async def budgets(self, workspace: str, query: dict[str, str]) -> dict[str, Any]:

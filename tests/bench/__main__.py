@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import uvloop
 
-from tests.bench import bad_keys, faces, grown, lists, loader, observed, readers, retrieval, scenarios, search
+from tests.bench import bad_keys, faces, grown, lists, loader, observed, readers, retrieval, scenarios, search, usage
 from tests.bench.report import render, write_json
 from tests.bench.rig import running_stack
 from tests.bench.scenarios import Effort, Row, Scenario
@@ -29,8 +29,8 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "bad-keys": bad_keys.bad_keys,
     "faces": faces.faces,
 }
-# These run only when they are asked for: one grows for minutes before anything is measured, one needs a Chromium.
-ON_REQUEST: Final[dict[str, Scenario]] = {"search": search.search, "loader": loader.loader}
+# These run only when they are asked for: two grow for minutes before anything is measured, one needs a Chromium.
+ON_REQUEST: Final[dict[str, Scenario]] = {"search": search.search, "loader": loader.loader, "usage": usage.usage}
 # It starts stacks of its own, each with other settings.
 OBSERVED: Final = "observed"
 QUICK: Final = ("streams", "sequential", "idle")

@@ -5,6 +5,7 @@ from typing import Final
 from aiohttp import web
 
 from services.gateway.call import Call, Route
+from services.gateway.edge.json_schema import COUNT, Named, object_of
 from services.gateway.edge.params import CURSOR, LIMIT
 from services.gateway.edge.replies import page_response
 from services.gateway.edge.route import Param, Reply
@@ -15,11 +16,29 @@ from shared.contracts.usage import GROUPINGS, UsageRow
 _GIVEN: Final = ("groupBy", "from", "to", "agentId", "keyId", "endUser")
 _DAY: Final = {"type": "string", "format": "date"}
 
+_ANSWER: Final = "a page of sums, in the order of the groups' names"
+_PENDING: Final = Named(
+    "UsagePending",
+    {
+        **object_of(
+            {
+                "turns": COUNT | {"description": "how many, counted up to 10,000"},
+                "exactBefore": _DAY | {"description": "all of them ended on this day (UTC) or later"},
+            },
+            None,
+            "Ended turns that the sums do not have yet, for example after an outage. Earlier days are exact. Each "
+            "request adds some, and so does the service by itself. null: the sums have every turn that had ended.",
+        ),
+        "type": ["object", "null"],
+    },
+)
+
 
 async def get_usage(call: Call) -> web.StreamResponse:
     query = call.request.query
     given = {name: query[name] for name in _GIVEN if name in query}
-    return page_response(await call.dependencies.history.usage(call.workspace, {**page_query(query), **given}))
+    page = await call.dependencies.history.usage(call.workspace, {**page_query(query), **given})
+    return page_response(page, {"pending": page.get("pending")})
 
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -39,6 +58,6 @@ ROUTES: Final[tuple[Route, ...]] = (
             LIMIT,
             CURSOR,
         ),
-        replies={200: (Reply("a page of sums, in the order of the groups' names", UsageRow, paged=True),)},
+        replies={200: (Reply(_ANSWER, UsageRow, paged=True, beside={"pending": _PENDING}),)},
     ),
 )

@@ -12,6 +12,7 @@ def data_response(data: Any, *, status: int = 200, headers: Mapping[str, str] | 
     return json_response({"success": True, "data": data}, status=status, headers=headers)
 
 
-def page_response(page: dict[str, Any]) -> web.Response:
-    """A page as history sent it, in the envelope."""
-    return json_response({"success": True, "data": page["items"], "pagination": {"nextCursor": page.get("nextCursor")}})
+def page_response(page: dict[str, Any], beside: Mapping[str, Any] | None = None) -> web.Response:
+    """A page as history sent it, in the envelope. `beside`: further members of the envelope."""
+    pagination = {"nextCursor": page.get("nextCursor")}
+    return json_response({"success": True, "data": page["items"], "pagination": pagination, **(beside or {})})

@@ -1,9 +1,10 @@
 """One public route as a value, and what is checked before its handler: shutdown, key, scope, rate limit."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from aiohttp import web
@@ -82,13 +83,17 @@ class Param(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """A successful response. `schema` None: an empty body. `envelope`: the body is `{success, data}`."""
+    """A successful response. `schema` None: an empty body. `envelope`: the body is `{success, data}`.
+
+    `beside`: further members of the envelope, with their schemas.
+    """
 
     description: str
     schema: type[BaseModel] | dict[str, Any] | None = None
     envelope: bool = True
     media_type: str = "application/json"
     paged: bool = False
+    beside: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

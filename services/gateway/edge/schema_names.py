@@ -33,6 +33,7 @@ def shape_of(reply: Reply) -> Any:
     }
     if reply.paged:
         properties["pagination"] = _PAGINATION
+    properties |= reply.beside
     envelope = {"type": "object", "properties": properties, "required": list(properties)}
     return Named(f"{name}{'Page' if reply.paged else 'Reply'}", envelope) if name else envelope
 

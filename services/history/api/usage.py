@@ -17,11 +17,13 @@ DEFAULT_DAYS: Final = 30
 
 async def get_usage(request: web.Request) -> web.Response:
     limit, after = limit_of(request), cursor_values(request, str)
-    rows = await nouns(request).usage.grouped(workspace_of(request), _query(request))
+    page = await nouns(request).usage.grouped(workspace_of(request), _query(request))
+    rows, pending = page.rows, page.pending
     if after is not None:
-        rows = [row for row in rows if (row.group or "") > after[0]]
+        rows = tuple(row for row in rows if (row.group or "") > after[0])
     cursor = cursor_of([rows[limit - 1].group or ""]) if len(rows) > limit else None
-    return json_response(page_of([row.model_dump(mode="json", by_alias=True) for row in rows[:limit]], cursor))
+    items = [row.model_dump(mode="json", by_alias=True) for row in rows[:limit]]
+    return json_response({**page_of(items, cursor), "pending": pending.wire() if pending else None})
 
 
 def _query(request: web.Request) -> UsageQuery:

@@ -8,19 +8,34 @@ erased afterwards; what they have used stays, without content.
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from datetime import UTC, date, datetime, timedelta
+from typing import Final, NamedTuple
 
 from services.history.mongo.client import Database
 from services.history.mongo.collection import Collection
+from services.history.mongo.dialect import IdField
 from services.history.mongo.errors import Duplicate
 from services.history.mongo.filters import Document, Where, between, none_of, one_of
 from services.history.usage.entries import READ, Entry, end_user_prefix, entries_of, summed
+from shared.ids import time_of
 
 PAGE: Final = 200
 # An id is kept for longer than any process works on a page of turns that it has read.
 KEPT: Final = timedelta(seconds=60)
 WORKS_FOR_S: Final = 20.0
+MOST_COUNTED: Final = 10_000
+_BY_AGE: Final = IdField("_id", "trn")
+
+
+class Backlog(NamedTuple):
+    """Ended turns that the ledger lacks, all of which ended on `exact_before` (UTC) or later."""
+
+    turns: int
+    exact_before: date
+
+
+def _unbilled(workspace: str | None) -> Where:
+    return {"unbilled": True} if workspace is None else {"unbilled": True, "workspace": workspace}
 
 
 class Ledger:
@@ -34,32 +49,51 @@ class Ledger:
     async def reconcile(self) -> None:
         await self.bill()
 
-    async def bill(self, workspace: str | None = None) -> None:
-        """Adds the turns that are not in the ledger yet. `workspace` None: of all."""
-        where: Where = {"unbilled": True} if workspace is None else {"unbilled": True, "workspace": workspace}
-        count = PAGE
-        while count == PAGE:
-            started = time.monotonic()
-            rows = await self._turns.many(where, fields=READ, limit=PAGE)
-            count = len(rows)
-            if rows and not await self._bill(rows, started + WORKS_FOR_S):
-                return
+    async def bill(self, workspace: str | None = None, within_s: float | None = None) -> bool:
+        """Adds the turns that are not in the ledger yet. `workspace` None: of all. False: some are left.
 
-    async def _bill(self, rows: Sequence[Document], until: float) -> bool:
+        `within_s` None: until all are added. A page of turns never takes longer than `WORKS_FOR_S`.
+        """
+        where = _unbilled(workspace)
+        until = None if within_s is None else time.monotonic() + within_s
+        # A page in any order is one read, which is enough as a rule. A backlog is read in the order of its ids.
+        rows = await self._turns.many(where, fields=READ, limit=PAGE)
+        if not await self._bill(rows, until):
+            return False
+        after = None
+        while len(rows) == PAGE:
+            rows, after = await self._turns.page(where, _BY_AGE, "asc", after, PAGE, READ)
+            if not await self._bill(rows, until):
+                return False
+        return True
+
+    async def backlog(self, workspace: str) -> Backlog | None:
+        """What is not in the ledger yet; None if all is. No more than `MOST_COUNTED` turns are counted."""
+        where = _unbilled(workspace)
+        rows, _ = await self._turns.page(where, _BY_AGE, "asc", None, 1, {"_id": 1})
+        if not rows:
+            return None
+        # A turn ends after its id was made.
+        oldest = datetime.fromtimestamp(time_of(rows[0]["_id"]) / 1000, UTC)
+        return Backlog(await self._turns.count(where, MOST_COUNTED), oldest.date())
+
+    async def _bill(self, rows: Sequence[Document], until: float | None) -> bool:
         """False: it took too long, so the rest is left to the next call."""
+        works_until = time.monotonic() + WORKS_FOR_S
+        until = works_until if until is None else min(until, works_until)
         by_document: dict[tuple[bool, str], list[Entry]] = defaultdict(list)
         for row in rows:
             for entry in entries_of(row):
                 by_document["endUserId" in entry.identity, entry.id].append(entry)
+        left: set[str] = set()
         for (of_end_user, _), entries in by_document.items():
-            if time.monotonic() > until:
-                return False
-            await self._add(self._end_users if of_end_user else self._days, entries, until)
-        billed = {"_id": one_of([row["_id"] for row in rows]), "unbilled": True}
-        await self._turns.update_all(billed, {"$unset": {"unbilled": ""}})
-        return True
+            left |= await self._add(self._end_users if of_end_user else self._days, entries, until)
+        if billed := [row["_id"] for row in rows if row["_id"] not in left]:
+            await self._turns.update_all({"_id": one_of(billed), "unbilled": True}, {"$unset": {"unbilled": ""}})
+        return not left
 
-    async def _add(self, documents: Collection, entries: Sequence[Entry], until: float) -> None:
+    async def _add(self, documents: Collection, entries: Sequence[Entry], until: float) -> set[str]:
+        """The turns for which there was no time. They may be added already."""
         name, workspace = entries[0].id, entries[0].id.partition(":")[0]
         turns = {entry.turn_id for entry in entries}
         while turns and time.monotonic() < until:
@@ -72,9 +106,24 @@ class Ledger:
             if not change["$inc"]:
                 del change["$inc"]
             if await documents.update({"_id": name, "billed.id": none_of(sorted(turns))}, change):
-                await documents.update({"_id": name}, {"$pull": {"billed": {"at": {"$lt": now - KEPT}}}})
-                return
+                await self._forget_billed(documents, name, now - KEPT)
+                return set()
             turns = await self._not_billed(documents, name, turns, {**entries[0].identity, "workspace": workspace})
+        return turns
+
+    async def _forget_billed(self, documents: Collection, name: str, before: datetime) -> None:
+        """Forgets ids that were added before then.
+
+        One whose turn still says `unbilled` stays, however old it is: a process was killed or had no time left before
+        it marked the turn, so the turn will be read again.
+        """
+        row = await documents.one({"_id": name}, {"billed": 1}) or {}
+        old = [each["id"] for each in row.get("billed", ()) if each["at"] < before]
+        if not old:
+            return
+        unmarked = await self._turns.many({"_id": one_of(old), "unbilled": True}, fields={"_id": 1}, limit=len(old))
+        done = sorted({*old} - {turn["_id"] for turn in unmarked})
+        await documents.update({"_id": name}, {"$pull": {"billed": {"id": {"$in": done}}}})
 
     async def _not_billed(self, documents: Collection, name: str, turns: set[str], identity: Document) -> set[str]:
         """Those of the turns that the document lacks. It is made if it does not exist."""

@@ -8,28 +8,37 @@ from services.history.mongo.filters import Document
 from services.history.usage.entries import summed
 from services.history.usage.ledger import Ledger
 from shared.contracts.prices import PriceTable
-from shared.contracts.usage import Grouping, UsageQuery, UsageRow, cost_shown
+from shared.contracts.usage import Grouping, UsagePage, UsagePending, UsageQuery, UsageRow, cost_shown
 
+# Less than the gateway waits for an answer of history.
+WITHIN_S: Final = 1.5
 _MEMBERS: Final[dict[Grouping, str]] = {"agent": "agentId", "key": "keyId", "model": "model", "day": "day"}
 
 
 class UsageReports:
-    """Exact for every turn that had ended when it was asked: such turns are added to the ledger first."""
+    """Turns that have ended are added to the ledger first, for as long as the caller waits. What is left is told."""
 
-    def __init__(self, ledger: Ledger, prices: PriceTable) -> None:
+    def __init__(self, ledger: Ledger, prices: PriceTable, within_s: float = WITHIN_S) -> None:
         self._ledger = ledger
         self._prices = prices
+        self._within_s = within_s
 
-    async def grouped(self, workspace: str, query: UsageQuery) -> list[UsageRow]:
+    async def grouped(self, workspace: str, query: UsageQuery) -> UsagePage:
         """In the order of the groups' names; turns without one come first."""
-        await self._ledger.bill(workspace)
+        backlog = None
+        if not await self._ledger.bill(workspace, self._within_s):
+            backlog = await self._ledger.backlog(workspace)
         first, last = query.first.isoformat(), query.last.isoformat()
         rows = await self._ledger.rows(workspace, first, last, query.end_user)
         groups: dict[str | None, list[Document]] = defaultdict(list)
         for row in rows:
             if query.agent_id in (None, row["agentId"]) and query.key_id in (None, row["keyId"]):
                 groups[row[_MEMBERS[query.group_by]]].append(row)
-        return [self._row(name, summed(groups[name])) for name in sorted(groups, key=lambda name: name or "")]
+        names = sorted(groups, key=lambda name: name or "")
+        return UsagePage(
+            rows=tuple(self._row(name, summed(groups[name])) for name in names),
+            pending=UsagePending(turns=backlog.turns, exact_before=backlog.exact_before) if backlog else None,
+        )
 
     def _row(self, group: str | None, sums: Mapping[str, Any]) -> UsageRow:
         total = sums["promptTokens"] + sums["completionTokens"]

@@ -1,15 +1,22 @@
 """Usage: each ended turn is in the sums exactly once, whoever adds it and whatever is erased afterwards."""
 
 import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from services.history.usage.ledger import PAGE
+from services.history.usage.reports import UsageReports
 from shared.contracts.errors import ApiError, Code
+from shared.contracts.prices import PriceTable
 from shared.contracts.sessions import EndUser
 from shared.contracts.turns import CompletionRequest, ModelUse, Usage
+from shared.contracts.usage import UsageQuery
+from shared.ids import id_at
 from tests.conftest import eventually
 from tests.service.history.conftest import is_ready
 from tests.service.history.running import WORKSPACE, History, completion, finished, order, running, settings_for
@@ -84,6 +91,52 @@ async def test_a_turn_is_added_once_by_any_number_of_histories(history: History,
         await asyncio.gather(*(ledger.bill() for _ in range(4)))
     assert (await totals(history))["agt_demo"][:2] == (4, 20)
     assert await history.count(unbilled=True) == 0
+
+
+async def backlog(history: History, turn_id: str, ended: Sequence[datetime], **members: Any) -> None:
+    """Copies of a turn that has ended, which no sum has. Each was begun a day before its end."""
+    row = await history.document(turn_id)
+    begun = [int((time - timedelta(days=1)).timestamp() * 1000) for time in ended]
+    copies = [
+        {**row, "_id": id_at("trn", at), "endedAt": time, "unbilled": True, "erasable": False, **members}
+        for at, time in zip(begun, ended, strict=True)
+    ]
+    await history.documents.turns.insert_many(copies)
+
+
+async def test_sums_with_a_backlog_say_what_they_lack_and_are_exact_in_the_end(history: History) -> None:
+    await history.publish()
+    ledger = history.dependencies.nouns.ledger
+    reports = UsageReports(ledger, PriceTable(), within_s=0.0)  # No time at all.
+    now = datetime.now(UTC)
+    await backlog(history, await ask(history, use(3, 2)), [now - timedelta(hours=number) for number in range(230)])
+    today = now.date()
+    query = UsageQuery(group_by="agent", first=today - timedelta(days=30), last=today)
+    page = await reports.grouped(WORKSPACE, query)
+    assert page.pending is not None
+    assert page.pending.turns + sum(row.turns for row in page.rows) == 231
+    assert page.pending.exact_before == (now - timedelta(hours=229, days=1)).date()
+    assert await ledger.bill()
+    assert (await totals(history))["agt_demo"][:2] == (231, 231 * 5)
+    page = await reports.grouped(WORKSPACE, query)
+    assert (page.pending, [row.turns for row in page.rows]) == (None, [231])
+    assert (await history.client.usage(WORKSPACE, {"groupBy": "day"}))["pending"] is None
+
+
+async def test_a_turn_whose_mark_was_lost_with_a_process_is_not_added_again(history: History) -> None:
+    await history.publish()
+    ledger, documents = history.dependencies.nouns.ledger, history.documents
+    turn_id = await ask(history, use(3, 2))
+    await ledger.bill()
+    # A process added the turn two minutes ago, and was killed before it marked it.
+    added = [{"id": turn_id, "at": datetime.now(UTC) - timedelta(seconds=120)}]
+    await documents.usage_days.update_one({}, {"$set": {"billed": added}})
+    # So many turns are older that the ledger reads that one a page later.
+    now = datetime.now(UTC)
+    await backlog(history, turn_id, [now - timedelta(milliseconds=number) for number in range(PAGE)], unbilled=False)
+    await documents.turns.update_many({}, {"$set": {"unbilled": True}})
+    await ledger.bill()
+    assert (await totals(history))["agt_demo"][:2] == (PAGE + 1, (PAGE + 1) * 5)
 
 
 async def test_usage_outlives_its_sessions_and_an_end_users_share_can_be_forgotten(history: History) -> None:
