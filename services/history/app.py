@@ -28,6 +28,7 @@ from services.history.turns.erasure import Erasure
 from services.history.turns.finalize import TurnFinalizer
 from services.history.turns.lost_attempts import LostAttempts
 from services.history.turns.places import Places
+from services.history.turns.spoken_words import SpokenWords
 from services.history.usage.ledger import Ledger
 from services.history.webhooks.loops import WebhookLoops
 from services.history.webhooks.relay import Relay
@@ -75,7 +76,9 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
     queue = TurnQueue.connect(settings.queue_redis_url)
     try:
         async with (
-            Database(settings.mongodb_uri, settings.mongodb_database) as database,
+            Database(
+                settings.mongodb_uri, settings.mongodb_database, transcript_search=settings.transcript_search
+            ) as database,
             RunLogs(settings.stream_urls, keep_s=settings.log_keep_s) as logs,
             KeyNotices(settings.stream_urls[0]) as notices,
             KnowledgeNotices(settings.stream_urls[0]) as knowledge_notices,
@@ -87,7 +90,16 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
             contexts, versions = Contexts(database), versions_of(database, settings)
             lost = LostAttempts(database, logs, versions, contexts, settings.prices)
             finalizer = TurnFinalizer(
-                database, queue, logs, contexts, places, gate, lost, subscriptions, settings.prices
+                database,
+                queue,
+                logs,
+                contexts,
+                places,
+                gate,
+                lost,
+                subscriptions,
+                SpokenWords(searched=settings.transcript_search),
+                settings.prices,
             )
             erasure = Erasure(database, queue, logs, finalizer, ledger, settings)
             nouns = nouns_of(
@@ -125,11 +137,14 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
                 nouns.ingest.reconcile,
                 nouns.sources.reconcile,
                 session_labels(database).reconcile,
-                searched_turns(database).reconcile,
                 completion_end_users(database).reconcile,
                 nouns.indexes.reconcile,
-                TranscriptWords(database).reconcile,
                 nouns.webhooks.reconcile,
+                *(
+                    [searched_turns(database).reconcile, TranscriptWords(database).reconcile]
+                    if settings.transcript_search
+                    else ()
+                ),
             )
             async with (
                 GuardedClient(settings.webhook_policy) as receivers,

@@ -52,6 +52,12 @@ class HistorySettings(Settings):
     s3_access_key_id: str = Field("", description="access key; empty: AWS' own variables or the machine's role")
     s3_secret_access_key: SecretStr = Field(SecretStr(""), description="its secret")
 
+    transcript_search: bool = Field(
+        True,
+        description="sessions can be found by what was said in them (`GET /chat/sessions?q=`); off: turns end without "
+        "an index entry for each of their words",
+    )
+
     webhook_allow: str = Field(
         "",
         description="hosts (name or name:port) and networks, comma separated, that webhooks may reach although they "

@@ -127,7 +127,7 @@ def nouns_of(
         sessions=sessions,
         transcript=Transcript(database, sessions),
         session_turns=SessionTurnPages(database, sessions),
-        search=TranscriptSearch(database, sessions),
+        search=TranscriptSearch(database, sessions) if settings.transcript_search else None,
         admission=Admission(database, versions, contexts, finalizer.places, gate, redactor, settings.prices),
         turns=Turns(database, finalizer),
         claims=Claims(database, queue, versions, contexts, finalizer, settings),

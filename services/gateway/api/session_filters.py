@@ -25,7 +25,8 @@ FILTERS: Final = (
         "q",
         {"type": "string", "minLength": 1, "maxLength": MAX_QUERY},
         "only sessions with a turn in which user and agent said all of these words. Whole words, without regard to case"
-        " and accents. A page may then have fewer sessions than `limit`, or none, and a `nextCursor`",
+        " and accents. A page may then have fewer sessions than `limit`, or none, and a `nextCursor`. Refused with"
+        " `invalid_request` where the operator has switched the search off",
     ),
     Param("agentId", {"type": "string"}, "only this agent's"),
     Param("agentVersion", {"type": "integer", "minimum": 0}, "only this version's; 0 is the draft. Needs `agentId`"),

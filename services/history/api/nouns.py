@@ -46,6 +46,8 @@ from services.history.workspaces.workspaces import Workspaces
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Nouns:
+    """`search` None: this deployment does not search transcripts."""
+
     workspaces: Workspaces
     keys: ApiKeys
     key_lists: KeyLists
@@ -66,7 +68,7 @@ class Nouns:
     sessions: Sessions
     transcript: Transcript
     session_turns: SessionTurnPages
-    search: TranscriptSearch
+    search: TranscriptSearch | None
     admission: Admission
     turns: Turns
     claims: Claims

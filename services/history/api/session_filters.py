@@ -34,11 +34,16 @@ def filters_of(request: web.Request) -> SessionFilters:
     )
 
 
-def searched_words(request: web.Request) -> tuple[str, ...]:
+def searched_words(request: web.Request, *, is_searched: bool) -> tuple[str, ...]:
     """The different words of `q`; none without it. Raises `invalid_request`."""
     text = request.query.get("q")
     if text is None:
         return ()
+    if not is_searched:
+        detail = (
+            "This server does not search transcripts. Leave q out, or ask its operator for PARLEY_TRANSCRIPT_SEARCH."
+        )
+        raise ApiError(Code.INVALID_REQUEST, detail, param="q")
     words = tuple(dict.fromkeys(words_of(text[: MAX_QUERY + 1])))
     if not words or len(words) > MAX_QUERY_WORDS or len(text) > MAX_QUERY:
         detail = f"q must have 1 to {MAX_QUERY_WORDS} words, in at most {MAX_QUERY} characters."

@@ -59,13 +59,14 @@ async def get_sessions(request: web.Request) -> web.Response:
     filters, direction = filters_of(request), direction_of(request, "desc")
     values = cursor_values(request, str)
     after = values[0] if values else request.query.get("after")
-    words = searched_words(request)
+    search = nouns(request).search
+    words = searched_words(request, is_searched=search is not None)
     if after is not None and not (is_position(after) if words else is_id("ses", after)):
         raise bad_cursor()
     workspace, limit = workspace_of(request), limit_of(request)
-    if words:
+    if words and search is not None:
         asked = Asked(workspace, words, filters, direction, after)
-        sessions, following = await nouns(request).search.page(asked, limit)
+        sessions, following = await search.page(asked, limit)
     else:
         sessions, following = await nouns(request).sessions.page(workspace, filters, direction, after, limit)
     cursor = cursor_of([following]) if following else None

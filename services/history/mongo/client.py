@@ -42,6 +42,7 @@ class Database:
         uri: str,
         name: str,
         *,
+        transcript_search: bool = True,
         dialect: Dialect | None = None,
         listeners: Sequence[CommandListener] = (),
     ) -> None:
@@ -57,6 +58,7 @@ class Database:
             appname="parley-history",
             event_listeners=list(listeners),
         )
+        self._transcript_search = transcript_search
         self._dialect = dialect
         self.availability = Availability(self._client)
         self._database = self._client.get_database(name, codec_options=CodecOptions(tz_aware=True))
@@ -120,7 +122,7 @@ class Database:
                     await asyncio.sleep(RETRY_PREPARATION_S)
                     continue
                 dialect = self._dialect or dialect_for(build)
-                await prepare(self._database, dialect)
+                await prepare(self._database, dialect, transcript_search=self._transcript_search)
                 for collection in self._collections:
                     collection.dialect = dialect
                 self.availability.prepared = True

@@ -22,6 +22,8 @@ class Index(NamedTuple):
 
 
 _PRESENT: Final = {"$exists": True}
+# The words of what was said. Built only where transcripts are searched.
+TRANSCRIPT_WORDS: Final = "transcript_words"
 
 INDEXES: Final[dict[str, tuple[Index, ...]]] = {
     # Of the indexes that serve one page, the last is the most selective. A dialect may go by this order.
@@ -60,7 +62,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("workspace", "agentId", "storedId"), partial={"storedId": _PRESENT}, name="stored_completions_of_agent"),
         Index(("workspace", "agentId", "gapId"), partial={"gapId": _PRESENT}, name="knowledge_gaps"),
         Index(("workspace", "feedbackId"), partial={"feedbackId": _PRESENT}, name="feedback"),
-        Index(("workspace", "words", "place"), partial={"place": _PRESENT}, name="transcript_words"),
+        Index(("workspace", "words", "place"), partial={"place": _PRESENT}, name=TRANSCRIPT_WORDS),
         Index(("unindexed",), partial={"unindexed": True}),
         Index(("workspace", "endUserId", "_id"), partial={"endUserId": _PRESENT}, name="completion_end_user"),
         Index(("active", "_id"), partial={"active": True}),

@@ -16,10 +16,12 @@ from pymongo.errors import OperationFailure
 
 from services.history.mongo.dialect import Dialect, Fields
 from services.history.mongo.filters import Document
-from services.history.mongo.indexes import INDEXES, RETIRED
+from services.history.mongo.indexes import INDEXES, RETIRED, TRANSCRIPT_WORDS
 
 Step = Callable[[Document], Document]
 VERSION: Final = "schemaVersion"
+# The backfill of turns that ended without words for the search.
+SEARCHED_TURNS: Final = "searched_turns"
 _INDEX_NOT_FOUND: Final = 27
 _INDEX_CONFLICT: Final = frozenset({85, 86})
 
@@ -78,12 +80,21 @@ def with_version(collection: str, fields: Fields | None) -> Fields | None:
     return fields
 
 
-async def prepare(database: "AsyncIOMotorDatabase[Document]", dialect: Dialect) -> None:
-    """Builds every index, then drops those of earlier code. May be repeated, and run by several processes at once."""
+async def prepare(
+    database: "AsyncIOMotorDatabase[Document]", dialect: Dialect, *, transcript_search: bool = True
+) -> None:
+    """Builds every index, then drops those of earlier code. May be repeated, and run by several processes at once.
+
+    Without the search of transcripts its index is not built. One that is there stays: nothing enters it any more, and
+    another history may still read it.
+    """
+    if not transcript_search:
+        # Before the first turn ends without words: once the search is on again, its walk must visit all turns anew.
+        await database.get_collection("backfills").delete_one({"_id": SEARCHED_TURNS})
     with pymongo.timeout(None):  # An index on a large collection takes as long as it takes.
         for name, indexes in INDEXES.items():
             collection, retired = database.get_collection(name), RETIRED.get(name, ())
-            models = [dialect.index(index) for index in indexes]
+            models = [dialect.index(index) for index in indexes if transcript_search or index.name != TRANSCRIPT_WORDS]
             try:
                 await collection.create_indexes(models)
             except OperationFailure as error:

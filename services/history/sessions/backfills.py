@@ -8,6 +8,7 @@ from services.history.mongo.backfill import Backfill
 from services.history.mongo.client import Database
 from services.history.mongo.dialect import IdField
 from services.history.mongo.filters import Document
+from services.history.mongo.migrations import SEARCHED_TURNS
 from services.history.sessions.sessions import SESSION_IDS
 from services.history.turns.record import labels_of
 
@@ -33,7 +34,10 @@ def session_labels(database: Database) -> Backfill:
 
 
 def searched_turns(database: Database) -> Backfill:
-    """Turns that ended before transcripts could be searched have no words, and no mark that they lack them."""
+    """Turns that ended before transcripts were searched have no words, and no mark that they lack them.
+
+    A history without the search removes the walk's position, so that the walk begins anew with the next that has it.
+    """
 
     async def visit(row: Document) -> bool:
         if row.get("sessionId") is None or row.get("active") or not row.keys().isdisjoint(_KNOWN):
@@ -48,4 +52,4 @@ def searched_turns(database: Database) -> Backfill:
         return await database.turns.update(where, {"$set": {"unindexed": True}})
 
     fields = {"workspace": 1, "sessionId": 1, "active": 1, **dict.fromkeys(_KNOWN, 1)}
-    return Backfill(database, "searched_turns", database.turns, _TURN_IDS, fields, visit)
+    return Backfill(database, SEARCHED_TURNS, database.turns, _TURN_IDS, fields, visit)

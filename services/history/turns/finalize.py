@@ -3,14 +3,13 @@
 Nothing else writes a terminal status.
 """
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from redis.exceptions import RedisError
 
 from services.history.budgets.gate import BudgetGate
-from services.history.metrics import KNOWLEDGE_GAPS, TURNS_FAILED, TURNS_FINISHED
+from services.history.metrics import KNOWLEDGE_GAPS, TURNS_FINISHED
 from services.history.mongo.client import Database
 from services.history.mongo.dialect import Fields
 from services.history.mongo.errors import Unstorable
@@ -19,6 +18,7 @@ from services.history.turns.accounts import account_of
 from services.history.turns.checked_input import earlier_input
 from services.history.turns.context import Contexts
 from services.history.turns.effects import SessionEffects
+from services.history.turns.end_counts import EndCounts
 from services.history.turns.endings import end_event, ending, timing_of
 from services.history.turns.gaps import gap_of
 from services.history.turns.lost_attempts import LostAttempts
@@ -31,11 +31,10 @@ from services.history.turns.record import (
     record_of,
     releases_key,
 )
-from services.history.turns.spoken_words import search_mark, searchable
+from services.history.turns.spoken_words import SpokenWords
 from services.history.turns.verdicts import CANCELLED, Verdict
 from services.history.turns.written import frames_of, partial_answer, written_of
 from services.history.usage.entries import lost_uses, priced_uses, unbilled
-from services.history.usage.meter import UsageMeter
 from services.history.webhooks.subscriptions import Subscriptions
 from shared.contracts.frames import FrameId
 from shared.contracts.prices import PriceTable
@@ -64,6 +63,7 @@ class TurnFinalizer:
         gate: BudgetGate,
         lost: LostAttempts,
         subscriptions: Subscriptions,
+        words: SpokenWords,
         prices: PriceTable,
     ) -> None:
         self._sessions = database.sessions
@@ -74,7 +74,8 @@ class TurnFinalizer:
         self._subscriptions = subscriptions
         self._gate = gate
         self._prices = prices
-        self._meter = UsageMeter()
+        self._counts = EndCounts()
+        self._words = words
         self.places = places
         self.lost = lost
         self.contexts = contexts
@@ -99,7 +100,7 @@ class TurnFinalizer:
             finished,
             {"uses": uses}
             | gap
-            | searchable(record, finished.output)
+            | self._words.told(record, finished.output)
             | end_event(self._subscriptions, record, finished.status)
             | unbilled(record is None or record.check is not None),
         )
@@ -114,7 +115,7 @@ class TurnFinalizer:
             return
         if stored:
             used = [*uses, *lost_uses(record.spent, finished.attempt)]
-            self._count_end(record, finished.status, finished.error["code"] if finished.error else None, used)
+            self._counts.count(record, finished.status, finished.error["code"] if finished.error else None, used)
             if gap:
                 KNOWLEDGE_GAPS.labels(gap["gapReason"]).inc()
         if stored and record.session_id is not None:
@@ -166,7 +167,7 @@ class TurnFinalizer:
             **spent,
             **unbilled(record.check is not None),
             **end_event(self._subscriptions, record, verdict.status),
-            **search_mark(record),  # The record may be without its question.
+            **self._words.mark(record),  # The record may be without its question.
         }
         # First here too: once the turn has ended, nobody repeats what an interruption leaves undone.
         await self._count(record)
@@ -177,7 +178,7 @@ class TurnFinalizer:
             ended = await self._write_end(record.workspace, record.id, record.attempt, {**fields, "output": []})
         if not ended:
             return False
-        self._count_end(record, verdict.status, verdict.code, used)
+        self._counts.count(record, verdict.status, verdict.code, used)
         log.info("turn_ended_by_history", turn_id=record.id, status=verdict.status, code=verdict.code)
         update = {
             "status": verdict.status,
@@ -290,11 +291,3 @@ class TurnFinalizer:
             await self._queue.forget(turn.id)
         except (RedisError, OSError) as error:
             log.warning("end_not_published", turn_id=turn.id, error=type(error).__name__)
-
-    def _count_end(self, record: TurnRecord, status: str, code: str | None, uses: Sequence[Document]) -> None:
-        """Turns of checks count in no statistics."""
-        if record.check is None:
-            TURNS_FINISHED.labels(status).inc()
-            if status == "failed":
-                TURNS_FAILED.labels(code or "unknown").inc()
-            self._meter.count(record.agent_id, uses)

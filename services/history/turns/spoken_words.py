@@ -22,29 +22,34 @@ MAX_TEXT: Final = 100_000
 _SPOKEN: Final = ("user", "assistant")
 
 
-def searchable(record: TurnRecord | None, output: Iterable[TurnMessage]) -> Document:
-    """The members for the update that ends a turn. `record` with its question.
+class SpokenWords:
+    """`searched`: whether this deployment searches transcripts. If not, turns end without words and without a mark."""
 
-    A text whose words cannot be told must not keep its turn from ending: the turn is marked instead.
-    """
-    mark = search_mark(record)
-    if not mark or record is None or record.session_id is None:
-        return {}
-    try:
-        said = [message.wire() for message in (*record.input, *output)]
-        return words_of_turn(record.session_id, record.n, said)
-    except Exception:
-        log.exception("words_not_told", turn_id=record.id)
-        return mark
+    def __init__(self, *, searched: bool) -> None:
+        self._searched = searched
 
+    def told(self, record: TurnRecord | None, output: Iterable[TurnMessage]) -> Document:
+        """The members for the update that ends a turn. `record` with its question.
 
-def search_mark(record: TurnRecord | None) -> Document:
-    """The member of an ended turn whose words are not stored: the reconciler stores them.
+        A text whose words cannot be told must not keep its turn from ending: the turn is marked instead.
+        """
+        mark = self.mark(record)
+        if not mark or record is None or record.session_id is None:
+            return {}
+        try:
+            said = [message.wire() for message in (*record.input, *output)]
+            return words_of_turn(record.session_id, record.n, said)
+        except Exception:
+            log.exception("words_not_told", turn_id=record.id)
+            return mark
 
-    Only turns of sessions are searched, and none of a check.
-    """
-    is_searched = record is not None and record.session_id is not None and record.check is None
-    return {"unindexed": True} if is_searched else {}
+    def mark(self, record: TurnRecord | None) -> Document:
+        """The member of an ended turn whose words are not stored: the reconciler stores them.
+
+        Only turns of sessions are searched, and none of a check.
+        """
+        is_said = record is not None and record.session_id is not None and record.check is None
+        return {"unindexed": True} if self._searched and is_said else {}
 
 
 def words_of_turn(session_id: str, number: int, messages: Iterable[dict[str, Any]]) -> Document:
