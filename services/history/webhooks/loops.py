@@ -43,18 +43,20 @@ class WebhookLoops:
         await self.loops.end()
 
     async def _relay_on(self) -> None:
-        async def refresh() -> int:
-            await self._subscriptions.refresh()
-            return 0
-
+        """Only with a list that was just read: without it, the relay would drop events as if nobody asked for them."""
         relayed = 0.0
         while True:
-            await self._step("webhook_relay", refresh)
-            if self._subscriptions.any or time.monotonic() - relayed > IDLE_EVERY_S:
+            if await self._step("webhook_relay", self._refresh) and (
+                self._subscriptions.any or time.monotonic() - relayed > IDLE_EVERY_S
+            ):
                 while await self._step("webhook_relay", self._relay.round):
                     pass
                 relayed = time.monotonic()
             await self._pause()
+
+    async def _refresh(self) -> bool:
+        await self._subscriptions.refresh()
+        return True
 
     async def _send_on(self) -> None:
         sent = 0.0
@@ -66,7 +68,7 @@ class WebhookLoops:
                 self.loops.succeeded("webhook_sender")
             await self._pause()
 
-    async def _step(self, name: str, work: Callable[[], Awaitable[int]]) -> bool:
+    async def _step(self, name: str, work: Callable[[], Awaitable[int | bool]]) -> bool:
         """Whether it did anything, so that there may be more. An outage is waited out, a fault is told."""
         try:
             found = await work()

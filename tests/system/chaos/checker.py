@@ -22,6 +22,7 @@ from tests.system.chaos.events import (
     Frame,
     History,
     Injected,
+    Kept,
     Looked,
     Opened,
     Overdue,
@@ -31,9 +32,12 @@ from tests.system.chaos.events import (
     Remains,
     Reserved,
     Stored,
+    Told,
     Transcript,
+    Untold,
 )
 from tests.system.chaos.questions import is_started, is_whole, tokens_of
+from tests.system.chaos.told import told_faults
 from tests.system.chaos.views import View
 
 E = TypeVar("E")
@@ -163,6 +167,15 @@ def _usage_is_the_bill(run: Run) -> Iterator[Violation]:
     for counted in run.all(Counted):
         for fault in bill_faults(list(run.stored.values()), run.all(Billed), counted):
             yield Violation("usage = what the model billed", fault.turn, fault.seen)
+
+
+def _webhook_is_told(run: Run) -> Iterator[Violation]:
+    """Of a deleted session, events may be told or not: the deletion erases what waits."""
+    kept = [each for each in run.all(Kept) if each.session not in run.deleting]
+    turns = [each for each in run.stored.values() if each.session not in run.deleting and each.status in TERMINAL]
+    if kept:  # There was a webhook.
+        for fault in told_faults(kept, turns, run.all(Told), run.all(Untold)):
+            yield Violation(*fault)
 
 
 def _transcripts_tell_the_turns(run: Run) -> Iterator[Violation]:
@@ -404,6 +417,7 @@ RULES: Final[tuple[Callable[[Run], Iterator[Violation]], ...]] = (
     _stored_text_is_the_models,
     _usage_counts_once,
     _usage_is_the_bill,
+    _webhook_is_told,
     _transcripts_tell_the_turns,
     _refusals_are_known,
     _deleted_is_gone,

@@ -33,6 +33,12 @@ DATABASE: Final = "chaos"
 GROUPS: Final = ("gateway", "worker", "history", "model", "mongodb", "redis")
 AMPLE_TOKENS: Final = 10**12
 SERVICES: Final = ("gateway", "worker", "history")
+# Soon again, so that a run need not wait for its events.
+WEBHOOKS: Final = {
+    "PARLEY_WEBHOOK_ALLOW": "127.0.0.1",
+    "PARLEY_WEBHOOK_RETRY_S": "0.1",
+    "PARLEY_WEBHOOK_TIMEOUT_S": "2",
+}
 
 
 class Cluster:
@@ -51,6 +57,8 @@ class Cluster:
         self.children: dict[str, Child] = {}
         self.gateways: list[str] = []
         self.model_url = ""
+        self.histories: list[str] = []
+        self.internal_token = ""
         self.ready_at: dict[str, float] = {}
         self.crashes: list[str] = []
         self._to_end: set[str] = set()
@@ -97,6 +105,7 @@ class Cluster:
         http = await self._open.enter_async_context(aiohttp.ClientSession())
         stack = Stack(state, self._size, self._environment(), http)
         self.model_url = stack.model_url
+        self.histories, self.internal_token = stack.history_urls, stack.internal_token
         self._open.push_async_callback(self._stop)
         await self._start_all(
             [("redis", self._store_command(self._redis)), ("mongodb", self._store_command(self._mongodb))]
@@ -128,6 +137,8 @@ class Cluster:
             "PARLEY_LOG_KEEP_S": "3600",
             "PARLEY_REQUESTS_PER_MINUTE": "1000000",
         }
+        if self._release is None:  # Old services know no webhooks.
+            own |= WEBHOOKS
         return {name: value for name, value in user_environment().items() if not name.startswith("PARLEY_")} | own
 
     async def _linked(self, group: str, command: Command, history_urls: Sequence[str]) -> Command:

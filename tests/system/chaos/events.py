@@ -214,7 +214,7 @@ class Stored:
     """A turn's document at the end. `text` is its assistant messages', `asked` the caller's last message.
 
     `used` are the tokens that a model reported, of all attempts; `estimated` the others. `untold` are the attempts of
-    which the document has neither.
+    which the document has neither. `n` is its number in its session.
     """
 
     turn: str
@@ -232,6 +232,7 @@ class Stored:
     used: int = 0
     estimated: int = 0
     untold: tuple[int, ...] = ()
+    n: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -265,6 +266,34 @@ class Transcript:
     messages: tuple[tuple[str, str, str, str], ...]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """The workspace's webhook took an event; `event` is its id. It may be told again."""
+
+    at: float
+    event: str
+    type: str
+    session: str
+    turn: str
+    status: str
+    verified: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kept:
+    """A session's document at the end."""
+
+    session: str
+    status: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Untold:
+    """What still waits for the webhook at the end: an event of this turn or session."""
+
+    subject: str
+
+
 Event = (
     Asked
     | Accepted
@@ -290,6 +319,9 @@ Event = (
     | Billed
     | Counted
     | Transcript
+    | Told
+    | Kept
+    | Untold
 )
 
 

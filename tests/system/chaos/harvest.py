@@ -71,6 +71,7 @@ def _stored(document: dict[str, Any]) -> Stored:
         used=_tokens(document, estimated=False),
         estimated=_tokens(document, estimated=True),
         untold=_untold(document),
+        n=document.get("n") or 0,
     )
 
 

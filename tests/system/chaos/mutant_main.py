@@ -21,8 +21,13 @@ from services.history.turns.erasure import Erasure
 from services.history.turns.finalize import TurnFinalizer
 from services.history.turns.lost_attempts import LostAttempts
 from services.history.usage.ledger import Ledger
+from services.history.webhooks.deliveries import Deliveries
+from services.history.webhooks.relay import Relay
+from services.history.webhooks.sender import Sender
+from services.history.webhooks.subscriptions import Endpoint
 from shared.broker.script import Script
 from shared.contracts.frames import FrameId, head_of
+from shared.ids import new_id
 from shared.run_log import writer
 from shared.tasks import BackgroundLoops
 from shared.turn_queue.worker import LeasedWorker
@@ -193,6 +198,40 @@ def lost_use() -> None:
     Attempts.spend = unheard  # type: ignore[method-assign]
 
 
+def early_taken() -> None:
+    """The relay takes a page of events off their documents, and makes the deliveries afterwards."""
+    read = Relay._read
+
+    async def taken(self: Relay, name: str, where: dict[str, Any], **options: Any) -> list[Document]:
+        rows = await read(self, name, where, **options)
+        for row in rows:
+            await self._collections[name].update({"_id": row["_id"]}, {"$unset": {"unsent": ""}})
+        return rows
+
+    Relay._read = taken  # type: ignore[method-assign]
+
+
+def newest_first() -> None:
+    """A session's events wait on a stack."""
+
+    async def last(self: Deliveries, endpoint: str, lane: str) -> Document | None:
+        where = {"endpoint": endpoint, "lane": lane, "waiting": True}
+        rows = await self._rows.many(where, order=[("rank", -1)], limit=1)
+        return rows[0] if rows else None
+
+    Deliveries.head = last  # type: ignore[method-assign]
+
+
+def new_event_ids() -> None:
+    """Each attempt is an event of its own."""
+    signed = Sender._signed
+
+    def anew(self: Sender, endpoint: Endpoint, event_id: str, body: bytes) -> dict[str, str]:
+        return signed(self, endpoint, new_id("evt"), body)
+
+    Sender._signed = anew  # type: ignore[method-assign]
+
+
 MUTANTS: Final[dict[str, Callable[[], None]]] = {
     "no fence": no_fence,
     "no log read after subscribe": no_log_read,
@@ -205,6 +244,9 @@ MUTANTS: Final[dict[str, Callable[[], None]]] = {
     "unsupervised loop": unsupervised_loop,
     "usage billed twice": billed_again,
     "use of lost attempts forgotten": lost_use,
+    "event taken off before its delivery": early_taken,
+    "newest event of a session first": newest_first,
+    "new event id for each attempt": new_event_ids,
 }
 
 

@@ -27,6 +27,7 @@ from tests.system.chaos.events import (
     Recovered,
     Refused,
     Stored,
+    Told,
 )
 from tests.system.chaos.injector import link_sort
 from tests.system.chaos.run import Result
@@ -84,6 +85,7 @@ def facts(result: Result) -> list[tuple[str, str]]:
         ("waiting callers sent on by a gateway that drained", str(result.sent_on)),
         ("all processes ready after the last fault", f"{result.recovery_s:.1f} s"),
         *_bill(events),
+        *_told(result),
         *_links(events),
         *_outages(events),
     ]
@@ -114,6 +116,17 @@ def _bill(events: Sequence[Event]) -> list[tuple[str, str]]:
         )
         for usage in events
         if isinstance(usage, Counted)
+    ]
+
+
+def _told(result: Result) -> list[tuple[str, str]]:
+    told = [event for event in result.history.events if isinstance(event, Told)]
+    did = ", ".join(f"{way}: {count}" for way, count in result.receiver.most_common())
+    return [
+        (
+            "events that the webhook was told / took; what its receiver did",
+            f"{len({event.event for event in told})} / {len(told)}; {did}",
+        )
     ]
 
 

@@ -19,7 +19,9 @@ from tests.system.chaos.events import History
 from tests.system.chaos.harvest import counted, remains, reservations, stored_turns, transcripts
 from tests.system.chaos.injector import Injector
 from tests.system.chaos.prober import Prober
+from tests.system.chaos.receiver import Receiver
 from tests.system.chaos.schedule import schedule
+from tests.system.chaos.subscription import subscribe, told
 from tests.system.chaos.talker import Talker
 from tests.system.chaos.visitor import Visitor, World
 
@@ -51,6 +53,7 @@ class Result:
     violations: list[Violation] = field(default_factory=list)
     streaks: Counter[int] = field(default_factory=Counter)
     sent_on: int = 0
+    receiver: Counter[str] = field(default_factory=Counter)
     recovery_s: float = 0.0
     wall_s: float = 0.0
 
@@ -76,7 +79,8 @@ async def run(plan: Plan, directory: Path) -> Result:
             return time.monotonic() - zero - WARM_UP_S
 
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
-        async with aiohttp.ClientSession(connector=connector) as http:
+        receiver = Receiver(history, clock, random.Random(f"{plan.seed}/receiver"))
+        async with aiohttp.ClientSession(connector=connector) as http, receiver:
             world = World(
                 gateways=cluster.gateways,
                 secret=cluster.secret,
@@ -87,13 +91,18 @@ async def run(plan: Plan, directory: Path) -> Result:
                 patience_s=plan.patience_s,
                 think_s=plan.think_s,
             )
+            await subscribe(cluster, receiver)
+            zero = time.monotonic()
+            receiver.hurt()
             injector = Injector(cluster, history, clock, Prober(world, random.Random(f"{plan.seed}/prober")))
             recovery_s = await _load_and_hurt(plan, world, injector, cluster)
+            receiver.heal()
             reader = Visitor(world, random.Random(plan.seed))
             world.patience_s += 60.0
             history.extend(await remains(cluster, history, plan.patience_s))
             history.extend(await stored_turns(cluster, plan.patience_s))
             history.extend(await reservations(cluster, plan.patience_s))
+            history.extend(await told(cluster, plan.patience_s))
             usage, billed = await counted(cluster, reader)
             history.extend([usage, *billed])
             history.extend(await transcripts(reader, [each for each in world.sessions if each not in world.deleting]))
@@ -106,6 +115,7 @@ async def run(plan: Plan, directory: Path) -> Result:
         crashes=crashes,
         streaks=world.streaks,
         sent_on=world.sent_on,
+        receiver=receiver.did,
         recovery_s=recovery_s,
     )
     result.violations = check(history)

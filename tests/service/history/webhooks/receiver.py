@@ -1,7 +1,7 @@
 """A webhook's receiver that behaves as it is told, and remembers what it was sent. It verifies with the reference."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -28,6 +28,7 @@ class Receiver:
         self.received: list[dict[str, Any]] = []
         self.attempts: Counter[str] = Counter()
         self.signatures: list[int] = []
+        self.timestamps: defaultdict[str, list[str]] = defaultdict(list)
         self.unverified = 0
 
     @property
@@ -44,6 +45,7 @@ class Receiver:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         body, headers = await request.read(), dict(request.headers)
         self.attempts[headers["webhook-id"]] += 1
+        self.timestamps[headers["webhook-id"]].append(headers["webhook-timestamp"])
         way = self.ways.pop(0) if self.ways else self.default
         match way:
             case "hang":

@@ -1,55 +1,29 @@
 """Webhooks: every event at least once, in order per session, whatever the receiver does; endpoints and deliveries."""
 
-import asyncio
-from typing import Any
-
 import pytest
 
-from services.history.settings import HistorySettings
-from services.history.webhooks.loops import WebhookLoops
 from shared.contracts.budgets import Allowance, StoreBudget, Subject
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.feedback import GiveFeedback
-from shared.contracts.webhooks import EVENT_TYPES, ChangeWebhook, NewWebhook, RotateWebhook, StoreWebhook
+from shared.contracts.webhooks import ChangeWebhook, RotateWebhook, StoreWebhook
 from shared.ids import new_id
 from tests.conftest import eventually
-from tests.service.history.conftest import is_ready
-from tests.service.history.running import WORKSPACE, History, finished, running
+from tests.service.history.running import WORKSPACE, History, finished
+from tests.service.history.webhooks.conversation import (
+    CONVERSATION_EVENTS,
+    conversation,
+    states,
+    subscribed,
+    whole_conversation,
+)
 from tests.service.history.webhooks.receiver import Receiver
-
-
-async def subscribed(history: History, receiver: Receiver, *events: str, **members: Any) -> NewWebhook:
-    order = StoreWebhook.model_validate(
-        {"id": new_id("whk"), "url": receiver.url, "events": events or EVENT_TYPES, **members}
-    )
-    made = await history.client.create_webhook(WORKSPACE, order)
-    receiver.secrets.append(made.secret)
-    return made
-
-
-async def states(history: History, webhook: NewWebhook, **query: str) -> dict[str, str]:
-    page = await history.client.deliveries(WORKSPACE, webhook.id, {"limit": "200", **query})
-    return {item["id"]: item["state"] for item in page["items"]}
-
-
-async def conversation(history: History, turns: int) -> str:
-    session = await history.session()
-    for number in range(turns):
-        await history.answer(session, f"Question {number}?")
-    await history.client.end_session(WORKSPACE, session)
-    return session
-
-
-def of(receiver: Receiver, session: str) -> list[str]:
-    return [each["type"] for each in receiver.distinct() if each["data"].get("sessionId") == session]
 
 
 async def test_a_conversation_is_told_in_order_and_without_a_word_of_it(history: History, receiver: Receiver) -> None:
     await subscribed(history, receiver)
     await history.publish()
     session = await conversation(history, 3)
-    whole = ["session.created", *3 * ["turn.completed"], "session.ended"]
-    await eventually(lambda: of(receiver, session) == whole, what="all events")
+    await whole_conversation(receiver, session, 3)
     turns = [each["data"] for each in receiver.distinct() if each["type"] == "turn.completed"]
     stored = await history.documents.turns.find({"workspace": WORKSPACE, "sessionId": session}).to_list(None)
     assert [turn["turnId"] for turn in turns] == [row["_id"] for row in sorted(stored, key=lambda row: row["n"])]
@@ -71,16 +45,19 @@ async def test_nothing_is_written_where_nobody_asks(history: History, receiver: 
 
 
 @pytest.mark.parametrize("way", [500, 404, "hang", "abort", "redirect"])
-async def test_a_receiver_that_does_not_accept_gets_the_event_again_in_order(
+async def test_a_receiver_that_fails_for_a_while_is_told_everything_in_order_under_the_same_ids(
     way: int | str, history: History, receiver: Receiver
 ) -> None:
-    await subscribed(history, receiver, "session.created", "turn.completed", "session.ended")
+    """Each attempt is signed anew: its time is its own."""
+    await subscribed(history, receiver, *CONVERSATION_EVENTS)
     await history.publish()
     receiver.ways = [way, way]
     session = await conversation(history, 2)
-    whole = ["session.created", "turn.completed", "turn.completed", "session.ended"]
-    await eventually(lambda: of(receiver, session) == whole, within_s=20.0, what="all events")
-    assert max(receiver.attempts.values()) >= 2
+    first, *_ = await whole_conversation(receiver, session, 2)
+    assert receiver.attempts[first["id"]] == 3, f"attempts by id: {receiver.attempts}"
+    times = receiver.timestamps[first["id"]]
+    assert len(set(times)) == 3, f"attempts with the signature of another: {times}"
+    assert receiver.unverified == 0
 
 
 async def test_an_endless_answer_is_not_read(history: History, receiver: Receiver) -> None:
@@ -93,28 +70,6 @@ async def test_an_endless_answer_is_not_read(history: History, receiver: Receive
         return "delivered" in (await states(history, made)).values()
 
     await eventually(delivered, what="the delivery")
-
-
-async def test_no_event_is_lost_when_history_ends_in_between(
-    settings: HistorySettings, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The first history stores the changes and neither relays nor sends; the second one does."""
-
-    async def nothing(_: WebhookLoops) -> None:
-        await asyncio.Event().wait()
-
-    with monkeypatch.context() as patched:
-        patched.setattr(WebhookLoops, "_relay_on", nothing)
-        patched.setattr(WebhookLoops, "_send_on", nothing)
-        async with running(settings) as first:
-            await eventually(lambda: is_ready(first), within_s=20.0, what="a ready history")
-            await subscribed(first, receiver, "session.created", "turn.completed", "session.ended")
-            await first.publish()
-            session = await conversation(first, 2)
-    assert receiver.received == []
-    async with running(settings):
-        whole = ["session.created", "turn.completed", "turn.completed", "session.ended"]
-        await eventually(lambda: of(receiver, session) == whole, within_s=20.0, what="all events")
 
 
 async def test_feedback_and_a_failed_turn_and_a_budget_are_told(history: History, receiver: Receiver) -> None:
