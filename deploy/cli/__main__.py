@@ -9,6 +9,7 @@ from click.shell_completion import get_completion_class
 
 from deploy.cli.admin import admin
 from deploy.cli.agents import agents
+from deploy.cli.backups import backup, restore
 from deploy.cli.chat import chat
 from deploy.cli.check_runs import check
 from deploy.cli.commands import api_command
@@ -73,6 +74,8 @@ for command in (
     logout,
     profiles,
     doctor,
+    backup,
+    restore,
     admin,
     completion,
 ):

@@ -83,7 +83,7 @@ def nouns_of(
     box = SecretBox(settings.secret_keys)
     agents = Agents(database, box)
     passages = Passages(database)
-    blobs = _blobs(database, settings)
+    blobs = blobs_of(database, settings)
     version_sources = VersionSources(database, passages)
     judge = judge_of(settings.checks_judge_upstream, settings.checks_judge_model)
     audit = Audit(database)
@@ -165,7 +165,7 @@ def versions_of(database: Database, settings: HistorySettings) -> Versions:
     return Versions(database, agents, passages, VersionSources(database, passages), internal)
 
 
-def _blobs(database: Database, settings: HistorySettings) -> BlobStore:
+def blobs_of(database: Database, settings: HistorySettings) -> BlobStore:
     """Raises ModuleNotFoundError if an S3 bucket is named and obstore is missing."""
     if not settings.s3_bucket:
         return database.blobs

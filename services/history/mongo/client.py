@@ -27,6 +27,7 @@ log = get_logger()
 
 CALL_TIMEOUT_S: Final = 5.0
 RETRY_PREPARATION_S: Final = 0.5
+RESTORING: Final = "this database is being restored: let `parley restore` finish, or run it again with the same backup"
 
 
 class Database:
@@ -34,7 +35,7 @@ class Database:
 
     The driver repeats a write whose connection broke, unless the URI says `retryWrites=false`; then the caller gets an
     error and repeats it. `dialect` None: chosen by what the server says of itself. `listeners` see every command that
-    is sent.
+    is sent. A database that is being restored is refused by everyone but its restorer (`restoring`).
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Database:
         transcript_search: bool = True,
         dialect: Dialect | None = None,
         listeners: Sequence[CommandListener] = (),
+        restoring: bool = False,
     ) -> None:
         self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
             uri,
@@ -60,6 +62,7 @@ class Database:
         )
         self._transcript_search = transcript_search
         self._dialect = dialect
+        self._restoring = restoring
         self.availability = Availability(self._client)
         self._database = self._client.get_database(name, codec_options=CodecOptions(tz_aware=True))
         self._collections: list[Collection] = []
@@ -83,6 +86,7 @@ class Database:
         self.webhook_deliveries = self._collection("webhook_deliveries")
         self.backfills = self._collection("backfills")
         self.indexes = self._collection("indexes")
+        self.restores = self._collection("restores")
         self.vectors = VectorCollection(self.availability, self._database.get_collection("vectors"))
         self._collections.append(self.vectors)
         self.blobs = GridFsBlobs(self.availability, self._database)
@@ -137,7 +141,11 @@ class Database:
         if abs(ahead_s) > CLOCKS_DIFFER_S:
             # Leases, fences and order go by one clock or by counters; deadlines and expiry dates are wrong by this.
             log.error("clocks_differ", store="mongodb", ahead_s=round(ahead_s))
-        return refusal(hello, build)
+        if (refused := refusal(hello, build)) is not None or self._restoring:
+            return refused
+        # Half of a backup is no state to repair: the reconciler would erase what refers to documents still to come.
+        under_way = await self._database.get_collection("restores").find_one({"running": True}, {"_id": 1})
+        return RESTORING if under_way is not None else None
 
     async def ping(self) -> None:
         """Raises `dependency_unavailable` unless MongoDB answers and its indexes exist."""

@@ -1,7 +1,8 @@
 """One collection of MongoDB: reads, pages, and writes that may be repeated."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
+from typing import Final
 
 from motor.motor_asyncio import AsyncIOMotorCollection
 from pymongo import ReplaceOne
@@ -11,6 +12,9 @@ from services.history.mongo.dialect import Dialect, Direction, Fields, IdField, 
 from services.history.mongo.errors import Duplicate
 from services.history.mongo.filters import Document, Where
 from services.history.mongo.migrations import migrated, stamped, with_version
+
+# Documents of one reply of `scan`. A turn may have a megabyte of text.
+SCAN_BATCH: Final = 100
 
 
 class Collection:
@@ -72,6 +76,27 @@ class Collection:
         """Documents that match, counted up to `most`."""
         query = self.dialect.query(where)
         return int(await self._run(lambda: self._collection.count_documents(query, limit=most), "count"))
+
+    async def scan(
+        self, after: str = "", *, below: str | None = None, fields: Fields | None = None
+    ) -> AsyncGenerator[list[Document], None]:
+        """All documents beyond the id `after` as they are stored, not migrated, in the order of their ids.
+
+        One cursor, read in batches. It shows no single moment: what is written meanwhile may be seen or not.
+        """
+        ids = {"$gt": after} if below is None else {"$gt": after, "$lt": below}
+        cursor = self._collection.find({"_id": ids}, fields, batch_size=SCAN_BATCH).sort("_id", 1)
+        try:
+            while rows := await self._run(lambda: cursor.to_list(SCAN_BATCH), "find"):
+                yield rows
+        finally:
+            await cursor.close()
+
+    async def insert_as_is(self, documents: Sequence[Document]) -> None:
+        """With the schema versions that they have. Those whose id exists are left as they are. Raises Unstorable."""
+        if documents:
+            with suppress(Duplicate):
+                await self._run(lambda: self._collection.insert_many(documents, ordered=False), "insert")
 
     async def update(self, where: Where, change: Document) -> bool:
         """Whether a document matched. Raises Duplicate, Unstorable."""

@@ -43,6 +43,7 @@ STEPS: Final[dict[str, tuple[Step, ...]]] = {
     "check_runs": (unchanged,),
     "sources": (unchanged,),
     "backfills": (unchanged,),
+    "restores": (unchanged,),
     "indexes": (unchanged,),
     "vectors": (unchanged,),
     "budgets": (unchanged,),

@@ -1,0 +1,69 @@
+"""In which order the collections are read, and why no single moment is needed for a backup that holds together.
+
+Whatever is written in several steps may be cut off between any two of them, and the reconciler goes on from there. So
+collections are read in the opposite order of those steps: what a later step wrote is read first. The copy then looks
+like the documents after a process was killed. Turns are read before the sessions that count them, agents before their
+versions, versions before the sources and passages that they name, everything before the audit entries and the
+deliveries that its documents still carry. Blobs come last: a document names a blob only once it is stored.
+
+Erasures take away children first. Those that were completed during the backup begin again after a restore
+(`reopened`), since what they erased may have been copied before.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from services.history.mongo.filters import Document
+
+
+class Copied(NamedTuple):
+    """`prefix`: of ids that sort by time; what is begun after the copy of the collection began is left out."""
+
+    name: str
+    prefix: str | None = None
+
+
+ORDER: Final[Sequence[Copied]] = (
+    Copied("backfills"),
+    Copied("usage_days"),
+    Copied("end_user_usage_days"),
+    Copied("check_runs"),
+    Copied("turns", "trn"),
+    Copied("sessions", "ses"),
+    Copied("check_suites"),
+    Copied("agents"),
+    Copied("agent_versions"),
+    Copied("indexes"),
+    Copied("vectors"),
+    Copied("sources"),
+    Copied("passages"),
+    Copied("budgets"),
+    Copied("keys"),
+    Copied("webhooks"),
+    Copied("end_user_erasures"),
+    Copied("workspaces"),
+    Copied("webhook_deliveries"),
+    Copied("audit"),
+)
+# Documents of the process itself: a restored database has its own.
+NOT_COPIED: Final = frozenset({"restores"})
+
+
+def reopened(collection: str, document: Document, started_at: datetime) -> Document:
+    """The document as it is written into the backup: an erasure of after the beginning is marked as under way."""
+    if collection == "sessions" and _since(document, "deletedAt", started_at):
+        return {**document, "erasing": True}
+    if collection == "workspaces" and document.get("status") == "deleted" and _is_late(document, started_at):
+        begun = {name: value for name, value in document.items() if name != "completedAt"}
+        return {**begun, "status": "deleting", "deleting": True}
+    return document
+
+
+def _is_late(document: Document, started_at: datetime) -> bool:
+    return _since(document, "completedAt", started_at)
+
+
+def _since(document: Document, member: str, started_at: datetime) -> bool:
+    at = document.get(member)
+    return at is not None and bool(at >= started_at)
