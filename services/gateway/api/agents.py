@@ -131,7 +131,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Create an agent with its draft",
         request=CreateAgent,
         params=(IDEMPOTENCY,),
-        replies={201: (Reply("the agent", AgentRecord),)},
+        replies={201: (Reply("the agent", AgentRecord, gives={"/agents/{agentId}": "id"}),)},
         errors=OWN_BODY,
     ),
     Route(

@@ -108,7 +108,9 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Run the checks against a version or the draft; `Location` is the run",
         request=RunRequest,
         params=(IDEMPOTENCY,),
-        replies={202: (Reply("the run, which has begun", CheckRun),)},
+        replies={
+            202: (Reply("the run, which has begun", CheckRun, gives={"/agents/{agentId}/checks/runs/{runId}": "id"}),)
+        },
         errors=(*OWN_BODY, Code.AGENT_NOT_FOUND, Code.NOT_FOUND, Code.IDEMPOTENCY_MISMATCH),
     ),
     Route(

@@ -107,7 +107,13 @@ ROUTES: Final[tuple[Route, ...]] = (
         serve=erase,
         scope=Scope.ENDUSERS_WRITE,
         summary="Erase all that is held of an end user; what was used stays counted, without content",
-        replies={202: (Reply("the erasure; it goes on by itself", EndUserErasure),)},
+        replies={
+            202: (
+                Reply(
+                    "the erasure; it goes on by itself", EndUserErasure, gives={"/end-user-erasures/{erasureId}": "id"}
+                ),
+            )
+        },
         errors=(*BODY, Code.VALIDATION_FAILED, Code.NOT_FOUND),
     ),
     Route(

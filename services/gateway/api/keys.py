@@ -92,7 +92,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         scope=Scope.KEYS_WRITE,
         summary="Create a secret key; its secret is shown this once",
         request=CreateKey,
-        replies={201: (Reply("the key with its secret", NewSecretKey),)},
+        replies={201: (Reply("the key with its secret", NewSecretKey, gives={"/keys/{keyId}": "id"}),)},
         errors=OWN_BODY,
     ),
     Route(

@@ -170,7 +170,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         scope=Scope.AGENTS_WRITE,
         summary="Add a knowledge source; a file (up to 25 MiB) as a form with the parts file, title, url, tags",
         request=AddSource,
-        replies={202: (Reply("the source, waiting to be read", Source),)},
+        replies={202: (Reply("the source, waiting to be read", Source, gives={_SOURCE: "id"}),)},
         errors=(*OWN_BODY, Code.AGENT_NOT_FOUND, Code.OVERLOADED),
     ),
     Route(

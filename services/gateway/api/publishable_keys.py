@@ -106,7 +106,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         scope=Scope.KEYS_WRITE,
         summary="Create a publishable key for the pages of these origins; it is shown this once",
         request=CreatePublishableKey,
-        replies={201: (Reply("the key with its text", NewPublishableKey),)},
+        replies={201: (Reply("the key with its text", NewPublishableKey, gives={_KEY: "id"}),)},
         errors=(*OWN_BODY, Code.AGENT_NOT_FOUND),
     ),
     Route(

@@ -97,7 +97,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         scope=Scope.CHAT_WRITE,
         summary="Create a session",
         request=CreateSession,
-        replies={201: (Reply("the session", Session),)},
+        replies={201: (Reply("the session", Session, gives={"/chat/sessions/{sessionId}": "id"}),)},
         errors=(*OWN_BODY, Code.AGENT_NOT_FOUND, Code.NO_PUBLISHED_VERSION),
     ),
     Route(

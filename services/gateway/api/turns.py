@@ -198,12 +198,13 @@ async def cancel(call: Call) -> web.StreamResponse:
     return data_response(turn.wire())
 
 
+_GIVES: Final = {"/chat/sessions/{sessionId}/turns/{turnId}": "turnId"}
 ANSWERS: Final = {
     200: (
-        Reply("the finished turn", TURN_RESULT),
+        Reply("the finished turn", TURN_RESULT, gives=_GIVES),
         Reply("the turn's frames", TURN_STREAM, envelope=False, media_type=STREAM),
     ),
-    202: (Reply("accepted; `Location` is the turn", TURN_ACCEPTED),),
+    202: (Reply("accepted; `Location` is the turn", TURN_ACCEPTED, gives=_GIVES),),
 }
 REFUSALS: Final = (
     Code.SESSION_NOT_FOUND,

@@ -102,7 +102,15 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Publish the draft as the next version; `Location` says when it is published",
         request=Publish,
         params=(IDEMPOTENCY,),
-        replies={202: (Reply("the version, perhaps still `preparing`", VersionRecord),)},
+        replies={
+            202: (
+                Reply(
+                    "the version, perhaps still `preparing`",
+                    VersionRecord,
+                    gives={"/agents/{agentId}/versions/{version}": "number"},
+                ),
+            )
+        },
         errors=(*OWN_BODY, Code.AGENT_NOT_FOUND),
     ),
     Route(

@@ -114,7 +114,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         scope=Scope.WEBHOOKS_WRITE,
         summary="Create a webhook; its signing secret is shown this once",
         request=CreateWebhook,
-        replies={201: (Reply("the webhook with its secret", NewWebhook),)},
+        replies={201: (Reply("the webhook with its secret", NewWebhook, gives={_ONE: "id"}),)},
         errors=OWN_BODY,
     ),
     Route(
@@ -170,7 +170,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         serve=test,
         scope=Scope.WEBHOOKS_WRITE,
         summary="Send a `webhook.test` event, once; its delivery tells what the receiver answered",
-        replies={202: (Reply("the delivery", Delivery),)},
+        replies={202: (Reply("the delivery", Delivery, gives={_ONE + "/deliveries/{eventId}": "id"}),)},
         errors=(*OWN_BODY, Code.NOT_FOUND),
     ),
     Route(

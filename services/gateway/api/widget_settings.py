@@ -136,7 +136,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         scope=Scope.KEYS_WRITE,
         summary="Create a secret with which your backend signs its visitors' identities; it is shown this once",
         body_optional=True,
-        replies={201: (Reply("the secret", NewIdentitySecretShown),)},
+        replies={201: (Reply("the secret", NewIdentitySecretShown, gives={_SECRETS + "/{secretId}": "id"}),)},
         errors=(*OWN_BODY, Code.AGENT_NOT_FOUND),
     ),
     Route(

@@ -193,7 +193,9 @@ ROUTES: Final[tuple[Route, ...]] = (
         params=(IDEMPOTENCY, REPEAT_FROM),
         replies={
             200: (
-                Reply("the completion", CHAT_COMPLETION, envelope=False),
+                Reply(
+                    "the completion", CHAT_COMPLETION, envelope=False, gives={"/chat/completions/{completionId}": "id"}
+                ),
                 Reply("chunks, then `[DONE]`", CHUNKS, envelope=False, media_type=STREAM),
             )
         },

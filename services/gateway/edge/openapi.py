@@ -1,6 +1,5 @@
 """Pure: the OpenAPI 3.1 document of a route table."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -8,6 +7,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from services.gateway.edge.json_schema import PROBLEM, Named
+from services.gateway.edge.openapi_links import links_of, path_names
 from services.gateway.edge.operation_names import TAGS, operation_id, tag_of
 from services.gateway.edge.route import Param, Reply, Route
 from services.gateway.edge.schema_names import REF, hoisted, reference, shape_of
@@ -18,7 +18,6 @@ _DESCRIPTION: Final = (
     "Published conversational agents over HTTP. `HEAD` answers with headers only wherever `GET` is allowed. A client "
     "that closes its side of the connection (a half-close) counts as disconnected."
 )
-_NAMES = re.compile(r"\{(\w+)\}")
 _ALWAYS: Final = (
     Code.INVALID_REQUEST,
     Code.RATE_LIMITED,
@@ -42,7 +41,7 @@ def document(
     """`contracts` and `named` are shapes that no route answers with. `examples` are bodies, by their model's name."""
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        paths.setdefault(base + route.path, {})[route.method.lower()] = _operation(route, examples or {})
+        paths.setdefault(base + route.path, {})[route.method.lower()] = _operation(route, examples or {}, routes)
     found: dict[str, Any] = {}
     paths = hoisted(paths, found)
     hoisted(named, found)
@@ -84,13 +83,13 @@ def _with_examples(schemas: dict[str, Any], examples: Mapping[str, Any]) -> dict
     }
 
 
-def _operation(route: Route[Any], examples: Mapping[str, Any]) -> dict[str, Any]:
+def _operation(route: Route[Any], examples: Mapping[str, Any], routes: Sequence[Route[Any]]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": operation_id(route),
         "summary": route.summary,
         "tags": [tag_of(route)],
         "parameters": [*_path_params(route.path), *(_param(param) for param in route.params)],
-        "responses": _responses(route),
+        "responses": _responses(route, routes),
         "security": [] if route.scope is None else [{"key": [str(route.scope)]}],
     }
     if route.request is not None:
@@ -102,9 +101,7 @@ def _operation(route: Route[Any], examples: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _path_params(path: str) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in _NAMES.findall(path)
-    ]
+    return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in path_names(path)]
 
 
 def _param(param: Param) -> dict[str, Any]:
@@ -126,9 +123,12 @@ def _body(schema: dict[str, Any], *, required: bool, example: Any = None) -> dic
 _NOTHING: Final = Named("Nothing", {"type": "object", "additionalProperties": False})
 
 
-def _responses(route: Route[Any]) -> dict[str, Any]:
+def _responses(route: Route[Any], routes: Sequence[Route[Any]]) -> dict[str, Any]:
     """A face answers some failures in its own protocol: these are beside the problem document of the same status."""
     own = {str(status): _success(replies) for status, replies in route.replies.items()}
+    for code, replies in route.replies.items():
+        if links := links_of(route, replies, routes):
+            own[str(code)]["links"] = links
     responses = own | _failures(route)
     for status in own.keys() & _failures(route).keys():
         description = f"{own[status]['description']}; or {responses[status]['description']}"

@@ -85,7 +85,8 @@ class Param(NamedTuple):
 class Reply(NamedTuple):
     """A successful response. `schema` None: an empty body. `envelope`: the body is `{success, data}`.
 
-    `beside`: further members of the envelope, with their schemas.
+    `beside`: further members of the envelope, with their schemas. `gives`: paths whose last parameter is a member of
+    the data, with the member's name. The document links the reply to the routes there.
     """
 
     description: str
@@ -94,6 +95,7 @@ class Reply(NamedTuple):
     media_type: str = "application/json"
     paged: bool = False
     beside: Mapping[str, Any] = MappingProxyType({})
+    gives: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

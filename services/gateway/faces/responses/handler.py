@@ -181,7 +181,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         params=(IDEMPOTENCY,),
         replies={
             200: (
-                Reply("the response", RESPONSE, envelope=False),
+                Reply("the response", RESPONSE, envelope=False, gives={"/responses/{responseId}": "id"}),
                 Reply("events, then `[DONE]`", RESPONSE_EVENTS, envelope=False, media_type=STREAM),
             )
         },
