@@ -1,11 +1,27 @@
-"""Loaded by Schemathesis: generated bodies name an agent that exists, so that they get further than its absence."""
+"""Loaded by Schemathesis: bodies name an agent that exists, every exchange is counted, and one rule for overload.
 
+Generated bodies get further with the agent than with its absence. The embedded database has calls that time out while
+other programs use the cores, which is answered with 503 `dependency_unavailable`, as it should be; other answers come
+late then. Such a request is sent once more. What fails again is a finding, and so is any other 5xx at once.
+"""
+
+import atexit
 import os
-from typing import Any
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
 
+import orjson
+import requests
 import schemathesis
 
-AGENT_ID = os.environ.get("PARLEY_TEST_AGENT_ID", "")
+AGENT_ID: Final = os.environ.get("PARLEY_TEST_AGENT_ID", "")
+COUNTS_FILE: Final = os.environ.get("PARLEY_TEST_COUNTS_FILE", "")
+HANG_S: Final = 2.0
+STREAM: Final = "text/event-stream"
+_WAITS_S: Final = 20.0
+_counts: Counter[str] = Counter()
+_late: list[str] = []
 
 
 @schemathesis.hook
@@ -16,3 +32,50 @@ def map_body(context: Any, body: Any) -> Any:
             for name, value in body.items()
         }
     return body
+
+
+@schemathesis.hook
+def after_call(context: Any, case: Any, response: Any) -> None:
+    _counts["requests"] += 1
+    _counts[f"{response.status_code // 100}xx"] += 1
+    if response.status_code < 300:
+        _counts[f"done {case.method} {case.path}"] += 1
+    if _is_overloaded(response) or _is_late(response):
+        with requests.Session() as session, session.send(response.request, timeout=_WAITS_S, stream=True) as again:
+            _counts["repeated after 503" if _is_overloaded(response) else "repeated late"] += 1
+            if again.elapsed.total_seconds() > HANG_S:
+                _late.append(f"{case.method} {case.path}: {again.elapsed.total_seconds():.1f} s, {again.status_code}")
+            if not _is_stream(again.headers.get("content-type", "")):
+                _replace(response, again)
+
+
+@schemathesis.hook
+def after_network_error(context: Any, case: Any, request: Any) -> None:
+    _counts["network errors"] += 1
+
+
+def _is_overloaded(response: Any) -> bool:
+    return response.status_code == 503 and b'"code":"dependency_unavailable"' in response.content
+
+
+def _is_late(response: Any) -> bool:
+    return response.elapsed > HANG_S and not any(map(_is_stream, response.headers.get("content-type", [])))
+
+
+def _is_stream(content_type: str) -> bool:
+    return content_type.startswith(STREAM)
+
+
+def _replace(response: Any, again: requests.Response) -> None:
+    """Schemathesis takes a changed answer only in the place of the first one."""
+    fresh = type(response).from_requests(again, verify=response.verify)
+    for name in type(response).__slots__:
+        setattr(response, name, getattr(fresh, name))
+
+
+def _write_counts() -> None:
+    Path(COUNTS_FILE).write_bytes(orjson.dumps({"counts": _counts, "late again": _late}))
+
+
+if COUNTS_FILE:
+    atexit.register(_write_counts)

@@ -7,15 +7,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from tests.system.stack import ROOT, Client, Stack
+from tests.system.test_bad_inputs import tracebacks
 
 CONFORMANCE = ("status_code", "content_type", "response_headers", "response_schema")
 CHECKS = ",".join(["not_a_server_error", *(f"{what}_conformance" for what in CONFORMANCE)])
 # For each operation, beyond what its schema alone yields.
 EXAMPLES = 8
 EXAMPLES_LONG = 40
+# Sequences of requests that follow the document's links.
+SEQUENCES = 10
+SEQUENCES_LONG = 150
+LEAST_LONG = 20_000
 CONFIG = """
 [parameters]
 sessionId = "{session}"
@@ -66,6 +72,61 @@ async def _model_requests(stack: Stack, client: Client) -> int:
         return int((await answer.json())["requests"])
 
 
+async def _store_failures(stack: Stack, client: Client) -> float:
+    """Calls of Redis and MongoDB that failed, of all gateways and histories so far."""
+    total = 0.0
+    for url in [url for name in ("gateway", "history") for url in stack.facts["metrics"][name]]:
+        async with client.http.get(url) as answer:
+            found = re.findall(r"^parley_store_failures_total\{.*\} (\S+)$", await answer.text(), re.MULTILINE)
+        total += sum(map(float, found))
+    return total
+
+
+async def _generated(
+    stack: Stack,
+    client: Client,
+    directory: Path,
+    agent_id: str,
+    phases: str,
+    examples: int,
+    config: str = "",
+    mode: str = "all",
+) -> dict[str, int]:
+    """Counts of one run of Schemathesis, one request at a time. `st run --seed` repeats it."""
+    settings, counts_file = directory / "schemathesis.toml", directory / f"{phases}.json"
+    settings.write_text(config)
+    traced, failed = tracebacks(stack), await _store_failures(stack, client)
+    command = [str(Path(sys.executable).with_name("st")), "--config-file", str(settings), "run"]
+    command += [client.base_url + "/api/v1/openapi.json", "--url", client.base_url, "--workers", "1"]
+    command += ["--checks", CHECKS, "--phases", phases, "-n", str(examples), "--mode", mode]
+    command += ["--request-timeout", "20", "--suppress-health-check", "all", "--no-color", "--warnings", "off"]
+    command += ["-H", f"Authorization: {client.headers['Authorization']}"]
+    hooks = {
+        "SCHEMATHESIS_HOOKS": "tests.system.fuzz_hooks",
+        "PYTHONPATH": str(ROOT),
+        "PARLEY_TEST_AGENT_ID": agent_id,
+        "PARLEY_TEST_COUNTS_FILE": str(counts_file),
+    }
+    pipes: dict[str, Any] = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.STDOUT}
+    run = await asyncio.create_subprocess_exec(*command, cwd=directory, env={**os.environ, **hooks}, **pipes)
+    try:
+        raw, _ = await run.communicate()
+    finally:
+        if run.returncode is None:
+            run.kill()
+            await run.wait()
+    output = raw.decode()
+    assert run.returncode == 0, output[-20_000:]
+    assert tracebacks(stack) == traced
+    counted = orjson.loads(counts_file.read_bytes())
+    print(phases, counted["counts"])
+    # Late when it was asked for once more, too: no load, but a request that hangs.
+    assert counted["late again"] == []
+    # Only a store that failed explains a 503, and its metric tells it.
+    assert "repeated after 503" not in counted["counts"] or await _store_failures(stack, client) > failed
+    return dict[str, int](counted["counts"])
+
+
 @pytest.mark.parametrize(
     "examples",
     [
@@ -76,42 +137,23 @@ async def _model_requests(stack: Stack, client: Client) -> int:
 async def test_generated_requests_meet_no_answer_that_the_document_does_not_know(
     stack: Stack, client: Client, tmp_path: Path, examples: int
 ) -> None:
-    config = tmp_path / "schemathesis.toml"
     ids, before = await _ids(stack, client), await _model_requests(stack, client)
-    config.write_text(CONFIG.format(**ids))
-    program = Path(sys.executable).with_name("st")
-    command = [
-        str(program),
-        "--config-file",
-        str(config),
-        "run",
-        client.base_url + "/api/v1/openapi.json",
-        "--url",
-        client.base_url,
-    ]
-    command += ["--checks", CHECKS, "--phases", "coverage,fuzzing", "-n", str(examples)]
-    command += ["--request-timeout", "20", "--suppress-health-check", "all", "--no-color", "--warnings", "off"]
-    command += ["-H", f"Authorization: {client.headers['Authorization']}"]
-    hooks = {
-        "SCHEMATHESIS_HOOKS": "tests.system.fuzz_hooks",
-        "PYTHONPATH": str(ROOT),
-        "PARLEY_TEST_AGENT_ID": ids["agent"],
-    }
-    pipes: dict[str, Any] = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.STDOUT}
-    run = await asyncio.create_subprocess_exec(*command, cwd=tmp_path, env={**os.environ, **hooks}, **pipes)
-    try:
-        raw, _ = await run.communicate()
-    finally:
-        if run.returncode is None:
-            run.kill()
-            await run.wait()
-    output = raw.decode()
-    # The seed is in the output; `st run --seed` repeats it.
-    assert run.returncode == 0, output[-20_000:]
-    generated = re.search(r"(\d[\d,]*) generated", output)
-    assert generated is not None, output[-2000:]
-    reached = await _model_requests(stack, client) - before
-    print(f"{generated[0]}, {reached} answered by the model")
-    # Both counts vary with the seed: what is asserted is only that the run was not an empty one.
-    assert int(generated[1].replace(",", "")) >= examples, output[-2000:]
-    assert reached > 0
+    counts = await _generated(stack, client, tmp_path, ids["agent"], "coverage,fuzzing", examples, CONFIG.format(**ids))
+    assert await _model_requests(stack, client) > before
+    assert counts["requests"] >= (LEAST_LONG if examples == EXAMPLES_LONG else 100 * examples)
+
+
+@pytest.mark.parametrize(
+    "sequences",
+    [
+        pytest.param(SEQUENCES, marks=pytest.mark.timeout(600)),
+        pytest.param(SEQUENCES_LONG, marks=[pytest.mark.long, pytest.mark.timeout(1800)]),
+    ],
+)
+async def test_generated_sequences_of_linked_requests_meet_no_answer_that_the_document_does_not_know(
+    stack: Stack, client: Client, tmp_path: Path, sequences: int
+) -> None:
+    agent_id = await stack.publish("scripted/tokens=2,text=echo")
+    # Only what the schemas allow: after a request that is refused there is no link to follow.
+    counts = await _generated(stack, client, tmp_path, agent_id, "stateful", sequences, mode="positive")
+    assert counts["requests"] >= sequences
