@@ -49,6 +49,10 @@ STEPS: Final[dict[str, tuple[Step, ...]]] = {
     "budgets": (unchanged,),
     "usage_days": (unchanged,),
     "end_user_usage_days": (unchanged,),
+    "audit": (unchanged,),
+    "passages": (unchanged,),
+    "webhooks": (unchanged,),
+    "webhook_deliveries": (unchanged,),
 }
 
 
