@@ -2,9 +2,9 @@
 
 from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from shared.contracts.keys import DIGEST_PATTERN, MAX_LABEL, MAX_WEIGHT, Environment, Scope
+from shared.contracts.keys import DIGEST_PATTERN, MAX_LABEL, MAX_WEIGHT, Environment, Scope, known_scopes
 from shared.contracts.schema import Schema, Time
 
 MAX_GRACE_S: Final = 30 * 86_400
@@ -41,7 +41,7 @@ class _Key(Schema):
 class KeyRecord(_Key):
     """A secret key."""
 
-    scopes: tuple[Scope, ...]
+    scopes: Annotated[tuple[Scope, ...], BeforeValidator(known_scopes)]
     retry_guard: bool = False
 
 

@@ -56,7 +56,7 @@ Environment = Literal["live", "test"]
 KeyKind = Literal["sk", "pk"]
 
 
-def _known(scopes: Any) -> Any:
+def known_scopes(scopes: Any) -> Any:
     """Leaves out the scopes of a newer release: a process of this one has no route for them."""
     known = frozenset(Scope)
     return [scope for scope in scopes if scope in known] if isinstance(scopes, (list, tuple)) else scopes
@@ -72,7 +72,7 @@ class Principal(Schema):
 
     key_id: str
     workspace: str
-    scopes: Annotated[frozenset[Scope], BeforeValidator(_known)]
+    scopes: Annotated[frozenset[Scope], BeforeValidator(known_scopes)]
     expires_at: Time | None = None
     retry_guard: bool = False
     agent_id: str | None = None

@@ -2,7 +2,8 @@ import secrets
 
 import pytest
 
-from shared.contracts.keys import is_secret, new_secret
+from shared.contracts.key_records import KeyRecord
+from shared.contracts.keys import Scope, is_secret, new_secret
 
 
 @pytest.mark.parametrize("environment", ["live", "test"])
@@ -27,3 +28,8 @@ def test_secrets_made_before_the_checksum_stay_valid() -> None:
 def test_what_has_another_shape_is_no_secret(text: str) -> None:
     assert not is_secret(text)
     assert not is_secret("parley_sk_live_" + "a" * 43 + "\n")
+
+
+def test_a_key_of_a_newer_release_is_listed_without_the_scopes_that_are_not_known() -> None:
+    wire = {"id": "key_1", "label": "", "environment": "live", "createdAt": "2026-11-27T00:00:00Z"}
+    assert KeyRecord.model_validate({**wire, "scopes": ["chat:read", "moon:land"]}).scopes == (Scope.CHAT_READ,)
