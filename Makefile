@@ -25,7 +25,7 @@ ARGS ?=
 JOBS ?= 3
 PARALLEL := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help venv up test test-long check lint types reference site format bench chaos chaos-report chaos-mutants shots audit sbom lock clean
+.PHONY: help venv up test test-long check lint types reference site format bench chaos chaos-report chaos-mutants record shots audit sbom lock clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -89,6 +89,9 @@ chaos-report: $(DEV_STAMP)  ## the runs of tests/system/chaos/REPORT.md again, i
 
 chaos-mutants: $(DEV_STAMP)  ## plants one bug after the other and shows that chaos finds each
 	@exec $(BIN)/python -m tests.system.chaos.mutants $(ARGS)
+
+record: $(DEV_STAMP)  ## what a release's processes say to each other, for tests/contracts: make record ARGS="v0.1.0 tests/contracts/v0_1_0"
+	@exec $(BIN)/python -m tests.contracts.record $(ARGS)
 
 shots: $(DEV_STAMP)  ## pictures of the widget, for people to look at, in .parley/shots
 	@exec $(BIN)/python -m tests.system.browser.shots $(ARGS)

@@ -1,0 +1,79 @@
+"""Prints the schemas of all contracts of the tree that it runs in: what is read, and what is written.
+
+It runs in trees of earlier releases too, so it uses what they have.
+"""
+
+import importlib
+import inspect
+import json
+import pkgutil
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+import shared.contracts
+from shared.contracts.schema import PublicRequest, Schema
+
+_SAID = ("description", "title", "examples")
+
+
+def contracts() -> list[type[Schema]]:
+    """All models of `shared.contracts` but those that only the public API has."""
+    names = sorted(module.name for module in pkgutil.iter_modules(shared.contracts.__path__))
+    modules = [importlib.import_module(f"shared.contracts.{name}") for name in names]
+    found = {
+        value
+        for module in modules
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, Schema) and not issubclass(value, PublicRequest)
+    }
+    return sorted((model for model in found if model is not Schema), key=lambda model: model.__name__)
+
+
+def schemas() -> dict[str, Any]:
+    """`{"read": {name: schema}, "written": {name: schema}}`; what is written as it is read is told once."""
+    read = _schemas("validation")
+    written = {name: _with_formats(each, read.get(name)) for name, each in _schemas("serialization").items()}
+    return {"read": read, "written": {name: each for name, each in written.items() if each != read.get(name)}}
+
+
+def _schemas(mode: Any) -> dict[str, Any]:
+    _, told = models_json_schema([(model, mode) for model in contracts()], by_alias=True)
+    return {name: _without_words(schema) for name, schema in sorted(told["$defs"].items())}
+
+
+def _with_formats(written: Any, read: Any) -> Any:
+    """Times have a serializer of their own, whose schema says no more than that it writes text."""
+    if isinstance(written, dict) and isinstance(read, dict):
+        told = {name: _with_formats(each, read.get(name)) for name, each in written.items()}
+        is_text = written.get("type") == read.get("type") == "string"
+        return {**told, "format": read["format"]} if is_text and "format" in read else told
+    if isinstance(written, list) and isinstance(read, list) and len(written) == len(read):
+        return [_with_formats(each, other) for each, other in zip(written, read, strict=True)]
+    return written
+
+
+def _without_words(value: Any, *, names: bool = False) -> Any:
+    """Without what is for people. `names`: the keys are members' names, which may be any word."""
+    if isinstance(value, dict):
+        return {
+            name: _without_words(each, names=name in ("properties", "$defs") and not names)
+            for name, each in value.items()
+            if names or name not in _SAID
+        }
+    return [_without_words(each) for each in value] if isinstance(value, list) else value
+
+
+def text(found: dict[str, Any]) -> str:
+    """One schema a line."""
+    kinds = []
+    for kind, models in found.items():
+        rows = ",\n".join(
+            f"  {json.dumps(name)}: {json.dumps(schema, sort_keys=True)}" for name, schema in models.items()
+        )
+        kinds.append(f" {json.dumps(kind)}: {{\n{rows}\n }}")
+    return "{\n" + ",\n".join(kinds) + "\n}\n"
+
+
+if __name__ == "__main__":
+    print(text(schemas()), end="")

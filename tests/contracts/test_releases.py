@@ -1,0 +1,72 @@
+"""Both releases as they are: the last one reads what this one writes, and this one goes on where it stopped."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from motor.motor_asyncio import AsyncIOMotorClient
+
+from deploy.local.stack import DATABASE
+from shared.history_client import HistoryClient
+from shared.known_variables import PREFIX
+from tests.conftest import eventually
+from tests.contracts.record import recorded, scopes_of
+from tests.contracts.recording import HERE, LAST_COMMIT, Recording, restore_documents, restore_redis
+from tests.contracts.rig import Rig
+from tests.contracts.scenes import WORKSPACE
+from tests.system.upgrade.release import Release
+
+
+def read_by(release: Release, messages: dict[str, Any]) -> list[str]:
+    """What the decoders of that release cannot read."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    told = subprocess.run(
+        [sys.executable, str(HERE / "reading.py")],
+        input=json.dumps(messages),
+        cwd=release.tree,
+        env={**own, "PYTHONPATH": str(release.tree)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return told.stdout.splitlines()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+async def test_the_last_release_reads_what_the_processes_of_this_one_say(tmp_path: Path) -> None:
+    release = Release.checked_out(LAST_COMMIT, tmp_path / "release")
+    assert read_by(release, Recording().messages()) == []
+    broken = [{"key": "arq:job:trn_1", "string": '{"f":"run_turn","a":[],"k":{},"et":1,"t":null}'}]
+    assert len(read_by(release, {"calls": [], "redis": broken, "published": []})) == 1
+    # A key with a scope that the last release does not know is a new kind of data: OPERATING says what becomes of it.
+    for name, text in (await recorded(None, tmp_path / "run", scopes_of(release))).items():
+        (tmp_path / name).write_text(text)
+    messages = Recording(tmp_path).messages()
+    assert len(messages["calls"]) > 50
+    faults = read_by(release, messages)
+    assert not faults, f"the last release cannot read what this one writes: {faults}; all of it: {tmp_path}"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+async def test_work_that_the_last_release_left_is_finished_by_this_one(tmp_path: Path) -> None:
+    """One result in the outbox, one turn whose worker is gone, and one that waits."""
+    recording = Recording(fresh=True)
+    async with Rig(tmp_path, None) as rig:
+        documents: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(rig.stack.mongodb_uri, tz_aware=True)
+        await restore_documents(recording, documents[DATABASE])
+        documents.close()
+        await restore_redis(recording, rig.redis)
+        await rig.start_services()
+        async with HistoryClient(rig.stack.history_urls, rig.stack.internal_token, timeout_s=15.0) as history:
+            for name, turn_id in recording.turns.items():
+
+                async def has_completed(turn_id: str = turn_id) -> bool:
+                    return (await history.turn(WORKSPACE, turn_id)).turn.status == "completed"
+
+                await eventually(has_completed, within_s=60.0, what=f"the {name} turn")
