@@ -23,3 +23,19 @@ app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end }}
+
+{{/* The private ports, by process. */}}
+{{- define "parley.ports" -}}
+{gateway: 8081, worker: 8083, ingest: 8084, history: 8082}
+{{- end }}
+
+{{/* PARLEY_OVERVIEW_URLS: every process of the release. */}}
+{{- define "parley.overview" -}}
+{{- $name := include "parley.fullname" . }}
+{{- $urls := list }}
+{{- range $process, $port := include "parley.ports" . | fromYaml }}
+{{- $scheme := ternary "https" "http" (and (ne $.Values.internalTls.secretName "") (eq $process "history")) }}
+{{- $urls = append $urls (printf "%s://%s-%s-private:%d" $scheme $name $process (int $port)) }}
+{{- end }}
+{{- join "," $urls }}
+{{- end }}

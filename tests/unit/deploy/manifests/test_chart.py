@@ -18,6 +18,7 @@ EVERYTHING: Final[dict[str, Any]] = {
     "gateway": {"autoscaling": {"enabled": True}, "nodeSelector": {"disk": "fast"}, "podAnnotations": {"a": "b"}},
     "worker": {"autoscaling": {"enabled": True}, "tolerations": [{"key": "spot", "operator": "Exists"}]},
     "ingress": {"enabled": True, "host": "parley.example", "className": "nginx", "tlsSecretName": "cert"},
+    "overview": {"enabled": True},
     "podMonitor": {"enabled": True, "labels": {"release": "monitoring"}},
     "networkPolicy": {"gatewayFrom": [{"namespaceSelector": {"matchLabels": {"name": "ingress"}}}]},
 }
@@ -56,7 +57,7 @@ def test_a_full_release_has_the_objects_of_the_operators_too() -> None:
         "PodDisruptionBudget": 4,
         "PodMonitor": 4,
         "ScaledObject": 2,
-        "Service": 2,
+        "Service": 6,
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -117,3 +118,46 @@ def test_a_store_that_is_away_takes_a_process_out_of_rotation_but_does_not_resta
 def test_the_cache_of_the_values_is_the_setting_s_default() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     assert values["worker"]["knowledgeBytes"] == WorkerSettings.model_fields["knowledge_cache_bytes"].default
+
+
+def test_the_overview_s_addresses_are_services_that_policies_let_gateways_reach() -> None:
+    documents = objects(values={"overview": {"enabled": True}, "internalTls": {"secretName": "tls"}})
+    (gateway,) = [
+        document["spec"]["template"]["spec"]
+        for document in documents
+        if document["kind"] == "Deployment" and document["metadata"]["name"].endswith("-gateway")
+    ]
+    told = variables(gateway)["PARLEY_OVERVIEW_URLS"].split(",")
+    services = {
+        (document["metadata"]["name"], document["spec"]["ports"][0]["port"]): document["spec"]["selector"]
+        for document in documents
+        if document["kind"] == "Service" and document["spec"].get("clusterIP") == "None"
+    }
+    addresses = [urlsplit(url) for url in told]
+    assert {(url.hostname, url.port) for url in addresses} == set(services)
+    assert [url.scheme for url in addresses if url.hostname and "history" in url.hostname] == ["https"]
+    policies = {
+        document["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"]: document["spec"]
+        for document in documents
+        if document["kind"] == "NetworkPolicy"
+    }
+    out = {port["port"] for rule in policies["gateway"]["egress"] for port in rule["ports"]}
+    for (_, port), selector in services.items():
+        entering = policies[selector["app.kubernetes.io/component"]]["ingress"]
+        assert port in out
+        assert any(
+            rule["ports"] == [{"port": port}]
+            and rule["from"][0].get("podSelector", {}).get("matchLabels", {}).get("app.kubernetes.io/component")
+            == "gateway"
+            for rule in entering
+        )
+
+
+def test_without_the_overview_no_gateway_reaches_a_private_port_but_history_s() -> None:
+    (policy,) = [
+        document["spec"]
+        for document in objects()
+        if document["kind"] == "NetworkPolicy" and document["metadata"]["name"].endswith("-gateway")
+    ]
+    out = {port["port"] for rule in policy["egress"] for port in rule["ports"]}
+    assert out == {53, 6379, 26379, 8082}
