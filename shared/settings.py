@@ -6,7 +6,7 @@ import sys
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
@@ -15,6 +15,8 @@ from shared.internal_tls import InternalTls
 from shared.known_variables import FILE, PREFIX, SECRETS, complaints, own_variables
 from shared.redaction_hook import RedactionHook
 from shared.webhook_signature import key_of
+
+MIN_TOKEN: Final = 16
 
 
 class SettingsError(Exception):
@@ -32,7 +34,9 @@ class Settings(BaseModel):
     log_level: str = Field("INFO", description="debug, info, warning or error")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(0, description="port to listen on")
-    internal_token: SecretStr = Field(min_length=16, description="shared secret between gateway, workers and history")
+    internal_token: SecretStr = Field(
+        min_length=MIN_TOKEN, description="shared secret between gateway, workers and history"
+    )
     queue_redis_url: str = Field(
         "redis://127.0.0.1:6379/0",
         description="queue and outbox: a Redis, or `redis+sentinel://host:26379,host:26379/master-name/0`",

@@ -192,9 +192,15 @@ def create_app(dependencies: Dependencies) -> web.Application:
     async def loops_run() -> None:
         await loops_ready(*dependencies.loops)
 
-    token = dependencies.settings.internal_token.get_secret_value()
     certified = (require_certificate,) if dependencies.settings.internal_tls is not None else ()
-    middlewares = [request_middleware, *certified, require_token(token), callers_request, timed, failures]
+    middlewares = [
+        request_middleware,
+        *certified,
+        require_token(*settings.accepted_tokens),
+        callers_request,
+        timed,
+        failures,
+    ]
     app = web.Application(middlewares=middlewares, client_max_size=BODY_LIMIT)
     app[NOUNS] = dependencies.nouns
     checks = {"mongodb": dependencies.database.ping, "redis": redis_answers, "loops": loops_run}

@@ -10,7 +10,7 @@ from shared.contracts.keys import is_secret
 from shared.contracts.prices import PriceTable
 from shared.ids import is_name
 from shared.object_file import read_object
-from shared.settings import Settings, split_list
+from shared.settings import MIN_TOKEN, Settings, split_list
 from shared.upstreams import described_upstreams
 from shared.web.guard_rules import AllowList, OutgoingPolicy
 
@@ -21,6 +21,10 @@ class HistorySettings(Settings):
     port: int = Field(8082, description="port to listen on")
     mongodb_uri: str = Field("mongodb://127.0.0.1:27017", description="MongoDB: a replica set in production")
     mongodb_database: str = Field("parley", description="name of the database")
+    internal_token_before: SecretStr = Field(
+        SecretStr(""),
+        description="the internal token before the present one, while processes that have it are being restarted",
+    )
     max_tries: int = Field(
         3, description="attempts at a turn before it fails; an attempt that a drain gives back does not count", ge=1
     )
@@ -83,6 +87,19 @@ class HistorySettings(Settings):
         description="a secret key with all scopes, stored at the first start; later starts change nothing",
     )
     bootstrap_workspace: str = Field("default", description="the workspace of the bootstrap key")
+
+    @field_validator("internal_token_before")
+    @classmethod
+    def _is_long_enough(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value()) < MIN_TOKEN:
+            raise ValueError(f"must have at least {MIN_TOKEN} characters, or none")
+        return value
+
+    @property
+    def accepted_tokens(self) -> tuple[str, ...]:
+        """The internal tokens with which calls are answered."""
+        tokens = self.internal_token.get_secret_value(), self.internal_token_before.get_secret_value()
+        return tuple(token for token in tokens if token)
 
     @field_validator("bootstrap_key")
     @classmethod

@@ -147,14 +147,14 @@ def route_name(request: web.Request) -> str:
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
-def require_token(token: str) -> Any:
-    """The middleware of the internal servers: every route but health and metrics needs the shared token."""
-    expected = f"Bearer {token}".encode()
+def require_token(*tokens: str) -> Any:
+    """The middleware of the internal servers: every route but health and metrics needs one of the shared tokens."""
+    expected = [f"Bearer {token}".encode() for token in tokens]
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
-        if request.path in OPEN_PATHS or hmac.compare_digest(given, expected):
+        if request.path in OPEN_PATHS or any(hmac.compare_digest(given, token) for token in expected):
             return await handler(request)
         raise ApiError(Code.INVALID_API_KEY)
 
