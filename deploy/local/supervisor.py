@@ -120,8 +120,11 @@ class Child:
                 exited = self._launch()
             except OSError:  # No memory or descriptors now; the next round tries again.
                 continue
-            if await self._wait_ready(exited):
-                self._notify("ready", self)
+            while not exited.done():
+                # A busy host may need longer than the first start is given.
+                if await self._wait_ready(exited):
+                    self._notify("ready", self)
+                    break
 
     async def _wait_ready(self, exited: "asyncio.Future[int]") -> bool:
         """False when the process ended, or the time is over."""

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,25 @@ async def test_a_child_that_is_killed_comes_back_under_another_pid(tmp_path: Pat
     with pytest.raises(ProcessLookupError):
         os.kill(child.pid, 0)
     assert not (tmp_path / "it.pid").exists()
+
+
+async def test_a_child_that_comes_back_late_is_told_when_it_is_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, events = 0, list[str]()
+
+    async def probe() -> bool:
+        nonlocal asked
+        asked += "ended" in events
+        return "ended" not in events or asked > 5
+
+    child = Child(replace(command(tmp_path), probe=probe), lambda event, _: events.append(event))
+    await child.start()
+    monkeypatch.setattr("deploy.local.supervisor.READY_TIMEOUT_S", 0.05)
+    os.kill(child.pid, signal.SIGKILL)
+    await eventually(lambda: "ready" in events)
+    assert events == ["started", "ended", "started", "ready"]
+    await child.stop()
 
 
 async def test_a_child_that_ends_at_its_first_start_is_an_error_that_shows_its_log(tmp_path: Path) -> None:
