@@ -13,6 +13,7 @@ from services.history.budgets.gate import BudgetGate
 from services.history.budgets.limits import Limits
 from services.history.erasures.backfills import completion_end_users
 from services.history.keys.bootstrap import BootstrapKey
+from services.history.knowledge.ingest_backlog import IngestBacklog
 from services.history.middlewares import failures, timed
 from services.history.mongo.client import Database
 from services.history.reconcile.housekeeping import Housekeeping
@@ -135,6 +136,7 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
                 gate.reconcile,
                 nouns.budgets.reconcile,
                 nouns.ingest.reconcile,
+                IngestBacklog(database).measure,
                 nouns.sources.reconcile,
                 session_labels(database).reconcile,
                 completion_end_users(database).reconcile,

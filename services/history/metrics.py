@@ -40,6 +40,16 @@ CHECKS_ENDED: Final = Counter("parley_checks_ended_total", "Checks of agents tha
 SOURCES_READ: Final = Counter(
     "parley_sources_read_total", "Readings of knowledge sources that ended, by their outcome", ["outcome"]
 )
+INGEST_WAITING: Final = Gauge(
+    "parley_ingest_waiting",
+    "Knowledge sources and search indexes that wait for an ingest worker, up to 1000 of each queue",
+    ["queue"],
+)
+INGEST_OLDEST: Final = Gauge(
+    "parley_ingest_oldest_seconds",
+    "How long the one that waits longest has waited for an ingest worker: grow the ingest workers by this",
+    ["queue"],
+)
 END_USERS_ERASED: Final = Counter("parley_end_users_erased_total", "Erasures of end users that were completed")
 RETENTION_ERASED: Final = Counter(
     "parley_retention_erased_total",
