@@ -57,13 +57,17 @@ class CurrentSets(Schema):
 
 
 class IndexJob(Schema):
-    """A set whose index shall be built. `version` has it. `attempt` fences: a later claim has a higher one."""
+    """A set whose index shall be built. `version` has it. `attempt` fences: a later claim has a higher one.
+
+    `traceparent`: the span of the request that published the version; "" without traces.
+    """
 
     workspace: str
     agent_id: str
     version: int
     key: str
     attempt: int
+    traceparent: str = ""
 
 
 class IndexLease(Schema):

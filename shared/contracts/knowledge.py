@@ -82,7 +82,10 @@ class SourceCounts(Schema):
 
 
 class IngestJob(Schema):
-    """A claimed source. `attempt` fences: a later claim has a higher one. `etag` is that of the last reading."""
+    """A claimed source. `attempt` fences: a later claim has a higher one. `etag` is that of the last reading.
+
+    `traceparent`: the span of the request that asked for the reading; "" without traces and for a refresh.
+    """
 
     workspace: str
     agent_id: str
@@ -94,6 +97,7 @@ class IngestJob(Schema):
     file_name: str | None = None
     content_type: str = ""
     etag: str | None = None
+    traceparent: str = ""
 
 
 class IngestProgress(Schema):

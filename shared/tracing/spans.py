@@ -82,6 +82,11 @@ def span_below(
     return _NO_SPAN if _tracing is None or not parent else _tracing.span(name, kind, parent, attributes)
 
 
+def step(name: str, attributes: Mapping[str, Value] = _NO_ATTRIBUTES) -> AbstractContextManager[Span]:
+    """A span below the open one, or none outside of spans."""
+    return span_below(traceparent(), name, attributes=attributes)
+
+
 def traceparent() -> str:
     """The open span, for a job, a document or another process; "" outside of spans."""
     return "" if _tracing is None else _tracing.traceparent()

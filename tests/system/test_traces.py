@@ -14,6 +14,7 @@ from shared.contracts.agents import AgentConfig, Passage
 from shared.contracts.tools import HttpTool
 from shared.ids import new_id
 from tests.conftest import eventually
+from tests.service.agent_worker.knowledge.model_endpoints import model_endpoints
 from tests.service.agent_worker.stage import serving
 from tests.system.collector import Collector, Told
 from tests.system.stack import Client, Stack
@@ -29,10 +30,19 @@ def port_of_collector() -> int:
 
 
 @pytest.fixture(scope="module")
-def traced(tmp_path_factory: pytest.TempPathFactory, port_of_collector: int) -> Iterator[Stack]:
+def port_of_embeddings() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def traced(
+    tmp_path_factory: pytest.TempPathFactory, port_of_collector: int, port_of_embeddings: int
+) -> Iterator[Stack]:
     environment = {
         "PARLEY_TOOL_ALLOW": "127.0.0.1",
         "PARLEY_OTLP_URL": f"http://127.0.0.1:{port_of_collector}",
+        "PARLEY_EMBEDDINGS_BASE_URL": f"http://127.0.0.1:{port_of_embeddings}/v1",
+        "PARLEY_EMBEDDINGS_MODEL": "axes",
         "PARLEY_LOG_LEVEL": "debug",
     }
     directory = tmp_path_factory.mktemp("traced")
@@ -46,6 +56,12 @@ async def collector(port_of_collector: int) -> AsyncIterator[Collector]:
     collector = Collector()
     async with collector.serving(port_of_collector):
         yield collector
+
+
+@pytest.fixture
+async def embeddings(port_of_embeddings: int) -> AsyncIterator[None]:
+    async with model_endpoints(port_of_embeddings):
+        yield
 
 
 class ToolServer:
@@ -115,6 +131,52 @@ async def test_a_turn_with_a_tool_and_a_retrieval_is_one_tree_over_four_processe
     assert attempt.attributes["gen_ai.usage.output_tokens"] > 0
     assert SECRET_WORDS not in str(spans)
     await the_request_is_known_everywhere(traced, client, session_id, header)
+
+
+async def test_an_uploaded_document_is_one_trace_to_the_ingest_worker_and_its_index_another(
+    traced: Stack, collector: Collector, embeddings: None, http: aiohttp.ClientSession
+) -> None:
+    client = Client(http, traced.facts["gateways"][0], traced.facts["secretKey"])
+    draft = {"name": "reader", "model": {"name": "scripted/tokens=3"}}
+    agent_id = (await client.call("POST", "/agents", draft))[1]["data"]["id"]
+    sources = f"/agents/{agent_id}/knowledge/sources"
+    form = aiohttp.FormData()
+    form.add_field("file", f"# Hours\n\nThe shop opens at nine. {SECRET_WORDS}\n".encode(), filename="hours.md")
+    upload_trace, publish_trace = "a" * 32, "b" * 32
+    headers = {**client.headers, "traceparent": f"00-{upload_trace}-{SPAN}-01"}
+    async with http.post(f"{client.base_url}/api/v1{sources}", data=form, headers=headers) as answer:
+        assert answer.status == 202, await answer.text()
+        source_id = (await answer.json())["data"]["id"]
+
+    async def has(trace_id: str, *names: str) -> bool:
+        return set(names) <= {span.name for span in collector.of(trace_id)}
+
+    steps = ("ingest_source", "read_content", "split_document", "store_passages")
+    await eventually(lambda: has(upload_trace, *steps), within_s=30, what="the spans of the reading")
+    (reading,) = collector.named(upload_trace, "ingest_source")
+    assert reading.service == "parley-ingest"
+    assert reading.attributes["parley.source.id"] == source_id
+    assert (reading.attributes["parley.outcome"], reading.attributes["parley.passages"]) == ("indexed", 1)
+    for name in steps[1:]:
+        assert [span.parent_id for span in collector.named(upload_trace, name)] == [reading.span_id], name
+    await eventually(lambda: one_tree(collector, upload_trace), within_s=20, what="one tree of the upload")
+
+    status, body = await client.call("POST", f"/agents/{agent_id}/publish", traceparent=f"00-{publish_trace}-{SPAN}-01")
+    assert status == 202, body
+    built = ("build_index", "index_passages", "embed_passages")
+    await eventually(lambda: has(publish_trace, *built), within_s=30, what="the spans of the index")
+    (build,) = collector.named(publish_trace, "build_index")
+    assert (build.service, build.attributes["gen_ai.agent.id"]) == ("parley-ingest", agent_id)
+    for name in built[1:]:
+        assert [span.parent_id for span in collector.named(publish_trace, name)] == [build.span_id], name
+    await eventually(lambda: one_tree(collector, publish_trace), within_s=20, what="one tree of the publication")
+    assert SECRET_WORDS not in str(collector.spans)
+
+
+async def one_tree(collector: Collector, trace_id: str) -> bool:
+    """Parents end, and are sent, after their children."""
+    found = [(root.service, root.parent_id) for root in roots(collector.of(trace_id))]
+    return found == [("parley-gateway", SPAN)]
 
 
 async def the_request_is_known_everywhere(

@@ -5,6 +5,7 @@ from typing import Final
 from prometheus_client import Gauge
 
 from services.agent_worker.ingest.leased_consumer import LeasedConsumer
+from services.agent_worker.ingest.trace import index_span
 from services.agent_worker.knowledge.retriever import Retriever, VersionKey
 from shared.contracts.indexes import IndexJob, IndexOutcome
 from shared.history_client import HistoryClient
@@ -27,7 +28,7 @@ class IndexDesk:
 
     async def work(self, job: IndexJob) -> IndexOutcome:
         """If a source is purged meanwhile, history refuses what is made here: the set has another key then."""
-        with BUILDING.track_inprogress():
+        with index_span(job), BUILDING.track_inprogress():
             passages = await self._history.passages(job.workspace, job.agent_id, job.version)
             version = VersionKey(job.workspace, job.agent_id, job.version, job.key)
             await self._retriever.publish(version, passages)

@@ -13,11 +13,13 @@ from services.agent_worker.ingest.extraction import Input
 from services.agent_worker.ingest.leased_consumer import LeaseLost
 from services.agent_worker.ingest.pages import Pages, Unchanged
 from services.agent_worker.ingest.progress import ReadingProgress
+from services.agent_worker.ingest.trace import source_span, tell_outcome
 from shared.contracts.agents import Passage
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.knowledge import IngestJob, IngestOutcome
 from shared.history_client import HistoryClient
 from shared.log import get_logger
+from shared.tracing.spans import step
 
 log = get_logger()
 
@@ -40,7 +42,10 @@ class SourceReader:
     async def read(self, job: IngestJob) -> IngestOutcome:
         """Stores the passages; the caller reports the outcome. Raises LeaseLost, and ApiError while history is away."""
         try:
-            return await self._read(job)
+            with source_span(job) as told:
+                outcome = await self._read(job)
+                tell_outcome(told, outcome)
+                return outcome
         finally:
             self._progress.pop(job.source_id, None)
 
@@ -49,9 +54,12 @@ class SourceReader:
         with tempfile.TemporaryDirectory(prefix="parley-ingest-") as name:
             self._progress[job.source_id] = ReadingProgress(Path(name))
             try:
-                inputs, etag = await self._content(job, Path(name))
-                extracted = await extract_in_child(inputs, Path(name), self._limits)
-                count = await self._store(job, extracted)
+                with step("read_content"):
+                    inputs, etag = await self._content(job, Path(name))
+                with step("split_document"):
+                    extracted = await extract_in_child(inputs, Path(name), self._limits)
+                with step("store_passages"):
+                    count = await self._store(job, extracted)
             except Unchanged:
                 return IngestOutcome(attempt=attempt, state="unchanged")
             except Unreadable as error:

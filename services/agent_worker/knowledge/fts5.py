@@ -22,6 +22,7 @@ from shared.contracts.sessions import RetrievedPassage
 from shared.log import get_logger
 from shared.single_flight import SingleFlight
 from shared.tasks import end_tasks
+from shared.tracing.spans import step
 
 log = get_logger()
 T = TypeVar("T")
@@ -53,8 +54,9 @@ class Fts5Retriever:
 
     async def publish(self, version: VersionKey, passages: Iterable[Passage]) -> None:
         rows = list(passages)
-        self._keep(version, await self._in_thread(self._files.create, version, rows))
-        await self._give(version)
+        with step("index_passages", {"parley.passages": len(rows)}):
+            self._keep(version, await self._in_thread(self._files.create, version, rows))
+            await self._give(version)
 
     async def search(self, version: VersionKey, query: str, top_k: int) -> list[RetrievedPassage]:
         if top_k <= 0 or not query.strip():

@@ -23,6 +23,7 @@ from shared.contracts.agents import Passage
 from shared.log import get_logger
 from shared.single_flight import SingleFlight
 from shared.tasks import end_tasks
+from shared.tracing.spans import step
 
 log = get_logger()
 
@@ -152,13 +153,14 @@ class VectorBuilds:
     async def _embedded(self, knowledge: str, texts: Mapping[bytes, str]) -> dict[bytes, Matrix]:
         made: dict[bytes, Matrix] = {}
         todo = list(texts)
-        for at in range(0, len(todo), BATCH):
-            batch = todo[at : at + BATCH]
-            vectors = await self._embeddings.embed([texts[digest] for digest in batch], BATCH_TIMEOUT_S)
-            rows = {digest: normalized(vector) for digest, vector in zip(batch, vectors, strict=True)}
-            # Stored batch by batch: a build that is interrupted goes on where it stopped.
-            await asyncio.to_thread(self._store.add, knowledge, rows)
-            made |= rows
+        with step("embed_passages", {"parley.passages": len(todo)}):
+            for at in range(0, len(todo), BATCH):
+                batch = todo[at : at + BATCH]
+                vectors = await self._embeddings.embed([texts[digest] for digest in batch], BATCH_TIMEOUT_S)
+                rows = {digest: normalized(vector) for digest, vector in zip(batch, vectors, strict=True)}
+                # Stored batch by batch: a build that is interrupted goes on where it stopped.
+                await asyncio.to_thread(self._store.add, knowledge, rows)
+                made |= rows
         return made
 
     async def _give(self, version: VersionKey, file: VectorFile) -> None:

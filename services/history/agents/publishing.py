@@ -23,6 +23,7 @@ from services.history.webhooks.subscriptions import Subscriptions
 from shared.contracts.agent_records import PublishOrder, RollbackOrder, VersionRecord
 from shared.contracts.agents import Passage
 from shared.contracts.errors import ApiError, Code
+from shared.tracing.spans import traceparent
 
 # Each round means that another publishing took the number or the move in between.
 ROUNDS: Final = 50
@@ -115,6 +116,8 @@ class Publishing:
             row["requireChecks"] = True
         if order.key is not None:
             row["publishKey"] = order.key
+        if parent := traceparent():
+            row["traceparent"] = parent
         if order.actor is not None:
             row["createdBy"] = order.actor
         try:

@@ -25,12 +25,15 @@ def job_of(row: Document) -> IngestJob:
     return IngestJob.model_validate({**row, "sourceId": row["_id"]})
 
 
-def queued(now: datetime) -> Document:
-    """The members of a source that waits for a worker."""
-    return {"state": "pending", "waiting": True, "dueAt": now, "deadlineAt": now + DEADLINE, "tries": 0}
+def queued(now: datetime, traceparent: str = "") -> Document:
+    """The members of a source that waits for a worker. `traceparent`: the span of the request that asks for it."""
+    due = {"dueAt": now, "deadlineAt": now + DEADLINE, "tries": 0}
+    return {"state": "pending", "waiting": True, **due, "traceparent": traceparent}
 
 
-def new_document(workspace: str, agent_id: str, order: NewSource, digest: str, size: int, now: datetime) -> Document:
+def new_document(
+    workspace: str, agent_id: str, order: NewSource, digest: str, size: int, now: datetime, traceparent: str = ""
+) -> Document:
     return {
         "_id": order.id,
         "workspace": workspace,
@@ -45,7 +48,7 @@ def new_document(workspace: str, agent_id: str, order: NewSource, digest: str, s
         "passages": 0,
         "createdAt": now,
         "updatedAt": now,
-        **queued(now),
+        **queued(now, traceparent),
     }
 
 

@@ -23,6 +23,7 @@ from shared.contracts.knowledge import (
     SourcePatch,
     StoredContent,
 )
+from shared.tracing.spans import traceparent
 
 ERASED_AT_ONCE: Final = 100
 _IDS: Final = IdField("_id", "src")
@@ -67,7 +68,7 @@ class Sources:
         if order.content is not None:
             stored = await self._upload_text(workspace, agent_id, order)
         digest, size = (stored.digest, stored.size) if stored else ("", 0)
-        row = new_document(workspace, agent_id, order, digest, size, datetime.now(UTC))
+        row = new_document(workspace, agent_id, order, digest, size, datetime.now(UTC), traceparent())
         row[PENDING] = [audit_entry("knowledge.source_added", order.id, order.actor, agent=agent_id)]
         if sum((await self.counts(workspace, agent_id)).model_dump().values()) >= MAX_SOURCES:
             await self._blobs.delete(blob_key(workspace, order.id))
@@ -132,7 +133,8 @@ class Sources:
             change["isTitleGiven"] = bool(order.title)
         if order.url is not None and row["kind"] in ("url", "sitemap") and order.url != row.get("url"):
             moved = NewSource(id=source_id, kind=row["kind"], url=order.url)
-            change |= {"contentKey": content_key(moved, ""), "etag": None, **queued(datetime.now(UTC))}
+            change |= {"contentKey": content_key(moved, ""), "etag": None}
+            change |= queued(datetime.now(UTC), traceparent())
         entry = audit_entry("knowledge.source_updated", source_id, order.actor, agent=agent_id, fields=sorted(change))
         try:
             await self._change(row, {"$set": change, "$push": {PENDING: entry}})
@@ -144,7 +146,8 @@ class Sources:
     async def retry(self, workspace: str, agent_id: str, source_id: str) -> Source:
         """Reads the source again, unless it waits or is being read."""
         row = await self._row(workspace, agent_id, source_id)
-        change = {"$set": {**queued(datetime.now(UTC)), "updatedAt": datetime.now(UTC)}, "$unset": {"reason": ""}}
+        now = datetime.now(UTC)
+        change = {"$set": {**queued(now, traceparent()), "updatedAt": now}, "$unset": {"reason": ""}}
         await self._sources.update({"_id": row["_id"], "waiting": None, "removed": None}, change)
         return await self.get(workspace, agent_id, source_id)
 

@@ -81,6 +81,7 @@ class VersionIndexes:
             "parts": {},
             "blobs": [],
             "createdAt": now,
+            "traceparent": row.get("traceparent", ""),
         }
         if (found := await self._indexes.one({"_id": new["_id"]})) is not None:
             return found

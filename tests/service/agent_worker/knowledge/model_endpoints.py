@@ -53,16 +53,16 @@ class ModelEndpoints:
 
 
 @asynccontextmanager
-async def model_endpoints() -> AsyncIterator[ModelEndpoints]:
+async def model_endpoints(port: int = 0) -> AsyncIterator[ModelEndpoints]:
     endpoints = ModelEndpoints()
     app = web.Application()
     app.add_routes([web.post("/v1/embeddings", endpoints.embeddings), web.post("/v1/rerank", endpoints.rerank)])
     runner = web.AppRunner(app)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
-    host, port = runner.addresses[0][:2]
-    endpoints.base_url = f"http://{host}:{port}/v1"
+    host, bound = runner.addresses[0][:2]
+    endpoints.base_url = f"http://{host}:{bound}/v1"
     try:
         yield endpoints
     finally:
