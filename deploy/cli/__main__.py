@@ -9,7 +9,7 @@ from click.shell_completion import get_completion_class
 
 from deploy.cli.admin import admin
 from deploy.cli.agents import agents
-from deploy.cli.backups import backup, restore
+from deploy.cli.backups import backup, migrate, restore
 from deploy.cli.chat import chat
 from deploy.cli.check_runs import check
 from deploy.cli.commands import api_command
@@ -76,6 +76,7 @@ for command in (
     doctor,
     backup,
     restore,
+    migrate,
     admin,
     completion,
 ):

@@ -73,6 +73,34 @@ def restore(folder: Path, local: Path | None, *, check: bool, reuse_blobs: bool)
     click.echo(f"{folder} is restored: {_described(manifest)}", err=True)
 
 
+@click.command("migrate")
+@click.option("--check", is_flag=True, help="Only count the documents that are left, by collection.")
+@_local
+def migrate(local: Path | None, *, check: bool) -> None:
+    """Write the documents of earlier releases in the form of this one.
+
+    Nothing has to wait for it: older documents are migrated whenever they are read. Everything may run meanwhile; run
+    it when no process of an earlier release is left. Interrupted, it goes on where it was. Reads the PARLEY_* variables
+    of history. With --check the exit code is 1 while documents are left.
+    """
+    from services.history.mongo.rewriting import Rewriting
+
+    async def count(stores: "Stores") -> dict[str, int]:
+        return await Rewriting(stores.database, _Shown("counted")).left()
+
+    async def run(stores: "Stores") -> dict[str, int]:
+        return await Rewriting(stores.database, _Shown("migrated")).run()
+
+    found = _with_stores(local, count if check else run)
+    for name, number in sorted(found.items()):
+        if number:
+            click.echo(f"{name}  {number}")
+    total = sum(found.values())
+    click.echo(f"{total} documents {'are left' if check else 'were migrated'}", err=True)
+    if check and total:
+        raise CliError("run `parley migrate`")
+
+
 def _described(manifest: "Manifest") -> str:
     blobs = sum(each.documents for each in manifest.blob_lists)
     parts = [f"{count} {name}" for name, count in manifest.counts.items() if count]
@@ -104,6 +132,7 @@ def _with_stores(local: Path | None, work: "Callable[[Stores], Awaitable[T]]", *
     from services.history.backups.faults import BackupFault
     from services.history.backups.stores import opened
     from services.history.mongo.client import Database
+    from services.history.mongo.patience import NoAnswer
     from services.history.wiring import blobs_of
 
     settings: Any = _settings(local)
@@ -117,6 +146,8 @@ def _with_stores(local: Path | None, work: "Callable[[Stores], Awaitable[T]]", *
         return asyncio.run(run())
     except BackupFault as fault:
         raise CliError(str(fault)) from None
+    except NoAnswer as fault:
+        raise CliError(str(fault), Exit.UNAVAILABLE) from None
     except OSError as error:
         raise CliError(f"{error.filename or 'the folder'}: {error.strerror}: nothing of this backup is kept") from None
 

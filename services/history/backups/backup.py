@@ -15,10 +15,11 @@ from services.history.backups.faults import BackupFault
 from services.history.backups.files import LineFile, sync_folder
 from services.history.backups.manifest import FORMAT, BackupFile, Manifest, write_manifest
 from services.history.backups.order import NOT_COPIED, ORDER, Copied, reopened
-from services.history.backups.stores import Stores, batches
+from services.history.backups.stores import Stores
 from services.history.mongo.document_lines import line_of
 from services.history.mongo.filters import Document
 from services.history.mongo.migrations import VERSION as SCHEMA_VERSION
+from services.history.mongo.patience import batches
 from shared.ids import id_at, new_id
 from shared.version import VERSION
 

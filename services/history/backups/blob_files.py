@@ -11,8 +11,8 @@ import orjson
 from services.history.backups.faults import BackupFault
 from services.history.backups.files import LineFile, Sum, lines_of, pieces_of, sync_folder, write_blob
 from services.history.backups.manifest import BackupFile, BlobFile
-from services.history.backups.stores import patiently
 from services.history.knowledge.blobs import BlobStore
+from services.history.mongo.patience import patiently
 from shared.contracts.errors import ApiError, Code
 
 BLOBS: Final = "blobs"
@@ -25,7 +25,7 @@ _ANY_TIME: Final = timedelta(days=365)
 
 
 async def copy_blobs(folder: Path, blobs: BlobStore, progress: Callable[[str, int], None]) -> AsyncIterator[BackupFile]:
-    """Every blob that the store has. One that is erased meanwhile is left out. Raises OSError, BackupFault."""
+    """Every blob that the store has. One that is erased meanwhile is left out. Raises OSError, NoAnswer."""
     count = 0
     async for ids in _ids(blobs):
         number = count // PER_FOLDER + 1

@@ -15,11 +15,12 @@ from services.history.backups.examination import examined
 from services.history.backups.faults import BackupFault
 from services.history.backups.files import lines_of
 from services.history.backups.manifest import BackupFile, Manifest
-from services.history.backups.stores import Stores, patiently
+from services.history.backups.stores import Stores
 from services.history.backups.verification import verify
 from services.history.mongo.document_lines import document_of
 from services.history.mongo.errors import Duplicate
 from services.history.mongo.filters import Document
+from services.history.mongo.patience import patiently
 
 BATCH: Final = 500
 BATCH_BYTES: Final = 8 << 20

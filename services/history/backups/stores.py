@@ -1,24 +1,13 @@
 """What a backup is made of and restored into: the database and the blob store, opened by a command."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final, NamedTuple, TypeVar
+from typing import NamedTuple
 
-from services.history.backups.faults import BackupFault
 from services.history.knowledge.blobs import BlobStore
 from services.history.mongo.client import Database
 from services.history.mongo.collection import Collection
-from services.history.mongo.dialect import Fields
-from services.history.mongo.filters import Document
-from shared.backoff import backoff
-from shared.contracts.errors import ApiError, Code
-
-T = TypeVar("T")
-
-PATIENCE_S: Final = 60.0
-FIRST_PAUSE_S: Final = 0.2
-LAST_PAUSE_S: Final = 5.0
+from services.history.mongo.patience import patiently
 
 
 class Stores(NamedTuple):
@@ -31,50 +20,7 @@ class Stores(NamedTuple):
 
 @asynccontextmanager
 async def opened(database: Database, blobs: BlobStore) -> AsyncIterator[Stores]:
-    """Waits until the database can be used. Raises BackupFault."""
+    """Waits until the database can be used. Raises NoAnswer."""
     async with database:
         await patiently(database.ping)
         yield Stores(database, blobs)
-
-
-async def patiently(operation: Callable[[], Awaitable[T]]) -> T:
-    """Repeats a call while a store is away, for a minute. Raises BackupFault after that.
-
-    The call may be repeated.
-    """
-    until = asyncio.get_running_loop().time() + PATIENCE_S
-    pauses = backoff(FIRST_PAUSE_S, LAST_PAUSE_S)
-    while True:
-        try:
-            return await operation()
-        except ApiError as error:
-            if error.code is not Code.DEPENDENCY_UNAVAILABLE:
-                raise
-            if asyncio.get_running_loop().time() > until:
-                raise BackupFault(
-                    "a store does not answer, or refuses: see the last line of the log, and repeat the command"
-                ) from None
-            await asyncio.sleep(next(pauses))
-
-
-async def batches(
-    collection: Collection, *, below: str | None = None, fields: Fields | None = None
-) -> AsyncIterator[list[Document]]:
-    """As `Collection.scan`. A cursor that broke is opened again behind the last document. Raises BackupFault."""
-    after = ""
-    cursor = collection.scan(after, below=below, fields=fields)
-
-    async def following() -> list[Document]:
-        nonlocal cursor
-        try:
-            return await anext(cursor, [])
-        except ApiError:  # The generator has ended with it.
-            cursor = collection.scan(after, below=below, fields=fields)
-            raise
-
-    try:
-        while rows := await patiently(following):
-            after = rows[-1]["_id"]
-            yield rows
-    finally:
-        await cursor.aclose()

@@ -10,10 +10,11 @@ from services.history.backups.blob_files import entries_of, is_stored
 from services.history.backups.faults import BackupFault
 from services.history.backups.files import lines_of
 from services.history.backups.manifest import BackupFile, Manifest
-from services.history.backups.stores import Stores, batches, patiently
+from services.history.backups.stores import Stores
 from services.history.mongo.collection import Collection
 from services.history.mongo.document_lines import document_of
 from services.history.mongo.filters import Document
+from services.history.mongo.patience import batches, patiently
 
 
 async def verify(folder: Path, manifest: Manifest, stores: Stores) -> None:

@@ -92,11 +92,29 @@ class Collection:
         finally:
             await cursor.close()
 
+    async def as_stored(self, document_id: str) -> Document | None:
+        """Not migrated."""
+        return await self._run(lambda: self._collection.find_one({"_id": document_id}), "find")
+
     async def insert_as_is(self, documents: Sequence[Document]) -> None:
         """With the schema versions that they have. Those whose id exists are left as they are. Raises Unstorable."""
         if documents:
             with suppress(Duplicate):
                 await self._run(lambda: self._collection.insert_many(documents, ordered=False), "insert")
+
+    async def rewrite(self, before: Document, after: Document) -> bool:
+        """Makes `before` into `after`: writes the members that differ, where they still are as in `before`.
+
+        False: the document was changed in them, or is gone.
+        """
+        gone = before.keys() - after.keys()
+        changed = {name: value for name, value in after.items() if _differs(before, name, value)}
+        query = {name: {"$eq": before[name]} if name in before else None for name in {*gone, *changed}}
+        change = {"$set": changed, "$unset": dict.fromkeys(gone, "")}
+        operators = {name: members for name, members in change.items() if members}
+        query["_id"] = before["_id"]
+        result = await self._run(lambda: self._collection.update_one(query, operators), "update")
+        return bool(result.matched_count)
 
     async def update(self, where: Where, change: Document) -> bool:
         """Whether a document matched. Raises Duplicate, Unstorable."""
@@ -132,3 +150,8 @@ class Collection:
         if order is not None:
             cursor = cursor.sort(list(order))
         return await self._run(lambda: cursor.to_list(None), "find")
+
+
+def _differs(document: Document, name: str, value: object) -> bool:
+    """1, 1.0 and True are equal, and not the same."""
+    return name not in document or document[name] != value or type(document[name]) is not type(value)

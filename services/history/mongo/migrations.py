@@ -1,5 +1,7 @@
 """Schema versions of documents: old ones are migrated when they are read, indexes when history starts.
 
+What is read is not written back; `parley migrate` writes the documents of earlier releases (`rewriting.py`).
+
 A document carries `schemaVersion`; one without it was written before versions existed and counts as 0. To change the
 form of a collection's documents: append a step to STEPS. A step is pure and takes a document of the version before. It
 must accept a projection, in which members are missing. A document with a newer version than this process knows is used
@@ -76,6 +78,11 @@ def migrated(collection: str, document: Document) -> Document:
 def is_newer(collection: str, document: Document) -> bool:
     """Whether a newer release wrote the document."""
     return bool(document.get(VERSION, 0) > len(STEPS.get(collection, ())))
+
+
+def is_older(collection: str, document: Document) -> bool:
+    """Whether an earlier release wrote the document, and nobody has migrated it since."""
+    return bool(document.get(VERSION, 0) < len(STEPS.get(collection, ())))
 
 
 def with_version(collection: str, fields: Fields | None) -> Fields | None:
