@@ -13,6 +13,7 @@ import pytest
 from pymongo import MongoClient
 from redis.asyncio import Redis
 
+from shared.contracts.webhooks import EVENT_TYPES
 from tests.conftest import eventually
 from tests.service.history.erasures.remains import remains_in_redis
 from tests.system.stack import Client, Stack, gather_bounded
@@ -28,18 +29,19 @@ SIZES = [
 ]
 
 
-def remains_in_mongodb(uri: str) -> list[str]:
-    """All collections of all databases, those of the blobs too."""
+def remains_in_mongodb(uri: str) -> tuple[list[str], set[str]]:
+    """All collections of all databases, those of the blobs too; and the names of those that hold anything."""
     client: MongoClient[dict[str, Any]] = MongoClient(uri, serverSelectionTimeoutMS=10_000)
     try:
-        return [
-            f"{collection} {row['_id']}"
+        rows = [
+            (collection, row)
             for database in client.list_database_names()
             if database not in ("admin", "config", "local")
             for collection in client[database].list_collection_names()
             for row in client[database][collection].find({})
-            if CANARY in repr(row)
         ]
+        found = [f"{collection} {row['_id']}" for collection, row in rows if CANARY in repr(row)]
+        return found, {collection for collection, _ in rows}
     finally:
         client.close()
 
@@ -83,9 +85,18 @@ async def test_nothing_of_an_end_user_survives_an_erasure_amid_kills(
             await _persistent(client, "POST", path, {"content": SAID}, **once)
         return session
 
+    # Nobody receives its deliveries, so they lie around until they are removed with it.
+    hook = {"url": "https://receiver.invalid/hook", "events": [*EVENT_TYPES]}
+    webhook = (await _persistent(client, "POST", "/webhooks", hook))["id"]
+    subject = quote(f"endUser:{WHO}", safe="")
+    await _persistent(client, "PUT", f"/budgets/{subject}", {"day": {"tokens": 10_000_000}})
     ids = await gather_bounded(sessions, 8, converse)
     completion = {"model": quick, "messages": [{"role": "user", "content": SAID}], "user": WHO, "store": True}
     assert (await client.call("POST", "/chat/completions", completion))[0] == 200
+    assert (await client.call("POST", "/responses", {"model": quick, "input": SAID, "user": WHO}))[0] == 200
+    await _rated(
+        client, (await _persistent(client, "POST", "/chat/sessions", {"agentId": quick, "endUser": who}))["id"]
+    )
     erasure = (await _persistent(client, "DELETE", f"/end-users/{quote(WHO, safe='')}"))["id"]
     for _ in range(kills):
         _kill(stack, "worker", "history")
@@ -93,13 +104,25 @@ async def test_nothing_of_an_end_user_survives_an_erasure_amid_kills(
         await _persistent(client, "GET", f"/end-user-erasures/{erasure}")
     receipt = await _until_erased(client, erasure, sessions)
     # A page may be erased and not counted when its process is killed.
-    assert receipt["erased"]["sessions"] <= sessions
+    assert receipt["erased"]["sessions"] <= sessions + 2
 
     # The receipt is a promise: nothing is waited for.
     async with Redis.from_url(stack.facts["redisUrl"]) as redis:
         assert await remains_in_redis(redis, CANARY) == []
-    assert await asyncio.to_thread(remains_in_mongodb, stack.facts["mongodbUri"]) == []
+    found, searched = await asyncio.to_thread(remains_in_mongodb, stack.facts["mongodbUri"])
+    assert found == []
+    assert {"sessions", "turns", "usage_days", "audit", "webhook_deliveries", "end_user_erasures"} <= searched
     assert {(await client.call("GET", f"/chat/sessions/{each}"))[0] for each in ids[:20]} == {404}
+    assert (await client.call("GET", f"/budgets/{subject}"))[0] == 404
+    await _persistent(client, "DELETE", f"/webhooks/{webhook}")
+
+
+async def _rated(client: Client, session: str) -> None:
+    """A finished turn with a comment on its answer."""
+    _, posted = await client.call("POST", f"/chat/sessions/{session}/messages", {"content": SAID})
+    answer = posted["data"]["messages"][-1]["id"]
+    opinion = {"rating": "down", "comment": f"{CANARY}: no"}
+    await _persistent(client, "POST", f"/chat/sessions/{session}/messages/{answer}/feedback", opinion)
 
 
 async def _until_erased(client: Client, erasure: str, sessions: int) -> dict[str, Any]:
