@@ -45,7 +45,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = start_redis(tmp_path_factory.mktemp("redis"), debug_commands=True)
+    program = os.environ.get("PARLEY_TEST_REDIS_PROGRAM", "")
+    server = start_redis(tmp_path_factory.mktemp("redis"), debug_commands=True, program=program)
     yield server
     server.stop()
 
@@ -59,7 +60,7 @@ def mongodb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
 
 @pytest.fixture
 async def redis_url(redis_server: Server) -> AsyncIterator[str]:
-    """An empty Redis: the one of PARLEY_TEST_REDIS_URL where that is set, else our own."""
+    """An empty Redis: the one of PARLEY_TEST_REDIS_URL where that is set, else our own (PARLEY_TEST_REDIS_PROGRAM)."""
     url = os.environ.get("PARLEY_TEST_REDIS_URL", redis_server.url)
     async with Redis.from_url(url) as client:
         await client.flushdb()

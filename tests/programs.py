@@ -10,9 +10,13 @@ import pytest
 _SEARCHED: Final = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
 
 
+def program_path(name: str) -> str | None:
+    return shutil.which(name, path=_SEARCHED)
+
+
 def required_program(name: str, package: str) -> str:
     """The program's path. Where it is missing, the test is skipped; on CI (`CI=true`) it fails."""
-    found = shutil.which(name, path=_SEARCHED)
+    found = program_path(name)
     if found is not None:
         return found
     message = f"{name} is not installed, so this was not tested. Debian and Ubuntu: apt-get install {package}"

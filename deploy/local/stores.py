@@ -101,8 +101,8 @@ class Server:
         return self.store.start()
 
 
-def redis_store(data_dir: Path, port: int = 0, *, debug_commands: bool = False) -> Store:
-    """`debug_commands` opens DEBUG to loopback clients (chaos tests).
+def redis_store(data_dir: Path, port: int = 0, *, debug_commands: bool = False, program: str = "") -> Store:
+    """`debug_commands` opens DEBUG to loopback clients (chaos tests); `program`: another one than the embedded Valkey.
 
     Raises StoreError when there is no server program.
     """
@@ -115,7 +115,7 @@ def redis_store(data_dir: Path, port: int = 0, *, debug_commands: bool = False) 
         arguments += ["--enable-debug-command", "local"]
     return Store(
         name="redis",
-        command=(_redis_program(), *arguments),
+        command=(program or _redis_program(), *arguments),
         data_dir=data_dir,
         port=port,
         url=f"redis://127.0.0.1:{port}/0",
@@ -143,9 +143,9 @@ def mongodb_store(data_dir: Path, port: int = 0, *, test_commands: bool = False)
     )
 
 
-def start_redis(data_dir: Path, port: int = 0, *, debug_commands: bool = False) -> Server:
-    """A ready Redis on `port` (0: a free one), keeping its data in `data_dir`."""
-    return redis_store(data_dir, port, debug_commands=debug_commands).start()
+def start_redis(data_dir: Path, port: int = 0, *, debug_commands: bool = False, program: str = "") -> Server:
+    """A ready Redis on `port` (0: a free one), keeping its data in `data_dir`. The rest as `redis_store`."""
+    return redis_store(data_dir, port, debug_commands=debug_commands, program=program).start()
 
 
 def start_mongodb(data_dir: Path, port: int = 0, *, test_commands: bool = False) -> Server:

@@ -50,8 +50,9 @@ local function release(counter, id)
   redis.call('HDEL', counter, 'h:' .. id)
   if held == 'counted' then return held end
   local tokens, cost = held:match('^(%d+) (%d+)$')
-  redis.call('HINCRBY', counter, 'heldTokens', -tokens)
-  redis.call('HINCRBY', counter, 'heldCost', -cost)
+  -- `-cost` would be the number -0 for no cost, which Redis 7 passes on as "-0", and that is no integer to HINCRBY.
+  redis.call('HINCRBY', counter, 'heldTokens', 0 - tokens)
+  redis.call('HINCRBY', counter, 'heldCost', 0 - cost)
   return 'held'
 end
 
