@@ -5,12 +5,14 @@ import ssl
 import sys
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from shared.broker.addresses import check, split_urls
+from shared.broker.shards import Shards
 from shared.internal_tls import InternalTls
 from shared.known_variables import FILE, PREFIX, SECRETS, complaints, own_variables
 from shared.redaction_hook import RedactionHook
@@ -42,7 +44,9 @@ class Settings(BaseModel):
         description="queue and outbox: a Redis, or `redis+sentinel://host:26379,host:26379/master-name/0`",
     )
     stream_redis_urls: str = Field(
-        "", description="run logs and channels: Redis URLs, comma separated; empty: the queue's"
+        "",
+        description="run logs and channels: Redis URLs, comma separated; empty: the queue's; all but the first may end "
+        "with `#since=2026-12-01T10:00:00Z` or `#until=…`, the time of the first or the last new turns there",
     )
     history_url: str = Field(
         "http://127.0.0.1:8082", description="base URLs of history, comma separated; the next is tried when one fails"
@@ -80,10 +84,16 @@ class Settings(BaseModel):
     )
     uvloop: bool = Field(True, description="run on uvloop")
 
-    @field_validator("queue_redis_url", "stream_redis_urls")
+    @field_validator("queue_redis_url")
+    @classmethod
+    def _names_a_redis_server(cls, url: str) -> str:
+        check(url)
+        return url
+
+    @field_validator("stream_redis_urls")
     @classmethod
     def _names_redis_servers(cls, urls: str) -> str:
-        for url in split_urls(urls):
+        for url in Shards(given).urls if (given := split_urls(urls)) else ():
             check(url)
         return urls
 
@@ -165,8 +175,13 @@ class Settings(BaseModel):
         return split_list(self.secrets_keys.get_secret_value())
 
     @property
-    def stream_urls(self) -> tuple[str, ...]:
+    def stream_shards(self) -> tuple[str, ...]:
+        """The URLs as they were given, with their times."""
         return split_urls(self.stream_redis_urls) or (self.queue_redis_url,)
+
+    @cached_property
+    def stream_urls(self) -> tuple[str, ...]:
+        return Shards(self.stream_shards).urls
 
     @property
     def internal_tls(self) -> InternalTls | None:

@@ -57,7 +57,7 @@ async def worker_dependencies(settings: WorkerSettings) -> AsyncIterator[Depende
         ) as history,
         Models(settings.all_upstreams, timeouts, tries=settings.model_tries, connections=connections) as models,
         ToolKit(client, secrets, result_bytes=settings.tool_result_bytes) as tools,
-        LogWriter(settings.stream_urls, ttl_s=log_ttl_s) as logs,
+        LogWriter(settings.stream_shards, ttl_s=log_ttl_s) as logs,
     ):
         retriever = current_retriever(settings, history)
         retriever.start()
@@ -83,7 +83,7 @@ async def serve(settings: WorkerSettings) -> None:
     stop = asyncio.Event()
     async with (
         worker_dependencies(settings) as dependencies,
-        RunLogs(settings.stream_urls, keep_s=settings.log_keep_s) as logs,
+        RunLogs(settings.stream_shards, keep_s=settings.log_keep_s) as logs,
     ):
         worker = LeasedWorker(
             queue,

@@ -56,7 +56,7 @@ async def open_dependencies(settings: GatewaySettings) -> AsyncIterator[Dependen
         stack.push_async_callback(queue.aclose)
         previews = PreviewExchange(settings.queue_redis_url)
         stack.push_async_callback(previews.aclose)
-        keys, hub = KeyCache(_resolver(history), ttl_s=settings.key_cache_s), Hub(settings.stream_urls)
+        keys, hub = KeyCache(_resolver(history), ttl_s=settings.key_cache_s), Hub(settings.stream_shards)
         visitors = VisitorTokens(settings.visitor_secrets, life_s=settings.visitor_token_s)
         challenges = Challenges(settings.visitor_secrets, settings.queue_redis_url)
         stack.push_async_callback(challenges.aclose)
@@ -67,7 +67,7 @@ async def open_dependencies(settings: GatewaySettings) -> AsyncIterator[Dependen
             history=history,
             queue=queue,
             previews=previews,
-            logs=await stack.enter_async_context(RunLogs(settings.stream_urls, keep_s=settings.log_keep_s)),
+            logs=await stack.enter_async_context(RunLogs(settings.stream_shards, keep_s=settings.log_keep_s)),
             hub=await stack.enter_async_context(hub),
             turn_status=TurnStatusBatcher(history),
             session_status=SessionStatusBatcher(history),

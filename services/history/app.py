@@ -80,7 +80,7 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
             Database(
                 settings.mongodb_uri, settings.mongodb_database, transcript_search=settings.transcript_search
             ) as database,
-            RunLogs(settings.stream_urls, keep_s=settings.log_keep_s) as logs,
+            RunLogs(settings.stream_shards, keep_s=settings.log_keep_s) as logs,
             KeyNotices(settings.stream_urls[0]) as notices,
             KnowledgeNotices(settings.stream_urls[0]) as knowledge_notices,
         ):

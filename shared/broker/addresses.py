@@ -52,7 +52,9 @@ def sentinel_address(url: str) -> SentinelAddress:
 
 
 def check(url: str) -> None:
-    """Raises ValueError as `sentinel_address`."""
+    """Of one server, without the times of stream shards. Raises ValueError as `sentinel_address`."""
+    if "#" in url:
+        raise ValueError("has a #, which only the URLs of PARLEY_STREAM_REDIS_URLS take; in a password it is %23")
     if is_sentinel(url):
         sentinel_address(url)
         return

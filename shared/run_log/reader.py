@@ -1,6 +1,8 @@
 """Reading the run logs of all turns, ending them and erasing them. Writing an attempt's frames is `writer.py`'s."""
 
+import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -9,8 +11,9 @@ from redis.asyncio import Redis
 
 from shared.broker.client import connect
 from shared.broker.script import Script
-from shared.broker.shards import shard_of
+from shared.broker.shards import SHARD_STATES, Shards, ShardState
 from shared.contracts.frames import BEGINNING, FrameId, StreamFrame, data_of, encode
+from shared.metrics import STREAM_SHARDS
 from shared.run_log.keys import VERSION, frame_of, log_key, session_channel
 from shared.single_flight import SingleFlight
 
@@ -26,12 +29,19 @@ class RunLogs:
     """Reads all turns' logs and ends them. Every method raises redis' RedisError or OSError while the Redis is away."""
 
     def __init__(self, urls: Sequence[str], *, keep_s: float) -> None:
-        self._shards = [connect(url) for url in urls]
+        """`urls`: as `shared/broker/shards.py` describes them."""
+        self._places = Shards(urls)
+        self._shards = [connect(url) for url in self._places.urls]
         self._keep_ms = int(keep_s * 1000)
         self._reads = SingleFlight[_Query, list[StreamFrame]]()
 
     async def __aenter__(self) -> Self:
+        for state in SHARD_STATES:
+            STREAM_SHARDS.labels(state).set_function(partial(self._count, state))
         return self
+
+    def _count(self, state: ShardState) -> float:
+        return float(self._places.states(time.time_ns() // 1_000_000)[state])
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -39,8 +49,8 @@ class RunLogs:
         for shard in self._shards:
             await shard.aclose()
 
-    def _shard(self, turn_id: str) -> Redis:
-        return self._shards[shard_of(turn_id, len(self._shards))]
+    def _shard(self, any_id: str) -> Redis:
+        return self._shards[self._places.of(any_id)]
 
     async def read(self, workspace: str, turn_id: str, after: FrameId, count: int = 256) -> list[StreamFrame]:
         """Up to `count` frames after an id, in order. The list is shared between callers: do not change it.

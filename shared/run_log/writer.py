@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from shared.broker.connections import PipelinedConnection
 from shared.broker.redis_py import connection_pool
 from shared.broker.script import Script
-from shared.broker.shards import shard_of
+from shared.broker.shards import Shards
 from shared.contracts.frames import FrameId, encode
 from shared.log import get_logger
 from shared.metrics import FENCED_WRITES
@@ -219,13 +219,14 @@ def _resend_from(turn: TurnWriter, last_seq: int) -> None:
 
 
 class LogWriter:
-    """The writers of one worker, one per stream Redis.
+    """The writers of one worker, one per stream Redis. `urls`: as `shared/broker/shards.py` describes them.
 
     Each append renews a log's `ttl_s`, which must exceed twice the turn deadline.
     """
 
     def __init__(self, urls: Sequence[str], *, ttl_s: float) -> None:
-        self._shards = [_ShardWriter(url, int(ttl_s * 1000)) for url in urls]
+        self._places = Shards(urls)
+        self._shards = [_ShardWriter(url, int(ttl_s * 1000)) for url in self._places.urls]
         self.loops = BackgroundLoops()
 
     async def __aenter__(self) -> Self:
@@ -241,4 +242,4 @@ class LogWriter:
             await shard.close()
 
     def open(self, workspace: str, turn_id: str, attempt: int) -> TurnWriter:
-        return self._shards[shard_of(turn_id, len(self._shards))].open(workspace, turn_id, attempt)
+        return self._shards[self._places.of(turn_id)].open(workspace, turn_id, attempt)

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from services.gateway.streaming.listener import Listener
 from shared.broker.pubsub import SUBSCRIBE_TIMEOUT_S, PubSub, Subscriber
-from shared.broker.shards import shard_of
+from shared.broker.shards import Shards
 from shared.contracts.errors import ApiError, Code
 from shared.run_log.keys import log_key, session_channel
 from shared.tasks import BackgroundLoops, end_tasks
@@ -62,11 +62,15 @@ class _Subscription:
 
 
 class Hub:
-    """`async with` it; `listen` inside. `loops` are its background loops: the process supervises them."""
+    """`async with` it; `listen` inside. `loops` are its background loops: the process supervises them.
+
+    `urls`: of the stream Redises, as `shared/broker/shards.py` describes them.
+    """
 
     def __init__(self, urls: Sequence[str]) -> None:
         self.loops = BackgroundLoops()
-        self._shards = [PubSub(url) for url in urls]
+        self._places = Shards(urls)
+        self._shards = [PubSub(url) for url in self._places.urls]
         self._listeners: set[Listener] = set()
         self._draining = False
 
@@ -163,7 +167,7 @@ class Hub:
     def _subscribe(self, workspace: str, turn_id: str, listener: Listener, *, at_once: bool = True) -> _Subscription:
         if self._draining:
             raise ApiError(Code.DRAINING)
-        shard = self._shards[shard_of(turn_id, len(self._shards))]
+        shard = self._shards[self._places.of(turn_id)]
         self._listeners.add(listener)
         LISTENERS.inc()
         return _Subscription(shard, log_key(workspace, turn_id).encode(), listener, at_once=at_once)

@@ -429,7 +429,7 @@ async def stage(
 ) -> AsyncIterator[Stage]:
     """A gateway on a real AppRunner, as production runs it; its history is a fake, its own or another stage's."""
     settings = settings_for(redis_url, **more)
-    logs = RunLogs(settings.stream_urls, keep_s=60)
+    logs = RunLogs(settings.stream_shards, keep_s=60)
     history = history or FakeHistory(logs)
     queue = TurnQueue.connect(settings.queue_redis_url)
     previews = PreviewExchange(settings.queue_redis_url)
@@ -438,10 +438,10 @@ async def stage(
     async with (
         RequestRates(settings.queue_redis_url) as rates,
         logs,
-        Hub(settings.stream_urls) as hub,
+        Hub(settings.stream_shards) as hub,
         DisconnectMonitor() as disconnects,
         QueueAge(queue, settings.queue_age_limit_s) as queue_age,
-        LogWriter(settings.stream_urls, ttl_s=60) as writer,
+        LogWriter(settings.stream_shards, ttl_s=60) as writer,
     ):
         dependencies = Dependencies(
             settings=settings,

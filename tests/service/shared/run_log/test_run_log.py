@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -272,3 +273,45 @@ async def test_a_log_of_a_later_version_counts_as_unavailable(logs: RunLogs, cli
     await client.xadd(key, {"v": "99", "f": b"?"}, id="1-1")
     with pytest.raises(RedisError):
         await logs.read(WS, turn_id, BEGINNING)
+
+
+async def test_a_process_tells_how_many_stream_redises_its_list_has(redis_url: str) -> None:
+    urls = [redis_url, f"{redis_url}#since=2999-01-01T00:00:00Z", f"{redis_url}#until=2001-01-01T00:00:00Z"]
+    async with RunLogs(urls, keep_s=1):
+        found = {
+            state: REGISTRY.get_sample_value("parley_stream_shards", {"state": state})
+            for state in ("active", "planned", "draining")
+        }
+    assert found == {"active": 1.0, "planned": 1.0, "draining": 1.0}
+
+
+async def test_a_turn_that_began_before_a_redis_was_added_is_read_where_it_was_written(redis_url: str) -> None:
+    """The two databases stand for two servers; the writer does not know of the second one yet."""
+    second = redis_url.rpartition("/")[0] + "/1"
+    turns = [new_id("trn") for _ in range(20)]
+    async with (
+        LogWriter([redis_url], ttl_s=60) as old,
+        RunLogs([redis_url, f"{second}#since=2999-01-01T00:00:00Z"], keep_s=60) as new,
+    ):
+        for turn in turns:
+            writer = old.open("ws", turn, 1)
+            writer.frame("started", {})
+            await writer.flush()
+            assert [str(frame.id) for frame in await new.read("ws", turn, BEGINNING)] == ["1-1"]
+            writer.close()
+
+
+async def test_turns_of_after_the_time_are_spread_over_both(redis_url: str) -> None:
+    second = redis_url.rpartition("/")[0] + "/1"
+    urls = [redis_url, f"{second}#since=2001-01-01T00:00:00Z"]
+    turns = [new_id("trn") for _ in range(40)]
+    async with LogWriter(urls, ttl_s=60) as writers, RunLogs(urls, keep_s=60) as logs, Redis.from_url(second) as other:
+        await other.flushdb()
+        for turn in turns:
+            writer = writers.open("ws", turn, 1)
+            writer.frame("started", {})
+            await writer.flush()
+            writer.close()
+            assert await logs.tail("ws", turn) == FrameId(1, 1)
+        assert 0 < await other.dbsize() < len(turns)
+        await other.flushdb()
