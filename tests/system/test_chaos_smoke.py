@@ -10,7 +10,8 @@ from typing import Final
 
 import pytest
 
-from tests.system.chaos.__main__ import USUAL
+from tests.system.chaos.__main__ import BEHIND_SENTINEL, USUAL
+from tests.system.chaos.redis_servers import EMBEDDED, RedisChoice
 from tests.system.chaos.report import table
 from tests.system.chaos.run import Plan, run
 from tests.system.chaos.schedule import KINDS
@@ -27,16 +28,28 @@ MORE: Final = {
     "link mute": 2,
 }
 # Too long for a minute.
-NONE: Final = {kind: 0 for kind in KINDS if kind == "roll services" or kind.endswith((" 5 s", " 60 s"))}
+LATER: Final = ("roll services", "fail-over redis")
+NONE: Final = {kind: 0 for kind in KINDS if kind in LATER or kind.endswith((" 5 s", " 60 s"))}
+SMOKE: Final = dict.fromkeys(KINDS, 1) | MORE | NONE
+FAIL_OVERS: Final = {**SMOKE, **BEHIND_SENTINEL, "fail-over redis": 2}
 
 LONG_SECONDS: Final = 240.0
 LONG: Final = {kind: max(1, round(number * LONG_SECONDS / 600)) for kind, number in USUAL.items()}
 
 
-async def judge(directory: Path, *, seconds: float, faults: Mapping[str, int], lease_s: float, think_s: float) -> None:
+async def judge(
+    directory: Path,
+    *,
+    seconds: float,
+    faults: Mapping[str, int],
+    lease_s: float,
+    think_s: float,
+    redis: str = EMBEDDED,
+) -> None:
     seed = int(os.environ.get("PARLEY_CHAOS_SEED", "20261122"))
     print(f"PARLEY_CHAOS_SEED={seed}")
-    plan = Plan(seed=seed, seconds=seconds, faults=faults, lease_s=lease_s, think_s=think_s)
+    choice = RedisChoice.parse(redis)
+    plan = Plan(seed=seed, seconds=seconds, faults=faults, lease_s=lease_s, think_s=think_s, redis=choice)
     result = await run(plan, directory)
     result.history.write(directory / "history.jsonl")
     print(table(result))
@@ -47,8 +60,7 @@ async def judge(directory: Path, *, seconds: float, faults: Mapping[str, int], l
 
 @pytest.mark.timeout(600)
 async def test_a_minute_of_chaos_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    faults = dict.fromkeys(KINDS, 1) | MORE | NONE
-    await judge(tmp_path, seconds=SECONDS, faults=faults, lease_s=2.0, think_s=1.5)
+    await judge(tmp_path, seconds=SECONDS, faults=SMOKE, lease_s=2.0, think_s=1.5)
 
 
 @pytest.mark.long

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.local.supervisor import StartError
+from tests.system.chaos.redis_servers import EMBEDDED, RedisChoice
 from tests.system.chaos.report import table, write_report
 from tests.system.chaos.run import Plan, Result, run
 
@@ -44,6 +45,9 @@ USUAL: Final[Mapping[str, int]] = {
     "down mongodb 5 s": 2,
 }
 
+# Instead of outages of the one server: behind Sentinel another one takes over.
+BEHIND_SENTINEL: Final[Mapping[str, int]] = {"down redis 1 s": 0, "down redis 5 s": 0, "fail-over redis": 8}
+
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
@@ -56,6 +60,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--lease", type=float, default=4.0, help="PARLEY_LEASE_S of the run (default 4)")
     parser.add_argument(
         "--think", type=float, default=2.0, help="longest pause of a client between two turns, seconds (default 2)"
+    )
+    parser.add_argument(
+        "--redis",
+        default=EMBEDDED,
+        metavar="PROGRAM",
+        help="instead of the embedded Valkey: a server program (redis-server), `sentinel` or `sentinel:PROGRAM`",
     )
     parser.add_argument("--title", default="", help="what the report calls this run")
     parser.add_argument(
@@ -73,7 +83,9 @@ def faults_of(options: argparse.Namespace) -> dict[str, int]:
     if options.faults:
         pairs = [text.rpartition("=") for text in options.faults]
         return {kind: int(count) for kind, _, count in pairs}
-    return {kind: max(1, round(count * options.minutes / 10)) for kind, count in USUAL.items()}
+    instead = BEHIND_SENTINEL if RedisChoice.parse(options.redis).watched else {}
+    usual = {**USUAL, **instead}
+    return {kind: max(1, round(count * options.minutes / 10)) for kind, count in usual.items() if count}
 
 
 def execute(options: argparse.Namespace, directory: Path) -> Result:
@@ -86,6 +98,7 @@ def execute(options: argparse.Namespace, directory: Path) -> Result:
         clients=options.clients,
         lease_s=options.lease,
         think_s=options.think,
+        redis=RedisChoice.parse(options.redis),
     )
     result = asyncio.run(run(plan, directory))
     result.history.write(directory / "history.jsonl")

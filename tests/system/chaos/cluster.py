@@ -17,7 +17,7 @@ import aiohttp
 from deploy.local.processes import free_port
 from deploy.local.stack import Size, Stack, user_environment
 from deploy.local.state import LocalState
-from deploy.local.stores import Store, mongodb_store, redis_store
+from deploy.local.stores import Store, mongodb_store
 from deploy.local.supervisor import Child, Command, Supervisor
 from shared.contracts.agents import AgentConfig, ModelChoice
 from shared.contracts.budgets import Allowance, StoreBudget, Subject
@@ -26,11 +26,13 @@ from shared.history_client import HistoryClient
 from shared.ids import new_id
 from tests.system.chaos.link import Link
 from tests.system.chaos.questions import AGENTS, model_name
+from tests.system.chaos.redis_servers import RedisChoice, RedisServers
 from tests.system.upgrade.release import Release
 
 WORKSPACE: Final = "chaos"
 DATABASE: Final = "chaos"
-GROUPS: Final = ("gateway", "worker", "history", "model", "mongodb", "redis")
+EMBEDDED_REDIS: Final = RedisChoice("", watched=False)
+GROUPS: Final = ("gateway", "worker", "history", "model", "mongodb", "sentinel", "redis")
 AMPLE_TOKENS: Final = 10**12
 SERVICES: Final = ("gateway", "worker", "history")
 # Soon again, so that a run need not wait for its events.
@@ -48,7 +50,14 @@ class Cluster:
     """
 
     def __init__(
-        self, directory: Path, *, lease_s: float, size: Size, mutant: str | None = None, release: Release | None = None
+        self,
+        directory: Path,
+        *,
+        lease_s: float,
+        size: Size,
+        mutant: str | None = None,
+        release: Release | None = None,
+        redis: RedisChoice = EMBEDDED_REDIS,
     ) -> None:
         self.lease_s = lease_s
         self.agents: dict[str, str] = {}
@@ -68,14 +77,9 @@ class Cluster:
         self._release = release
         self._commands: dict[str, Command] = {}
         self._supervisor = Supervisor(self._on_event, {group: [] for group in GROUPS})
-        self._redis = redis_store(directory / "redis", debug_commands=True)
+        self.redis = RedisServers(redis, directory / "redis")
         self._mongodb = mongodb_store(directory / "mongodb", test_commands=True)
         self._open = AsyncExitStack()
-
-    @property
-    def redis_url(self) -> str:
-        """Not through a link."""
-        return self._redis.url
 
     @property
     def mongodb_uri(self) -> str:
@@ -107,9 +111,7 @@ class Cluster:
         self.model_url = stack.model_url
         self.histories, self.internal_token = stack.history_urls, stack.internal_token
         self._open.push_async_callback(self._stop)
-        await self._start_all(
-            [("redis", self._store_command(self._redis)), ("mongodb", self._store_command(self._mongodb))]
-        )
+        await self._start_stores()
         await self._start_all(stack.first_commands())
         commands = [
             (group, await self._linked(group, command, stack.history_urls))
@@ -125,10 +127,20 @@ class Cluster:
         async with HistoryClient(stack.history_urls, stack.internal_token, timeout_s=15.0) as history:
             await self._publish(history)
 
+    async def _start_stores(self) -> None:
+        if self.redis.watched:
+            ports = dict(zip(self.redis.names, self.redis.ports, strict=True))
+            self.redis.link_ports = [(await self._link(f"{name} to all", port)).port for name, port in ports.items()]
+        servers = [("redis", command) for command in self.redis.servers(self.logs)]
+        await self._start_all([*servers, ("mongodb", self._store_command(self._mongodb))])
+        if self.redis.watched:
+            await self.redis.followed()
+            await self._start_all([("sentinel", command) for command in self.redis.sentinels(self.logs)])
+
     def _environment(self) -> dict[str, str]:
         """The services' settings: nothing of the user's, and tries enough that no turn fails by bad luck."""
         own = {
-            "PARLEY_QUEUE_REDIS_URL": self.redis_url,
+            "PARLEY_QUEUE_REDIS_URL": self.redis.url,
             "PARLEY_MONGODB_URI": self.mongodb_uri,
             "PARLEY_MONGODB_DATABASE": DATABASE,
             "PARLEY_LEASE_S": str(self.lease_s),
@@ -144,8 +156,7 @@ class Cluster:
     async def _linked(self, group: str, command: Command, history_urls: Sequence[str]) -> Command:
         """The same process, with links of its own to the stores and the histories, and with the planted bug."""
         env = dict(command.env or {})
-        redis = await self._link(f"{command.name} to redis", self._redis.port)
-        env["PARLEY_QUEUE_REDIS_URL"] = env["PARLEY_STREAM_REDIS_URLS"] = f"redis://127.0.0.1:{redis.port}/0"
+        env["PARLEY_QUEUE_REDIS_URL"] = env["PARLEY_STREAM_REDIS_URLS"] = await self._redis_url_of(command.name)
         if group == "history":
             mongodb = await self._link(f"{command.name} to mongodb", self._mongodb.port)
             env["PARLEY_MONGODB_URI"] = self.mongodb_uri.replace(f":{self._mongodb.port}/", f":{mongodb.port}/")
@@ -160,6 +171,13 @@ class Cluster:
             arguments = (sys.executable, "-m", "tests.system.chaos.mutant_main", self._mutant, command.arguments[-1])
         linked = self._commands[command.name] = dataclasses.replace(command, env=env, arguments=arguments)
         return self._release.of(linked) if self._release is not None else linked
+
+    async def _redis_url_of(self, name: str) -> str:
+        """Servers behind Sentinel have their own links; a single one has a link for each process."""
+        if self.redis.watched:
+            return self.redis.url
+        link = await self._link(f"{name} to redis", self.redis.ports[0])
+        return f"redis://127.0.0.1:{link.port}/0"
 
     async def _link(self, name: str, port: int) -> Link:
         link = self.links[name] = await self._open.enter_async_context(Link(port))
@@ -217,7 +235,7 @@ class Cluster:
     # --- for faults
 
     def members(self, group: str) -> list[str]:
-        """`redis` and `mongodb` are groups of one."""
+        """`mongodb` is a group of one, and `redis` too unless it is behind Sentinel."""
         return [name for name in self.children if name == group or name.startswith(group + "-")]
 
     def is_ready(self, name: str) -> bool:
@@ -256,11 +274,21 @@ class Cluster:
 
         Returns when it is ready. Raises deploy's StartError.
         """
+        command = self._commands[name]
+        await self._replace(name, release.of(command) if release is not None else command)
+
+    async def add_to_streams(self, name: str, urls: Sequence[str]) -> None:
+        """Drains the process and starts it again with these stream Redises besides its own. As `replace`."""
+        command = self._commands[name]
+        env = dict(command.env or {})
+        env["PARLEY_STREAM_REDIS_URLS"] = ",".join((env["PARLEY_STREAM_REDIS_URLS"], *urls))
+        await self._replace(name, dataclasses.replace(command, env=env))
+
+    async def _replace(self, name: str, command: Command) -> None:
         child = self.children[name]
         self.ready_at.pop(name, None)
         await child.stop()
-        command = self._commands[name]
-        child.command = release.of(command) if release is not None else command
+        child.command = command
         await child.start()
         self.ready_at[name] = time.monotonic()
 

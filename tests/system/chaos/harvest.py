@@ -129,7 +129,7 @@ async def remains(cluster: Cluster, history: History, patience_s: float) -> list
     while True:
         found = [
             *await asyncio.to_thread(_documents_of, cluster.mongodb_uri, deleted, turns),
-            *await _logs_of(cluster.redis_url, turns),
+            *await _logs_of(await cluster.redis.primary_url(), turns),
         ]
         if not found or time.monotonic() > deadline:
             return found
@@ -159,7 +159,7 @@ async def _logs_of(url: str, turns: dict[str, str]) -> list[Remains]:
 async def reservations(cluster: Cluster, patience_s: float) -> list[Reserved]:
     """What Redis still reserves, once nothing is; after `patience_s`, as it is. For when all turns have ended."""
     deadline = time.monotonic() + max(patience_s, RELEASED_WITHIN_S)
-    async with Redis.from_url(cluster.redis_url, decode_responses=True) as redis:
+    async with Redis.from_url(await cluster.redis.primary_url(), decode_responses=True) as redis:
         while True:
             lines: list[str] = await redis.hkeys(LINES)
             found = [Reserved(turn=turn, what="a note for its claim") for turn in lines]

@@ -87,6 +87,7 @@ class Injector:
             "fail": self._fail_mongodb,
             "link": self._hurt_link,
             "down": self._take_down,
+            "fail-over": self._fail_over,
         }
         began = self._clock()
         try:
@@ -112,13 +113,17 @@ class Injector:
         """The ready processes of the group that have no fault now; waits for one."""
         deadline = time.monotonic() + _TARGET_PATIENCE_S
         while time.monotonic() < deadline:
-            free = [
-                name for name in self._cluster.members(group) if self._cluster.is_ready(name) and name not in self._hurt
-            ]
+            members = await self._primary() if group == "redis" else self._cluster.members(group)
+            free = [name for name in members if self._cluster.is_ready(name) and name not in self._hurt]
             if free:
                 return free
             await asyncio.sleep(0.05)
         raise NoTarget(group)
+
+    async def _primary(self) -> list[str]:
+        """A fault of a replica would go unnoticed."""
+        number = await self._cluster.redis.primary()
+        return [] if number is None else [self._cluster.redis.names[number]]
 
     async def _kill(self, _: Fault, group: str) -> str:
         name = await self._oldest(group)
@@ -189,6 +194,28 @@ class Injector:
                 self._hurt.discard(store)
         return store
 
+    async def _fail_over(self, _: Fault, __: str) -> str:
+        """Kills the primary, and brings it back once the Sentinels have made another one."""
+        if not self._cluster.redis.watched:
+            raise NoTarget("this Redis is not behind Sentinel")
+        async with self._outage:
+            (name,) = await self._free("redis")
+            self._hurt.add(name)
+            try:
+                await self._cluster.take_down(name)
+                await self._until_promoted(name)
+            finally:
+                await self._cluster.bring_back(name)
+                self._hurt.discard(name)
+        return name
+
+    async def _until_promoted(self, old: str) -> None:
+        deadline = time.monotonic() + _TARGET_PATIENCE_S
+        while await self._primary() in ([], [old]):
+            if time.monotonic() > deadline:
+                raise NoTarget("no other primary")
+            await asyncio.sleep(0.1)
+
     async def _until_ready(self, name: str) -> None:
         deadline = time.monotonic() + _TARGET_PATIENCE_S
         while not self._cluster.is_ready(name):
@@ -203,7 +230,8 @@ class Injector:
         deadline = time.monotonic() + _TARGET_PATIENCE_S
         while True:
             try:
-                async with Redis.from_url(self._cluster.redis_url, socket_timeout=10.0) as client:
+                url = await self._cluster.redis.primary_url()
+                async with Redis.from_url(url, socket_timeout=10.0) as client:
                     return await client.execute_command(*command)
             except (RedisError, OSError):
                 if time.monotonic() > deadline:

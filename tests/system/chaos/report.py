@@ -37,10 +37,11 @@ from tests.system.chaos.together import TITLE, together
 HEAD: Final = """# Chaos runs
 
 Written by `make chaos-report`; each section is one run, with the seed that repeats its schedule. Two gateways, three
-workers, two histories, a real Valkey (AOF everysec) and the MongoDB stand-in on one machine; every connection of
-clients to gateways, of services to their stores, and of gateways and workers to histories goes through a link that
-can be cut. The clients, the supervisor and the links share that machine's cores. What is counted as a violation
-stands in `checker.py`.
+workers, two histories, a real Valkey or Redis (AOF everysec) and the MongoDB stand-in on one machine; every connection
+of clients to gateways, of services to their stores, and of gateways and workers to histories goes through a link that
+can be cut. Behind Sentinel a link belongs to a server instead: services, replicas and Sentinels reach it that way. The
+clients, the supervisor and the links share that machine's cores. What is counted as a violation stands in
+`checker.py`.
 """
 SHOWN: Final = 20
 
@@ -60,6 +61,7 @@ def facts(result: Result) -> list[tuple[str, str]]:
     accepted = len({event.turn for event in events if isinstance(event, Accepted)})
     rows = [
         ("seed", str(result.plan.seed)),
+        ("Redis", result.redis),
         (
             "faults during",
             f"{result.plan.seconds:.0f} s, lease {result.plan.lease_s:g} s, {result.plan.clients} clients",

@@ -13,13 +13,14 @@ import aiohttp
 
 from tests.system.chaos.chatter import Chatter
 from tests.system.chaos.checker import Violation, check
-from tests.system.chaos.cluster import Cluster, default_size
+from tests.system.chaos.cluster import EMBEDDED_REDIS, Cluster, default_size
 from tests.system.chaos.completer import Completer
 from tests.system.chaos.events import History
 from tests.system.chaos.harvest import counted, remains, reservations, stored_turns, transcripts
 from tests.system.chaos.injector import Injector
 from tests.system.chaos.prober import Prober
 from tests.system.chaos.receiver import Receiver
+from tests.system.chaos.redis_servers import RedisChoice
 from tests.system.chaos.schedule import schedule
 from tests.system.chaos.subscription import subscribe, told
 from tests.system.chaos.talker import Talker
@@ -41,11 +42,13 @@ class Plan:
     think_s: float = 2.0
     patience_s: float = 60.0
     mutant: str | None = None
+    redis: RedisChoice = EMBEDDED_REDIS
 
 
 @dataclass(kw_only=True)
 class Result:
     plan: Plan
+    redis: str
     history: History
     injected: Counter[str]
     missed: list[str]
@@ -72,7 +75,9 @@ async def run(plan: Plan, directory: Path) -> Result:
     """Raises deploy's StartError when the stack does not come up."""
     began = time.monotonic()
     history = History()
-    async with Cluster(directory, lease_s=plan.lease_s, size=default_size(), mutant=plan.mutant) as cluster:
+    cluster = Cluster(directory, lease_s=plan.lease_s, size=default_size(), mutant=plan.mutant, redis=plan.redis)
+    async with cluster:
+        redis = await cluster.redis.description()
         zero = time.monotonic()
 
         def clock() -> float:
@@ -109,6 +114,7 @@ async def run(plan: Plan, directory: Path) -> Result:
         crashes = list(cluster.crashes)  # What follows is the stack's own end.
     result = Result(
         plan=plan,
+        redis=redis,
         history=history,
         injected=injector.counts,
         missed=injector.missed,

@@ -31,6 +31,7 @@ KINDS: Final = (
     "link delay",
     "link black-hole",
     "link mute",
+    "fail-over redis",
     "down redis 1 s",
     "down redis 5 s",
     "down redis 60 s",

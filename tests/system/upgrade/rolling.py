@@ -1,9 +1,9 @@
-"""One run: the old release under load, each process replaced by the new one, and then each by the old one again."""
+"""Processes replaced one after the other under load: by another release and back, or by what a test says."""
 
 import asyncio
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -36,13 +36,24 @@ class Result:
 
 
 async def run(release: Release, directory: Path, *, seed: int) -> Result:
-    """Raises deploy's StartError when a process of either release does not come up on the other's data."""
+    """The old release under load, each process replaced by the new one, and then each by the old one again.
+
+    Raises deploy's StartError when a process of either release does not come up on the other's data.
+    """
+    cluster = Cluster(directory, lease_s=4.0, size=default_size(), release=release)
+    return await under_load(cluster, directory, lambda world: _rolls(cluster, release, world), seed=seed)
+
+
+async def under_load(
+    cluster: Cluster, directory: Path, changes: Callable[[World], Awaitable[None]], *, seed: int
+) -> Result:
+    """What the checker finds after clients were at work before, during and after the changes."""
     history, zero = History(), time.monotonic()
 
     def clock() -> float:
         return time.monotonic() - zero
 
-    async with Cluster(directory, lease_s=4.0, size=default_size(), release=release) as cluster:
+    async with cluster:
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         async with aiohttp.ClientSession(connector=connector) as http:
             world = World(
@@ -57,7 +68,7 @@ async def run(release: Release, directory: Path, *, seed: int) -> Result:
             clients = [_client(world, random.Random(f"{seed}/{number}"), number) for number in range(CLIENTS)]
             tasks = [asyncio.create_task(client.run()) for client in clients]
             try:
-                await _rolls(cluster, release, world)
+                await changes(world)
                 world.calm_since = clock()
                 world.closing.set()
                 await asyncio.gather(*tasks)
@@ -79,7 +90,7 @@ async def _rolls(cluster: Cluster, release: Release, world: World) -> None:
     await asyncio.sleep(REST_S)
     for groups, to in ((ORDER, None), (ORDER[::-1], release)):
         began = world.clock()
-        for name in _members(cluster, groups):
+        for name in members(cluster, groups):
             await cluster.replace(name, to)
             # Clients that were turned away need time at the next gateway.
             await asyncio.sleep(1.0)
@@ -87,7 +98,7 @@ async def _rolls(cluster: Cluster, release: Release, world: World) -> None:
         await asyncio.sleep(REST_S)
 
 
-def _members(cluster: Cluster, groups: tuple[str, ...]) -> Iterator[str]:
+def members(cluster: Cluster, groups: tuple[str, ...]) -> Iterator[str]:
     for group in groups:
         yield from cluster.members(group)
 
