@@ -54,8 +54,10 @@ up: $(RUN_STAMP)  ## the whole stack on this machine: make up ARGS="--workers 3 
 test: $(DEV_STAMP) $(MANIFESTS_STAMP)  ## every test but the long ones: make test ARGS="-k resume" JOBS=0
 	@exec $(BIN)/python -m pytest -m "not long" $(PARALLEL) $(ARGS)
 
-test-long: $(DEV_STAMP)  ## the long runs: chaos of minutes, thousands of generated requests, every byte cut
-	@exec $(BIN)/python -m pytest -m long $(PARALLEL) $(ARGS)
+test-long: $(DEV_STAMP)  ## the long runs: chaos of minutes, thousands of generated requests, every byte cut, history on the second driver
+	@$(BIN)/python -m pytest -m long $(PARALLEL) $(ARGS)
+	@PARLEY_TEST_MONGODB_DRIVER=pymongo $(BIN)/python -m pytest -m "not long" $(PARALLEL) \
+		--ignore tests/service/history/mongo tests/service/history
 
 check: lint types audit test  ## what to run before a commit; CI adds test-long
 

@@ -12,7 +12,7 @@ PRODUCT = [*sorted((ROOT / "services").rglob("*.py")), *sorted((ROOT / "shared")
 SERVICES = {"gateway", "agent_worker", "history"}
 # Where a library, or the environment, may be used at all.
 HOMES = {
-    "motor": {"services/history/mongo"},
+    "motor": {"services/history/mongo/motor_driver.py"},
     "pymongo": {"services/history/mongo"},
     "bson": {"services/history/mongo"},
     "openai": {"services/agent_worker/model/connection.py"},

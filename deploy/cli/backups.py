@@ -138,7 +138,9 @@ def _with_stores(local: Path | None, work: "Callable[[Stores], Awaitable[T]]", *
     settings: Any = _settings(local)
 
     async def run() -> T:
-        database = Database(settings.mongodb_uri, settings.mongodb_database, restoring=restoring)
+        database = Database(
+            settings.mongodb_uri, settings.mongodb_database, driver=settings.mongodb_driver, restoring=restoring
+        )
         async with opened(database, blobs_of(database, settings)) as stores:
             return await work(stores)
 

@@ -78,7 +78,10 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
     try:
         async with (
             Database(
-                settings.mongodb_uri, settings.mongodb_database, transcript_search=settings.transcript_search
+                settings.mongodb_uri,
+                settings.mongodb_database,
+                driver=settings.mongodb_driver,
+                transcript_search=settings.transcript_search,
             ) as database,
             RunLogs(settings.stream_shards, keep_s=settings.log_keep_s) as logs,
             KeyNotices(settings.stream_urls[0]) as notices,

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from services.history.mongo.driver import DriverName
 from shared.contracts.keys import is_secret
 from shared.contracts.prices import PriceTable
 from shared.ids import is_name
@@ -21,6 +22,10 @@ class HistorySettings(Settings):
     port: int = Field(8082, description="port to listen on")
     mongodb_uri: str = Field("mongodb://127.0.0.1:27017", description="MongoDB: a replica set in production")
     mongodb_database: str = Field("parley", description="name of the database")
+    mongodb_driver: DriverName = Field(
+        "motor",
+        description="the MongoDB driver: `motor`, or `pymongo`, which is PyMongo's own asynchronous client",
+    )
     internal_token_before: SecretStr = Field(
         SecretStr(""),
         description="the internal token before the present one, while processes that have it are being restarted",

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import AsyncMongoClient
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
@@ -218,7 +218,7 @@ async def test_a_full_mongodb_refuses_new_turns_at_once_and_loses_none(
         await clients[0].session(await stack.publish(model))
         for model in ("scripted/tokens=60,delay=30,text=echo", QUICK)
     ]
-    mongodb: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(stores.mongodb.url)
+    mongodb: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(stores.mongodb.url)
     refuse = {"failCommands": ["insert", "update"], "errorCode": 14031}  # OutOfDiskSpace
     try:
         async with Asked(clients[0], session_id, "while it is full") as asked:
@@ -233,7 +233,7 @@ async def test_a_full_mongodb_refuses_new_turns_at_once_and_loses_none(
         await assert_answers_again(clients[1], other, within_s=8)
         assert len(await clients[1].messages(other)) == 2, "what was refused was not stored"
     finally:
-        mongodb.close()
+        await mongodb.close()
 
 
 async def _is_completed(client: Client, turn: str) -> bool:

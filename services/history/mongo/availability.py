@@ -2,15 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 from bson.errors import BSONError
-from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import PyMongoError
-from pymongo.topology_description import TopologyDescription
 
+from services.history.mongo.driver import SELECTION_TIMEOUT_S, Driver
 from services.history.mongo.errors import Unstorable, translated, unavailable
-from services.history.mongo.filters import Document
 from services.history.mongo.waits import waiting
 from shared.contracts.errors import ApiError
 from shared.log import get_logger
@@ -19,7 +17,6 @@ from shared.store_metrics import measured
 log = get_logger()
 
 T = TypeVar("T")
-SELECTION_TIMEOUT_S: Final = 0.6
 WATCH_S: Final = 0.1
 
 
@@ -31,8 +28,8 @@ class Availability:
     back.
     """
 
-    def __init__(self, client: "AsyncIOMotorClient[Document]") -> None:
-        self._client = client
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
         self.prepared = False
         self.lost: asyncio.Future[None]
 
@@ -44,8 +41,7 @@ class Availability:
         loop = asyncio.get_running_loop()
         seen = loop.time()
         while True:
-            # Motor's stubs declare this property as a method.
-            if cast("TopologyDescription", self._client.topology_description).has_writable_server():
+            if self._driver.topology.has_writable_server():
                 seen = loop.time()
                 if self.lost.done():
                     log.info("mongodb_back")
@@ -60,9 +56,8 @@ class Availability:
 
         Raises ApiError(`dependency_unavailable`), Duplicate or Unstorable.
 
-        The driver has few threads, and each of them may wait for a lost server. The caller therefore waits for its
-        operation or for the news that the server is lost, whichever comes first. The outcome of a write is then
-        unknown.
+        The caller waits for its operation or for the news that the server is lost, whichever comes first: a driver may
+        wait for the server for longer (Motor in one of few threads). The outcome of a write is then unknown.
         """
         with measured("mongodb", kind, (ApiError,)):
             return await self._run(operation)
@@ -77,7 +72,8 @@ class Availability:
         with waiting():
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            task.cancel()  # If it still waits for a thread, it never runs.
+            # Motor's operation never runs if it still waits for a thread; PyMongo's ends, and its connection is closed.
+            task.cancel()
             raise unavailable()
         try:
             return task.result()

@@ -3,18 +3,18 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
-from bson.codec_options import CodecOptions
-from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import PyMongoError
 from pymongo.monitoring import CommandListener
 
-from services.history.mongo.availability import SELECTION_TIMEOUT_S, Availability
+from services.history.mongo.availability import Availability
 from services.history.mongo.collection import Collection
 from services.history.mongo.dialect import Dialect
-from services.history.mongo.filters import Document
+from services.history.mongo.driver import DriverName
+from services.history.mongo.driver_choice import opened_driver
 from services.history.mongo.gridfs import GridFsBlobs
 from services.history.mongo.migrations import prepare
 from services.history.mongo.stand_in import dialect_for
@@ -25,7 +25,6 @@ from shared.tasks import end_tasks
 
 log = get_logger()
 
-CALL_TIMEOUT_S: Final = 5.0
 RETRY_PREPARATION_S: Final = 0.5
 RESTORING: Final = "this database is being restored: let `parley restore` finish, or run it again with the same backup"
 
@@ -43,28 +42,17 @@ class Database:
         uri: str,
         name: str,
         *,
+        driver: DriverName = "motor",
         transcript_search: bool = True,
         dialect: Dialect | None = None,
         listeners: Sequence[CommandListener] = (),
         restoring: bool = False,
     ) -> None:
-        self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
-            uri,
-            w="majority",
-            journal=True,
-            readConcernLevel="majority",
-            serverSelectionTimeoutMS=int(SELECTION_TIMEOUT_S * 1000),
-            connectTimeoutMS=1000,
-            heartbeatFrequencyMS=1000,
-            timeoutMS=int(CALL_TIMEOUT_S * 1000),
-            appname="parley-history",
-            event_listeners=list(listeners),
-        )
+        self._driver = opened_driver(driver, uri, name, listeners)
         self._transcript_search = transcript_search
         self._dialect = dialect
         self._restoring = restoring
-        self.availability = Availability(self._client)
-        self._database = self._client.get_database(name, codec_options=CodecOptions(tz_aware=True))
+        self.availability = Availability(self._driver)
         self._collections: list[Collection] = []
         self._tasks: list[asyncio.Task[None]] = []
         self.sessions = self._collection("sessions")
@@ -87,12 +75,14 @@ class Database:
         self.backfills = self._collection("backfills")
         self.indexes = self._collection("indexes")
         self.restores = self._collection("restores")
-        self.vectors = VectorCollection(self.availability, self._database.get_collection("vectors"))
+        self.vectors = VectorCollection(
+            self.availability, self._driver.collection("vectors"), partial(self._driver.aggregate, "vectors")
+        )
         self._collections.append(self.vectors)
-        self.blobs = GridFsBlobs(self.availability, self._database)
+        self.blobs = GridFsBlobs(self.availability, self._driver)
 
     def _collection(self, name: str) -> Collection:
-        collection = Collection(self.availability, self._database.get_collection(name))
+        collection = Collection(self.availability, self._driver.collection(name))
         self._collections.append(collection)
         return collection
 
@@ -110,14 +100,14 @@ class Database:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await end_tasks(self._tasks)
-        self._client.close()
+        await self._driver.close()
 
     async def _prepare(self) -> None:
         """Repeats until every index exists: without them a session could have two active turns."""
         said: str | None = None
         while not self.availability.prepared:
             try:
-                build = await self._client.admin.command("buildInfo")
+                build = await self._driver.command("buildInfo")
                 refused = await self._refusal(build)
                 if refused is not None:
                     if refused != said:
@@ -126,7 +116,7 @@ class Database:
                     await asyncio.sleep(RETRY_PREPARATION_S)
                     continue
                 dialect = self._dialect or dialect_for(build)
-                await prepare(self._database, dialect, transcript_search=self._transcript_search)
+                await prepare(self._driver, dialect, transcript_search=self._transcript_search)
                 for collection in self._collections:
                     collection.dialect = dialect
                 self.availability.prepared = True
@@ -136,7 +126,7 @@ class Database:
                 await asyncio.sleep(RETRY_PREPARATION_S)
 
     async def _refusal(self, build: Mapping[str, Any]) -> str | None:
-        hello = await self._client.admin.command("hello")
+        hello = await self._driver.command("hello")
         ahead_s = clock_ahead_s(hello, datetime.now(UTC))
         if abs(ahead_s) > CLOCKS_DIFFER_S:
             # Leases, fences and order go by one clock or by counters; deadlines and expiry dates are wrong by this.
@@ -144,9 +134,9 @@ class Database:
         if (refused := refusal(hello, build)) is not None or self._restoring:
             return refused
         # Half of a backup is no state to repair: the reconciler would erase what refers to documents still to come.
-        under_way = await self._database.get_collection("restores").find_one({"running": True}, {"_id": 1})
+        under_way = await self._driver.collection("restores").find_one({"running": True}, {"_id": 1})
         return RESTORING if under_way is not None else None
 
     async def ping(self) -> None:
         """Raises `dependency_unavailable` unless MongoDB answers and its indexes exist."""
-        await self.availability.run(lambda: self._client.admin.command("ping"))
+        await self.availability.run(lambda: self._driver.command("ping"))

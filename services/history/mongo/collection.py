@@ -4,11 +4,11 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from typing import Final
 
-from motor.motor_asyncio import AsyncIOMotorCollection
 from pymongo import ReplaceOne
 
 from services.history.mongo.availability import Availability
 from services.history.mongo.dialect import Dialect, Direction, Fields, IdField, Order, PageQuery
+from services.history.mongo.driver import DriverCollection
 from services.history.mongo.errors import Duplicate
 from services.history.mongo.filters import Document, Where
 from services.history.mongo.migrations import migrated, stamped, with_version
@@ -20,7 +20,7 @@ SCAN_BATCH: Final = 100
 class Collection:
     """Every call raises ApiError(`dependency_unavailable`) while MongoDB is away, within a second of its loss."""
 
-    def __init__(self, availability: Availability, collection: "AsyncIOMotorCollection[Document]") -> None:
+    def __init__(self, availability: Availability, collection: DriverCollection) -> None:
         self.name = collection.name
         # Replaced before the first call, when the server has said what it is.
         self.dialect = Dialect()

@@ -7,10 +7,9 @@ from functools import partial
 from typing import Final
 
 from gridfs.errors import NoFile
-from motor.motor_asyncio import AsyncIOMotorDatabase, AsyncIOMotorGridFSBucket, AsyncIOMotorGridOut
 
 from services.history.mongo.availability import Availability
-from services.history.mongo.filters import Document
+from services.history.mongo.driver import Download, Driver
 from shared.contracts.errors import ApiError, Code
 
 CHUNK: Final = 1 << 20
@@ -19,11 +18,11 @@ CHUNK: Final = 1 << 20
 class GridFsBlobs:
     """See BlobStore. A blob exists once its upload is complete."""
 
-    def __init__(self, availability: Availability, database: "AsyncIOMotorDatabase[Document]") -> None:
+    def __init__(self, availability: Availability, driver: Driver) -> None:
         self._run = partial(availability.run, kind="blob")
-        self._files = database.get_collection("blobs.files")
-        self._chunks = database.get_collection("blobs.chunks")
-        self._bucket = AsyncIOMotorGridFSBucket(database, bucket_name="blobs", chunk_size_bytes=CHUNK)
+        self._files = driver.collection("blobs.files")
+        self._chunks = driver.collection("blobs.chunks")
+        self._bucket = driver.bucket("blobs", CHUNK)
 
     async def put(self, blob_id: str, content: AsyncIterator[bytes]) -> None:
         upload = self._bucket.open_upload_stream_with_id(blob_id, blob_id)
@@ -43,7 +42,7 @@ class GridFsBlobs:
         while piece := await self._run(download.readchunk):
             yield piece
 
-    async def _opened(self, blob_id: str) -> AsyncIOMotorGridOut | None:
+    async def _opened(self, blob_id: str) -> Download | None:
         """`run` would take the driver's NoFile for an outage."""
         try:
             return await self._bucket.open_download_stream(blob_id)

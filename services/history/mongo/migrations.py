@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import pymongo
-from motor.motor_asyncio import AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo.errors import OperationFailure
 
 from services.history.mongo.dialect import Dialect, Fields
+from services.history.mongo.driver import Driver, DriverCollection
 from services.history.mongo.filters import Document
 from services.history.mongo.indexes import INDEXES, RETIRED, TRANSCRIPT_WORDS
 
@@ -92,9 +92,7 @@ def with_version(collection: str, fields: Fields | None) -> Fields | None:
     return fields
 
 
-async def prepare(
-    database: "AsyncIOMotorDatabase[Document]", dialect: Dialect, *, transcript_search: bool = True
-) -> None:
+async def prepare(driver: Driver, dialect: Dialect, *, transcript_search: bool = True) -> None:
     """Builds every index, then drops those of earlier code. May be repeated, and run by several processes at once.
 
     Without the search of transcripts its index is not built. One that is there stays: nothing enters it any more, and
@@ -102,10 +100,10 @@ async def prepare(
     """
     if not transcript_search:
         # Before the first turn ends without words: once the search is on again, its walk must visit all turns anew.
-        await database.get_collection("backfills").delete_one({"_id": SEARCHED_TURNS})
+        await driver.collection("backfills").delete_one({"_id": SEARCHED_TURNS})
     with pymongo.timeout(None):  # An index on a large collection takes as long as it takes.
         for name, indexes in INDEXES.items():
-            collection, retired = database.get_collection(name), RETIRED.get(name, ())
+            collection, retired = driver.collection(name), RETIRED.get(name, ())
             models = [dialect.index(index) for index in indexes if transcript_search or index.name != TRANSCRIPT_WORDS]
             try:
                 await collection.create_indexes(models)
@@ -117,7 +115,7 @@ async def prepare(
             await _drop(collection, retired)
 
 
-async def _drop(collection: "AsyncIOMotorCollection[Document]", names: Sequence[str]) -> bool:
+async def _drop(collection: DriverCollection, names: Sequence[str]) -> bool:
     """Whether there was anything to drop."""
     existing = await collection.index_information() if names else {}
     dropped = [name for name in names if name in existing]

@@ -3,14 +3,17 @@
 The shapes are those of MongoDB's manual ("Run Vector Search Queries", "How to Index Fields for Vector Search").
 """
 
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
 
 from bson.binary import VECTOR_SUBTYPE, Binary
 from pymongo.errors import OperationFailure
 from pymongo.operations import SearchIndexModel
 
 from services.history.metrics import VECTOR_SEARCHES_REFUSED
+from services.history.mongo.availability import Availability
 from services.history.mongo.collection import Collection
+from services.history.mongo.driver import DriverCollection
 from services.history.mongo.filters import Document
 from shared.contracts.errors import ApiError, Code
 from shared.log import get_logger
@@ -31,10 +34,17 @@ _INDEX_EXISTS: Final = 68
 _FLOAT32: Final = b"\x27\x00"
 
 
+# Sends a pipeline to this collection.
+Aggregate = Callable[[Sequence[Mapping[str, Any]]], Awaitable[list[Document]]]
+
+
 class VectorCollection(Collection):
     """Vectors of each length have a member and a search index of their own."""
 
-    _indexed: frozenset[int] = frozenset()
+    def __init__(self, availability: Availability, collection: DriverCollection, aggregate: Aggregate) -> None:
+        super().__init__(availability, collection)
+        self._aggregate = aggregate
+        self._indexed: frozenset[int] = frozenset()
 
     async def ensure_index(self, dimensions: int) -> None:
         """Orders the search index of vectors of this length. MongoDB builds it later: searches find nothing until then.
@@ -80,7 +90,7 @@ class VectorCollection(Collection):
 
         async def found() -> list[Document]:
             try:
-                return await self._collection.aggregate([{"$vectorSearch": search}, {"$project": kept}]).to_list(None)
+                return await self._aggregate([{"$vectorSearch": search}, {"$project": kept}])
             except OperationFailure as error:
                 raise _refused(error) from error
 

@@ -1,5 +1,6 @@
 """A running history, seen from outside: its client, its Redis, and a worker's hands without the worker."""
 
+import os
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -7,10 +8,11 @@ from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import uuid4
 
-from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import AsyncMongoClient
 
 from deploy.local.processes import free_port
 from services.history.app import Dependencies, create_app, open_dependencies
+from services.history.mongo.driver import DriverName
 from services.history.settings import HistorySettings
 from shared.contracts.agents import AgentConfig, ModelChoice, Passage
 from shared.contracts.frames import BEGINNING, FrameId, data_of, encode
@@ -191,11 +193,17 @@ def finished(turn_id: str, attempt: int, reply: str = "Hi.", **members: Any) -> 
     return FinishedTurn.model_validate(given | members)
 
 
+def driver_of_tests() -> DriverName:
+    """The one of PARLEY_TEST_MONGODB_DRIVER where that is set, else the default."""
+    return "pymongo" if os.environ.get("PARLEY_TEST_MONGODB_DRIVER") == "pymongo" else "motor"
+
+
 def settings_for(mongodb_uri: str, redis_url: str, **members: Any) -> HistorySettings:
     given = {
         "internal_token": TOKEN,
         "mongodb_uri": mongodb_uri,
         "mongodb_database": f"test_{uuid4().hex}",
+        "mongodb_driver": driver_of_tests(),
         "queue_redis_url": redis_url,
         "port": free_port(),
         "reconcile_interval_s": 0.2,
@@ -208,7 +216,7 @@ def settings_for(mongodb_uri: str, redis_url: str, **members: Any) -> HistorySet
 async def running(settings: HistorySettings) -> AsyncIterator[History]:
     """The real app on a loopback port. It is not waited for: a test may want it without its stores."""
     base_url = f"http://127.0.0.1:{settings.port}"
-    documents: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(settings.mongodb_uri, tz_aware=True)
+    documents: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(settings.mongodb_uri, tz_aware=True)
     queue = TurnQueue.connect(settings.queue_redis_url)
     try:
         async with (
@@ -225,4 +233,4 @@ async def running(settings: HistorySettings) -> AsyncIterator[History]:
             )
     finally:
         await queue.aclose()
-        documents.close()
+        await documents.close()

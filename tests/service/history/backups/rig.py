@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import orjson
-from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import AsyncMongoClient
 
 from services.history.backups.backup import Backup
 from services.history.backups.manifest import MANIFEST, Manifest
@@ -22,7 +22,7 @@ from shared.contracts.keys import NewKey, Scope
 from tests.conftest import eventually
 from tests.service.history.conftest import is_ready
 from tests.service.history.knowledge.sources import Knowledge
-from tests.service.history.running import WORKSPACE, History, running, settings_for
+from tests.service.history.running import WORKSPACE, History, driver_of_tests, running, settings_for
 
 KEY = NewKey(workspace=WORKSPACE, name="of a test", scopes=frozenset({Scope.CHAT_WRITE}))
 
@@ -77,7 +77,7 @@ async def is_billed(history: History, turn_id: str) -> bool:
 
 @asynccontextmanager
 async def stores(mongodb_uri: str, name: str, *, restoring: bool = False) -> AsyncIterator[Stores]:
-    database = Database(mongodb_uri, name, restoring=restoring)
+    database = Database(mongodb_uri, name, driver=driver_of_tests(), restoring=restoring)
     async with opened(database, database.blobs) as found:
         yield found
 
@@ -92,7 +92,7 @@ async def restored(mongodb_uri: str, folder: Path, name: str | None = None) -> s
 
 async def content(mongodb_uri: str, name: str) -> dict[str, list[Any]]:
     """All documents of a database but the marks of restores and the times of uploads, by collection and id."""
-    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(mongodb_uri, tz_aware=True)
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(mongodb_uri, tz_aware=True)
     try:
         database = client[name]
         found = {}
@@ -109,7 +109,7 @@ async def content(mongodb_uri: str, name: str) -> dict[str, list[Any]]:
             )
         return {collection: rows for collection, rows in found.items() if rows}
     finally:
-        client.close()
+        await client.close()
 
 
 def packed(lines: list[bytes]) -> bytes:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
+from itertools import product
 from typing import Any
 from uuid import uuid4
 
@@ -22,17 +23,27 @@ from shared.ids import id_at, new_id
 from tests.conftest import eventually
 from tests.service.history.conftest import is_ready
 from tests.service.history.mongo.recorder import Recorder
-from tests.service.history.running import WORKSPACE, History, completion, finished, running, settings_for
+from tests.service.history.running import (
+    WORKSPACE,
+    History,
+    completion,
+    driver_of_tests,
+    finished,
+    running,
+    settings_for,
+)
 
 NOW_MS = int(datetime.now(UTC).timestamp() * 1000)
 DAY_MS = 86_400_000
+DIRECTIONS: tuple[Direction, ...] = ("asc", "desc")
 # From a year ago to a clock that runs an hour ahead.
 TIMES_MS = [NOW_MS - 365 * DAY_MS, NOW_MS - 90 * DAY_MS, *(NOW_MS - n * 7_000 for n in range(9)), NOW_MS + DAY_MS // 24]
 
 
 @asynccontextmanager
 async def opened(uri: str, name: str, dialect: Dialect | None = None, recorder: Recorder | None = None) -> Any:
-    async with Database(uri, name, dialect=dialect, listeners=[recorder] if recorder else []) as database:
+    listeners = [recorder] if recorder else []
+    async with Database(uri, name, driver=driver_of_tests(), dialect=dialect, listeners=listeners) as database:
 
         async def answers() -> bool:
             try:
@@ -66,24 +77,20 @@ async def pages(database: Database, direction: Direction, limit: int) -> list[li
             return found
 
 
-@pytest.mark.parametrize("direction", ["asc", "desc"])
-@pytest.mark.parametrize("limit", [1, 5, 12, 50])
-async def test_pages_are_the_same_in_both_forms(mongodb_uri: str, direction: Direction, limit: int) -> None:
-    async with opened(mongodb_uri, f"test_{uuid4().hex}", StandInDialect()) as database:
-        ids = await filled(database)
-        adapted = await pages(database, direction, limit)
-    async with opened(mongodb_uri, f"test_{uuid4().hex}", Dialect()) as database:
-        assert await filled(database) == ids
-        general = await pages(database, direction, limit)
-    assert general == adapted
-    assert [session_id for page in general for session_id in page] == sorted(ids, reverse=direction == "desc")
+async def test_pages_are_the_same_in_both_forms(mongodb_uri: str) -> None:
+    async with (
+        opened(mongodb_uri, f"test_{uuid4().hex}", StandInDialect()) as adapted,
+        opened(mongodb_uri, f"test_{uuid4().hex}", Dialect()) as general,
+    ):
+        ids = await filled(adapted)
+        assert await filled(general) == ids
+        for direction, limit in product(DIRECTIONS, (1, 5, 12, 50)):
+            found = await pages(general, direction, limit)
+            assert found == await pages(adapted, direction, limit), (direction, limit)
+            assert [each for page in found for each in page] == sorted(ids, reverse=direction == "desc")
 
 
-@pytest.mark.parametrize("direction", ["asc", "desc"])
-@pytest.mark.parametrize("limit", [1, 3, 20])
-async def test_the_stand_in_reads_on_where_documents_are_left_out(
-    mongodb_uri: str, direction: Direction, limit: int
-) -> None:
+async def test_the_stand_in_reads_on_where_documents_are_left_out(mongodb_uri: str) -> None:
     """Members that must be absent are compared by history, behind the server's limit."""
     async with opened(mongodb_uri, f"test_{uuid4().hex}", StandInDialect()) as database:
         ids = [new_id("agt") for _ in range(12)] + ["agt_zz", "demo"]
@@ -92,16 +99,20 @@ async def test_the_stand_in_reads_on_where_documents_are_left_out(
             await database.agents.insert(
                 {"_id": f"{WORKSPACE}:{agent_id}", "workspace": WORKSPACE, "agentId": agent_id, **marks}
             )
-        where = {"workspace": WORKSPACE, "deleted": None}
-        found: list[str] = []
-        after: str | None = None
-        while True:
-            rows, after = await database.agents.page(where, IdField("agentId", "agt"), direction, after, limit)
-            found += [row["agentId"] for row in rows]
-            if after is None:
-                break
-        wanted = sorted((one for number, one in enumerate(ids) if number % 3 == 0), reverse=direction == "desc")
-        assert found == wanted
+        for direction, limit in product(DIRECTIONS, (1, 3, 20)):
+            wanted = sorted((one for number, one in enumerate(ids) if number % 3 == 0), reverse=direction == "desc")
+            assert await kept_agents(database, direction, limit) == wanted, (direction, limit)
+
+
+async def kept_agents(database: Database, direction: Direction, limit: int) -> list[str]:
+    where = {"workspace": WORKSPACE, "deleted": None}
+    found: list[str] = []
+    after: str | None = None
+    while True:
+        rows, after = await database.agents.page(where, IdField("agentId", "agt"), direction, after, limit)
+        found += [row["agentId"] for row in rows]
+        if after is None:
+            return found
 
 
 @pytest.mark.parametrize("after", [False, True])

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import AsyncMongoClient
 
 from services.history.mongo import migrations
 from services.history.mongo.indexes import INDEXES, RETIRED
@@ -68,7 +68,7 @@ async def test_documents_from_before_schema_versions_are_served(history: History
 async def test_indexes_of_earlier_code_are_replaced_at_start(mongodb_uri: str, redis_url: str) -> None:
     """The old ones hold until the new ones stand."""
     settings = settings_for(mongodb_uri, redis_url)
-    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(mongodb_uri)
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(mongodb_uri)
     turns, sessions = (client[settings.mongodb_database][name] for name in ("turns", "sessions"))
     try:
         await sessions.create_index([("workspace", 1), ("id", 1)], unique=True)
@@ -88,4 +88,4 @@ async def test_indexes_of_earlier_code_are_replaced_at_start(mongodb_uri: str, r
             assert not existing & set(RETIRED[collection.name])
             assert len(existing) == len(INDEXES[collection.name]) + 1
     finally:
-        client.close()
+        await client.close()

@@ -15,6 +15,7 @@ from shared.contracts.errors import ApiError
 from shared.log import get_logger
 from tests.conftest import eventually
 from tests.service.history.mongo.plain_server import plain_server
+from tests.service.history.running import driver_of_tests
 
 SINGLE = {"buildInfo": {"version": "8.0.4", "versionArray": [8, 0, 4, 0]}}
 NO_MAJORITY = {
@@ -29,7 +30,7 @@ async def test_a_mongodb_without_a_replica_set_is_refused_and_said_once(monkeypa
     looks = counted(monkeypatch)
     with capture_logs() as lines:
         monkeypatch.setattr(client, "log", get_logger())
-        async with plain_server(SINGLE) as uri, Database(uri, "parley") as database:
+        async with plain_server(SINGLE) as uri, Database(uri, "parley", driver=driver_of_tests()) as database:
             await eventually(lambda: looks() >= 3, what="three looks")
             with pytest.raises(ApiError, match="does not answer"):
                 await database.ping()
@@ -43,7 +44,10 @@ async def test_clocks_an_hour_apart_are_said(monkeypatch: pytest.MonkeyPatch) ->
     looks = counted(monkeypatch)
     with capture_logs() as lines:
         monkeypatch.setattr(client, "log", get_logger())
-        async with plain_server(SINGLE, clock_ahead_s=-3600.0) as uri, Database(uri, "parley"):
+        async with (
+            plain_server(SINGLE, clock_ahead_s=-3600.0) as uri,
+            Database(uri, "parley", driver=driver_of_tests()),
+        ):
             await eventually(lambda: looks() >= 1, what="a look")
     said = [line["ahead_s"] for line in lines if line["event"] == "clocks_differ"]
     assert said

@@ -44,9 +44,6 @@ class VectorServer:
         self.definitions[document["name"]] = document["definition"]
         return str(document["name"])
 
-    def aggregate(self, pipeline: Sequence[Mapping[str, Any]]) -> "_Cursor":
-        return _Cursor(self, pipeline)
-
     async def search(self, pipeline: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         (stage, project) = pipeline
         search = stage["$vectorSearch"]
@@ -69,19 +66,11 @@ class VectorServer:
         return [{k: v for k, v in row.items() if k in kept} | {"score": (1 + score) / 2} for score, row in best]
 
 
-class _Cursor:
-    def __init__(self, server: VectorServer, pipeline: Sequence[Mapping[str, Any]]) -> None:
-        self._server = server
-        self._pipeline = pipeline
-
-    async def to_list(self, length: int | None) -> list[dict[str, Any]]:
-        return await self._server.search(self._pipeline)
-
-
 def searching(database: Database) -> VectorServer:
     """From now on the database's MongoDB can search vectors."""
     server = VectorServer(database.vectors._collection)
-    database.vectors._collection = server  # type: ignore[assignment]
+    database.vectors._collection = server
+    database.vectors._aggregate = server.search
     return server
 
 
