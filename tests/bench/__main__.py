@@ -12,7 +12,7 @@ import uvloop
 
 from tests.bench import bad_keys, faces, grown, lists, loader, observed, readers, retrieval, scenarios, search, usage
 from tests.bench.report import render, write_json
-from tests.bench.rig import running_stack
+from tests.bench.rig import in_memory, running_stack
 from tests.bench.scenarios import Effort, Row, Scenario
 
 SCENARIOS: Final[dict[str, Scenario]] = {
@@ -53,7 +53,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--gateways", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(
-        "--data", type=Path, default=_memory(), help="where the stores' data go (default: memory, if there is any)"
+        "--data", type=Path, default=in_memory(), help="where the stores' data go (default: memory, if there is any)"
     )
     parser.add_argument(
         "--questions", type=Path, default=Path("xquad"), help=f"folder of {RETRIEVAL}'s data: a JSON file per language"
@@ -67,12 +67,6 @@ def parse() -> argparse.Namespace:
     if unknown := set(options.scenarios) - {*SCENARIOS, *ON_REQUEST, OBSERVED, RETRIEVAL}:
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
     return options
-
-
-def _memory() -> Path:
-    """In memory, because a disk's sync time would exceed all other figures. `--data` measures with a disk."""
-    memory = Path("/dev/shm")
-    return memory if memory.is_dir() and os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
 
 
 async def measure(options: argparse.Namespace) -> list[Row]:

@@ -1,0 +1,1 @@
+"""How many processes a load needs, from measured unit costs, and which part is the limit at each step."""
