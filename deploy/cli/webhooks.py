@@ -98,7 +98,8 @@ async def replay(cli: Cli, webhook: str, *, event_id: str | None) -> None:
     """Send dead letters again, or one delivery in whatever state."""
     one = f"/deliveries/{event_id}" if event_id else ""
     found = (await cli.api.call("POST", f"/webhooks/{webhook}{one}/replay")).data
-    return cli.out.value(found) if cli.out.as_json else cli.out.say(f"{found['replayed']} sent again")
+    more = "; there are more: repeat the command" if found.get("more") else ""
+    return cli.out.value(found) if cli.out.as_json else cli.out.say(f"{found['replayed']} sent again{more}")
 
 
 @api_command(webhooks, "rm")

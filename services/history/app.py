@@ -34,7 +34,7 @@ from services.history.usage.ledger import Ledger
 from services.history.webhooks.loops import WebhookLoops
 from services.history.webhooks.relay import Relay
 from services.history.webhooks.subscriptions import Subscriptions
-from services.history.wiring import nouns_of, sender_of, versions_of
+from services.history.wiring import dispatcher_of, nouns_of, versions_of
 from services.history.workspaces.deletion import WorkspaceDeletion
 from shared.budgets.store import BudgetStore
 from shared.key_notices import KeyNotices
@@ -156,7 +156,7 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
                 WebhookLoops(
                     subscriptions,
                     Relay(database, subscriptions, nouns.deliveries),
-                    sender_of(database, subscriptions, nouns, receivers, settings),
+                    dispatcher_of(database, subscriptions, nouns, receivers, settings),
                 ) as webhooks,
                 Outbox(queue, finalizer, Parking(database, queue, finalizer)) as outbox,
                 Reconciler(

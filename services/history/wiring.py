@@ -50,6 +50,7 @@ from services.history.turns.turns import Turns
 from services.history.usage.ledger import Ledger
 from services.history.usage.reports import UsageReports
 from services.history.webhooks.deliveries import Deliveries
+from services.history.webhooks.dispatcher import Dispatcher
 from services.history.webhooks.endpoint_health import EndpointHealth
 from services.history.webhooks.sender import Sender
 from services.history.webhooks.subscriptions import Subscriptions
@@ -147,15 +148,17 @@ def nouns_of(
     )
 
 
-def sender_of(
+def dispatcher_of(
     database: Database,
     subscriptions: Subscriptions,
     nouns: Nouns,
     receivers: GuardedClient,
     settings: HistorySettings,
-) -> Sender:
+) -> Dispatcher:
     health = EndpointHealth(database, nouns.audit, settings.webhook_disable_after_s)
-    return Sender(subscriptions, nouns.deliveries, health, SecretBox(settings.secret_keys), receivers, settings)
+    box = SecretBox(settings.secret_keys)
+    sender = Sender(subscriptions, nouns.deliveries, health, box, receivers, settings)
+    return Dispatcher(subscriptions, nouns.deliveries, sender, settings.webhook_retry_s)
 
 
 def versions_of(database: Database, settings: HistorySettings) -> Versions:

@@ -95,6 +95,7 @@ class Webhook(Schema):
     description: str = ""
     enabled: bool
     disabled_reason: str | None = Field(default=None, description="why the server disabled it; absent otherwise")
+    disabled_at: Time | None = None
     failing_since: Time | None = None
     created_at: Time
 
@@ -122,3 +123,4 @@ class Delivery(Schema):
 
 class Replayed(Schema):
     replayed: int = Field(description="how many deliveries are sent again")
+    more: bool = Field(default=False, description="there are more dead letters: ask again")

@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from shared.contracts.webhooks import ChangeWebhook, Delivery, NewWebhook, RotateWebhook, StoreWebhook, Webhook
+from shared.contracts.webhooks import (
+    ChangeWebhook,
+    Delivery,
+    NewWebhook,
+    Replayed,
+    RotateWebhook,
+    StoreWebhook,
+    Webhook,
+)
 from shared.history_api.transport import Transport
 
 
@@ -39,11 +47,10 @@ class WebhookCalls(Transport):
         """`{"items": [Delivery's wire…], "nextCursor"}`. Raises `invalid_request`."""
         return await self._page(f"{_path(workspace, webhook_id)}/deliveries", query)
 
-    async def replay(self, workspace: str, webhook_id: str, event_id: str | None = None) -> int:
-        """One delivery, or all dead letters. Returns how many are sent again."""
+    async def replay(self, workspace: str, webhook_id: str, event_id: str | None = None) -> Replayed:
+        """One delivery, or the oldest dead letters."""
         one = f"/deliveries/{event_id}" if event_id is not None else ""
-        answer = await self._call("POST", f"{_path(workspace, webhook_id)}{one}/replay", {})
-        return int(answer["replayed"])
+        return Replayed.model_validate(await self._call("POST", f"{_path(workspace, webhook_id)}{one}/replay", {}))
 
 
 def _path(workspace: str, webhook_id: str) -> str:

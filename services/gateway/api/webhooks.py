@@ -90,16 +90,13 @@ async def deliveries(call: Call) -> web.StreamResponse:
 async def replay_dead(call: Call) -> web.StreamResponse:
     wanted = webhook_id(call)
     await no_body(call.request)
-    return data_response(
-        Replayed(replayed=await call.dependencies.history.replay(call.workspace, wanted)).wire(), status=202
-    )
+    return data_response((await call.dependencies.history.replay(call.workspace, wanted)).wire(), status=202)
 
 
 async def replay(call: Call) -> web.StreamResponse:
     wanted, event = webhook_id(call), call.path_id("eventId", "evt", Code.NOT_FOUND)
     await no_body(call.request)
-    count = await call.dependencies.history.replay(call.workspace, wanted, event)
-    return data_response(Replayed(replayed=count).wire(), status=202)
+    return data_response((await call.dependencies.history.replay(call.workspace, wanted, event)).wire(), status=202)
 
 
 def webhook_id(call: Call) -> str:
@@ -188,7 +185,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path=f"{_ONE}/replay",
         serve=replay_dead,
         scope=Scope.WEBHOOKS_WRITE,
-        summary="Send all dead letters again",
+        summary="Send dead letters again, the oldest 1000 first",
         replies={202: (Reply("how many", Replayed),)},
         errors=(*OWN_BODY, Code.NOT_FOUND),
     ),

@@ -62,8 +62,8 @@ async def get_deliveries(request: web.Request) -> web.Response:
 
 async def post_replay(request: web.Request) -> web.Response:
     workspace, webhook_id = workspace_of(request), _id(request)
-    count = await nouns(request).webhooks.replay(workspace, webhook_id, request.match_info.get("event_id"))
-    return json_response({"replayed": count}, status=202)
+    replayed = await nouns(request).webhooks.replay(workspace, webhook_id, request.match_info.get("event_id"))
+    return json_response(replayed.wire(), status=202)
 
 
 def _id(request: web.Request) -> str:

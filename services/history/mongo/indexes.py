@@ -128,7 +128,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
             partial={"contentKey": _PRESENT},
             name="one_source_per_content",
         ),
-        Index(("waiting", "dueAt"), partial={"waiting": True}),
+        Index(("waiting", "dueAt", "endpoint", "workspace"), partial={"waiting": True}),
         Index(("erasing",), partial={"erasing": True}),
         Index(("refreshing", "refreshAt"), partial={"refreshing": True}),
         Index(("unsent.id",), partial={"unsent.id": _PRESENT}, name="unsent"),
@@ -137,7 +137,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("agent",)),
         Index(("key",)),
         Index(("workspace", "blobs")),
-        Index(("waiting", "dueAt"), partial={"waiting": True}),
+        Index(("waiting", "dueAt", "endpoint", "workspace"), partial={"waiting": True}),
         Index(("erasing",), partial={"erasing": True}),
     ),
     "webhooks": (
@@ -148,7 +148,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("workspace", "endpoint", "eventId")),
         Index(("workspace", "endpoint", "state", "eventId")),
         Index(("endpoint", "lane", "rank"), partial={"waiting": True}, name="lanes"),
-        Index(("waiting", "dueAt"), partial={"waiting": True}),
+        Index(("waiting", "dueAt", "endpoint", "workspace"), partial={"waiting": True}),
         Index(("expiresAt",), expires=True),
     ),
     "vectors": (Index(("workspace",)),),
@@ -156,6 +156,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
 
 # Indexes of earlier code. They are dropped once those above exist.
 RETIRED: Final[dict[str, tuple[str, ...]]] = {
+    "webhook_deliveries": ("waiting_1_dueAt_1",),
     "sessions": ("workspace_1_id_1", "workspace_1_agentId_1_id_1"),
     "turns": (
         "one_active_per_session",

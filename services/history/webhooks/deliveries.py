@@ -12,11 +12,11 @@ import orjson
 
 from services.history.mongo.client import Database
 from services.history.mongo.dialect import IdField
-from services.history.mongo.filters import Document, above, below, none_of, up_to
+from services.history.mongo.filters import Document, above, below, none_of, one_of, up_to
 from services.history.webhooks.payloads import Place
 from services.history.webhooks.subscriptions import Endpoint
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.webhooks import Delivery, DeliveryState
+from shared.contracts.webhooks import Delivery, DeliveryState, Replayed
 
 _IDS: Final = IdField("eventId", "evt")
 NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,9 +53,16 @@ class Deliveries:
 
     # --- for the sender
 
-    async def due(self, limit: int) -> list[Document]:
-        """Those that may be tried, also ones that wait behind another: the oldest first."""
-        where = {"waiting": True, "dueAt": up_to(datetime.now(UTC))}
+    async def due(self, limit: int, but: Sequence[str], but_of: Sequence[str]) -> list[Document]:
+        """Those that may be tried, also ones that wait behind another: the oldest first.
+
+        `but` for these endpoints and those of these workspaces.
+        """
+        where: Document = {"waiting": True, "dueAt": up_to(datetime.now(UTC))}
+        if but:
+            where["endpoint"] = none_of(but)
+        if but_of:
+            where["workspace"] = none_of(but_of)
         fields = {"endpoint": 1, "workspace": 1, "lane": 1, "createdAt": 1}
         return await self._rows.many(where, fields=fields, order=[("dueAt", 1)], limit=limit)
 
@@ -122,13 +129,23 @@ class Deliveries:
             raise ApiError(Code.NOT_FOUND, "There is no such delivery, or it was deleted at the end of its time.")
         return _shown(row)
 
-    async def replay(self, workspace: str, endpoint: str, event_id: str | None = None) -> int:
-        """Sends again what has been delivered or is dead: one, or all dead letters. Returns how many."""
-        where: dict[str, Any] = {"workspace": workspace, "endpoint": endpoint, "waiting": None}
-        where |= {"state": "dead"} if event_id is None else {"_id": f"{endpoint}:{event_id}"}
+    async def replay(self, workspace: str, endpoint: str, event_id: str) -> int:
+        """Sends again what has been delivered or is dead. Returns 1, or 0 for what waits anyway."""
+        where = {"workspace": workspace, "endpoint": endpoint, "_id": f"{endpoint}:{event_id}"}
+        return await self._again(where)
+
+    async def replay_dead(self, workspace: str, endpoint: str, limit: int) -> Replayed:
+        """Sends the oldest dead letters again."""
+        where: Document = {"workspace": workspace, "endpoint": endpoint, "state": "dead"}
+        rows = await self._rows.many(where, fields={"_id": 1}, order=[("eventId", 1)], limit=limit + 1)
+        chosen = [row["_id"] for row in rows[:limit]]
+        count = await self._again({**where, "_id": one_of(chosen)}) if chosen else 0
+        return Replayed(replayed=count, more=len(rows) > limit)
+
+    async def _again(self, where: Document) -> int:
         now = datetime.now(UTC)
         fresh = {"state": "pending", "waiting": True, "dueAt": now, "leaseUntil": NEVER, "attempts": 0, "again": now}
-        return await self._rows.update_all(where, {"$set": fresh, "$unset": {"expiresAt": ""}})
+        return await self._rows.update_all({**where, "waiting": None}, {"$set": fresh, "$unset": {"expiresAt": ""}})
 
     async def forget(self, endpoint: str) -> None:
         """All of an endpoint that is gone."""

@@ -10,6 +10,7 @@ from services.history.audit.records import PENDING, Audit, audit_entry
 from services.history.metrics import WEBHOOKS_DISABLED
 from services.history.mongo.client import Database
 from services.history.webhooks.subscriptions import Endpoint
+from shared.contracts.schema import rfc3339
 from shared.log import get_logger
 
 log = get_logger()
@@ -40,10 +41,9 @@ class EndpointHealth:
             return
         if not is_gone and since is not None and now - since < self._disable_after:
             return
-        days = self._disable_after.total_seconds() / 86_400
-        reason = GONE if is_gone else f"No delivery succeeded for {days:g} days."
+        reason = GONE if is_gone or since is None else f"No delivery has succeeded since {rfc3339(since)}."
         entry = audit_entry("webhook.disabled", endpoint.id, None, reason=reason)
-        change = {"$set": {"enabled": False, "disabledReason": reason}, "$push": {PENDING: entry}}
+        change = {"$set": {"enabled": False, "disabledReason": reason, "disabledAt": now}, "$push": {PENDING: entry}}
         if await self._webhooks.update(where, change):
             WEBHOOKS_DISABLED.inc()
             log.error("webhook_disabled", endpoint=endpoint.id, reason=reason)

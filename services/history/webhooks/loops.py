@@ -7,8 +7,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
+from services.history.webhooks.dispatcher import Dispatcher
 from services.history.webhooks.relay import Relay
-from services.history.webhooks.sender import Sender
 from services.history.webhooks.subscriptions import Subscriptions
 from shared.contracts.errors import ApiError
 from shared.log import get_logger
@@ -20,20 +20,18 @@ EVERY_S: Final = 1.0
 # Without any endpoint there may still be events and deliveries of endpoints that are gone.
 IDLE_EVERY_S: Final = 60.0
 STALE_S: Final = 30.0
-# A round of the sender ends when its slowest receiver has answered or has had its time, lane after lane.
-SENDING_STALE_S: Final = 3_600.0
 
 
 class WebhookLoops:
-    def __init__(self, subscriptions: Subscriptions, relay: Relay, sender: Sender) -> None:
+    def __init__(self, subscriptions: Subscriptions, relay: Relay, dispatcher: Dispatcher) -> None:
         self._subscriptions = subscriptions
         self._relay = relay
-        self._sender = sender
+        self._dispatcher = dispatcher
         self.loops = BackgroundLoops()
 
     async def __aenter__(self) -> Self:
         self.loops.start("webhook_relay", self._relay_on(), stale_after_s=STALE_S)
-        self.loops.start("webhook_sender", self._send_on(), stale_after_s=SENDING_STALE_S)
+        self.loops.start("webhook_sender", self._send_on(), stale_after_s=STALE_S)
         return self
 
     async def __aexit__(
@@ -41,6 +39,7 @@ class WebhookLoops:
     ) -> None:
         """Cancelled: a delivery under way is tried again when its lease has passed."""
         await self.loops.end()
+        await self._dispatcher.end()
 
     async def _relay_on(self) -> None:
         """Only with a list that was just read: without it, the relay would drop events as if nobody asked for them."""
@@ -62,7 +61,7 @@ class WebhookLoops:
         sent = 0.0
         while True:
             if self._subscriptions.any or time.monotonic() - sent > IDLE_EVERY_S:
-                await self._step("webhook_sender", self._sender.round)
+                await self._step("webhook_sender", self._dispatcher.round)
                 sent = time.monotonic()
             else:
                 self.loops.succeeded("webhook_sender")

@@ -1,4 +1,4 @@
-"""The sender: tries the deliveries that are due, one lane after the other, and says when to try again.
+"""The sender: tries the deliveries of a lane, one after the other, and says when to try again.
 
 A delivery is leased before it is tried, so that two processes do not send it at once as a rule; a receiver may still
 get it twice, when a process dies between the answer and its storing. Standard Webhooks says: at least once, and the id
@@ -8,18 +8,16 @@ tells repeats.
 import asyncio
 import random
 import time
-from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
-from services.history.metrics import WEBHOOK_ATTEMPT_SECONDS, WEBHOOK_ATTEMPTS, WEBHOOK_OLDEST
+from services.history.metrics import WEBHOOK_ATTEMPT_SECONDS, WEBHOOK_ATTEMPTS
 from services.history.mongo.filters import Document
 from services.history.settings import HistorySettings
 from services.history.webhooks.deliveries import Deliveries
 from services.history.webhooks.endpoint_health import EndpointHealth
 from services.history.webhooks.subscriptions import Endpoint, Subscriptions
 from shared.contracts.endpoints import Secret
-from shared.contracts.errors import ApiError
 from shared.contracts.webhooks import TEST_EVENT
 from shared.log import get_logger
 from shared.secrets import SecretBox, SecretsUnavailable
@@ -28,17 +26,12 @@ from shared.webhook_signature import signature_headers
 
 log = get_logger()
 
-CANDIDATES: Final = 500
-LANES: Final = 32
-# Of one endpoint, so that a slow one leaves lanes to the others; of one that fails, a single one.
-LANES_OF_ENDPOINT: Final = 4
-# Deliveries of a lane in one go.
+# Deliveries of a lane in one go, and for how long: then it is the turn of the others.
 RUN: Final = 50
+RUN_S: Final = 30.0
 FACTOR: Final = 4.0
 LONGEST_S: Final = 14_400.0
 LEASE_SLACK_S: Final = 10.0
-# An endpoint that fails is tried this often at most, whatever waits for it.
-REST_S: Final = 30.0
 GONE: Final = 410
 DISABLED: Final = "The endpoint is disabled."
 
@@ -68,44 +61,14 @@ class Sender:
         self._client = client
         self._timeout_s = settings.webhook_timeout_s
         self._first_retry_s = settings.webhook_retry_s
-        self._rest = timedelta(seconds=min(settings.webhook_retry_s * FACTOR, REST_S))
         self._give_up = timedelta(seconds=settings.webhook_give_up_s)
 
-    async def round(self) -> int:
-        """How many deliveries were due. Raises ApiError while MongoDB is away."""
-        rows = await self._deliveries.due(CANDIDATES)
-        now = datetime.now(UTC)
-        WEBHOOK_OLDEST.set(max(((now - row["createdAt"]).total_seconds() for row in rows), default=0.0))
-        lanes: dict[tuple[str, str], list[str]] = defaultdict(list)
-        for row in rows:
-            lane = row["lane"]
-            if lane not in lanes[row["workspace"], row["endpoint"]]:
-                lanes[row["workspace"], row["endpoint"]].append(lane)
-        slots = asyncio.Semaphore(LANES)
-        served = [self._endpoint(*endpoint, waiting, slots) for endpoint, waiting in lanes.items()]
-        await asyncio.gather(*served)
-        return len(rows)
-
-    async def _endpoint(self, workspace: str, endpoint_id: str, lanes: list[str], slots: asyncio.Semaphore) -> None:
-        own = asyncio.Semaphore(LANES_OF_ENDPOINT)
-
-        async def serve(lane: str) -> None:
-            async with own, slots:
-                try:
-                    await self._lane(workspace, endpoint_id, lane)
-                except ApiError as error:
-                    log.warning("webhook_lane_postponed", endpoint=endpoint_id, error=str(error.code))
-
-        endpoint = self._subscriptions.endpoint(workspace, endpoint_id)
-        if endpoint is None or endpoint.failing_since is None:
-            await asyncio.gather(*map(serve, lanes))
-            return
-        # One try tells whether it is well again. The others would only take the places of other endpoints' deliveries.
-        await serve(lanes[0])
-        await self._deliveries.put_off_rest(endpoint_id, lanes[0], datetime.now(UTC) + self._rest)
-
-    async def _lane(self, workspace: str, endpoint_id: str, lane: str) -> None:
+    async def lane(self, workspace: str, endpoint_id: str, lane: str) -> None:
+        """Raises ApiError while MongoDB is away."""
+        until = time.monotonic() + RUN_S
         for _ in range(RUN):
+            if time.monotonic() > until:
+                return
             row = await self._deliveries.head(endpoint_id, lane)
             if row is None:
                 return

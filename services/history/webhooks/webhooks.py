@@ -23,6 +23,7 @@ from shared.contracts.webhooks import (
     ChangeWebhook,
     Delivery,
     NewWebhook,
+    Replayed,
     RotateWebhook,
     StoreWebhook,
     Webhook,
@@ -35,6 +36,8 @@ from shared.webhook_signature import PREFIX
 _IDS: Final = IdField("_id", "whk")
 SECRET_BYTES: Final = 32
 ROUNDS: Final = 20
+# Dead letters of one request.
+MAX_REPLAYED: Final = 1_000
 
 
 class Webhooks:
@@ -102,7 +105,7 @@ class Webhooks:
             entry = audit_entry("webhook.changed", webhook_id, order.actor, fields=sorted(members))
             change: Document = {"$set": members, "$push": {PENDING: entry}}
             if "enabled" in members or "url" in members:
-                change["$unset"] = {"disabledReason": "", "failingSince": ""}
+                change["$unset"] = {"disabledReason": "", "disabledAt": "", "failingSince": ""}
             await self._webhooks.update({"_id": webhook_id, "workspace": workspace}, change)
         row = await self._row(workspace, webhook_id)
         await self._changed(row)
@@ -151,12 +154,13 @@ class Webhooks:
         await self._deliveries.add([endpoint_of(row)], event_id, TEST_EVENT, place, orjson.dumps(said))
         return await self._deliveries.one(workspace, webhook_id, event_id)
 
-    async def replay(self, workspace: str, webhook_id: str, event_id: str | None = None) -> int:
-        """Raises `not_found`."""
+    async def replay(self, workspace: str, webhook_id: str, event_id: str | None = None) -> Replayed:
+        """One delivery, or dead letters, the oldest first. Raises `not_found`."""
         await self._row(workspace, webhook_id)
-        if event_id is not None:
-            await self._deliveries.one(workspace, webhook_id, event_id)
-        return await self._deliveries.replay(workspace, webhook_id, event_id)
+        if event_id is None:
+            return await self._deliveries.replay_dead(workspace, webhook_id, MAX_REPLAYED)
+        await self._deliveries.one(workspace, webhook_id, event_id)
+        return Replayed(replayed=await self._deliveries.replay(workspace, webhook_id, event_id))
 
     async def reconcile(self, limit: int = 100) -> None:
         """Delivers audit entries that did not reach their collection."""
@@ -193,5 +197,5 @@ class Webhooks:
 
 
 def _members(row: Document) -> dict[str, Any]:
-    shown = ("url", "events", "description", "enabled", "disabledReason", "failingSince", "createdAt")
+    shown = ("url", "events", "description", "enabled", "disabledReason", "disabledAt", "failingSince", "createdAt")
     return {"id": row["_id"], **{name: row[name] for name in shown if name in row}}

@@ -83,6 +83,6 @@ async def test_a_dead_letter_outlives_a_restart_and_is_sent_again_under_its_id(
     async with running(settings) as second:
         await eventually(lambda: is_ready(second), within_s=20.0, what="a ready history")
         assert await states(second, made) == {sent.id: "dead"}
-        assert await second.client.replay(WORKSPACE, made.id) == 1
+        assert (await second.client.replay(WORKSPACE, made.id)).replayed == 1
         await eventually(lambda: receiver.types() == ["webhook.test"], what="the dead letter")
     assert receiver.attempts == {sent.id: 2}
