@@ -28,6 +28,7 @@ ORDER: Final = (
     "keys",
     "errors",
     "limits",
+    "doctor",
 )
 # Only our own files are rendered, so HTML in them (places that the gateway fills) is kept.
 _MARKDOWN: Final = MarkdownIt("commonmark", {"html": True}).enable("table")

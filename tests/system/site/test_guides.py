@@ -30,6 +30,7 @@ PRINTED = {
     ("keys", "bash"): ["parley_sk_", '"deleted":true'],
     ("errors", "bash"): ["validation_failed", '"retryable":false', "agentId"],
     ("limits", "bash"): ["RateLimit-Remaining"],
+    ("doctor", "bash"): ["Nothing is wrong.", "data: ", '"errors": 0'],
 }
 RUN = [(slug, language) for slug in ORDER for language in ("bash", "python") if code_of(slug, language)]
 
