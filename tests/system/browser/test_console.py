@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page
 
+from tests.conftest import eventually
 from tests.system.browser.hostile import hostile_texts
 from tests.system.browser.looks import LOOKS, looked_at
 from tests.system.browser.visit import Visit
@@ -14,6 +15,8 @@ from tests.system.stack import Client, Stack
 EXTRACTIVE = "demo/extractive"
 # Sources are read and indexed by a process that yields to all others.
 READ_MS = 60_000
+# A name that points inwards: deliveries are refused at once, without a server.
+REFUSED = "https://localhost/hook"
 FACT = "Mars: we deliver to Mars on Tuesdays. The rocket leaves at noon."
 
 
@@ -80,6 +83,7 @@ async def test_axe_finds_nothing_in_the_console(
     agent_id = await stack.publish(EXTRACTIVE)
     session_id = await client.session(agent_id)
     await client.ask(session_id, "Do you deliver to Mars?")
+    _, hook = await client.call("POST", "/webhooks", {"url": REFUSED, "events": ["session.ended"]})
     places = {
         "agents": "Agents",
         f"agents/{agent_id}": "Draft",
@@ -87,7 +91,10 @@ async def test_axe_finds_nothing_in_the_console(
         f"agents/{agent_id}/knowledge": "Gaps",
         "sessions": "Sessions",
         f"sessions/{session_id}": "Session",
+        f"agents/{agent_id}/keys": "Browser keys",
         "keys": "Keys",
+        "webhooks": "Webhooks",
+        f"webhooks/{hook['data']['id']}": "Webhook",
         "usage": "Usage",
     }
     page = await opened(visit, stack)
@@ -230,6 +237,71 @@ async def test_a_key_is_shown_once_and_revoked(visit: Visit, stack: Stack, clien
     await row.get_by_role("button", name="Revoke").click()
     await row.get_by_role("button", name="Revoke").click()
     await row.wait_for(state="detached")
+    assert visit.wrong == []
+
+
+@pytest.mark.long
+async def test_a_webhook_is_made_tested_and_a_dead_letter_sent_again(
+    visit: Visit, stack: Stack, client: Client
+) -> None:
+    visit.expected = {422}
+    page = await opened(visit, stack, "webhooks")
+    await page.get_by_label("Address").fill("http://shop.example/hook")
+    await page.get_by_role("button", name="Create the webhook").click()
+    assert "https" in await page.get_by_role("alert").inner_text()
+    await page.get_by_label("Address").fill(REFUSED)
+    await page.get_by_label("Description").fill("of the console")
+    await page.get_by_label("session.ended").check()
+    await page.get_by_role("button", name="Create the webhook").click()
+    assert (await page.locator(".secret code").inner_text()).startswith("whsec_")
+    await page.locator("tr", has_text="of the console").get_by_role("link").click()
+    await page.get_by_role("button", name="Send a test event").click()
+    row = page.locator("tr", has_text="webhook.test")
+    dead = row.locator(".state", has_text="dead")
+
+    async def is_dead() -> bool:
+        """It is tried within a second; the list shows it when it is read again."""
+        await page.get_by_role("button", name="Look again").click()
+        await row.wait_for()
+        return await dead.count() > 0
+
+    await eventually(is_dead, within_s=20.0, what="a dead letter")
+    assert "not public" in await row.inner_text()
+    await page.get_by_role("button", name="Send dead letters again").click()
+    await page.get_by_role("status").get_by_text("1 sent again.").wait_for()
+    await page.get_by_role("button", name="Disable it").click()
+    await page.locator(".state", has_text="disabled").wait_for()
+    await page.get_by_role("button", name="Replace the secret").click()
+    await page.get_by_role("button", name="Replace the secret").last.click()
+    assert (await page.locator(".secret code").inner_text()).startswith("whsec_")
+    await page.get_by_role("button", name="Delete it").click()
+    await page.get_by_role("button", name="Delete it").last.click()
+    await page.get_by_role("heading", name="Webhooks", exact=True).wait_for()
+    _, answer = await client.call("GET", "/webhooks?limit=200")
+    assert "of the console" not in [each["description"] for each in answer["data"]]
+    assert visit.wrong == []
+
+
+@pytest.mark.long
+async def test_a_browser_key_is_made_for_its_sites_and_revoked(visit: Visit, stack: Stack, client: Client) -> None:
+    visit.expected = {422}
+    agent_id = await made(client)
+    page = await opened(visit, stack, "agents", agent_id, "keys")
+    await page.get_by_text("No browser key yet.").wait_for()
+    await page.get_by_label("Label").fill("of the shop")
+    await page.get_by_label("Sites").fill("shop.example")
+    await page.get_by_role("button", name="Create the browser key").click()
+    assert "allowedOrigins" in await page.get_by_role("alert").inner_text()
+    await page.get_by_label("Sites").fill("https://shop.example\nhttps://www.shop.example")
+    await page.get_by_label("Tokens a day").fill("5000")
+    await page.get_by_role("button", name="Create the browser key").click()
+    assert (await page.locator(".secret code").inner_text()).startswith("parley_pk_")
+    row = page.locator("tr", has_text="of the shop")
+    assert "https://www.shop.example" in await row.inner_text()
+    assert "5,000" in await row.inner_text()
+    await row.get_by_role("button", name="Revoke").click()
+    await row.get_by_role("button", name="Revoke").click()
+    await page.get_by_text("No browser key yet.").wait_for()
     assert visit.wrong == []
 
 

@@ -8,12 +8,13 @@ import { type Loaded, useAction, useLoaded } from "../shared/load";
 import { Field, Loading, Sure, Trouble } from "../shared/parts";
 import { TryOut } from "../shared/try-out";
 import { useState } from "preact/hooks";
+import { BrowserKeys } from "./browser-keys";
 import { Draft } from "./draft";
 import { Knowledge } from "./knowledge";
 import { place } from "./route";
 import { Versions } from "./versions";
 
-const TABS = { draft: "Draft", versions: "Versions", knowledge: "Knowledge", try: "Try" };
+const TABS = { draft: "Draft", versions: "Versions", knowledge: "Knowledge", keys: "Browser keys", try: "Try" };
 
 export function AgentPage({ api, id, tab }: { api: Api; id: string; tab: string }): VNode {
   const agent = useLoaded((signal) => api.get<AgentRecord>(`/agents/${encodeURIComponent(id)}`, signal), [api, id]);
@@ -53,6 +54,8 @@ function Tab({ api, agent, tab, loaded }: TabProps): VNode {
       return <Versions api={api} agent={agent} changed={loaded.reload} />;
     case "knowledge":
       return <Knowledge api={api} agentId={agent.id} />;
+    case "keys":
+      return <BrowserKeys api={api} agentId={agent.id} />;
     case "try":
       return <Try api={api} agent={agent} />;
     default:

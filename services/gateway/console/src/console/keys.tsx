@@ -5,7 +5,7 @@ import { useState } from "preact/hooks";
 
 import type { Api } from "../shared/api";
 import { useAction, usePages } from "../shared/load";
-import { Copy, Field, Loading, More, State, Sure, Table, Time, Trouble } from "../shared/parts";
+import { Choices, Field, Loading, More, ShownOnce, State, Sure, Table, Time, Trouble } from "../shared/parts";
 
 interface Key {
   id: string;
@@ -89,8 +89,6 @@ function NewKey({ api, made }: { api: Api; made: () => void }): VNode {
     setLabel("");
     made();
   });
-  const toggle = (scope: string, on: boolean): void =>
-    setScopes(on ? [...scopes, scope] : scopes.filter((each) => each !== scope));
   return (
     <form
       class="card"
@@ -111,34 +109,12 @@ function NewKey({ api, made }: { api: Api; made: () => void }): VNode {
           </select>
         )}
       </Field>
-      <fieldset>
-        <legend>Scopes</legend>
-        {Object.entries(SCOPES).map(([scope, means]) => (
-          <label class="check">
-            <input
-              type="checkbox"
-              checked={scopes.includes(scope)}
-              onChange={(event) => toggle(scope, event.currentTarget.checked)}
-            />{" "}
-            <code>{scope}</code> {means}
-          </label>
-        ))}
-      </fieldset>
+      <Choices legend="Scopes" of={SCOPES} chosen={scopes} choose={setScopes} />
       <Trouble refusal={refusal} />
       <button type="submit" class="primary" disabled={busy || scopes.length === 0}>
         Create the key
       </button>
-      {secret && (
-        <div class="secret" role="status">
-          <p>This is the key. It is shown this once: copy it now.</p>
-          <p>
-            <code>{secret}</code> <Copy label="Copy" text={() => secret} />{" "}
-            <button type="button" onClick={() => setSecret(null)}>
-              Hide it
-            </button>
-          </p>
-        </div>
-      )}
+      <ShownOnce says="This is the key." secret={secret} hide={() => setSecret(null)} />
     </form>
   );
 }

@@ -1,4 +1,4 @@
-/** The console: agents, sessions, keys and usage of a workspace, for people who do not use a terminal. */
+/** The console: agents, sessions, keys, webhooks and usage of a workspace, for people who do not use a terminal. */
 
 import type { VNode } from "preact";
 
@@ -12,8 +12,10 @@ import { place, usePlace } from "./route";
 import { SessionPage } from "./session";
 import { Sessions } from "./sessions";
 import { Usage } from "./usage";
+import { WebhookPage } from "./webhook";
+import { Webhooks } from "./webhooks";
 
-const PARTS = { agents: "Agents", sessions: "Sessions", keys: "Keys", usage: "Usage" };
+const PARTS = { agents: "Agents", sessions: "Sessions", keys: "Keys", webhooks: "Webhooks", usage: "Usage" };
 
 function Console({ api }: { api: Api }): VNode {
   const [part = "agents", id, tab] = usePlace();
@@ -39,6 +41,8 @@ function Part({ api, part, id, tab }: { api: Api; part: string; id: string | und
       return id ? <SessionPage api={api} id={id} /> : <Sessions api={api} />;
     case "keys":
       return <Keys api={api} />;
+    case "webhooks":
+      return id ? <WebhookPage api={api} id={id} /> : <Webhooks api={api} />;
     case "usage":
       return <Usage api={api} />;
     default:

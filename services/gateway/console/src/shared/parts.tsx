@@ -122,6 +122,53 @@ export function Copy({ text, label }: { text: () => string; label: string }): VN
   );
 }
 
+/** A secret that the API tells only in the answer that made it. */
+export function ShownOnce({ says, secret, hide }: { says: string; secret: string | null; hide: () => void }): VNode | null {
+  if (!secret) return null;
+  return (
+    <div class="secret" role="status">
+      <p>{says} It is shown this once: copy it now.</p>
+      <p>
+        <code>{secret}</code> <Copy label="Copy" text={() => secret} />{" "}
+        <button type="button" onClick={hide}>
+          Hide it
+        </button>
+      </p>
+    </div>
+  );
+}
+
+/** Boxes of which several can be ticked. */
+export function Choices({
+  legend,
+  of,
+  chosen,
+  choose,
+}: {
+  legend: string;
+  of: Record<string, string>;
+  chosen: string[];
+  choose: (names: string[]) => void;
+}): VNode {
+  const toggle = (name: string, on: boolean): void =>
+    choose(on ? [...chosen, name] : chosen.filter((each) => each !== name));
+  return (
+    <fieldset>
+      <legend>{legend}</legend>
+      {Object.entries(of).map(([name, means]) => (
+        <label class="check">
+          <input
+            type="checkbox"
+            checked={chosen.includes(name)}
+            onChange={(event) => toggle(name, event.currentTarget.checked)}
+          />{" "}
+          <code>{name}</code> {means}
+        </label>
+      ))}
+    </fieldset>
+  );
+}
+
 /** A table that scrolls by itself on a small screen. */
 export function Table({ label, head, children }: { label: string; head: string[]; children: ComponentChildren }): VNode {
   return (
@@ -145,7 +192,11 @@ const STATES: Record<string, string> = {
   published: "good",
   completed: "good",
   active: "good",
+  delivered: "good",
+  enabled: "good",
   failed: "bad",
+  dead: "bad",
+  disabled: "bad",
   pending: "waits",
   processing: "waits",
   preparing: "waits",
