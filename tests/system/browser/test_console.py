@@ -91,11 +91,13 @@ async def test_axe_finds_nothing_in_the_console(
         f"agents/{agent_id}/knowledge": "Gaps",
         "sessions": "Sessions",
         f"sessions/{session_id}": "Session",
+        f"agents/{agent_id}/checks": "The suite",
         f"agents/{agent_id}/keys": "Browser keys",
         "keys": "Keys",
         "webhooks": "Webhooks",
         f"webhooks/{hook['data']['id']}": "Webhook",
         "usage": "Usage",
+        "budgets": "Budgets",
     }
     page = await opened(visit, stack)
     for place, heading in places.items():
@@ -302,6 +304,48 @@ async def test_a_browser_key_is_made_for_its_sites_and_revoked(visit: Visit, sta
     await row.get_by_role("button", name="Revoke").click()
     await row.get_by_role("button", name="Revoke").click()
     await page.get_by_text("No browser key yet.").wait_for()
+    assert visit.wrong == []
+
+
+@pytest.mark.long
+async def test_a_budget_is_set_seen_and_removed(visit: Visit, stack: Stack, client: Client) -> None:
+    visit.expected = {422}
+    subject = f"agent:{await made(client)}"
+    page = await opened(visit, stack, "budgets")
+    await page.get_by_label("Budget of").select_option("agent")
+    await page.get_by_label("Its id").fill(subject.removeprefix("agent:"))
+    await page.get_by_role("button", name="Set the budget").click()
+    await page.get_by_role("alert").wait_for()
+    await page.get_by_label("Tokens a day").fill("5000")
+    await page.get_by_label("Cost a month").fill("2.5")
+    await page.get_by_role("button", name="Set the budget").click()
+    row = page.locator("tr", has_text=subject)
+    await row.get_by_text("0 of 5,000 tokens").wait_for()
+    assert "0.00 of 2.50" in await row.inner_text()
+    await row.get_by_role("button", name="Remove").click()
+    await row.get_by_role("button", name="Remove").click()
+    await row.wait_for(state="detached")
+    assert visit.wrong == []
+
+
+@pytest.mark.long
+async def test_checks_are_saved_and_run_and_what_failed_is_told(visit: Visit, stack: Stack, client: Client) -> None:
+    _, answer = await client.call("POST", "/agents", {"name": "Echo", "model": {"name": "scripted/text=json"}})
+    page = await opened(visit, stack, "agents", answer["data"]["id"], "checks")
+    suite = page.get_by_label("Checks, as JSON")
+    await suite.fill("[no JSON")
+    await page.get_by_role("button", name="Save the checks").click()
+    await page.get_by_text("The checks are not valid JSON").wait_for()
+    steps = '[{"user": "the pizza is hot", "expect": [{"contains": "%s"}]}]'
+    checks = [f'{{"name": "about {word}", "steps": {steps % word}}}' for word in ("pizza", "wine")]
+    await suite.fill(f"[{', '.join(checks)}]")
+    await page.get_by_role("button", name="Save the checks").click()
+    await page.get_by_role("button", name="Check the draft").click()
+    results = page.get_by_role("region", name="Results of the run")
+    await results.get_by_text('The answer does not contain "wine".').wait_for(timeout=READ_MS)
+    await results.locator(".state", has_text="passed").wait_for()
+    runs = page.get_by_role("region", name="Runs")
+    await runs.locator(".state", has_text="failed").wait_for()
     assert visit.wrong == []
 
 

@@ -35,7 +35,18 @@ PRINTED = {
 RUN = [(slug, language) for slug in ORDER for language in ("bash", "python") if code_of(slug, language)]
 
 
+# What these tell is true of a moment: on a busy machine a process may answer too late for the doctor.
+MOMENTARY = {"doctor"}
+
+
 @pytest.mark.parametrize(("slug", "language"), RUN, ids=lambda value: value)
 async def test_the_examples_of_a_guide_work_as_pasted(stack: Stack, slug: str, language: str, tmp_path: Path) -> None:
-    output = await run(code_of(slug, language), language, stack, tmp_path)
+    output, repeats = "", 4 if slug in MOMENTARY else 0
+    while not output:
+        try:
+            output = await run(code_of(slug, language), language, stack, tmp_path)
+        except AssertionError:
+            if not repeats:
+                raise
+            repeats -= 1
     assert [fragment for fragment in PRINTED[slug, language] if fragment not in output] == [], output

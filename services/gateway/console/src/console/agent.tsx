@@ -9,12 +9,13 @@ import { Field, Loading, Sure, Trouble } from "../shared/parts";
 import { TryOut } from "../shared/try-out";
 import { useState } from "preact/hooks";
 import { BrowserKeys } from "./browser-keys";
+import { Checks } from "./checks";
 import { Draft } from "./draft";
 import { Knowledge } from "./knowledge";
 import { place } from "./route";
 import { Versions } from "./versions";
 
-const TABS = { draft: "Draft", versions: "Versions", knowledge: "Knowledge", keys: "Browser keys", try: "Try" };
+const TABS = { draft: "Draft", versions: "Versions", knowledge: "Knowledge", checks: "Checks", keys: "Browser keys", try: "Try" };
 
 export function AgentPage({ api, id, tab }: { api: Api; id: string; tab: string }): VNode {
   const agent = useLoaded((signal) => api.get<AgentRecord>(`/agents/${encodeURIComponent(id)}`, signal), [api, id]);
@@ -54,6 +55,8 @@ function Tab({ api, agent, tab, loaded }: TabProps): VNode {
       return <Versions api={api} agent={agent} changed={loaded.reload} />;
     case "knowledge":
       return <Knowledge api={api} agentId={agent.id} />;
+    case "checks":
+      return <Checks api={api} agent={agent} />;
     case "keys":
       return <BrowserKeys api={api} agentId={agent.id} />;
     case "try":

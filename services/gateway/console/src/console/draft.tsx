@@ -4,7 +4,7 @@ import type { VNode } from "preact";
 import { useState } from "preact/hooks";
 
 import type { AgentRecord } from "../shared/agents";
-import { type Api, Refusal } from "../shared/api";
+import { type Api, parsedJson, Refusal } from "../shared/api";
 import { useAction } from "../shared/load";
 import { Field, Trouble } from "../shared/parts";
 
@@ -96,11 +96,7 @@ export function Draft({ api, agent, changed }: { api: Api; agent: AgentRecord; c
 }
 
 function parsed(text: string): Config {
-  try {
-    const value: unknown = JSON.parse(text);
-    if (value && typeof value === "object" && !Array.isArray(value)) return value as Config;
-  } catch (error) {
-    throw new Refusal("invalid_json", 0, 0, `The other settings are not valid JSON: ${(error as Error).message}`);
-  }
+  const value = parsedJson(text, "The other settings");
+  if (value && typeof value === "object" && !Array.isArray(value)) return value as Config;
   throw new Refusal("invalid_json", 0, 0, "The other settings must be an object.");
 }

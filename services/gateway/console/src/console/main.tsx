@@ -1,4 +1,4 @@
-/** The console: agents, sessions, keys, webhooks and usage of a workspace, for people who do not use a terminal. */
+/** The console: agents, sessions, keys, webhooks, usage and budgets of a workspace, for people who do not use a terminal. */
 
 import type { VNode } from "preact";
 
@@ -7,6 +7,7 @@ import { draw } from "../shared/draw";
 import { Gate } from "../shared/gate";
 import { AgentPage } from "./agent";
 import { Agents } from "./agents";
+import { Budgets } from "./budgets";
 import { Keys } from "./keys";
 import { place, usePlace } from "./route";
 import { SessionPage } from "./session";
@@ -15,7 +16,7 @@ import { Usage } from "./usage";
 import { WebhookPage } from "./webhook";
 import { Webhooks } from "./webhooks";
 
-const PARTS = { agents: "Agents", sessions: "Sessions", keys: "Keys", webhooks: "Webhooks", usage: "Usage" };
+const PARTS = { agents: "Agents", sessions: "Sessions", keys: "Keys", webhooks: "Webhooks", usage: "Usage", budgets: "Budgets" };
 
 function Console({ api }: { api: Api }): VNode {
   const [part = "agents", id, tab] = usePlace();
@@ -45,6 +46,8 @@ function Part({ api, part, id, tab }: { api: Api; part: string; id: string | und
       return id ? <WebhookPage api={api} id={id} /> : <Webhooks api={api} />;
     case "usage":
       return <Usage api={api} />;
+    case "budgets":
+      return <Budgets api={api} />;
     default:
       return <p>There is no such part of the console. Choose one above.</p>;
   }

@@ -111,6 +111,15 @@ async function refusalOf(response: Response): Promise<Refusal> {
   );
 }
 
+/** What somebody wrote into a field, the plural `what`. Raises Refusal. */
+export function parsedJson(text: string, what: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Refusal("invalid_json", 0, 0, `${what} are not valid JSON: ${(error as Error).message}`);
+  }
+}
+
 export function asRefusal(error: unknown): Refusal {
   if (error instanceof Refusal) return error;
   return new Refusal("network", 0, 0, "The connection broke. Try again.");

@@ -194,6 +194,8 @@ const STATES: Record<string, string> = {
   active: "good",
   delivered: "good",
   enabled: "good",
+  passed: "good",
+  exceeded: "bad",
   failed: "bad",
   dead: "bad",
   disabled: "bad",
