@@ -15,11 +15,16 @@ Schemas = dict[str, Schema]
 
 
 class Comparison:
-    """`readers` and `writers` hold the schemas of all models by their names."""
+    """`readers` and `writers` hold the schemas of all models by their names.
 
-    def __init__(self, readers: Schemas, writers: Schemas) -> None:
+    `readers_are_older`: a member that they know may be absent from what is written only if its writer never had it. So
+    one that is no longer written is told, although it has a default: the reader would take that for the truth.
+    """
+
+    def __init__(self, readers: Schemas, writers: Schemas, *, readers_are_older: bool) -> None:
         self._readers = readers
         self._writers = writers
+        self._readers_are_older = readers_are_older
         self._under_way = set[tuple[str, str]]()
 
     def faults(self, model: str) -> list[str]:
@@ -75,6 +80,8 @@ class Comparison:
                     yield f"{place}.{name}: the reader needs it, the writer may leave it out"
             elif name in reader.get("required", ()):
                 yield f"{place}.{name}: the reader needs it, the writer does not write it"
+            elif self._readers_are_older:
+                yield f"{place}.{name}: the reader has a default for it, the writer no longer writes it"
 
     def _is_always_written(self, name: str, writer: Schema) -> bool:
         """Members with the value null are left out (`Schema.wire`)."""

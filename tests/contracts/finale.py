@@ -23,9 +23,12 @@ async def leave_work(rig: Rig, scenes: Scenes) -> dict[str, str]:
     """The turns by what they are: `finished`, `claimed`, `waiting`. History and the worker are paused afterwards."""
     names = ("finished", "claimed", "waiting")
     sessions = [await scenes.session("slow") for _ in names]
+    # Without a model the first turn cannot end before history is paused.
+    rig.send("model", signal.SIGSTOP)
     turns = {name: await scenes.post(session, name) for name, session in zip(names, sessions, strict=True)}
     await scenes.started(sessions[0], turns["finished"])
     rig.send("history-1", signal.SIGSTOP)
+    rig.send("model", signal.SIGCONT)
 
     async def has_finished() -> bool:
         claimed = await rig.redis.zscore(RUNNING, turns["claimed"])

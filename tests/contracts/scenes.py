@@ -99,7 +99,8 @@ class Scenes:
         )
 
     async def started(self, session: str, turn: str) -> None:
-        await self.until(f"/chat/sessions/{session}/turns/{turn}", "status", "running")
+        """On a busy host it may have ended as well."""
+        await self.until(f"/chat/sessions/{session}/turns/{turn}", "status", "running", "completed")
 
     async def ended(self, session: str, turn: str) -> None:
         await self.until(f"/chat/sessions/{session}/turns/{turn}", "status", "completed", "cancelled", "failed")

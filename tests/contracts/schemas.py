@@ -12,6 +12,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 import shared.contracts
+from shared.contracts.jobs import RunTurn
 from shared.contracts.schema import PublicRequest, Schema
 
 _SAID = ("description", "title", "examples")
@@ -39,7 +40,16 @@ def schemas() -> dict[str, Any]:
 
 def _schemas(mode: Any) -> dict[str, Any]:
     _, told = models_json_schema([(model, mode) for model in contracts()], by_alias=True)
-    return {name: _without_words(schema) for name, schema in sorted(told["$defs"].items())}
+    found = {name: _without_words(schema) for name, schema in sorted(told["$defs"].items())}
+    return {**found, RunTurn.__name__: _job()}
+
+
+def _job() -> dict[str, Any]:
+    """A job is a named tuple; its members travel by their names."""
+    kinds = {str: "string", int: "integer"}
+    members = {name: {"type": kinds[kind]} for name, kind in RunTurn.__annotations__.items()}
+    needed = [name for name in RunTurn._fields if name not in RunTurn._field_defaults]
+    return {"type": "object", "properties": members, "required": needed}
 
 
 def _with_formats(written: Any, read: Any) -> Any:

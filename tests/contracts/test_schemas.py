@@ -33,7 +33,7 @@ def recorded() -> tuple[dict[str, Any], dict[str, Any]]:
 def test_this_release_reads_what_the_last_one_writes(
     today: tuple[dict[str, Any], dict[str, Any]], recorded: tuple[dict[str, Any], dict[str, Any]]
 ) -> None:
-    comparison = Comparison(today[0], recorded[1])
+    comparison = Comparison(today[0], recorded[1], readers_are_older=False)
     faults = [fault for model in recorded[1] for fault in comparison.faults(model)]
     assert not faults, f"This release cannot read what the last one wrote: {'; '.join(faults)}. {RULE}"
 
@@ -41,7 +41,7 @@ def test_this_release_reads_what_the_last_one_writes(
 def test_the_last_release_reads_what_this_one_writes(
     today: tuple[dict[str, Any], dict[str, Any]], recorded: tuple[dict[str, Any], dict[str, Any]]
 ) -> None:
-    comparison = Comparison(recorded[0], today[1])
+    comparison = Comparison(recorded[0], today[1], readers_are_older=True)
     found = [fault for model in recorded[0] for fault in comparison.faults(model)]
     faults = [fault for fault in found if not fault.startswith(tuple(ACCEPTED))]
     assert not faults, f"The last release cannot read what this one writes: {'; '.join(faults)}. {RULE}"
@@ -94,9 +94,19 @@ def _changed(member: str, schema: Any) -> dict[str, Any]:
     ],
 )
 def test_a_change_that_breaks_a_reader_is_told_by_its_member(writer: dict[str, Any], told: list[str]) -> None:
-    assert Comparison({"Model": MODEL, "Part": PART}, {"Model": writer, "Part": PART}).faults("Model") == told
+    assert compared({"Model": MODEL, "Part": PART}, {"Model": writer, "Part": PART}) == told
+
+
+def compared(readers: dict[str, Any], writers: dict[str, Any], *, readers_are_older: bool = False) -> list[str]:
+    return Comparison(readers, writers, readers_are_older=readers_are_older).faults("Model")
+
+
+def test_a_member_that_is_no_longer_written_is_told_although_it_has_a_default() -> None:
+    readers, writers = {"Model": MODEL, "Part": PART}, {"Model": _changed("attempt", None), "Part": PART}
+    told = ["Model.attempt: the reader has a default for it, the writer no longer writes it"]
+    assert compared(readers, writers, readers_are_older=True) == told
 
 
 def test_a_model_that_is_gone_is_told() -> None:
-    assert Comparison({}, {"Model": MODEL}).faults("Model") == ["Model: the reader no longer has it; keep the old name"]
-    assert Comparison({"Model": MODEL}, {}).faults("Model") == ["Model: the writer no longer has it; keep the old name"]
+    assert compared({}, {"Model": MODEL}) == ["Model: the reader no longer has it; keep the old name"]
+    assert compared({"Model": MODEL}, {}) == ["Model: the writer no longer has it; keep the old name"]
