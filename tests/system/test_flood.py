@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -52,6 +53,20 @@ def turns_of(stack: Stack, key_id: str, **where: Any) -> int:
     try:
         (name,) = [each for each in client.list_database_names() if "turns" in client[each].list_collection_names()]
         return client[name]["turns"].count_documents({"keyId": key_id, **where})
+    finally:
+        client.close()
+
+
+def codes_of(stack: Stack, key_id: str) -> Counter[str]:
+    """How many turns have each status, and each code of an error."""
+    client: MongoClient[dict[str, Any]] = MongoClient(stack.facts["mongodbUri"], serverSelectionTimeoutMS=10_000)
+    try:
+        (name,) = [each for each in client.list_database_names() if "turns" in client[each].list_collection_names()]
+        rows = client[name]["turns"].find({"keyId": key_id}, {"status": 1, "error": 1, "attempt": 1})
+        return Counter(
+            f"{row['status']} {(row.get('error') or {}).get('code', '')} {row['attempt']} {(row.get('error') or {}).get('detail', '')}"
+            for row in rows
+        )
     finally:
         client.close()
 
@@ -144,6 +159,8 @@ async def test_a_thousand_turns_amid_kills_leave_no_lease_and_no_place(
             await asyncio.gather(*readers)
             await eventually(lambda: _all_ended(stack, key_id), within_s=300, what="the end of every turn")
             assert await _left(redis, key_id) == {}
+        codes = await asyncio.to_thread(codes_of, stack, key_id)
+        print(f"turns by status and code: {codes}")
         # A host that is too busy fails turns. Their leases and places are returned like those of any other turn.
         ended = {"status": {"$in": ["completed", "failed"]}, "active": {"$ne": True}}
         assert await asyncio.to_thread(turns_of, stack, key_id, **ended) == CONCURRENT

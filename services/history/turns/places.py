@@ -27,7 +27,9 @@ from shared.turn_queue.queue import TurnQueue
 
 log = get_logger()
 
-ANSWER_S: Final = 0.5
+# A slow Redis, or a history that has too much to do, gets this long to count a turn. Callers of history wait for five.
+ANSWER_S: Final = 2.0
+RETURN_S: Final = 0.5
 # The reconciler ends a turn a little after its deadline.
 SLACK_S: Final = 60.0
 # A turn that has its place and is not in MongoDB may be about to be stored.
@@ -37,6 +39,7 @@ _KEY: Final = "parley:places:key:"
 _END_USER: Final = "parley:places:end_user:"
 _SCRIPT: Final = Script.read(Path(__file__).with_name("places.lua"))
 _KEY_HIT: Final = ("key_turns", "This key has too many turns that run or wait.")
+_NOT_COUNTED: Final = "The turns that run or wait could not be counted in time. Try again in some seconds."
 _END_USER_HIT: Final = ("end_user_turns", "This end user has too many turns that run or wait.")
 
 
@@ -52,7 +55,11 @@ class Taken:
 
 
 class Places:
-    """Fails open: without Redis every turn is admitted. After a flush, turns from before are not counted."""
+    """Fails open without Redis: every turn is admitted, and the gateway refuses those that it cannot enqueue.
+
+    Fails closed when a turn is not counted in time. Overload is what the limits are for: a history that is too busy to
+    count would else let all turns in. After a flush, turns from before are not counted.
+    """
 
     def __init__(self, database: Database, queue: TurnQueue, settings: HistorySettings) -> None:
         self._turns = database.turns
@@ -64,7 +71,7 @@ class Places:
     async def taken(
         self, workspace: str, turn_id: str, limits: TurnLimits | None, key_id: str | None, end_user: str | None
     ) -> AsyncIterator[Taken]:
-        """Places for the block, returned at its end unless `keep` was called. Raises `rate_limited`.
+        """Places for the block, returned at its end unless `keep` was called. Raises `rate_limited`, `overloaded`.
 
         An order without limits costs nothing.
         """
@@ -78,10 +85,13 @@ class Places:
 
     async def _take(self, workspace: str, turn_id: str, wanted: Mapping[str, int]) -> Sequence[str]:
         try:
-            async with asyncio.timeout(ANSWER_S):
+            full = await self._try(turn_id, wanted)
+            if full is not None and await self._clean(workspace, full):
                 full = await self._try(turn_id, wanted)
-                if full is not None and await self._clean(workspace, full):
-                    full = await self._try(turn_id, wanted)
+        except TimeoutError:
+            await self.give_back(turn_id, tuple(wanted))  # It may have been counted all the same.
+            LIMITS_HIT.labels("turns_not_counted").inc()
+            raise ApiError(Code.OVERLOADED, _NOT_COUNTED) from None
         except (RedisError, OSError) as error:
             log.warning("places_not_counted", turn_id=turn_id, error=type(error).__name__)
             return tuple(wanted)  # It may have been counted all the same.
@@ -95,7 +105,8 @@ class Places:
         """The set that has no place left."""
         names = list(wanted)
         arguments: list[str | int] = [turn_id, self._keep_ms, *wanted.values()]
-        full = await _SCRIPT.run(self._queue.connections.call, names, arguments)
+        async with asyncio.timeout(ANSWER_S):
+            full = await _SCRIPT.run(self._queue.connections.call, names, arguments)
         return names[int(full) - 1] if full else None
 
     async def _clean(self, workspace: str, name: str) -> bool:
@@ -106,23 +117,25 @@ class Places:
         if name in self._cleaned:
             return False
         self._cleaned[name] = True
-        seconds, us = await self._queue.time()
-        oldest = seconds * 1000 + us // 1000 + self._keep_ms - YOUNG_MS
-        ids = [turn_id.decode() for turn_id in await self._queue.zrangebyscore(name, "-inf", oldest)]
+        async with asyncio.timeout(ANSWER_S):
+            seconds, us = await self._queue.time()
+            oldest = seconds * 1000 + us // 1000 + self._keep_ms - YOUNG_MS
+            ids = [turn_id.decode() for turn_id in await self._queue.zrangebyscore(name, "-inf", oldest)]
         if not ids:
             return False
         where = {"_id": one_of(ids), "workspace": workspace, "active": True}
         active = {row["_id"] for row in await self._turns.many(where, fields={"_id": 1}, limit=len(ids))}
         gone = [turn_id for turn_id in ids if turn_id not in active]
         if gone:
-            await self._queue.zrem(name, *gone)
+            async with asyncio.timeout(ANSWER_S):
+                await self._queue.zrem(name, *gone)
             log.info("places_cleaned", count=len(gone))
         return bool(gone)
 
     async def give_back(self, turn_id: str, names: Sequence[str]) -> None:
         """May be repeated. What fails here is found once the set is full."""
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(RETURN_S):
                 for name in names:
                     await self._queue.zrem(name, turn_id)
         except (RedisError, OSError) as error:

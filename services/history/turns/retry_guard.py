@@ -20,6 +20,7 @@ from typing import Any, Final
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document, above
 from services.history.turns.record import WITHOUT_TEXT, TurnRecord, record_of
+from shared.backoff import backoff
 from shared.contracts.turns import AdmitTurn
 from shared.ids import id_at
 from shared.log import get_logger
@@ -30,10 +31,13 @@ log = get_logger()
 RETRY_WINDOW: Final = timedelta(seconds=60)
 RETRY_REACH: Final = timedelta(hours=3)
 # An orphan and an original that are this young are deciding which of them stays. After that, one of their processes has
-# died.
-UNDECIDED: Final = timedelta(seconds=1)
+# died. On a host with 25 times more to do than it has cores for, a decision took more than a second; callers of history
+# wait for five.
+UNDECIDED: Final = timedelta(seconds=5)
+# The pauses between two looks add up to more than that.
 LOOK_AGAIN_S: Final = 0.02
-LOOKS: Final = 100
+LAST_LOOK_AGAIN_S: Final = 0.32
+LOOKS: Final = 40
 # Turns of one retry key: an equal request may be meant any number of times.
 NEWEST: Final = 20
 
@@ -59,13 +63,14 @@ class RetryGuard:
         """
         if order.retry_key is None or not order.is_retry:
             return None
+        pauses = backoff(LOOK_AGAIN_S, LAST_LOOK_AGAIN_S)
         for _ in range(LOOKS):
             equals = await self._equals(workspace, order.retry_key)
             if not equals:
                 return None
             if not _undecided(equals) and (record := await self._joined(_staying(equals), order)) is not None:
                 return record
-            await asyncio.sleep(LOOK_AGAIN_S)
+            await asyncio.sleep(next(pauses))
         return None
 
     async def in_the_way(self, workspace: str, order: AdmitTurn) -> TurnRecord | None:

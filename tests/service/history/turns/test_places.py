@@ -23,6 +23,7 @@ MANY = 1000
 @pytest.fixture(autouse=True)
 def _a_slow_host_is_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "ANSWER_S", batches.ANSWER_S * PATIENCE * 4)
+    monkeypatch.setattr(places, "RETURN_S", batches.ANSWER_S * PATIENCE * 4)
     monkeypatch.setattr(places, "CLEAN_EVERY_S", 0.01)
 
 
@@ -162,6 +163,31 @@ async def test_without_redis_turns_are_admitted_unlimited(history: History, monk
     monkeypatch.setattr(Places, "_try", AsyncMock(side_effect=ConnectionError))
     for _ in range(3):
         assert not await refused(history, key=1)
+
+
+async def test_a_turn_that_is_not_counted_in_time_is_refused_and_holds_no_place(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A history that is too busy to count must not let all turns in."""
+    await history.publish()
+    connections = history.dependencies.queue.connections
+    call = connections.call
+
+    async def late(*command: Any) -> Any:
+        answer = await call(*command)
+        if f"parley:places:key:{KEY}" in command and command[0] in ("EVAL", "EVALSHA"):
+            await asyncio.Event().wait()
+        return answer
+
+    with monkeypatch.context() as busy:
+        busy.setattr(connections, "call", late)
+        busy.setattr(places, "ANSWER_S", 0.1)
+        with pytest.raises(ApiError) as raised:
+            await admit(history, key=1)
+    assert raised.value.code is Code.OVERLOADED
+    assert await history.count() == 0
+    assert await held(history) == 0
+    assert not await refused(history, key=1)
 
 
 async def test_of_many_at_once_no_more_than_the_limit_is_admitted(history: History) -> None:
