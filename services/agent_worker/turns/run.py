@@ -11,6 +11,7 @@ from services.agent_worker.turns.agent_versions import KnownAgent
 from services.agent_worker.turns.attempt import Attempt
 from services.agent_worker.turns.dependencies import Dependencies
 from services.agent_worker.turns.ending import count, finished_turn
+from services.agent_worker.turns.start_places import PLACES, StartPlace
 from services.agent_worker.turns.steps import Fail, Finish
 from services.agent_worker.turns.trace import attempt_span, tell_claim, tell_end
 from shared.backoff import jittered
@@ -31,6 +32,10 @@ REQUEUE_S: Final = 1.5
 # The model's request goes out first: one step of the event loop makes it, and a second one, a task of aiohttp's,
 # writes it.
 STEPS_TO_MODEL: Final = 2
+# How often history is asked to start an attempt. It answers a repeat with what it has stored, so a late answer costs
+# neither the attempt nor the model's output.
+START_CALLS: Final = 3
+START_AGAIN_S: Final = 0.5
 
 
 class TurnRunner:
@@ -38,6 +43,7 @@ class TurnRunner:
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._dependencies = dependencies
+        self._start_places = asyncio.Semaphore(PLACES)
 
     async def __call__(self, leased: LeasedJob) -> None:
         """Acknowledges or requeues the job.
@@ -51,9 +57,10 @@ class TurnRunner:
             structlog.contextvars.bind_contextvars(request_id=leased.job.request_id)
         try:
             with attempt_span(leased.job) as span:
-                if (claim := await self._claim(leased)) is not None:
-                    tell_claim(span, claim[0])
-                    await self._run(leased, *claim, span)
+                async with StartPlace(self._start_places) as place:
+                    if (claim := await self._claim(leased)) is not None:
+                        tell_claim(span, claim[0])
+                        await self._run(leased, *claim, span, place)
         except Fenced:
             # The next claim asks history whether there is anything left to do.
             log.warning("turn_fenced")
@@ -96,7 +103,9 @@ class TurnRunner:
 
     # --- run
 
-    async def _run(self, leased: LeasedJob, claimed: ClaimedTurn, known: KnownAgent, span: Span) -> None:
+    async def _run(
+        self, leased: LeasedJob, claimed: ClaimedTurn, known: KnownAgent, span: Span, place: StartPlace
+    ) -> None:
         job = leased.job
         writer = self._dependencies.logs.open(job.workspace, job.turn_id, claimed.attempt)
         structlog.contextvars.bind_contextvars(session_id=claimed.session_id, attempt=claimed.attempt)
@@ -107,9 +116,20 @@ class TurnRunner:
         try:
             for _ in range(STEPS_TO_MODEL):
                 await asyncio.sleep(0)
-            started = await self._start(leased, claimed)
-            if started is None:
+            try:
+                started = await self._start(leased, claimed)
+            except ApiError as error:
+                await end_tasks([work])
+                await self._not_started(leased, claimed, attempt, error)
                 return
+            if not started.started:
+                # The lease is lost, or the turn has moved on. The next claim has no snapshot and asks history what
+                # there is to do.
+                log.warning("attempt_refused")
+                REQUEUES.labels("refused").inc()
+                await leased.requeue()
+                return
+            place.leave()
             if claimed.attempt > 1:
                 TAKE_OVERS.inc()
             attempt.start(started.waited_ms)
@@ -128,30 +148,30 @@ class TurnRunner:
             await end_tasks([work])
             writer.close()
 
-    async def _start(self, leased: LeasedJob, claimed: ClaimedTurn) -> StartedAttempt | None:
-        """None: the attempt cannot start, and the job was requeued."""
+    async def _start(self, leased: LeasedJob, claimed: ClaimedTurn) -> StartedAttempt:
+        """Raises ApiError."""
         job = leased.job
-        try:
-            order = StartAttempt(
-                claim_id=leased.claim_id,
-                session_id=claimed.session_id,
-                admitted_at=claimed.admitted_at,
-                attempt=claimed.attempt,
-            )
-            started = await self._dependencies.history.start_attempt(job.workspace, job.turn_id, order)
-        except ApiError as error:
-            log.warning("attempt_not_started", code=error.code)
-            REQUEUES.labels("not_started").inc()
-            await leased.requeue(jittered(REQUEUE_S))
-            return None
-        if not started.started:
-            # The lease is lost, or the turn has moved on. The next claim has no snapshot and asks history what there
-            # is to do.
-            log.warning("attempt_refused")
-            REQUEUES.labels("refused").inc()
-            await leased.requeue()
-            return None
-        return started
+        order = StartAttempt(
+            claim_id=leased.claim_id,
+            session_id=claimed.session_id,
+            admitted_at=claimed.admitted_at,
+            attempt=claimed.attempt,
+        )
+        for calls_left in reversed(range(START_CALLS)):
+            try:
+                return await self._dependencies.history.start_attempt(job.workspace, job.turn_id, order)
+            except ApiError as error:
+                if not calls_left or error.code is not Code.DEPENDENCY_UNAVAILABLE:
+                    raise
+            await asyncio.sleep(jittered(START_AGAIN_S))
+        raise AssertionError("the last call returns or raises")
+
+    async def _not_started(self, leased: LeasedJob, claimed: ClaimedTurn, attempt: Attempt, error: ApiError) -> None:
+        """History may have stored the start all the same. A turn must not run out of tries because history is slow."""
+        log.warning("attempt_not_started", code=error.code)
+        REQUEUES.labels("not_started").inc()
+        await self._return_try(leased, claimed, attempt)
+        await leased.requeue(jittered(REQUEUE_S))
 
     async def _end_of(
         self, leased: LeasedJob, started: StartedAttempt, work: "asyncio.Task[Finish | Fail]"
@@ -186,16 +206,19 @@ class TurnRunner:
             log.warning("use_not_told", error=type(error).__name__)
 
     async def _requeue(self, leased: LeasedJob, claimed: ClaimedTurn, attempt: Attempt) -> None:
-        """Requeues the job. The try is not counted, if history answers in time."""
+        await self._return_try(leased, claimed, attempt)
+        await leased.requeue()
+        REQUEUES.labels("drain").inc()
+        log.info("turn_requeued")
+
+    async def _return_try(self, leased: LeasedJob, claimed: ClaimedTurn, attempt: Attempt) -> None:
+        """The try is not counted, if history answers in time."""
         job, uses = leased.job, attempt.stopped().spent.by_model
         try:
             async with asyncio.timeout(RELEASE_TIMEOUT_S):
                 await self._dependencies.history.release(job.workspace, job.turn_id, claimed.attempt, uses)
         except (ApiError, TimeoutError) as error:
             log.warning("release_failed", error=type(error).__name__)
-        await leased.requeue()
-        REQUEUES.labels("drain").inc()
-        log.info("turn_requeued")
 
     # --- finish
 

@@ -7,11 +7,14 @@ import aiohttp
 
 from deploy.demo.scripted import scripted_answer
 from services.agent_worker.turns.conversation import NO_ANSWER
+from services.agent_worker.turns.run import START_CALLS
+from services.agent_worker.turns.start_places import PLACES
 from shared.contracts.agents import Passage
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.sessions import TurnMessage
 from shared.contracts.turns import StartAttempt, StartedAttempt
 from shared.ids import new_id
+from shared.turn_queue.keys import QUEUE
 from tests.conftest import eventually
 from tests.service.agent_worker.stage import Stage, is_started, model_stats
 
@@ -119,3 +122,57 @@ async def test_a_history_that_is_lost_before_the_attempt_started_costs_only_time
     async with stage.worker():
         ended = await stage.ended(await stage.post(stage.agent()))
     assert (failed, ended.turn.attempt, ended.events) == (2, 1, ["started", "delta"])
+
+
+def answers_late(stage: Stage, times: int) -> None:
+    """History stores the start of an attempt, and its answer comes when nobody waits for it any more."""
+    plain, late = stage.history.start_attempt, 0
+
+    async def start_attempt(workspace: str, turn_id: str, begin: StartAttempt) -> StartedAttempt:
+        nonlocal late
+        started = await plain(workspace, turn_id, begin)
+        late += 1
+        if late <= times:
+            raise ApiError(Code.DEPENDENCY_UNAVAILABLE)
+        return started
+
+    stage.history.start_attempt = start_attempt  # type: ignore[method-assign]
+
+
+async def test_a_start_whose_answer_is_late_costs_no_attempt_and_no_second_model_call(stage: Stage) -> None:
+    answers_late(stage, 2)
+    async with stage.worker():
+        job = await stage.post(stage.agent())
+        ended = await stage.ended(job)
+    assert (ended.turn.attempt, ended.events) == (1, ["started", "delta"])
+    assert (stage.history.turns[job.turn_id].tries, len(stage.history.claims_seen)) == (1, 1)
+    assert (await model_stats(stage))["requests"] == 1
+
+
+async def test_a_turn_does_not_run_out_of_tries_because_history_is_slow(stage: Stage) -> None:
+    answers_late(stage, START_CALLS)
+    async with stage.worker():
+        job = await stage.post(stage.agent())
+        ended = await stage.ended(job)
+    assert (ended.turn.attempt, stage.history.released) == (2, [1])
+    assert stage.history.turns[job.turn_id].tries == 1, "of the attempt that ran"
+
+
+async def test_so_many_turns_claim_and_start_at_once_and_the_others_wait(stage: Stage) -> None:
+    stage.history.undecided = asyncio.Event()
+    async with stage.worker():
+        jobs = [await stage.post(stage.agent()) for _ in range(PLACES + 8)]
+        await eventually(lambda: len(stage.history.starts_seen) == PLACES)
+
+        async def all_are_taken() -> bool:
+            return len(await stage.queue.missing([job.turn_id for job in jobs])) == 0 and not await waiting(stage)
+
+        await eventually(all_are_taken)
+        assert len(stage.history.claims_seen) == len(stage.history.starts_seen) == PLACES
+        stage.history.undecided.set()
+        for job in jobs:
+            assert (await stage.ended(job)).turn.attempt == 1
+
+
+async def waiting(stage: Stage) -> int:
+    return int(await stage.queue.zcard(QUEUE))
