@@ -25,6 +25,8 @@ class Unstorable(Exception):
 
 
 def unavailable() -> ApiError:
+    """Counted, also where the server is known to be away and the call is not made: an alert watches it."""
+    STORE_ERRORS.labels("mongodb").inc()
     return ApiError(Code.DEPENDENCY_UNAVAILABLE, "The database does not answer.")
 
 
@@ -38,6 +40,5 @@ def translated(error: PyMongoError) -> Exception:
     if codes & _UNSTORABLE:
         return Unstorable()
     known = sorted(code for code in codes if code is not None)
-    STORE_ERRORS.labels("mongodb").inc()
     log.warning("mongodb_failed", error=type(error).__name__, codes=known)
     return unavailable()
