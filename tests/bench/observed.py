@@ -1,15 +1,16 @@
 """What traces and metrics cost: the same load with everything off, with one trace in a hundred, and with all of them.
 
-Each has a stack of its own. A collector and a scraper run in a process of their own, as they would elsewhere.
+Each has a stack of its own. A collector and a scraper run in a process of their own, as they would elsewhere. It takes
+about three minutes and prints how far the rounds agree: where `least` and `greatest` lie far apart, the host was busy.
 """
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Final, NamedTuple
 
 from deploy.local.processes import end, free_port, spawn
 from tests.bench.load import Figures, Load, run_load
@@ -25,44 +26,75 @@ KINDS: Final[dict[str, Mapping[str, str] | None]] = {
 }
 
 
+# Each round has all kinds one after the other, and the next one begins with another kind: what the host does meanwhile
+# meets them alike. A kind is compared with `off` of the same round.
+ROUNDS: Final = 5
+QUICK_ROUNDS: Final = 2
+FIRST: Final = "off"
+_ALL: Final = ("gateway", "worker", "history")
+
+
+class Scenario(NamedTuple):
+    title: str
+    load: Load
+    delay_ms: int
+
+
+# Long answers: deltas have no spans, so this shows whether a token costs more. Short ones: what each turn's spans cost.
+SCENARIOS: Final = (
+    Scenario("100 streams, 200 tokens at 20 ms", Load(clients=100, turns=1, tokens=200, spread_s=1.0), 20),
+    Scenario("40 clients, 15 turns of 8 tokens at 5 ms", Load(clients=40, turns=15, tokens=8, spread_s=1.0), 5),
+)
+
+
 async def measure(data: Path, effort: Effort, *, workers: int, gateways: int) -> list[Row]:
-    rows = list[Row]()
-    for kind, settings in KINDS.items():
-        async with _observed(data, settings, workers, gateways) as rig:
+    """All stacks run at the same time; only one of them has load."""
+    async with AsyncExitStack() as stack:
+        rigs = {
+            kind: await stack.enter_async_context(_observed(data, settings, workers, gateways))
+            for kind, settings in KINDS.items()
+        }
+        for rig in rigs.values():
             await warm_up(rig)
             await wait_until_idle(rig)
-            rows += [await _streams(rig, effort, kind), await _turns(rig, effort, kind)]
-            rows[-1]["spans sent"] = await rig.spans_sent()
-    return [row | _ratio(row, rows) for row in rows]
+        rows = list[Row]()
+        for scenario in SCENARIOS:
+            rows += rows_of(scenario.title, await _rounds(rigs, scenario, effort))
+        for row in rows:
+            if row["target"] != FIRST:
+                row["spans sent in all"] = await rigs[row["target"]].spans_sent()
+        return rows
 
 
-async def _streams(rig: Rig, effort: Effort, kind: str) -> Row:
-    """Long answers: deltas have no spans, so this shows whether a token costs more."""
-    load = Load(clients=100, turns=1, tokens=128 if effort.quick else 400, spread_s=2.0)
-    return await _row(rig, effort, kind, f"100 streams, {load.tokens} tokens at 20 ms", load, 20)
+async def _rounds(rigs: Mapping[str, Rig], scenario: Scenario, effort: Effort) -> dict[str, list[Figures]]:
+    model = model_name(scenario.load.tokens, scenario.delay_ms, 20)
+    targets = {kind: await rig.completions(model) for kind, rig in rigs.items()}
+    runs: dict[str, list[Figures]] = {kind: [] for kind in rigs}
+    for number in range(QUICK_ROUNDS if effort.quick else ROUNDS):
+        for kind in _turned(list(rigs), number):
+            label = f"{scenario.title} {kind} {number}"
+            runs[kind].append(await run_load(targets[kind], scenario.load, rigs[kind].meter, label))
+    return runs
 
 
-async def _turns(rig: Rig, effort: Effort, kind: str) -> Row:
-    """Short answers: what each turn's spans cost."""
-    load = Load(clients=40, turns=5 if effort.quick else 20, tokens=8, spread_s=1.0)
-    return await _row(rig, effort, kind, f"40 clients, {load.tokens} tokens at 5 ms", load, 5)
+def _turned(kinds: list[str], number: int) -> list[str]:
+    first = number % len(kinds)
+    return kinds[first:] + kinds[:first]
 
 
-async def _row(rig: Rig, effort: Effort, kind: str, title: str, load: Load, delay_ms: int) -> Row:
-    target = await rig.completions(model_name(load.tokens, delay_ms, 20))
-    runs: list[Figures] = [
-        await run_load(target, load, rig.meter, f"{title} {kind} {number}") for number in range(effort.rounds)
-    ]
-    row: Row = {"scenario": title, "target": kind, "rounds": effort.rounds}
-    row |= {service: median(run.per_1000(service) for run in runs) for service in ("gateway", "worker", "history")}
-    row["all three"] = median(run.per_1000("gateway", "worker", "history") for run in runs)
-    row["TTFT ms"] = median(run.first_s * 1000 for run in runs)
-    return row
-
-
-def _ratio(row: Row, rows: list[Row]) -> Row:
-    off = next(other for other in rows if other["scenario"] == row["scenario"] and other["target"] == "off")
-    return {"all three, times off": row["all three"] / off["all three"]}
+def rows_of(title: str, runs: Mapping[str, Sequence[Figures]]) -> list[Row]:
+    """A row for each kind: medians, and the ratios to `off` of the same rounds with the least and the greatest."""
+    rows = list[Row]()
+    for kind, figures in runs.items():
+        row: Row = {"scenario": title, "target": kind, "rounds": len(figures)}
+        row |= {service: median(run.per_1000(service) for run in figures) for service in _ALL}
+        row["all three"] = median(run.per_1000(*_ALL) for run in figures)
+        ratios = [run.per_1000(*_ALL) / off.per_1000(*_ALL) for run, off in zip(figures, runs[FIRST], strict=True)]
+        row["all three, times off"] = median(ratios)
+        row["least"], row["greatest"] = min(ratios), max(ratios)
+        row["TTFT ms"] = median(run.first_s * 1000 for run in figures)
+        rows.append(row)
+    return rows
 
 
 @asynccontextmanager
