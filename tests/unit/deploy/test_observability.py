@@ -17,6 +17,35 @@ HERE: Final = ROOT / "deploy" / "observability"
 # What Prometheus adds to a metric's name for the series of a histogram.
 PARTS: Final = re.compile(r"_(bucket|sum|count)$")
 
+# Who bounds a label's values. A new label needs a row, and a test where clients can come near its values.
+BOUNDED: Final = {
+    **dict.fromkeys(("agent", "model"), "the first so many pairs, test_usage_meter.py"),
+    **dict.fromkeys(("method", "route", "status"), "templates of routes and known methods, test_request_metrics.py"),
+    "upstream": "the operator's settings; a name that an agent made up is `unknown`",
+    **dict.fromkeys(
+        (
+            "action",
+            "backfill",
+            "code",
+            "kind",
+            "leg",
+            "limit",
+            "loop",
+            "operation",
+            "outcome",
+            "queue",
+            "quirk",
+            "reason",
+            "stage",
+            "state",
+            "store",
+            "type",
+            "where",
+        ),
+        "constants of the code",
+    ),
+}
+
 
 def read(name: str) -> Any:
     return yaml.safe_load((HERE / name).read_text())
@@ -70,6 +99,13 @@ def test_rules_and_panels_ask_for_metrics_that_exist() -> None:
     for query in queries:
         for name in re.findall(r"parley_\w+", query):
             assert name in known or PARTS.sub("", name) in known, f"{name} in {query}"
+
+
+def test_each_label_is_one_whose_values_are_bounded_by_someone_who_is_named() -> None:
+    """A client who made up a label's value would fill the memory of Prometheus."""
+    rows = re.findall(r"(?m)^\| `parley_\w+` \| \w+ \| (.+?) \|", metrics.page())
+    labels = {label for row in rows for label in re.findall(r"`(\w+)`", row)}
+    assert labels == BOUNDED.keys()
 
 
 def test_rules_and_configuration_name_the_same_jobs_and_the_ports_of_the_compose_file() -> None:
