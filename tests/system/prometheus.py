@@ -38,6 +38,11 @@ class Prometheus:
         with self._log.open("wb") as output:
             self.process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
 
+    async def fired(self, http: aiohttp.ClientSession, within_s: float) -> set[str]:
+        """The names of the alerts that were firing at any time of the last seconds, or are now."""
+        happened = f'count_over_time(ALERTS{{alertstate="firing"}}[{max(1, round(within_s))}s])'
+        return {one["metric"]["alertname"] for one in await self.query(http, happened)}
+
     async def query(self, http: aiohttp.ClientSession, expression: str) -> list[dict[str, Any]]:
         """The series of an instant query; none while Prometheus starts."""
         if self.process.poll() is not None:

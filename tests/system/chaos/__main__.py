@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.local.supervisor import StartError
+from tests.programs import program_path
 from tests.system.chaos.redis_servers import EMBEDDED, RedisChoice
 from tests.system.chaos.report import table, write_report
 from tests.system.chaos.run import Plan, Result, run
@@ -76,7 +77,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--keep", type=Path, help="directory for the logs and the recorded history (default: a temporary one)"
     )
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--prometheus",
+        action="store_true",
+        help="a real Prometheus watches, with the alert rules at a tenth of their durations; tells what fired",
+    )
+    options = parser.parse_args(arguments)
+    if options.prometheus and program_path("prometheus") is None:
+        parser.error("prometheus is not installed. Debian and Ubuntu: apt-get install prometheus")
+    return options
 
 
 def faults_of(options: argparse.Namespace) -> dict[str, int]:
@@ -99,6 +108,7 @@ def execute(options: argparse.Namespace, directory: Path) -> Result:
         lease_s=options.lease,
         think_s=options.think,
         redis=RedisChoice.parse(options.redis),
+        prometheus=program_path("prometheus") if options.prometheus else None,
     )
     result = asyncio.run(run(plan, directory))
     result.history.write(directory / "history.jsonl")

@@ -6,8 +6,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -46,7 +46,8 @@ WEBHOOKS: Final = {
 class Cluster:
     """An async context: inside it everything is ready. `mutant` plants a bug in the services (mutant_main.py).
 
-    `release`: the services are those of an earlier release, until they are replaced.
+    `release`: the services are those of an earlier release, until they are replaced. `settings` are added to those
+    of every process. `reads_sources`: with an ingest worker, which the usual load has no use for.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class Cluster:
         mutant: str | None = None,
         release: Release | None = None,
         redis: RedisChoice = EMBEDDED_REDIS,
+        settings: Mapping[str, str] | None = None,
+        reads_sources: bool = False,
     ) -> None:
         self.lease_s = lease_s
         self.agents: dict[str, str] = {}
@@ -68,6 +71,7 @@ class Cluster:
         self.model_url = ""
         self.histories: list[str] = []
         self.internal_token = ""
+        self.metrics: dict[str, list[str]] = {}  # URLs of `/metrics`, by Prometheus' job.
         self.ready_at: dict[str, float] = {}
         self.crashes: list[str] = []
         self._to_end: set[str] = set()
@@ -75,8 +79,10 @@ class Cluster:
         self._size = size
         self._mutant = mutant
         self._release = release
+        self._settings = dict(settings or {})
+        self._groups = (*GROUPS, "ingest") if reads_sources else GROUPS
         self._commands: dict[str, Command] = {}
-        self._supervisor = Supervisor(self._on_event, {group: [] for group in GROUPS})
+        self._supervisor = Supervisor(self._on_event, {group: [] for group in self._groups})
         self.redis = RedisServers(redis, directory / "redis")
         self._mongodb = mongodb_store(directory / "mongodb", test_commands=True)
         self._open = AsyncExitStack()
@@ -110,13 +116,20 @@ class Cluster:
         stack = Stack(state, self._size, self._environment(), http)
         self.model_url = stack.model_url
         self.histories, self.internal_token = stack.history_urls, stack.internal_token
+        self.metrics = {
+            "parley-gateway": stack.gateway_urls,
+            "parley-worker": stack.worker_urls,
+            "parley-history": stack.history_urls,
+        }
+        if "ingest" in self._groups:
+            self.metrics["parley-ingest"] = [stack.ingest_url]
         self._open.push_async_callback(self._stop)
         await self._start_stores()
         await self._start_all(stack.first_commands())
         commands = [
             (group, await self._linked(group, command, stack.history_urls))
             for group, command in stack.service_commands()
-            if group in GROUPS  # Its load has no knowledge sources, so it needs no ingest worker.
+            if group in self._groups
         ]
         await self._start_all(commands)
         for name, url in zip(
@@ -124,7 +137,7 @@ class Cluster:
         ):
             link = await self._link(f"clients to {name}", int(url.rpartition(":")[2]))
             self.gateways.append(f"http://127.0.0.1:{link.port}/api/v1")
-        async with HistoryClient(stack.history_urls, stack.internal_token, timeout_s=15.0) as history:
+        async with self.history() as history:
             await self._publish(history)
 
     async def _start_stores(self) -> None:
@@ -151,7 +164,8 @@ class Cluster:
         }
         if self._release is None:  # Old services know no webhooks.
             own |= WEBHOOKS
-        return {name: value for name, value in user_environment().items() if not name.startswith("PARLEY_")} | own
+        ours = {name: value for name, value in user_environment().items() if not name.startswith("PARLEY_")}
+        return ours | own | self._settings
 
     async def _linked(self, group: str, command: Command, history_urls: Sequence[str]) -> Command:
         """The same process, with links of its own to the stores and the histories, and with the planted bug."""
@@ -231,6 +245,14 @@ class Cluster:
             if child.name not in self._to_end:
                 self.crashes.append(f"{child.name} ended by itself with {child.exit_code}; see {child.command.log}")
             self._to_end.discard(child.name)
+
+    # --- for tests
+
+    @asynccontextmanager
+    async def history(self) -> AsyncIterator[HistoryClient]:
+        """Not through a link."""
+        async with HistoryClient(self.histories, self.internal_token, timeout_s=15.0) as history:
+            yield history
 
     # --- for faults
 

@@ -86,6 +86,7 @@ def facts(result: Result) -> list[tuple[str, str]]:
         ),
         ("waiting callers sent on by a gateway that drained", str(result.sent_on)),
         ("all processes ready after the last fault", f"{result.recovery_s:.1f} s"),
+        *([("alerts that fired", ", ".join(result.alerts) or "none")] if result.alerts is not None else []),
         *_bill(events),
         *_told(result),
         *_links(events),

@@ -25,6 +25,7 @@ from tests.system.chaos.schedule import schedule
 from tests.system.chaos.subscription import subscribe, told
 from tests.system.chaos.talker import Talker
 from tests.system.chaos.visitor import Visitor, World
+from tests.system.chaos.watch import watching
 
 WARM_UP_S: Final = 2.0
 RECOVERY_S: Final = 60.0
@@ -32,7 +33,7 @@ RECOVERY_S: Final = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """`patience_s`: how long after the last fault every turn must have ended."""
+    """`patience_s`: how long after the last fault every turn must have ended. `prometheus`: a program that watches."""
 
     seed: int
     seconds: float
@@ -43,6 +44,7 @@ class Plan:
     patience_s: float = 60.0
     mutant: str | None = None
     redis: RedisChoice = EMBEDDED_REDIS
+    prometheus: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -59,6 +61,7 @@ class Result:
     receiver: Counter[str] = field(default_factory=Counter)
     recovery_s: float = 0.0
     wall_s: float = 0.0
+    alerts: list[str] | None = None
 
     @property
     def fewer(self) -> list[str]:
@@ -72,61 +75,70 @@ class Result:
 
 
 async def run(plan: Plan, directory: Path) -> Result:
-    """Raises deploy's StartError when the stack does not come up."""
+    """Raises deploy's StartError when the stack does not come up. `alerts` are those that fired, if anyone watched."""
     began = time.monotonic()
-    history = History()
     cluster = Cluster(directory, lease_s=plan.lease_s, size=default_size(), mutant=plan.mutant, redis=plan.redis)
     async with cluster:
-        redis = await cluster.redis.description()
+        if plan.prometheus is None:
+            result = await run_on(cluster, plan)
+        else:
+            async with watching(cluster, plan.prometheus, directory) as watch:
+                result = await run_on(cluster, plan)
+                result.alerts = sorted(await watch.fired())
+    result.violations = check(result.history)
+    result.wall_s = time.monotonic() - began
+    return result
+
+
+async def run_on(cluster: Cluster, plan: Plan) -> Result:
+    """The load and the faults on a cluster that stays. The result has no verdict yet: that takes a while."""
+    history = History()
+    redis = await cluster.redis.description()
+    zero = time.monotonic()
+
+    def clock() -> float:
+        return time.monotonic() - zero - WARM_UP_S
+
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    receiver = Receiver(history, clock, random.Random(f"{plan.seed}/receiver"))
+    async with aiohttp.ClientSession(connector=connector) as http, receiver:
+        world = World(
+            gateways=cluster.gateways,
+            secret=cluster.secret,
+            agents=cluster.agents,
+            http=http,
+            history=history,
+            clock=clock,
+            patience_s=plan.patience_s,
+            think_s=plan.think_s,
+        )
+        await subscribe(cluster, receiver)
         zero = time.monotonic()
-
-        def clock() -> float:
-            return time.monotonic() - zero - WARM_UP_S
-
-        connector = aiohttp.TCPConnector(limit=0, force_close=True)
-        receiver = Receiver(history, clock, random.Random(f"{plan.seed}/receiver"))
-        async with aiohttp.ClientSession(connector=connector) as http, receiver:
-            world = World(
-                gateways=cluster.gateways,
-                secret=cluster.secret,
-                agents=cluster.agents,
-                http=http,
-                history=history,
-                clock=clock,
-                patience_s=plan.patience_s,
-                think_s=plan.think_s,
-            )
-            await subscribe(cluster, receiver)
-            zero = time.monotonic()
-            receiver.hurt()
-            injector = Injector(cluster, history, clock, Prober(world, random.Random(f"{plan.seed}/prober")))
-            recovery_s = await _load_and_hurt(plan, world, injector, cluster)
-            receiver.heal()
-            reader = Visitor(world, random.Random(plan.seed))
-            world.patience_s += 60.0
-            history.extend(await remains(cluster, history, plan.patience_s))
-            history.extend(await stored_turns(cluster, plan.patience_s))
-            history.extend(await reservations(cluster, plan.patience_s))
-            history.extend(await told(cluster, plan.patience_s))
-            usage, billed = await counted(cluster, reader)
-            history.extend([usage, *billed])
-            history.extend(await transcripts(reader, [each for each in world.sessions if each not in world.deleting]))
-        crashes = list(cluster.crashes)  # What follows is the stack's own end.
-    result = Result(
+        receiver.hurt()
+        injector = Injector(cluster, history, clock, Prober(world, random.Random(f"{plan.seed}/prober")))
+        recovery_s = await _load_and_hurt(plan, world, injector, cluster)
+        receiver.heal()
+        reader = Visitor(world, random.Random(plan.seed))
+        world.patience_s += 60.0
+        history.extend(await remains(cluster, history, plan.patience_s))
+        history.extend(await stored_turns(cluster, plan.patience_s))
+        history.extend(await reservations(cluster, plan.patience_s))
+        history.extend(await told(cluster, plan.patience_s))
+        usage, billed = await counted(cluster, reader)
+        history.extend([usage, *billed])
+        history.extend(await transcripts(reader, [each for each in world.sessions if each not in world.deleting]))
+    return Result(
         plan=plan,
         redis=redis,
         history=history,
         injected=injector.counts,
         missed=injector.missed,
-        crashes=crashes,
+        crashes=list(cluster.crashes),
         streaks=world.streaks,
         sent_on=world.sent_on,
         receiver=receiver.did,
         recovery_s=recovery_s,
     )
-    result.violations = check(history)
-    result.wall_s = time.monotonic() - began
-    return result
 
 
 async def _load_and_hurt(plan: Plan, world: World, injector: Injector, cluster: Cluster) -> float:
@@ -162,9 +174,12 @@ async def _hurt(plan: Plan, injector: Injector) -> None:
 
 async def _until_ready(cluster: Cluster) -> None:
     """Raises TimeoutError when a process does not come back."""
-    async with asyncio.timeout(RECOVERY_S):
-        while not cluster.all_ready():
-            await asyncio.sleep(0.05)
+    deadline = time.monotonic() + RECOVERY_S
+    while not cluster.all_ready():
+        if time.monotonic() > deadline:
+            late = ", ".join(name for name in cluster.children if not cluster.is_ready(name))
+            raise TimeoutError(f"not ready {RECOVERY_S:g} s after the last fault: {late}")
+        await asyncio.sleep(0.05)
 
 
 def _client(world: World, seed: int, number: int) -> Talker | Completer | Chatter:
