@@ -135,7 +135,7 @@ ARROWS: dict[str, set[str]] = {
     "services/history/workspaces": {"mongo", "audit", "erasures", "turns"},
     "services/history/keys": {"mongo", "agents", "audit", "workspaces"},
     "services/history/knowledge": {"mongo", "audit", "webhooks"},
-    "services/history/backups": {"mongo", "knowledge"},
+    "services/history/backups": {"mongo", "knowledge", "usage"},
     "services/history/audit": {"mongo"},
     "services/history/agents": {"mongo", "knowledge", "audit", "webhooks"},
     "services/history/usage": {"mongo"},

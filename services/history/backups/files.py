@@ -56,8 +56,12 @@ class LineFile:
 
     def __init__(self, path: Path) -> None:
         self._raw = _Summed(path)
-        # Without a time and a name of its own, the same lines are the same bytes.
-        self._packed = gzip.GzipFile("", "wb", LEVEL, cast("IO[bytes]", self._raw), mtime=0)
+        try:
+            # Without a time and a name of its own, the same lines are the same bytes.
+            self._packed = gzip.GzipFile("", "wb", LEVEL, cast("IO[bytes]", self._raw), mtime=0)
+        except OSError:  # It has written its header.
+            self._raw.close()
+            raise
         self.lines = 0
         self.bytes = 0
 

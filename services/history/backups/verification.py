@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Final
 
 from services.history.backups.blob_files import entries_of, is_stored
 from services.history.backups.faults import BackupFault
@@ -15,6 +16,14 @@ from services.history.mongo.collection import Collection
 from services.history.mongo.document_lines import document_of
 from services.history.mongo.filters import Document
 from services.history.mongo.patience import batches, patiently
+
+# Unique values that a document may give up to another one, and can do without.
+TAKEN_OVER: Final[dict[str, tuple[str, ...]]] = {
+    "agents": ("slug",),
+    "sessions": ("clientId",),
+    "turns": ("idempotencyKey",),
+    "sources": ("contentKey",),
+}
 
 
 async def verify(folder: Path, manifest: Manifest, stores: Stores) -> None:
@@ -33,13 +42,14 @@ async def _compare(name: str, wanted: Iterator[Document], collection: Collection
     expected = next(wanted, None)
     async for found in _ids(collection):
         while expected is not None and expected["_id"] < found:
-            missing += not _has_expired(expected)
+            missing += not await _is_accounted_for(collection, expected)
             expected = next(wanted, None)
         if expected is not None and expected["_id"] == found:
             expected = next(wanted, None)
         else:
             foreign += 1
-    missing += sum(not _has_expired(each) for each in chain([expected] if expected else [], wanted))
+    for each in chain([expected] if expected else [], wanted):
+        missing += not await _is_accounted_for(collection, each)
     if missing:
         raise BackupFault(
             f"{missing} documents of {name} are missing after the restore: drop the database, restore again"
@@ -51,6 +61,26 @@ async def _compare(name: str, wanted: Iterator[Document], collection: Collection
         )
 
 
+async def _is_accounted_for(collection: Collection, document: Document) -> bool:
+    """It has expired, or is stored without a value that another document has taken over."""
+    expires_at = document.get("expiresAt")
+    if expires_at is not None and expires_at <= datetime.now(UTC):
+        return True
+    return await patiently(partial(_stored_beside, collection, document))
+
+
+async def _stored_beside(collection: Collection, document: Document) -> bool:
+    """Two documents may have been copied with one unique value, if it changed hands during the backup.
+
+    The one that is stored first keeps it: what was written last cannot be told.
+    """
+    for given_up in ("", *TAKEN_OVER.get(collection.name, ())):
+        await collection.insert_as_is([{name: value for name, value in document.items() if name != given_up}])
+        if await collection.as_stored(document["_id"]) is not None:
+            return True
+    return False
+
+
 async def _ids(collection: Collection) -> AsyncIterator[str]:
     async for rows in batches(collection, fields={"_id": 1}):
         for row in rows:
@@ -60,8 +90,3 @@ async def _ids(collection: Collection) -> AsyncIterator[str]:
 def _documents(folder: Path, files: list[BackupFile]) -> Iterator[Document]:
     for file in files:
         yield from map(document_of, lines_of(folder / file.name))
-
-
-def _has_expired(document: Document) -> bool:
-    at = document.get("expiresAt")
-    return at is not None and bool(at <= datetime.now(UTC))

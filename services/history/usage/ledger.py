@@ -23,6 +23,8 @@ PAGE: Final = 200
 # An id is kept for longer than any process works on a page of turns that it has read.
 KEPT: Final = timedelta(seconds=60)
 WORKS_FOR_S: Final = 20.0
+# When the ledger had taken a turn: a backup decides by it which of its turns its copy of the ledger lacks.
+BILLED_AT: Final = "billedAt"
 MOST_COUNTED: Final = 10_000
 _BY_AGE: Final = IdField("_id", "trn")
 
@@ -89,7 +91,8 @@ class Ledger:
         for (of_end_user, _), entries in by_document.items():
             left |= await self._add(self._end_users if of_end_user else self._days, entries, until)
         if billed := [row["_id"] for row in rows if row["_id"] not in left]:
-            await self._turns.update_all({"_id": one_of(billed), "unbilled": True}, {"$unset": {"unbilled": ""}})
+            change = {"$unset": {"unbilled": ""}, "$set": {BILLED_AT: datetime.now(UTC)}}
+            await self._turns.update_all({"_id": one_of(billed), "unbilled": True}, change)
         return not left
 
     async def _add(self, documents: Collection, entries: Sequence[Entry], until: float) -> set[str]:

@@ -14,10 +14,11 @@ import orjson
 from pymongo import AsyncMongoClient
 
 from services.history.backups.backup import Backup
-from services.history.backups.manifest import MANIFEST, Manifest
+from services.history.backups.manifest import MANIFEST, Manifest, read_manifest
 from services.history.backups.restore import Restore
 from services.history.backups.stores import Stores, opened
 from services.history.mongo.client import Database
+from services.history.mongo.document_lines import line_of
 from shared.contracts.keys import NewKey, Scope
 from tests.conftest import eventually
 from tests.service.history.conftest import is_ready
@@ -72,7 +73,7 @@ async def filled(mongodb_uri: str, redis_url: str, folder: Path) -> Filled:
 
 
 async def is_billed(history: History, turn_id: str) -> bool:
-    return "unbilled" not in await history.document(turn_id)
+    return "billedAt" in await history.document(turn_id)
 
 
 @asynccontextmanager
@@ -129,3 +130,16 @@ def files(folder: Path) -> Iterator[Path]:
 
 def made(mongodb_uri: str, redis_url: str, folder: Path) -> Filled:
     return asyncio.run(filled(mongodb_uri, redis_url, folder))
+
+
+def rewritten(folder: Path, collection: str, documents: list[dict[str, Any]]) -> None:
+    """The backup with other documents of one collection, and with digests that are right."""
+    path = next(folder.glob(f"{collection}-*"))
+    path.write_bytes(packed([line_of(document) for document in documents]))
+    raw = path.read_bytes()
+    manifest = read_manifest(folder).wire()
+    for file in manifest["files"]:
+        if file["name"] == path.name:
+            file |= {"documents": len(documents), "size": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
+    counts = manifest["counts"] | {collection: len(documents)}
+    signed(folder, files=manifest["files"], counts=counts)

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,10 +16,11 @@ from services.history.backups.manifest import MANIFEST
 from services.history.backups.restore import Restore
 from services.history.backups.stores import Stores
 from services.history.mongo.client import RESTORING, Database
+from services.history.mongo.document_lines import document_of
 from services.history.mongo.migrations import STEPS
 from shared.contracts.errors import ApiError
 from tests.conftest import eventually
-from tests.service.history.backups.rig import KEY, Filled, content, files, packed, restored, signed, stores
+from tests.service.history.backups.rig import KEY, Filled, content, files, packed, restored, rewritten, signed, stores
 from tests.service.history.conftest import is_ready
 from tests.service.history.running import WORKSPACE, finished, running, settings_for
 
@@ -199,3 +201,30 @@ async def test_documents_that_a_history_wrote_during_a_restore_are_found(
         monkeypatch.setattr(sessions, "insert_as_is", beside)
         with pytest.raises(BackupFault, match="sessions has 1 documents that are not of the backup"):
             await Restore(found).run(filled.folder)
+
+
+async def test_a_unique_value_that_changed_hands_during_the_backup_stops_no_restore(
+    mongodb_uri: str, copy: Path
+) -> None:
+    """Both agents were copied with one slug. One of them gives it up."""
+    agents = [document_of(line) for line in lines_of(next(copy.glob("agents-*")))]
+    twins = [{**agents[0], "_id": f"{WORKSPACE}:agt_{name}", "agentId": f"agt_{name}", "slug": "twin"} for name in "xy"]
+    rewritten(copy, "agents", [*agents, *twins])
+    name = await restored(mongodb_uri, copy)
+    rows = (await content(mongodb_uri, name))["agents"]
+    assert [row.get("slug") for row in rows if row["_id"][-5:] in ("agt_x", "agt_y")] == ["twin", None]
+
+
+async def test_documents_that_have_expired_meanwhile_are_not_missed(mongodb_uri: str, copy: Path) -> None:
+    """MongoDB may delete them as soon as they are stored."""
+    turns = [document_of(line) for line in lines_of(next(copy.glob("turns-*")))]
+    old = {"_id": "trn_0", "workspace": WORKSPACE, "active": False, "expiresAt": datetime(2026, 1, 1, tzinfo=UTC)}
+    rewritten(copy, "turns", [old, *turns])
+    async with stores(mongodb_uri, f"test_{uuid4().hex}", restoring=True) as found:
+        insert = found.database.turns.insert_as_is
+
+        async def without_old(rows: list[dict[str, Any]]) -> None:
+            await insert([row for row in rows if row["_id"] != "trn_0"])
+
+        found.database.turns.insert_as_is = without_old  # type: ignore[method-assign,assignment]
+        await Restore(found).run(copy)
