@@ -15,8 +15,8 @@ from deploy.doctor.addresses import shown
 from deploy.doctor.finding import Finding, error, warning
 from services.history.mongo.indexes import INDEXES, index_model
 from services.history.mongo.stand_in import is_embedded
+from services.history.mongo.suitability import LEAST_VERSION
 
-LEAST_VERSION: Final = (5, 0)
 _STATE_MS: Final = 2000
 Document = dict[str, Any]
 

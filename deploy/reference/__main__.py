@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from deploy.reference import env_example, errors, frames, metrics, scopes, settings
+from deploy.reference import env_example, errors, frames, metrics, mongodb, scopes, settings
 
 DEPLOY: Final = Path(__file__).parents[1]
 
@@ -16,6 +16,7 @@ def pages() -> dict[Path, str]:
         DEPLOY / "reference/errors.md": errors.page(),
         DEPLOY / "reference/frames.md": frames.page(),
         DEPLOY / "reference/metrics.md": metrics.page(),
+        DEPLOY / "reference/mongodb.md": mongodb.page(),
         DEPLOY / "reference/scopes.md": scopes.page(),
         DEPLOY / "reference/settings.md": settings.page(),
     }

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from services.history.mongo.address import check
 from services.history.mongo.driver import DriverName
 from shared.contracts.keys import is_secret
 from shared.contracts.prices import PriceTable
@@ -20,7 +21,10 @@ class HistorySettings(Settings):
     """What history needs besides the settings of every process."""
 
     port: int = Field(8082, description="port to listen on")
-    mongodb_uri: str = Field("mongodb://127.0.0.1:27017", description="MongoDB: a replica set in production")
+    mongodb_uri: str = Field(
+        "mongodb://127.0.0.1:27017",
+        description="MongoDB: `mongodb://` or `mongodb+srv://`; a replica set or a sharded cluster in production",
+    )
     mongodb_database: str = Field("parley", description="name of the database")
     mongodb_driver: DriverName = Field(
         "motor",
@@ -113,6 +117,12 @@ class HistorySettings(Settings):
         if text and not (text.startswith("parley_sk_") and is_secret(text)):
             raise ValueError("must be a secret key, parley_sk_live_… or parley_sk_test_…")
         return value
+
+    @field_validator("mongodb_uri")
+    @classmethod
+    def _names_a_mongodb(cls, uri: str) -> str:
+        check(uri)
+        return uri
 
     @field_validator("prices_file")
     @classmethod

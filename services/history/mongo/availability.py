@@ -9,6 +9,7 @@ from pymongo.errors import PyMongoError
 
 from services.history.mongo.driver import SELECTION_TIMEOUT_S, Driver
 from services.history.mongo.errors import Unstorable, translated, unavailable
+from services.history.mongo.majority import Majority
 from services.history.mongo.waits import waiting
 from shared.contracts.errors import ApiError
 from shared.log import get_logger
@@ -18,6 +19,7 @@ log = get_logger()
 
 T = TypeVar("T")
 WATCH_S: Final = 0.1
+WRITES: Final = frozenset({"insert", "update", "write", "delete"})
 
 
 class Availability:
@@ -31,10 +33,12 @@ class Availability:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self.prepared = False
+        self.majority = Majority(driver.collection("backfills"))
         self.lost: asyncio.Future[None]
 
     def open(self) -> None:
         self.lost = asyncio.get_running_loop().create_future()
+        self.majority.open()
 
     async def watch(self) -> None:
         """Runs until it is cancelled."""
@@ -60,6 +64,8 @@ class Availability:
         wait for the server for longer (Motor in one of few threads). The outcome of a write is then unknown.
         """
         with measured("mongodb", kind, (ApiError,)):
+            if kind in WRITES:
+                self.majority.expect()
             return await self._run(operation)
 
     async def _run(self, operation: Callable[[], Awaitable[T]]) -> T:
@@ -78,6 +84,7 @@ class Availability:
         try:
             return task.result()
         except PyMongoError as error:
+            self.majority.judge(error)
             raise translated(error) from error
         except (BSONError, OverflowError, UnicodeEncodeError, RecursionError) as error:
             raise Unstorable from error

@@ -7,7 +7,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
-from pymongo.errors import PyMongoError
+from pymongo.errors import ConfigurationError, PyMongoError
 from pymongo.monitoring import CommandListener
 
 from services.history.mongo.availability import Availability
@@ -16,9 +16,10 @@ from services.history.mongo.dialect import Dialect
 from services.history.mongo.driver import DriverName
 from services.history.mongo.driver_choice import opened_driver
 from services.history.mongo.gridfs import GridFsBlobs
+from services.history.mongo.majority import REASON
 from services.history.mongo.migrations import prepare
 from services.history.mongo.stand_in import dialect_for
-from services.history.mongo.suitability import CLOCKS_DIFFER_S, clock_ahead_s, refusal
+from services.history.mongo.suitability import CLOCKS_DIFFER_S, clock_ahead_s, refusal, unsupported
 from services.history.mongo.vector_collection import VectorCollection
 from shared.log import get_logger
 from shared.tasks import end_tasks
@@ -33,8 +34,9 @@ class Database:
     """Opens without a server, and serves once its indexes exist.
 
     The driver repeats a write whose connection broke, unless the URI says `retryWrites=false`; then the caller gets an
-    error and repeats it. `dialect` None: chosen by what the server says of itself. `listeners` see every command that
-    is sent. A database that is being restored is refused by everyone but its restorer (`restoring`).
+    error and repeats it. `driver`: see driver.py. `dialect` None: chosen by what the server says of itself.
+    `listeners` see every command that is sent. A database that is being restored is refused by everyone but its
+    restorer (`restoring`).
     """
 
     def __init__(
@@ -93,7 +95,8 @@ class Database:
 
     async def __aenter__(self) -> Self:
         self.availability.open()
-        self._tasks = [asyncio.create_task(self.availability.watch()), asyncio.create_task(self._prepare())]
+        loops = (self.availability.watch(), self.availability.majority.watch(), self._prepare())
+        self._tasks = [asyncio.create_task(loop) for loop in loops]
         return self
 
     async def __aexit__(
@@ -107,23 +110,35 @@ class Database:
         said: str | None = None
         while not self.availability.prepared:
             try:
-                build = await self._driver.command("buildInfo")
-                refused = await self._refusal(build)
-                if refused is not None:
-                    if refused != said:
-                        log.error("mongodb_refused", reason=refused)
-                    said = refused
-                    await asyncio.sleep(RETRY_PREPARATION_S)
-                    continue
-                dialect = self._dialect or dialect_for(build)
-                await prepare(self._driver, dialect, transcript_search=self._transcript_search)
-                for collection in self._collections:
-                    collection.dialect = dialect
-                self.availability.prepared = True
-                log.info("mongodb_prepared")
+                refused = await self._refused_or_prepared()
+                if refused is not None and refused != said:
+                    log.error("mongodb_refused", reason=refused)
+                said = refused
             except PyMongoError as error:
                 log.warning("mongodb_not_prepared", error=type(error).__name__, code=getattr(error, "code", None))
+            if not self.availability.prepared:
                 await asyncio.sleep(RETRY_PREPARATION_S)
+
+    async def _refused_or_prepared(self) -> str | None:
+        """Why history does not work with this MongoDB."""
+        try:
+            build = await self._driver.command("buildInfo")
+        except ConfigurationError:
+            if (reason := unsupported(self._driver.topology)) is None:
+                raise
+            return reason
+        refused = await self._refusal(build)
+        if refused is not None:
+            return refused
+        if not await self.availability.majority.confirms():
+            return REASON  # An index would wait for a majority without an end.
+        dialect = self._dialect or dialect_for(build)
+        await prepare(self._driver, dialect, transcript_search=self._transcript_search)
+        for collection in self._collections:
+            collection.dialect = dialect
+        self.availability.prepared = True
+        log.info("mongodb_prepared")
+        return None
 
     async def _refusal(self, build: Mapping[str, Any]) -> str | None:
         hello = await self._driver.command("hello")
@@ -138,5 +153,6 @@ class Database:
         return RESTORING if under_way is not None else None
 
     async def ping(self) -> None:
-        """Raises `dependency_unavailable` unless MongoDB answers and its indexes exist."""
+        """Raises `dependency_unavailable` unless MongoDB answers, its indexes exist and a majority confirms writes."""
+        self.availability.majority.expect()
         await self.availability.run(lambda: self._driver.command("ping"))

@@ -34,7 +34,8 @@ def translated(error: PyMongoError) -> Exception:
     """Every other error (not primary, disk full, timeout) counts as an outage: the operation may succeed later."""
     codes = {error.code} if isinstance(error, OperationFailure) else set()
     if isinstance(error, BulkWriteError):
-        codes = {failure["code"] for failure in error.details.get("writeErrors", ())}
+        failures = [*error.details.get("writeErrors", ()), *error.details.get("writeConcernErrors", ())]
+        codes = {failure["code"] for failure in failures}
     if isinstance(error, DuplicateKeyError) or codes == {_DUPLICATE_KEY}:
         return Duplicate()
     if codes & _UNSTORABLE:

@@ -37,7 +37,8 @@ PURPOSES: Final[dict[str, dict[str, str]]] = {
         "active_1__id_1": "reconciler: active turns, oldest first, without a job, late, or cancelled",
         "unaudited": _AUDIT,
         "erasable_1_endedAt_1": "reconciler: completions that are not stored, whose texts are erased after their end",
-        "unbilled": "usage ledger: ended turns that it does not have yet",
+        "unbilled_by_age": "usage ledger: ended turns that it does not have yet, oldest first",
+        "unbilled_of_workspace": "usage reports: the same of one workspace",
         "expiresAt_1": "MongoDB deletes the remains of an erased completion at `expiresAt`",
         "unsent": _EVENTS,
     },
@@ -117,7 +118,7 @@ PURPOSES: Final[dict[str, dict[str, str]]] = {
         "workspace_1_endpoint_1_eventId_1": "lists of an endpoint's deliveries",
         "workspace_1_endpoint_1_state_1_eventId_1": "lists of an endpoint's deliveries in one state, as dead letters",
         "lanes": "the first waiting delivery of a lane; putting off a whole lane",
-        "waiting_1_dueAt_1": "sender: deliveries that are due",
+        "waiting_1_dueAt_1_endpoint_1_workspace_1": "sender: what is due, without endpoints that are busy",
         "expiresAt_1": "MongoDB deletes a delivery at `expiresAt`",
     },
     "vectors": {

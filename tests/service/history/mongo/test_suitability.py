@@ -40,6 +40,25 @@ async def test_a_mongodb_without_a_replica_set_is_refused_and_said_once(monkeypa
     ]
 
 
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"buildInfo": {"version": "4.4.29", "versionArray": [4, 4, 29, 0]}, "hello": {"setName": "rs"}},
+        {"hello": {"setName": "rs", "maxWireVersion": 6}},
+    ],
+)
+async def test_a_mongodb_that_is_too_old_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, answers: dict[str, dict[str, Any]]
+) -> None:
+    """History does not know it any more, or the driver does not."""
+    with capture_logs() as lines:
+        monkeypatch.setattr(client, "log", get_logger())
+        async with plain_server(answers) as uri, Database(uri, "parley", driver=driver_of_tests()):
+            await eventually(lambda: "mongodb_refused" in [line["event"] for line in lines], what="the refusal")
+    (said,) = [line["reason"] for line in lines if line["event"] == "mongodb_refused"]
+    assert "too old for history: update it to MongoDB 7 or 8" in said
+
+
 async def test_clocks_an_hour_apart_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = counted(monkeypatch)
     with capture_logs() as lines:
