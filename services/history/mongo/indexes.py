@@ -128,7 +128,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
             partial={"contentKey": _PRESENT},
             name="one_source_per_content",
         ),
-        Index(("waiting", "dueAt", "endpoint", "workspace"), partial={"waiting": True}),
+        Index(("waiting", "dueAt"), partial={"waiting": True}),
         Index(("erasing",), partial={"erasing": True}),
         Index(("refreshing", "refreshAt"), partial={"refreshing": True}),
         Index(("unsent.id",), partial={"unsent.id": _PRESENT}, name="unsent"),
@@ -137,7 +137,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("agent",)),
         Index(("key",)),
         Index(("workspace", "blobs")),
-        Index(("waiting", "dueAt", "endpoint", "workspace"), partial={"waiting": True}),
+        Index(("waiting", "dueAt"), partial={"waiting": True}),
         Index(("erasing",), partial={"erasing": True}),
     ),
     "webhooks": (
