@@ -18,6 +18,7 @@ from shared.tool_secrets import secrets_of
 from shared.turn_queue.queue import decode_job
 from tests.conftest import eventually
 from tests.contracts.recording import Recording, restore_documents, restore_redis
+from tests.contracts.replies import answered_otherwise
 from tests.contracts.rig import SEALING_KEY
 from tests.service.history.running import TOKEN, History, finished, order, running, settings_for
 
@@ -53,39 +54,14 @@ async def test_documents_of_the_last_release_are_served_and_their_turns_go_on(
     history: History, recording: Recording
 ) -> None:
     """One test, because the stand-in needs seconds for a database."""
-    await _answers_as_before(history, recording)
+    reads = recording.rows("reads.json")
+    assert len(reads) > 20
+    assert not await answered_otherwise(history.base_url, TOKEN, reads)
     await _keys_authenticate(history, recording)
     await _secrets_open(history, recording)
     await _the_outbox_is_emptied(history, recording)
     await _a_waiting_turn_runs(history, recording)
     await _a_session_goes_on(history, recording)
-
-
-async def _answers_as_before(history: History, recording: Recording) -> None:
-    reads = recording.rows("reads.json")
-    assert len(reads) > 20
-    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as http:
-        for read in reads:
-            url, query = f"{history.base_url}{read['path']}", [(name, value) for name, value in read["query"]]
-            async with http.get(url, params=query) as answer:
-                told = await answer.json()
-            assert answer.status == read["status"], (read["path"], told)
-            assert not (found := changed(read["reply"], told)), f"{read['path']}: {found}"
-
-
-def changed(before: Any, now: Any, place: str = "") -> list[str]:
-    """What was told before and is told otherwise now. New members, and new turns at a list's beginning, are not."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        return [each for name, value in before.items() for each in changed(value, now.get(name), f"{place}.{name}")]
-    if isinstance(before, list) and isinstance(now, list):
-        places = {_name(each, place): each for place, each in enumerate(now)}
-        pairs = [(each, places.get(_name(each, place))) for place, each in enumerate(before)]
-        return [each for one, other in pairs for each in changed(one, other, f"{place}[]")]
-    return [] if before == now else [f"{place}: {before!r} is now {now!r}"]
-
-
-def _name(item: Any, place: int) -> Any:
-    return item.get("id", item.get("number", place)) if isinstance(item, dict) else place
 
 
 async def _keys_authenticate(history: History, recording: Recording) -> None:
