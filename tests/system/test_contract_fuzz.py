@@ -17,7 +17,7 @@ CONFORMANCE = ("status_code", "content_type", "response_headers", "response_sche
 CHECKS = ",".join(["not_a_server_error", *(f"{what}_conformance" for what in CONFORMANCE)])
 # For each operation, beyond what its schema alone yields.
 EXAMPLES = 8
-EXAMPLES_LONG = 40
+EXAMPLES_LONG = 200
 # Sequences of requests that follow the document's links.
 SEQUENCES = 10
 SEQUENCES_LONG = 150
@@ -105,6 +105,7 @@ async def _generated(
         "SCHEMATHESIS_HOOKS": "tests.system.fuzz_hooks",
         "PYTHONPATH": str(ROOT),
         "PARLEY_TEST_AGENT_ID": agent_id,
+        "PARLEY_TEST_AUTHORIZATION": client.headers["Authorization"],
         "PARLEY_TEST_COUNTS_FILE": str(counts_file),
     }
     pipes: dict[str, Any] = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.STDOUT}
@@ -120,7 +121,7 @@ async def _generated(
     assert tracebacks(stack) == traced
     counted = orjson.loads(counts_file.read_bytes())
     print(phases, counted["counts"])
-    # Late when it was asked for once more, too: no load, but a request that hangs.
+    # Late each time that it was asked for, also when the stack was quiet: no load, but a request that hangs.
     assert counted["late again"] == []
     # Only a store that failed explains a 503, and its metric tells it.
     assert "repeated after 503" not in counted["counts"] or await _store_failures(stack, client) > failed

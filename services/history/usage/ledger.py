@@ -51,21 +51,20 @@ class Ledger:
     async def reconcile(self) -> None:
         await self.bill()
 
-    async def bill(self, workspace: str | None = None, within_s: float | None = None) -> bool:
-        """Adds the turns that are not in the ledger yet. `workspace` None: of all. False: some are left.
+    async def bill(self, workspace: str | None = None) -> bool:
+        """Adds the turns that are not in the ledger yet. `workspace` None: of all.
 
-        `within_s` None: until all are added. A page of turns never takes longer than `WORKS_FOR_S`.
+        False: a page took longer than `WORKS_FOR_S`, and the rest is left. It may be cancelled at any point.
         """
         where = _unbilled(workspace)
-        until = None if within_s is None else time.monotonic() + within_s
         # A page in any order is one read, which is enough as a rule. A backlog is read in the order of its ids.
         rows = await self._turns.many(where, fields=READ, limit=PAGE)
-        if not await self._bill(rows, until):
+        if not await self._bill(rows):
             return False
         after = None
         while len(rows) == PAGE:
             rows, after = await self._turns.page(where, _BY_AGE, "asc", after, PAGE, READ)
-            if not await self._bill(rows, until):
+            if not await self._bill(rows):
                 return False
         return True
 
@@ -79,10 +78,9 @@ class Ledger:
         oldest = datetime.fromtimestamp(time_of(rows[0]["_id"]) / 1000, UTC)
         return Backlog(await self._turns.count(where, MOST_COUNTED), oldest.date())
 
-    async def _bill(self, rows: Sequence[Document], until: float | None) -> bool:
+    async def _bill(self, rows: Sequence[Document]) -> bool:
         """False: it took too long, so the rest is left to the next call."""
-        works_until = time.monotonic() + WORKS_FOR_S
-        until = works_until if until is None else min(until, works_until)
+        until = time.monotonic() + WORKS_FOR_S
         by_document: dict[tuple[bool, str], list[Entry]] = defaultdict(list)
         for row in rows:
             for entry in entries_of(row):

@@ -1,5 +1,6 @@
 """Usage as it is asked for: grouped sums of the ledger."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,7 +11,7 @@ from services.history.usage.ledger import Ledger
 from shared.contracts.prices import PriceTable
 from shared.contracts.usage import Grouping, UsagePage, UsagePending, UsageQuery, UsageRow, cost_shown
 
-# Less than the gateway waits for an answer of history.
+# For one page of 200 turns with room for the reads that follow: the gateway waits 5 s for an answer of history.
 WITHIN_S: Final = 1.5
 _MEMBERS: Final[dict[Grouping, str]] = {"agent": "agentId", "key": "keyId", "model": "model", "day": "day"}
 
@@ -25,9 +26,7 @@ class UsageReports:
 
     async def grouped(self, workspace: str, query: UsageQuery) -> UsagePage:
         """In the order of the groups' names; turns without one come first."""
-        backlog = None
-        if not await self._ledger.bill(workspace, self._within_s):
-            backlog = await self._ledger.backlog(workspace)
+        backlog = None if await self._is_billed(workspace) else await self._ledger.backlog(workspace)
         first, last = query.first.isoformat(), query.last.isoformat()
         rows = await self._ledger.rows(workspace, first, last, query.end_user)
         groups: dict[str | None, list[Document]] = defaultdict(list)
@@ -39,6 +38,16 @@ class UsageReports:
             rows=tuple(self._row(name, summed(groups[name])) for name in names),
             pending=UsagePending(turns=backlog.turns, exact_before=backlog.exact_before) if backlog else None,
         )
+
+    async def _is_billed(self, workspace: str) -> bool:
+        limit = asyncio.timeout(self._within_s)
+        try:
+            async with limit:
+                return await self._ledger.bill(workspace)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return False
 
     def _row(self, group: str | None, sums: Mapping[str, Any]) -> UsageRow:
         total = sums["promptTokens"] + sums["completionTokens"]

@@ -178,9 +178,9 @@ def billed_again() -> None:
     """The ledger adds each page of turns twice: as if whoever repeats it did not know what is there."""
     bill = Ledger._bill
 
-    async def twice(self: Ledger, rows: Sequence[Document], until: float | None) -> bool:
-        await bill(self, [{**row, "_id": f"{row['_id']}-again"} for row in rows], until)
-        return await bill(self, rows, until)
+    async def twice(self: Ledger, rows: Sequence[Document]) -> bool:
+        await bill(self, [{**row, "_id": f"{row['_id']}-again"} for row in rows])
+        return await bill(self, rows)
 
     Ledger._bill = twice  # type: ignore[method-assign]
 
