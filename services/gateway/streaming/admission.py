@@ -11,7 +11,7 @@ from services.gateway.dependencies import Dependencies
 from services.gateway.edge.limits import GatewayLimits
 from services.gateway.streaming.listener import Listener
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.jobs import RunTurn, enqueued_ms, flow_of
+from shared.contracts.jobs import RunTurn, flow_of
 from shared.contracts.keys import Principal
 from shared.contracts.turns import ENDED, AdmittedTurn, AdmitTurn, Turn
 from shared.log import get_logger
@@ -86,6 +86,7 @@ async def _queue_answers(dependencies: Dependencies) -> None:
 
 
 def _job(workspace: str, order: AdmitTurn, turn: Turn) -> RunTurn:
+    """It waits since now by Redis' clock: by a clock that is behind, each new turn would look old."""
     return RunTurn(
         workspace,
         turn.id,
@@ -93,7 +94,6 @@ def _job(workspace: str, order: AdmitTurn, turn: Turn) -> RunTurn:
         turn.agent_version,
         flow=flow_of(workspace, order.key_id),
         weight=order.weight,
-        enqueued_at=enqueued_ms(turn.created_at),
         request_id=order.request_id or "",
         traceparent=order.traceparent or "",
     )

@@ -62,6 +62,11 @@ async def test_a_redis_that_evicts_is_survived_and_said_once(url: str, monkeypat
     assert await looked(url, monkeypatch) == ([("redis_evicts", "warning")], None)
 
 
+@pytest.mark.parametrize("url", [("--replicaof", "127.0.0.1 9")], indirect=True)
+async def test_a_replica_is_survived_and_said_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await looked(url, monkeypatch) == ([("redis_replica", "warning")], None)
+
+
 @pytest.mark.parametrize("url", [("--maxmemory-policy", "noeviction")], indirect=True)
 async def test_a_plain_redis_is_taken_without_a_word(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert await looked(url, monkeypatch) == ([], None)

@@ -72,19 +72,26 @@ async def test_what_is_not_set_here_is_not_examined_and_that_is_told(stack: Stac
     assert {each.code for each in await examine(environment, is_local=True)} == {code}
 
 
-@pytest.fixture(params=[("--maxmemory-policy", "allkeys-lru"), ("--cluster-enabled", "yes")], ids=["evicts", "cluster"])
+UNSUITABLE = {
+    "redis_evicts": ("--maxmemory-policy", "allkeys-lru"),
+    "redis_cluster": ("--cluster-enabled", "yes"),
+    "redis_replica": ("--replicaof", "127.0.0.1 9"),
+}
+
+
+@pytest.fixture(params=UNSUITABLE)
 def unsuitable_redis(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
     """The URL of a real Redis, and the finding."""
-    port, arguments = free_port(), request.param
+    port, arguments = free_port(), UNSUITABLE[request.param]
     command = [required_program("redis-server", "redis-server"), "--port", str(port), "--bind", "127.0.0.1"]
     with subprocess.Popen(
         [*command, "--save", "", "--dir", str(tmp_path), *arguments], stdout=subprocess.DEVNULL
     ) as redis:
-        yield f"redis://127.0.0.1:{port}/0", "redis_evicts" if "allkeys-lru" in arguments else "redis_cluster"
+        yield f"redis://127.0.0.1:{port}/0", request.param
         redis.terminate()
 
 
-async def test_a_real_redis_that_evicts_or_is_a_cluster_is_found(
+async def test_a_real_redis_that_evicts_or_is_a_cluster_or_a_replica_is_found(
     stack: Stack, unsuitable_redis: tuple[str, str]
 ) -> None:
     url, code = unsuitable_redis

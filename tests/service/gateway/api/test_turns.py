@@ -1,5 +1,6 @@
 import asyncio
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -8,11 +9,11 @@ from prometheus_client import REGISTRY
 
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.frames import FrameId
-from shared.contracts.jobs import enqueued_ms
 from shared.contracts.keys import Scope, digest_of
 from shared.turn_queue.keys import QUEUE
 from shared.turn_queue.queue import decode_job
 from tests.conftest import PATIENCE, eventually
+from tests.service.gateway import fakes
 from tests.service.gateway.fakes import WORKSPACE, Stage, said, stage
 from tests.service.gateway.reading import Frame, frame_of, frames, next_block
 
@@ -474,7 +475,21 @@ async def test_a_turns_job_names_the_callers_key_and_its_weight(gateway: Stage) 
     await eventually(lambda: _waits_first(gateway, turn_id))
     job = decode_job(await gateway.dependencies.queue.get(f"arq:job:{turn_id}") or b"")
     assert (job.flow, job.weight) == (key_id, 3)
-    assert job.enqueued_at == enqueued_ms(gateway.history.turns[turn_id].turn.created_at)
+    await gateway.answer(turn_id, "Hello.")
+    assert (await post)[0] == 200
+
+
+async def test_a_history_whose_clock_is_an_hour_behind_makes_no_waiting_turn_look_old(
+    gateway: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await gateway.session()
+    monkeypatch.setattr(fakes, "now", lambda: datetime.now(UTC) - timedelta(hours=1))
+    post = asyncio.create_task(_post(gateway, session, {"content": "hi"}))
+    turn_id = await gateway.admitted()
+    await eventually(lambda: _waits_first(gateway, turn_id))
+    waiting, oldest_s = await gateway.dependencies.queue.backlog()
+    assert waiting == 1
+    assert oldest_s < 300
     await gateway.answer(turn_id, "Hello.")
     assert (await post)[0] == 200
 
