@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 
+from tests.programs import required_program
 from tests.system.chaos.__main__ import BEHIND_SENTINEL, USUAL
 from tests.system.chaos.redis_servers import EMBEDDED, RedisChoice
 from tests.system.chaos.report import table
@@ -67,3 +68,23 @@ async def test_a_minute_of_chaos_loses_and_doubles_nothing(tmp_path: Path) -> No
 @pytest.mark.timeout(1200)
 async def test_minutes_of_chaos_lose_and_double_nothing(tmp_path: Path) -> None:
     await judge(tmp_path, seconds=LONG_SECONDS, faults=LONG, lease_s=4.0, think_s=2.0)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+async def test_chaos_on_redis_7_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    program = required_program("redis-server", "redis-server")
+    await judge(tmp_path, seconds=SECONDS, faults=SMOKE, lease_s=2.0, think_s=1.5, redis=program)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+async def test_fail_overs_of_redis_7_lose_and_double_nothing(tmp_path: Path) -> None:
+    redis = f"sentinel:{required_program('redis-server', 'redis-server')}"
+    await judge(tmp_path, seconds=SECONDS, faults=FAIL_OVERS, lease_s=2.0, think_s=1.5, redis=redis)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+async def test_fail_overs_of_valkey_lose_and_double_nothing(tmp_path: Path) -> None:
+    await judge(tmp_path, seconds=SECONDS, faults=FAIL_OVERS, lease_s=2.0, think_s=1.5, redis="sentinel")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.system.chaos.__main__ import main as run_one
+from tests.system.chaos.redis_servers import EMBEDDED
 from tests.system.chaos.report import drop_runs_but
 
 REPORT: Final = Path(__file__).with_name("REPORT.md")
@@ -20,8 +21,22 @@ class ReportRun:
     seed: int
     minutes: float
     faults: Mapping[str, int]
+    redis: str = EMBEDDED
 
 
+_FAIL_OVERS: Final[Mapping[str, int]] = {
+    "fail-over redis": 4,
+    "kill redis": 2,
+    "stop redis": 2,
+    "sleep redis": 1,
+    "flush redis": 1,
+    "link cut": 8,
+    "link black-hole": 4,
+    "link mute": 4,
+    "kill worker": 4,
+    "kill history": 1,
+    "kill gateway": 1,
+}
 # As dense as two cores allow: a Python process takes a second of one of them to start, a service that ends within ten
 # seconds of its start is made to wait by the supervisor, and a long turn must find a worker that lives for long
 # enough.
@@ -85,13 +100,21 @@ RUNS: Final = (
             "link mute": 16,
         },
     ),
+    ReportRun(
+        title="Redis 7 behind Sentinel",
+        seed=26,
+        minutes=2.0,
+        faults=_FAIL_OVERS,
+        redis="sentinel:redis-server",
+    ),
+    ReportRun(title="Valkey behind Sentinel", seed=27, minutes=2.0, faults=_FAIL_OVERS, redis="sentinel"),
 )
 
 
 def arguments_of(run: ReportRun, share: float, report: Path, directory: Path) -> list[str]:
     """As for `make chaos`. A `share` of the time has the same share of the faults, so the density stays."""
     faults = [f"{kind}={max(1, round(count * share))}" for kind, count in run.faults.items()]
-    own = ["--title", run.title, "--seed", str(run.seed), "--minutes", str(run.minutes * share)]
+    own = ["--title", run.title, "--seed", str(run.seed), "--minutes", str(run.minutes * share), "--redis", run.redis]
     return [
         *own,
         "--report",

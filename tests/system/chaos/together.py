@@ -30,6 +30,7 @@ TARGETS: Final = (
         ("link cut", "link delay", "link black-hole", "link mute"),
         50,
     ),
+    Target("primary of Redis replaced by Sentinel", ("fail-over redis",), 4),
     Target("Redis down for 1 s", ("down redis 1 s",), 1),
     Target("Redis down for 5 s", ("down redis 5 s",), 1),
     Target("Redis down for 60 s", ("down redis 60 s",), 1),
