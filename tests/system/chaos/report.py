@@ -39,8 +39,9 @@ HEAD: Final = """# Chaos runs
 Written by `make chaos-report`; each section is one run, with the seed that repeats its schedule. Two gateways, three
 workers, two histories, a real Valkey or Redis (AOF everysec) and the MongoDB stand-in on one machine; every connection
 of clients to gateways, of services to their stores, and of gateways and workers to histories goes through a link that
-can be cut. The workspace has a webhook, whose receiver fails, hangs, and denies what it took. Behind Sentinel a link belongs to a server instead: services, replicas and Sentinels reach it that way. The
-clients, the supervisor and the links share that machine's cores. What is counted as a violation stands in
+can be cut. Behind Sentinel a link belongs to a server instead: services, replicas and Sentinels reach it that way. The
+workspace has a webhook, whose receiver fails, hangs, and denies what it took. The clients, the supervisor and the links
+share that machine's cores. What is counted as a violation stands in
 `checker.py`.
 """
 SHOWN: Final = 20
