@@ -14,7 +14,7 @@ import pytest_asyncio
 from shared.contracts.agent_records import NewAgent, PublishOrder
 from shared.contracts.knowledge import NewSource
 from shared.ids import new_id
-from tests.conftest import eventually
+from tests.conftest import PATIENCE, eventually
 from tests.programs import required_program
 from tests.system.chaos.checker import check
 from tests.system.chaos.cluster import WORKSPACE
@@ -44,9 +44,12 @@ CALM_S: Final = 20.0
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def watched(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
     program = required_program("prometheus", "prometheus")
-    async with scene(tmp_path_factory.mktemp("watched"), program) as built:
-        await eventually(lambda: all_up(built), within_s=60, what="a scrape of every process")
-        yield built
+    with pytest.MonkeyPatch.context() as patch:
+        # Ten processes start at once, beside other tests.
+        patch.setattr("deploy.local.supervisor.READY_TIMEOUT_S", 60.0 * PATIENCE)
+        async with scene(tmp_path_factory.mktemp("watched"), program) as built:
+            await eventually(lambda: all_up(built), within_s=60, what="a scrape of every process")
+            yield built
 
 
 async def all_up(scene: Scene) -> bool:

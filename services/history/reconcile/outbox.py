@@ -8,7 +8,7 @@ from typing import Final, Self
 
 from redis.exceptions import RedisError, ResponseError
 
-from services.history.metrics import OUTBOX_LAG, OUTBOX_PARKED
+from services.history.metrics import OUTBOX_LAG, OUTBOX_PARKED, STORE_ERRORS
 from services.history.mongo.errors import Unstorable
 from services.history.reconcile.faults import is_outage
 from services.history.reconcile.parking import Parking
@@ -96,8 +96,7 @@ class Outbox:
             except ResponseError as error:
                 await self._answer_refusal(error)
             except (RedisError, OSError) as error:
-                log.warning("outbox_unreachable", error=type(error).__name__)
-                await asyncio.sleep(OUTAGE_PAUSE_S)
+                await self._wait("outbox_unreachable", error)
 
     async def _room(self) -> int:
         while len(self._under_way) >= CONCURRENCY:
@@ -119,11 +118,16 @@ class Outbox:
 
     async def _answer_refusal(self, error: ResponseError) -> None:
         if "NOGROUP" not in str(error) and "UNBLOCKED" not in str(error):
-            log.warning("outbox_refused", error=type(error).__name__)
-            await asyncio.sleep(OUTAGE_PAUSE_S)
+            await self._wait("outbox_refused", error)
         # The first start, or a flush. The group starts at 0, so that it gets what workers have added before.
         with suppress(RedisError, OSError):
             await self._queue.xgroup_create(OUTBOX, GROUP, id="0", mkstream=True)
+
+    async def _wait(self, event: str, error: Exception) -> None:
+        """Counted here, because an outage of Redis keeps the calls away in which it would be noticed."""
+        STORE_ERRORS.labels("redis").inc()
+        log.warning(event, error=type(error).__name__)
+        await asyncio.sleep(OUTAGE_PAUSE_S)
 
     # --- processing entries
 

@@ -143,6 +143,16 @@ async def mongodb_is_away(scene: Scene) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def redis_is_away(scene: Scene) -> AsyncIterator[None]:
+    async with scene.callers("steady", 4):
+        await scene.cluster.take_down("redis")
+        try:
+            yield
+        finally:
+            await scene.cluster.bring_back("redis")
+
+
+@asynccontextmanager
 async def workers_freeze_then_die(scene: Scene) -> AsyncIterator[None]:
     """Two of three lose the leases of what they run. Then all are gone, and the ingest worker too."""
     cluster = scene.cluster
@@ -232,6 +242,12 @@ CONDITIONS: Final = (
         fires=frozenset({"ParleyStoreErrors", "ParleyRequestsFailing", "ParleyLoopStale"}),
         may=frozenset({"ParleyQueueOld", "ParleyLeasesLost"}),
         planted=mongodb_is_away,
+    ),
+    Condition(
+        name="Redis is away",
+        fires=frozenset({"ParleyStoreErrors", "ParleyRequestsFailing"}),
+        may=frozenset({"ParleyLoopStale", "ParleyQueueOld", "ParleyLeasesLost"}),
+        planted=redis_is_away,
     ),
     Condition(
         name="workers freeze, then die",

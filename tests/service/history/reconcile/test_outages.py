@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from redis.exceptions import RedisError
 
 from deploy.local.processes import free_port
@@ -127,6 +128,17 @@ async def _outcome(history: History, session_id: str) -> Code | None:
     except ApiError as error:
         return error.code
     return None
+
+
+async def test_a_redis_that_is_away_counts_as_store_errors_also_while_nobody_asks(mongodb_uri: str) -> None:
+    """The alert of store errors rests on it: gateways refuse turns by themselves then, and history gets few calls."""
+
+    def counted() -> float:
+        return REGISTRY.get_sample_value("parley_store_errors_total", {"store": "redis"}) or 0.0
+
+    before = counted()
+    async with running(settings_for(mongodb_uri, f"redis://127.0.0.1:{free_port()}/0")):
+        await eventually(lambda: counted() >= before + 3, what="store errors of Redis")
 
 
 async def test_without_redis_turns_are_still_accepted_and_nobody_is_judged(mongodb_uri: str, own_redis: Server) -> None:
