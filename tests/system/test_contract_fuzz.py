@@ -34,15 +34,21 @@ model = "{agent}"
 # What is ended, erased, changed or published must not be what the others need.
 [[operations]]
 include-path-regex = "/chat/sessions/[^/]+(/end)?$"
+exclude-method = "DELETE"
 parameters = {{ sessionId = "{other_session}" }}
 
 [[operations]]
 include-path-regex = "/agents/"
+exclude-method = "DELETE"
 parameters = {{ agentId = "{other_agent}" }}
 
 [[operations]]
 include-method = "DELETE"
-parameters = {{ completionId = "{other_completion}", responseId = "{other_response}" }}
+[operations.parameters]
+completionId = "{other_completion}"
+responseId = "{other_response}"
+sessionId = "{deleted_session}"
+agentId = "{deleted_agent}"
 """
 
 
@@ -57,6 +63,8 @@ async def _ids(stack: Stack, client: Client) -> dict[str, str]:
     return {
         "agent": agent_id,
         "other_agent": await stack.publish("scripted/tokens=2,text=echo"),
+        "deleted_agent": await stack.publish("scripted/tokens=2,text=echo"),
+        "deleted_session": await client.session(agent_id),
         "session": session,
         "other_session": await client.session(agent_id),
         "turn": posted["data"]["turnId"],
