@@ -10,7 +10,20 @@ from typing import Any, Final
 
 import uvloop
 
-from tests.bench import bad_keys, faces, grown, lists, loader, observed, readers, retrieval, scenarios, search, usage
+from tests.bench import (
+    bad_keys,
+    drivers,
+    faces,
+    grown,
+    lists,
+    loader,
+    observed,
+    readers,
+    retrieval,
+    scenarios,
+    search,
+    usage,
+)
 from tests.bench.report import render, write_json
 from tests.bench.rig import in_memory, running_stack
 from tests.bench.scenarios import Effort, Row, Scenario
@@ -31,8 +44,9 @@ SCENARIOS: Final[dict[str, Scenario]] = {
 }
 # These run only when they are asked for: two grow for minutes before anything is measured, one needs a Chromium.
 ON_REQUEST: Final[dict[str, Scenario]] = {"search": search.search, "loader": loader.loader, "usage": usage.usage}
-# It starts stacks of its own, each with other settings.
+# These start stacks of their own, each with other settings. The drivers are measured only when they are asked for.
 OBSERVED: Final = "observed"
+WITH_STACKS: Final = {OBSERVED: observed.measure, "drivers": drivers.measure}
 QUICK: Final = ("streams", "sequential", "idle")
 # Measured without a stack, on data of one's own, and only when it is asked for.
 RETRIEVAL: Final = "retrieval"
@@ -44,7 +58,7 @@ def parse() -> argparse.Namespace:
         "scenarios",
         nargs="*",
         metavar="SCENARIO",
-        help=f"of {', '.join(SCENARIOS)}, {OBSERVED} (default: all), {', '.join(ON_REQUEST)}, or {RETRIEVAL}",
+        help=f"of {', '.join(SCENARIOS)}, {OBSERVED} (default: all), {', '.join(ON_REQUEST)}, drivers, or {RETRIEVAL}",
     )
     parser.add_argument(
         "--quick", action="store_true", help=f"a first impression within a minute: {', '.join(QUICK)}, one round"
@@ -64,7 +78,7 @@ def parse() -> argparse.Namespace:
     options = parser.parse_args()
     if RETRIEVAL in options.scenarios and len(options.scenarios) > 1:
         parser.error(f"{RETRIEVAL} is measured alone")
-    if unknown := set(options.scenarios) - {*SCENARIOS, *ON_REQUEST, OBSERVED, RETRIEVAL}:
+    if unknown := set(options.scenarios) - {*SCENARIOS, *ON_REQUEST, *WITH_STACKS, RETRIEVAL}:
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
     return options
 
@@ -74,8 +88,8 @@ async def measure(options: argparse.Namespace) -> list[Row]:
     names = options.scenarios or (QUICK if options.quick else (*SCENARIOS, OBSERVED))
     rows: list[Row] = []
     for name in names:
-        if name == OBSERVED:
-            part = await observed.measure(options.data, effort, workers=options.workers, gateways=options.gateways)
+        if name in WITH_STACKS:
+            part = await WITH_STACKS[name](options.data, effort, workers=options.workers, gateways=options.gateways)
             rows += part
             print(render(part), flush=True)
             continue
