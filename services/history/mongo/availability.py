@@ -72,7 +72,7 @@ class Availability:
         if not self.prepared or self.lost.done():
             # It is not started: the driver would run it after the outage, long after its caller was refused.
             raise unavailable()
-        task = asyncio.ensure_future(operation())
+        task = asyncio.ensure_future(self._bounded(operation))
         task.add_done_callback(_retrieve_error)
         either: set[asyncio.Future[Any]] = {task, self.lost}
         with waiting():
@@ -88,6 +88,12 @@ class Availability:
             raise translated(error) from error
         except (BSONError, OverflowError, UnicodeEncodeError, RecursionError) as error:
             raise Unstorable from error
+
+    async def _bounded(self, operation: Callable[[], Awaitable[T]]) -> T:
+        if (operations := self._driver.operations) is None:
+            return await operation()
+        async with operations:
+            return await operation()
 
 
 def _retrieve_error(task: "asyncio.Future[Any]") -> None:

@@ -3,6 +3,7 @@
 Their methods have the same names, arguments and results. Where they differ, each has a file that makes them equal.
 """
 
+import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Final, Literal, Protocol, Self
 
@@ -88,6 +89,10 @@ class Bucket(Protocol):
 
 class Driver(Protocol):
     """One client, and one database of it. Making it connects to nothing; its first operation does."""
+
+    @property
+    def operations(self) -> asyncio.Semaphore | None:
+        """Bounds what runs at once; the time of those that wait does not begin. None: the driver has its own bound."""
 
     @property
     def topology(self) -> TopologyDescription:

@@ -20,6 +20,10 @@ class MotorDriver:
         self._database = self._client.get_database(database, codec_options=CodecOptions(tz_aware=True))
 
     @property
+    def operations(self) -> None:
+        """Motor's threads are five for each core."""
+
+    @property
     def topology(self) -> TopologyDescription:
         # Motor's stubs declare this property as a method.
         return cast("TopologyDescription", self._client.topology_description)

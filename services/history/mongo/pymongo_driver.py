@@ -1,7 +1,8 @@
 """PyMongo's own asynchronous client as the driver: it works in the event loop, without threads."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from bson.codec_options import CodecOptions
 from gridfs.asynchronous import AsyncGridFSBucket
@@ -12,13 +13,22 @@ from pymongo.topology_description import TopologyDescription
 from services.history.mongo.driver import Bucket, DriverCollection, client_options
 from services.history.mongo.filters import Document
 
+# Without a bound a hundred writers of one document conflicted with each other, and with the time limit of each. Motor
+# has as many threads on a machine with two cores.
+OPERATIONS: Final = 10
+
 
 class PyMongoDriver:
     """See Driver."""
 
     def __init__(self, uri: str, database: str, listeners: Sequence[CommandListener]) -> None:
         self._client: AsyncMongoClient[Document] = AsyncMongoClient(uri, **client_options(listeners))
+        self._operations = asyncio.Semaphore(OPERATIONS)
         self._database = self._client.get_database(database, codec_options=CodecOptions(tz_aware=True))
+
+    @property
+    def operations(self) -> asyncio.Semaphore:
+        return self._operations
 
     @property
     def topology(self) -> TopologyDescription:
