@@ -6,10 +6,17 @@ from collections.abc import AsyncIterator
 import pytest
 
 from services.history.settings import HistorySettings
+from services.history.webhooks import loops
 from tests.conftest import eventually
 from tests.service.history.conftest import is_ready
 from tests.service.history.running import History, running, settings_for
 from tests.service.history.webhooks.receiver import Receiver, receiving
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loops look for work ten times a second, so that a test need not wait for the next second."""
+    monkeypatch.setattr(loops, "EVERY_S", 0.1)
 
 
 @pytest.fixture
@@ -20,7 +27,7 @@ def settings(mongodb_uri: str, redis_url: str) -> HistorySettings:
         secrets_keys=b64encode(bytes(32)).decode(),
         webhook_allow="127.0.0.1",
         webhook_retry_s=0.05,
-        webhook_timeout_s=0.5,
+        webhook_timeout_s=1.5,
         webhook_give_up_s=60.0,
     )
 

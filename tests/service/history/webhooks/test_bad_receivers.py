@@ -57,7 +57,7 @@ async def flood(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
 
 @pytest.mark.parametrize(
     ("serve", "error"),
-    [(drip, "It did not answer within 0.5 seconds."), (flood, "It cannot be reached, or does not speak HTTP.")],
+    [(drip, "It did not answer within 1.5 seconds."), (flood, "It cannot be reached, or does not speak HTTP.")],
 )
 async def test_a_head_without_end_is_a_failed_attempt(serve: Serve, error: str, history: History) -> None:
     async with raw_server(serve) as receiver:

@@ -46,7 +46,9 @@ async def test_nothing_is_written_where_nobody_asks(history: History, receiver: 
     assert "unsent" not in await history.documents.sessions.find_one({"_id": session})
 
 
-@pytest.mark.parametrize("way", [500, 404, "hang", "abort", "redirect"])
+@pytest.mark.parametrize(
+    "way", [500, "hang", "redirect", *(pytest.param(way, marks=pytest.mark.long) for way in (404, "abort"))]
+)
 async def test_a_receiver_that_fails_for_a_while_is_told_everything_in_order_under_the_same_ids(
     way: int | str, history: History, receiver: Receiver
 ) -> None:
@@ -55,7 +57,7 @@ async def test_a_receiver_that_fails_for_a_while_is_told_everything_in_order_und
     receiver.ways = [way, way]
     session = await conversation(history, 2)
     first, *_ = await whole_conversation(receiver, session, 2)
-    assert receiver.attempts[first["id"]] == 3, f"attempts by id: {receiver.attempts}"
+    assert receiver.attempts[first["id"]] >= 3, f"attempts by id: {receiver.attempts}"
     assert receiver.unverified == 0
 
 
@@ -68,7 +70,7 @@ async def test_each_attempt_is_signed_anew(settings: HistorySettings, receiver: 
         await history.publish()
         await eventually(lambda: bool(receiver.received), what="the event")
     times = receiver.timestamps[receiver.received[0]["id"]]
-    assert len(set(times)) == 2, f"the second attempt has the signature of the first: {times}"
+    assert len(set(times)) == len(times) > 1, f"the second attempt has the signature of the first: {times}"
 
 
 async def test_an_endless_answer_is_not_read(history: History, receiver: Receiver) -> None:
@@ -97,6 +99,7 @@ async def test_feedback_and_a_failed_turn_and_a_budget_are_told(history: History
     error = {"code": "upstream_error", "message": "No.", "retryable": False}
     bad = finished(failing, lease.claimed.attempt, status="failed", finish_reason=None, error=error, output=())
     assert await lease.job.finish(bad)
+    await history.wait_for_end(failing)
     await history.client.put_budget(WORKSPACE, Subject("workspace"), StoreBudget(day=Allowance(tokens=0)))
     for _ in range(3):
         with pytest.raises(ApiError) as raised:
