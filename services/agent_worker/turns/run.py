@@ -11,7 +11,7 @@ from services.agent_worker.turns.agent_versions import KnownAgent
 from services.agent_worker.turns.attempt import Attempt
 from services.agent_worker.turns.dependencies import Dependencies
 from services.agent_worker.turns.ending import count, finished_turn
-from services.agent_worker.turns.start_places import PLACES, StartPlace
+from services.agent_worker.turns.start_places import StartPlace, StartPlaces
 from services.agent_worker.turns.steps import Fail, Finish
 from services.agent_worker.turns.trace import attempt_span, tell_claim, tell_end
 from shared.backoff import jittered
@@ -27,6 +27,8 @@ from shared.turn_queue.job import LeasedJob
 log = get_logger()
 
 RELEASE_TIMEOUT_S: Final = 2.0
+# A worker that does not shut down can wait for a slow history.
+RETURN_TIMEOUT_S: Final = 5.0
 # Before a job that failed for a reason that may pass is claimed again.
 REQUEUE_S: Final = 1.5
 # The model's request goes out first: one step of the event loop makes it, and a second one, a task of aiohttp's,
@@ -43,7 +45,7 @@ class TurnRunner:
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._dependencies = dependencies
-        self._start_places = asyncio.Semaphore(PLACES)
+        self._start_places = StartPlaces()
 
     async def __call__(self, leased: LeasedJob) -> None:
         """Acknowledges or requeues the job.
@@ -57,8 +59,8 @@ class TurnRunner:
             structlog.contextvars.bind_contextvars(request_id=leased.job.request_id)
         try:
             with attempt_span(leased.job) as span:
-                async with StartPlace(self._start_places) as place:
-                    if (claim := await self._claim(leased)) is not None:
+                async with self._start_places.place() as place:
+                    if (claim := await self._claim(leased, place)) is not None:
                         tell_claim(span, claim[0])
                         await self._run(leased, *claim, span, place)
         except Fenced:
@@ -73,7 +75,7 @@ class TurnRunner:
 
     # --- claim
 
-    async def _claim(self, leased: LeasedJob) -> tuple[ClaimedTurn, KnownAgent] | None:
+    async def _claim(self, leased: LeasedJob, place: StartPlace) -> tuple[ClaimedTurn, KnownAgent] | None:
         """The turn, from the job's claim snapshot or else from history. None: the job was dropped or requeued."""
         job = leased.job
         key = VersionKey(job.workspace, job.agent_id, job.agent_version)
@@ -96,6 +98,7 @@ class TurnRunner:
             if error.status in (404, 410):
                 await leased.drop()
             else:
+                place.late()
                 REQUEUES.labels("claim_failed").inc()
                 await leased.requeue(jittered(REQUEUE_S))
             return None
@@ -117,7 +120,7 @@ class TurnRunner:
             for _ in range(STEPS_TO_MODEL):
                 await asyncio.sleep(0)
             try:
-                started = await self._start(leased, claimed)
+                started = await self._start(leased, claimed, place)
             except ApiError as error:
                 await end_tasks([work])
                 await self._not_started(leased, claimed, attempt, error)
@@ -129,7 +132,7 @@ class TurnRunner:
                 REQUEUES.labels("refused").inc()
                 await leased.requeue()
                 return
-            place.leave()
+            place.started()
             if claimed.attempt > 1:
                 TAKE_OVERS.inc()
             attempt.start(started.waited_ms)
@@ -148,7 +151,7 @@ class TurnRunner:
             await end_tasks([work])
             writer.close()
 
-    async def _start(self, leased: LeasedJob, claimed: ClaimedTurn) -> StartedAttempt:
+    async def _start(self, leased: LeasedJob, claimed: ClaimedTurn, place: StartPlace) -> StartedAttempt:
         """Raises ApiError."""
         job = leased.job
         order = StartAttempt(
@@ -161,6 +164,7 @@ class TurnRunner:
             try:
                 return await self._dependencies.history.start_attempt(job.workspace, job.turn_id, order)
             except ApiError as error:
+                place.late()
                 if not calls_left or error.code is not Code.DEPENDENCY_UNAVAILABLE:
                     raise
             await asyncio.sleep(jittered(START_AGAIN_S))
@@ -170,7 +174,7 @@ class TurnRunner:
         """History may have stored the start all the same. A turn must not run out of tries because history is slow."""
         log.warning("attempt_not_started", code=error.code)
         REQUEUES.labels("not_started").inc()
-        await self._return_try(leased, claimed, attempt)
+        await self._return_try(leased, claimed, attempt, RETURN_TIMEOUT_S)
         await leased.requeue(jittered(REQUEUE_S))
 
     async def _end_of(
@@ -206,16 +210,16 @@ class TurnRunner:
             log.warning("use_not_told", error=type(error).__name__)
 
     async def _requeue(self, leased: LeasedJob, claimed: ClaimedTurn, attempt: Attempt) -> None:
-        await self._return_try(leased, claimed, attempt)
+        await self._return_try(leased, claimed, attempt, RELEASE_TIMEOUT_S)
         await leased.requeue()
         REQUEUES.labels("drain").inc()
         log.info("turn_requeued")
 
-    async def _return_try(self, leased: LeasedJob, claimed: ClaimedTurn, attempt: Attempt) -> None:
+    async def _return_try(self, leased: LeasedJob, claimed: ClaimedTurn, attempt: Attempt, within_s: float) -> None:
         """The try is not counted, if history answers in time."""
         job, uses = leased.job, attempt.stopped().spent.by_model
         try:
-            async with asyncio.timeout(RELEASE_TIMEOUT_S):
+            async with asyncio.timeout(within_s):
                 await self._dependencies.history.release(job.workspace, job.turn_id, claimed.attempt, uses)
         except (ApiError, TimeoutError) as error:
             log.warning("release_failed", error=type(error).__name__)

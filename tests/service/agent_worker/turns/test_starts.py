@@ -8,7 +8,7 @@ import aiohttp
 from deploy.demo.scripted import scripted_answer
 from services.agent_worker.turns.conversation import NO_ANSWER
 from services.agent_worker.turns.run import START_CALLS
-from services.agent_worker.turns.start_places import PLACES
+from services.agent_worker.turns.start_places import MOST
 from shared.contracts.agents import Passage
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.sessions import TurnMessage
@@ -161,14 +161,14 @@ async def test_a_turn_does_not_run_out_of_tries_because_history_is_slow(stage: S
 async def test_so_many_turns_claim_and_start_at_once_and_the_others_wait(stage: Stage) -> None:
     stage.history.undecided = asyncio.Event()
     async with stage.worker():
-        jobs = [await stage.post(stage.agent()) for _ in range(PLACES + 8)]
-        await eventually(lambda: len(stage.history.starts_seen) == PLACES)
+        jobs = [await stage.post(stage.agent()) for _ in range(MOST + 8)]
+        await eventually(lambda: len(stage.history.starts_seen) == MOST)
 
         async def all_are_taken() -> bool:
             return len(await stage.queue.missing([job.turn_id for job in jobs])) == 0 and not await waiting(stage)
 
         await eventually(all_are_taken)
-        assert len(stage.history.claims_seen) == len(stage.history.starts_seen) == PLACES
+        assert len(stage.history.claims_seen) == len(stage.history.starts_seen) == MOST
         stage.history.undecided.set()
         for job in jobs:
             assert (await stage.ended(job)).turn.attempt == 1
