@@ -24,8 +24,10 @@ settings.load_profile("parley")
 Condition = Callable[[], Awaitable[object] | object]
 
 
-async def eventually(condition: Condition, *, within_s: float = 10.0, what: str = "the condition") -> None:
-    """Waits for a condition, for `within_s` on a quiet host (see PATIENCE)."""
+async def eventually(
+    condition: Condition, *, within_s: float = 10.0, what: str = "the condition", every_s: float = 0.02
+) -> None:
+    """Waits for a condition, for `within_s` on a quiet host (see PATIENCE). It must not be what keeps the host busy."""
     deadline = time.monotonic() + within_s * PATIENCE
     while True:
         found = condition()
@@ -35,7 +37,7 @@ async def eventually(condition: Condition, *, within_s: float = 10.0, what: str 
             return
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not hold within {within_s * PATIENCE} s")
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(every_s)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,6 +6,7 @@ import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +31,8 @@ GROWTH_KIB: Final = 64 << 10
 CONCURRENT: Final = 1_000
 OPENING: Final = 24
 MAX_KILLS: Final = 8
+# Counting 1,000 turns keeps the stand-in for MongoDB busy, and the workers wait for it.
+LOOK_S: Final = 1.0
 _GONE: Final = (aiohttp.ClientError, ConnectionError, TimeoutError)
 
 
@@ -156,7 +159,7 @@ async def test_a_thousand_turns_amid_kills_leave_no_lease_and_no_place(
             # What a gateway could not ask for in time it holds all the same, and renews. A turn without a place is
             # refused.
             for name in (f"{QUEUE}:running", STREAMS + key_id, TURNS + key_id):
-                await eventually(lambda n=name: _is_held(redis, stack, key_id, n), within_s=30, what=name)  # type: ignore[misc]
+                await eventually(partial(_is_held, redis, stack, key_id, name), within_s=30, what=name, every_s=LOOK_S)
             if await _none(stack, key_id, active=False):  # No attempt was given up because history was too slow.
                 for client in clients:
                     await eventually(lambda one=client: _is_refused(one, extra), within_s=30, what="a refusal")  # type: ignore[misc]
@@ -173,11 +176,14 @@ async def _killed_until_all_ended(stack: Stack, key_id: str) -> None:
     """Kills all workers whenever every turn that is left has begun another attempt."""
     for kills in range(1, MAX_KILLS):
         for pid in stack.facts["pids"]["worker"]:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         overdue = {"active": True, "attempt": {"$lte": kills}}
-        await eventually(lambda o=overdue: _none(stack, key_id, **o), within_s=60, what="other attempts")  # type: ignore[misc]
+        await eventually(partial(_none, stack, key_id, **overdue), within_s=60, what="other attempts", every_s=LOOK_S)
         with suppress(AssertionError):
-            return await eventually(lambda: _none(stack, key_id, active=True), within_s=6, what="the end of every turn")
+            return await eventually(
+                lambda: _none(stack, key_id, active=True), within_s=6, what="the end of every turn", every_s=LOOK_S
+            )
     raise AssertionError(f"turns are active after {kills} kills")
 
 

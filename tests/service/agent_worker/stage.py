@@ -109,7 +109,7 @@ class Stage:
     async def worker(
         self,
         *,
-        lease_s: float = 1.0,
+        lease_s: float = 5.0,
         drain_s: float = 5.0,
         policy: OutgoingPolicy | None = None,
     ) -> AsyncIterator[asyncio.Event]:

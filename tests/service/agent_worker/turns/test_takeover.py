@@ -44,7 +44,7 @@ async def test_a_draining_worker_finishes_what_ends_in_time(stage: Stage) -> Non
 
 
 async def test_a_worker_that_lost_its_lease_writes_nothing_more(stage: Stage) -> None:
-    async with stage.worker():
+    async with stage.worker(lease_s=1.0):
         job = await stage.post(stage.agent("scripted/tokens=60,delay=20,text=echo"))
         await stage.shows(job, "delta")
         await cast("Awaitable[int]", stage.queue.hset(f"{QUEUE}:leases", job.turn_id, "another"))
@@ -80,7 +80,7 @@ async def test_a_worker_fenced_by_the_log_stops_its_model_and_finishes_nothing(s
 
 
 async def test_a_flushed_redis_costs_nothing_that_was_answered(stage: Stage) -> None:
-    async with stage.worker():
+    async with stage.worker(lease_s=1.0):
         job = await stage.post(stage.agent("scripted/tokens=60,delay=20,text=echo"))
         await stage.shows(job, "delta")
         await stage.queue.flushall()
