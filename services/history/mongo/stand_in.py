@@ -2,7 +2,8 @@
 
 Measured on the stand-in 0.7: its planner uses no compound index for `$eq` nor for a partial index over `$exists`; it
 finds a document by `_id` alone faster than with a second member (0.5 against 1.3 ms); it reads the whole range of a
-query before it applies a limit, and everybody else waits meanwhile (20,000 sessions: 175 ms). It scans its record of
+query before it applies a limit, and everybody else waits meanwhile (20,000 sessions: 175 ms). It updates a turn by
+`_id` and three members in 4.1 ms, and in 2.4 if none of them makes it look for an index. It scans its record of
 retryable writes at each further one, so deploy/local starts it with an address that says `retryWrites=false`.
 """
 
@@ -42,7 +43,9 @@ def is_embedded(build_info: Mapping[str, Any]) -> bool:
 
 class StandInDialect(Dialect):
     def query(self, where: Where) -> Document:
-        return {name: value.terms if isinstance(value, Comparison) else value for name, value in checked(where).items()}
+        """With an `_id`, the other members are written so that the planner looks for no other index."""
+        by_id = isinstance(where.get("_id"), str)
+        return {name: _term(value, negated=by_id and _is_free(name)) for name, value in checked(where).items()}
 
     def index(self, index: Index) -> IndexModel:
         if index.partial is None:
@@ -82,6 +85,20 @@ class StandInDialect(Dialect):
             if len(found) > page.limit:
                 break
         return found[: page.limit + 1]
+
+
+def _is_free(name: str) -> bool:
+    """The server compares members of lists in their plain form only."""
+    return name != "_id" and "." not in name
+
+
+def _term(value: Any, *, negated: bool) -> Any:
+    """`negated`: as the negation of its opposite, which means the same."""
+    if not isinstance(value, Comparison):
+        return {"$not": {"$ne": value}} if negated else value
+    if negated and value.terms.keys() == {"$in"}:
+        return {"$not": {"$nin": value.terms["$in"]}}
+    return value.terms
 
 
 def _split(page: PageQuery) -> tuple[Where, Where]:

@@ -14,7 +14,7 @@ import pytest
 from services.history.mongo.client import Database
 from services.history.mongo.dialect import Dialect, Direction, IdField
 from services.history.mongo.errors import Duplicate
-from services.history.mongo.filters import one_of
+from services.history.mongo.filters import one_of, up_to
 from services.history.mongo.stand_in import StandInDialect, dialect_for
 from services.history.sessions.search import PLACES
 from services.history.turns.spoken_words import place_of
@@ -282,3 +282,42 @@ def about(recorder: Recorder, *ids: str) -> list[tuple[str, Mapping[str, Any]]]:
         and any(each in str(command) for each in ids)
         and "unbilled" not in str([each["q"] for each in command.get("updates", ())])
     ]
+
+
+@pytest.mark.parametrize("dialect", [Dialect(), StandInDialect()], ids=["general", "stand-in"])
+async def test_a_write_by_id_compares_the_other_members_too(mongodb_uri: str, dialect: Dialect) -> None:
+    """The fences of turns: none of these may be passed over."""
+    async with opened(mongodb_uri, f"test_{uuid4().hex}", dialect) as database:
+        turns, turn_id = database.turns, new_id("trn")
+        row = {"_id": turn_id, "workspace": WORKSPACE, "active": True, "attempt": 1, "joined": False, "replaces": None}
+        await turns.insert(row)
+        holds: list[dict[str, Any]] = [
+            {"workspace": WORKSPACE},
+            {"active": True, "attempt": 1},
+            {"joined": False},
+            {"replaces": None},
+            {"absent": None},
+            {"attempt": one_of((0, 1))},
+            {"workspace": one_of(("other", WORKSPACE)), "active": True, "attempt": up_to(1)},
+        ]
+        fails: list[dict[str, Any]] = [
+            {"workspace": "other"},
+            {"active": False},
+            {"active": True, "attempt": 2},
+            {"attempt": 0},
+            {"joined": True},
+            {"joined": None},
+            {"absent": "something"},
+            {"absent": False},
+            {"attempt": one_of((2, 3))},
+            {"absent": one_of((1, 2))},
+            {"attempt": up_to(0)},
+        ]
+        for where in holds:
+            assert await turns.update({"_id": turn_id, **where}, {"$set": {"seen": new_id("trn")}}), where
+            assert [one["_id"] for one in await turns.many({"_id": turn_id, **where})] == [turn_id], where
+        for where in fails:
+            assert not await turns.update({"_id": turn_id, **where}, {"$set": {"seen": new_id("trn")}}), where
+            assert not await turns.delete({"_id": turn_id, **where}), where
+            assert await turns.many({"_id": turn_id, **where}) == [], where
+        assert await turns.delete({"_id": turn_id, **holds[1]})
