@@ -78,10 +78,11 @@ class Receiver:
             case "fail" | "deny":
                 return web.Response(status=self._dice.choice([400, 404, 429, 500, 503]))
             case "abort" | "break off":
-                assert request.transport is not None
-                request.transport.abort()
+                _abort(request)
             case "hang":
                 await self._healed.wait()
+                # Whoever still waits then must not be thanked for what was not taken.
+                _abort(request)
             case "redirect":
                 raise web.HTTPTemporaryRedirect("http://169.254.169.254/latest")
             case "endless":
@@ -118,3 +119,8 @@ class Receiver:
                 verified=verified,
             )
         )
+
+
+def _abort(request: web.Request) -> None:
+    if request.transport is not None:  # None: the sender has gone.
+        request.transport.abort()
