@@ -72,11 +72,6 @@ class Collection:
         rows = [migrated(self.name, row) for row in await self.dialect.page(self._find, query)]
         return rows[:limit], rows[limit - 1][by.name] if len(rows) > limit else None
 
-    async def count(self, where: Where, most: int) -> int:
-        """Documents that match, counted up to `most`."""
-        query = self.dialect.query(where)
-        return int(await self._run(lambda: self._collection.count_documents(query, limit=most), "count"))
-
     async def scan(
         self, after: str = "", *, below: str | None = None, fields: Fields | None = None
     ) -> AsyncGenerator[list[Document], None]:
@@ -115,6 +110,11 @@ class Collection:
         query["_id"] = before["_id"]
         result = await self._run(lambda: self._collection.update_one(query, operators), "update")
         return bool(result.matched_count)
+
+    async def count(self, where: Where, most: int) -> int:
+        """Documents that match, counted up to `most`."""
+        query = self.dialect.query(where)
+        return int(await self._run(lambda: self._collection.count_documents(query, limit=most), "count"))
 
     async def update(self, where: Where, change: Document) -> bool:
         """Whether a document matched. Raises Duplicate, Unstorable."""
