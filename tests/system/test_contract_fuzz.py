@@ -37,6 +37,11 @@ include-path-regex = "/chat/sessions/[^/]+(/end)?$"
 exclude-method = "DELETE"
 parameters = {{ sessionId = "{other_session}" }}
 
+# The events of a session that goes on have no end: each request would wait for its time limit.
+[[operations]]
+include-path-regex = "/chat/sessions/[^/]+/events$"
+parameters = {{ sessionId = "{ended_session}" }}
+
 [[operations]]
 include-path-regex = "/agents/"
 exclude-method = "DELETE"
@@ -58,6 +63,9 @@ async def _ids(stack: Stack, client: Client) -> dict[str, str]:
     session = await client.session(agent_id)
     _, posted = await client.call("POST", f"/chat/sessions/{session}/messages", {"content": "hi"})
     completions = [(await client.call("POST", "/chat/completions", body))[1]["id"] for _ in range(2)]
+    ended_session = await client.session(agent_id)
+    ended, _ = await client.call("POST", f"/chat/sessions/{ended_session}/end")
+    assert ended == 200
     asked = {"model": agent_id, "input": "hi"}
     responses = [(await client.call("POST", "/responses", asked))[1]["id"] for _ in range(2)]
     return {
@@ -65,6 +73,7 @@ async def _ids(stack: Stack, client: Client) -> dict[str, str]:
         "other_agent": await stack.publish("scripted/tokens=2,text=echo"),
         "deleted_agent": await stack.publish("scripted/tokens=2,text=echo"),
         "deleted_session": await client.session(agent_id),
+        "ended_session": ended_session,
         "session": session,
         "other_session": await client.session(agent_id),
         "turn": posted["data"]["turnId"],
