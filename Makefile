@@ -25,7 +25,7 @@ ARGS ?=
 JOBS ?= 3
 PARALLEL := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help venv up test test-long test-pymongo check lint types reference site format bench chaos chaos-report chaos-mutants record shots audit sbom lock clean
+.PHONY: help venv up test test-long test-soak test-pymongo check lint types reference site format bench chaos chaos-report chaos-mutants record shots audit sbom lock clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -52,14 +52,17 @@ up: $(RUN_STAMP)  ## the whole stack on this machine: make up ARGS="--workers 3 
 	@exec $(BIN)/python -m deploy.local $(ARGS)
 
 test: $(DEV_STAMP) $(MANIFESTS_STAMP)  ## every test but the long ones: make test ARGS="-k resume" JOBS=0
-	@exec $(BIN)/python -m pytest -m "not long" $(PARALLEL) $(ARGS)
+	@exec $(BIN)/python -m pytest -m "not long and not soak" $(PARALLEL) $(ARGS)
 
 test-long: $(DEV_STAMP)  ## the long runs: chaos of minutes, thousands of generated requests, every byte cut
 	@exec $(BIN)/python -m pytest -m long $(PARALLEL) $(ARGS)
 
+test-soak: $(DEV_STAMP)  ## what CI has no time for: fail-overs and alerts under chaos, shards that come and go, the last release's code
+	@exec $(BIN)/python -m pytest -m soak $(PARALLEL) $(ARGS)
+
 # `make test` has tests/service/history/mongo on both drivers.
 test-pymongo: $(DEV_STAMP)  ## all service tests of history on PyMongo's own client
-	@PARLEY_TEST_MONGODB_DRIVER=pymongo exec $(BIN)/python -m pytest -m "not long" $(PARALLEL) \
+	@PARLEY_TEST_MONGODB_DRIVER=pymongo exec $(BIN)/python -m pytest -m "not long and not soak" $(PARALLEL) \
 		--ignore tests/service/history/mongo tests/service/history $(ARGS)
 
 check: lint types audit test  ## what to run before a commit; CI adds test-long

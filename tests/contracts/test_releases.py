@@ -53,14 +53,14 @@ def today(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Recordi
     return Recording(directory, fresh=True)
 
 
-@pytest.mark.long
+@pytest.mark.soak
 def test_the_last_release_reads_what_it_has_recorded_and_tells_what_it_cannot_read(release: Release) -> None:
     assert read_by(release, Recording().messages()) == []
     broken = [{"key": "arq:job:trn_1", "string": '{"f":"run_turn","a":[],"k":{},"et":1,"t":null}'}]
     assert len(read_by(release, {"calls": [], "redis": broken, "published": []})) == 1
 
 
-@pytest.mark.long
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_the_last_release_reads_what_the_processes_of_this_one_say(release: Release, today: Recording) -> None:
     messages = today.messages()
@@ -69,7 +69,7 @@ def test_the_last_release_reads_what_the_processes_of_this_one_say(release: Rele
     assert not faults, f"The last release cannot read what this one writes: {faults}"
 
 
-@pytest.mark.long
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 async def test_the_last_release_serves_documents_and_finishes_work_of_this_one(
     release: Release, today: Recording, tmp_path: Path
@@ -78,7 +78,7 @@ async def test_the_last_release_serves_documents_and_finishes_work_of_this_one(
     await _taken_over(Rig(tmp_path, release), today, today.rows("reads.json"))
 
 
-@pytest.mark.long
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 async def test_this_release_finishes_work_that_the_last_one_left(tmp_path: Path) -> None:
     await _taken_over(Rig(tmp_path, None), Recording(fresh=True), [])

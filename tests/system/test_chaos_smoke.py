@@ -77,14 +77,14 @@ async def test_chaos_on_redis_7_loses_and_doubles_nothing(tmp_path: Path) -> Non
     await judge(tmp_path, seconds=SECONDS, faults=SMOKE, lease_s=2.0, think_s=1.5, redis=program)
 
 
-@pytest.mark.long
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 async def test_fail_overs_of_redis_7_lose_and_double_nothing(tmp_path: Path) -> None:
     redis = f"sentinel:{required_program('redis-server', 'redis-server')}"
     await judge(tmp_path, seconds=SECONDS, faults=FAIL_OVERS, lease_s=2.0, think_s=1.5, redis=redis)
 
 
-@pytest.mark.long
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 async def test_fail_overs_of_valkey_lose_and_double_nothing(tmp_path: Path) -> None:
     await judge(tmp_path, seconds=SECONDS, faults=FAIL_OVERS, lease_s=2.0, think_s=1.5, redis="sentinel")

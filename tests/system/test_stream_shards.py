@@ -61,7 +61,7 @@ async def roll(cluster: Cluster, world: World, urls: Sequence[str]) -> None:
     world.history.add(Injected(at=began, until=world.clock(), kind="roll services", target="worker, history, gateway"))
 
 
-@pytest.mark.long
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 async def test_a_stream_redis_comes_and_goes_under_load_and_no_stream_has_a_gap(tmp_path: Path) -> None:
     second = start_redis(tmp_path / "second")

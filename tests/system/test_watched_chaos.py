@@ -25,7 +25,7 @@ from tests.system.chaos.watch import OF_SPEED
 from tests.system.test_chaos_smoke import SECONDS, SMOKE
 from tests.system.test_observability import panel_queries
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 
 # Processes are killed and frozen, and stores fail and go away: causes of these. No fault is a cause of any other.
 OF_FAULTS: Final = frozenset(
