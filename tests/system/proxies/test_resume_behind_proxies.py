@@ -5,6 +5,7 @@ import os
 import signal
 import ssl
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -29,6 +30,9 @@ async def proxied(request: pytest.FixtureRequest, stack: Stack, tmp_path: Path) 
     try:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as http:
             client = Client(http, proxy.url, facts["secretKey"])
+            # Also the gateway that the test before has killed: else it has no stream.
+            for gateway in (Client(http, url, facts["secretKey"]) for url in facts["gateways"]):
+                await eventually(partial(answers, proxy, gateway), within_s=60, what="both gateways")
             await eventually(lambda: answers(proxy, client), within_s=30)
             yield client
     finally:
