@@ -122,7 +122,7 @@ async def test_a_keys_flood_delays_another_keys_turn_by_two_turns_at_most(
         assert await asyncio.to_thread(turns_of, stack, flooder, status="queued") > WAITING * 0.9
 
 
-@pytest.mark.long
+@pytest.mark.soak
 @pytest.mark.timeout(2400)
 async def test_a_thousand_turns_amid_kills_leave_no_lease_and_no_place(
     tmp_path: Path, http: aiohttp.ClientSession

@@ -21,11 +21,12 @@ def test_a_secret_is_read_from_the_file_that_its_variable_names(tmp_path: Path) 
     formed = {"SECRETS_KEYS", "BOOTSTRAP_KEY", "REDACTION_SECRET", "QUEUE_REDIS_URL", "STREAM_REDIS_URLS"}
     for name in SECRETS - formed:
         path = tmp_path / name
-        path.write_text(f"  {name}-{TOKEN}\n")
+        before = "mongodb://" if name == "MONGODB_URI" else ""
+        path.write_text(f"  {before}{name}-{TOKEN}\n")
         files[f"PARLEY_{name}_FILE"] = str(path)
     history = HistorySettings.load(files)
     assert history.internal_token.get_secret_value() == f"INTERNAL_TOKEN-{TOKEN}"
-    assert history.mongodb_uri == f"MONGODB_URI-{TOKEN}"
+    assert history.mongodb_uri == f"mongodb://MONGODB_URI-{TOKEN}"
     assert WorkerSettings.load(files).model_api_key.get_secret_value() == f"MODEL_API_KEY-{TOKEN}"
 
 
