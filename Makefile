@@ -54,10 +54,10 @@ up: $(RUN_STAMP)  ## the whole stack on this machine: make up ARGS="--workers 3 
 test: $(DEV_STAMP) $(MANIFESTS_STAMP)  ## every test but the long ones: make test ARGS="-k resume" JOBS=0
 	@exec $(BIN)/python -m pytest -m "not long and not soak" $(PARALLEL) $(ARGS)
 
-test-long: $(DEV_STAMP)  ## the long runs: chaos of minutes, thousands of generated requests, every byte cut
+test-long: $(DEV_STAMP)  ## the long runs: chaos of minutes, sequences of generated requests, every byte cut
 	@exec $(BIN)/python -m pytest -m long $(PARALLEL) $(ARGS)
 
-test-soak: $(DEV_STAMP)  ## what CI has no time for: fail-overs and alerts under chaos, shards that come and go, the last release's code
+test-soak: $(DEV_STAMP)  ## what CI has no time for: 20,000 generated requests, fail-overs and alerts under chaos, shards that come and go, the last release's code
 	@exec $(BIN)/python -m pytest -m soak $(PARALLEL) $(ARGS)
 
 # `make test` has tests/service/history/mongo on both drivers.

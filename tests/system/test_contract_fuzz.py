@@ -149,7 +149,7 @@ async def _generated(
     "examples",
     [
         pytest.param(EXAMPLES, marks=pytest.mark.timeout(600)),
-        pytest.param(EXAMPLES_LONG, marks=[pytest.mark.long, pytest.mark.timeout(1800)]),
+        pytest.param(EXAMPLES_LONG, marks=[pytest.mark.soak, pytest.mark.timeout(1800)]),
     ],
 )
 async def test_generated_requests_meet_no_answer_that_the_document_does_not_know(
