@@ -44,7 +44,8 @@ class StartPlaces:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self.give_back()
-            else:
+            elif turn in self._waiting:
+                # Not there: a place became free between the cancellation and this line, and was given to the next.
                 self._waiting.remove(turn)
             raise
         return self._halvings
