@@ -39,6 +39,7 @@ from tests.service.history.running import (
     running,
     settings_for,
 )
+from tests.service.history.webhooks.receiver import Receiver, receiving
 
 OWN, FOREIGN = "acme", "rival"
 CANARY = "canary-of-the-rival"
@@ -99,7 +100,7 @@ def absent_ids() -> dict[str, str]:
     }
 
 
-async def _objects(history: History, workspace: str, mark: str) -> Objects:
+async def _objects(history: History, receiver: Receiver, workspace: str, mark: str) -> Objects:
     client, agent_id = history.client, new_id("agt")
     await client.put_agent(workspace, agent_id, config(f"Be brief, {mark}."))
     await client.publish_agent(workspace, agent_id, [passage(1)])
@@ -119,9 +120,10 @@ async def _objects(history: History, workspace: str, mark: str) -> Objects:
     await client.put_budget(workspace, Subject("agent", agent_id), StoreBudget(day=Allowance(tokens=1_000_000)))
     secret = NewIdentitySecret(id=new_id("ids"), secret=mark * 5)
     await client.add_identity_secret(workspace, agent_id, secret)
-    hook = StoreWebhook(id=new_id("whk"), url=f"https://{workspace}.example/hook", events=("session.ended",))
-    await client.create_webhook(workspace, hook)
+    hook = StoreWebhook(id=new_id("whk"), url=f"{receiver.url}?of={workspace}", events=("session.ended",))
+    receiver.secrets.append((await client.create_webhook(workspace, hook)).secret)
     delivery = await client.test_webhook(workspace, hook.id)
+    await eventually(lambda: _delivered(history, delivery.id), what="a delivery that changes no more")
     answers = (await client.messages(workspace, session.id, {}))["items"]
     own = Publishable(agent_id=agent_id, allowed_origins=("https://shop.example",))
     pages = await client.create_key(NewKey(workspace=workspace, name=mark, scopes=frozenset({Scope.CHAT_PUBLIC})), own)
@@ -150,6 +152,11 @@ async def _objects(history: History, workspace: str, mark: str) -> Objects:
         "chatId": session.id,
     }
     return Objects(ids=ids, session_key=pages, all_scopes=servers)
+
+
+async def _delivered(history: History, event_id: str) -> bool:
+    row = await history.documents.webhook_deliveries.find_one({"eventId": event_id})
+    return row is not None and row["state"] == "delivered"
 
 
 def gateway_settings(history: History, redis_url: str, **more: Any) -> GatewaySettings:
@@ -205,9 +212,10 @@ async def previews_answered(redis_url: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def scene(mongodb_uri: str, redis_url: str) -> AsyncIterator[Scene]:
-    async with running(
-        settings_for(mongodb_uri, redis_url, reconcile_interval_s=60.0, secrets_keys=SECRETS_KEY)
-    ) as history:
+    settings = settings_for(
+        mongodb_uri, redis_url, reconcile_interval_s=60.0, secrets_keys=SECRETS_KEY, webhook_allow="127.0.0.1"
+    )
+    async with receiving() as receiver, running(settings) as history:
         await eventually(lambda: is_ready(history), within_s=20.0, what="a ready history")
         async with (
             gateway_before(history, redis_url) as base,
@@ -218,6 +226,6 @@ async def scene(mongodb_uri: str, redis_url: str) -> AsyncIterator[Scene]:
                 base=base,
                 history=history,
                 client=client,
-                own=await _objects(history, OWN, "our own"),
-                foreign=await _objects(history, FOREIGN, CANARY),
+                own=await _objects(history, receiver, OWN, "our own"),
+                foreign=await _objects(history, receiver, FOREIGN, CANARY),
             )
