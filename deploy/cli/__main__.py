@@ -32,16 +32,20 @@ EPILOG: Final = "\b\nExit codes:\n" + "\n".join(f"  {int(code):>3}  {meaning}" f
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(VERSION, prog_name="parley")
 def parley() -> None:
-    """Agents as reviewed files, conversations at the terminal.
+    """Agents from files, conversations at the terminal, and what operators need.
 
-    The server and the key come from PARLEY_URL and PARLEY_API_KEY, or from a profile that `parley login` keeps.
+    Begin with `parley login`: it keeps a server's URL and a key. PARLEY_URL and PARLEY_API_KEY win over what it kept.
+    `parley COMMAND --help` says more.
     """
 
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print a shell's completion script: eval "$(parley completion bash)"."""
+    """Print a shell's completion script.
+
+    In bash, `eval "$(parley completion bash)"` uses it.
+    """
     script = get_completion_class(shell)
     assert script is not None
     click.echo(script(parley, {}, "parley", "_PARLEY_COMPLETE").source())

@@ -19,7 +19,7 @@ from deploy.cli.exits import CliError, Exit
 from deploy.cli.yaml_file import YamlError, read_yaml
 from deploy.demo.agent import passages_of
 from shared.contracts.agents import AgentConfig
-from shared.contracts.errors import ApiError
+from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import MAX_WEIGHT, NewKey, Scope
 from shared.history_client import HistoryClient
 from shared.ids import is_id, is_name, new_id
@@ -43,16 +43,16 @@ def agent_id(_: click.Context, __: click.Parameter, text: str | None) -> str | N
 @click.option("--local", type=click.Path(path_type=Path), metavar="DIR", help="Data directory of a running `make up`.")
 @click.pass_context
 def admin(context: click.Context, local: Path | None) -> None:
-    """For operators, beside history: the first key, and agents without a key.
+    """For operators: the first key, and agents before there is one.
 
-    Reads PARLEY_HISTORY_URL and PARLEY_INTERNAL_TOKEN.
+    These commands call history's internal API: they read PARLEY_HISTORY_URL and PARLEY_INTERNAL_TOKEN, or --local.
     """
     context.obj = local
 
 
 @admin.command("create-key")
 @click.argument("workspace", callback=workspace_name)
-@click.option("--name", default="first key", show_default=True)
+@click.option("--name", default="first key", show_default=True, help="What the key is for.")
 @click.option("--retry-guard", is_flag=True, help="An OpenAI SDK's blind retry gets the turn that it repeats.")
 @click.option(
     "--weight",
@@ -118,7 +118,13 @@ def with_history(local: Path | None, work: Callable[[HistoryClient], Awaitable[A
     try:
         return asyncio.run(run())
     except ApiError as error:
-        raise CliError(f"refused: {error.code}") from None
+        raise _refused(error) from None
+
+
+def _refused(error: ApiError) -> CliError:
+    if error.code is Code.DEPENDENCY_UNAVAILABLE:
+        return CliError("history does not answer: is PARLEY_HISTORY_URL right, and does it run?", Exit.UNAVAILABLE)
+    return CliError(f"history refused it: {error.detail} ({error.code})")
 
 
 def address(local: Path | None) -> tuple[Sequence[str], str, ssl.SSLContext | None]:

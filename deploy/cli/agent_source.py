@@ -54,7 +54,8 @@ def read_source(file: FilePath, environment: Mapping[str, str] = os.environ) -> 
     try:
         document = read_yaml(file.read_bytes())
     except OSError as error:
-        raise CliError(f"{file}: {error.strerror or 'cannot be read'}", Exit.BAD_FILE) from None
+        hint = ": `parley agents init` writes one, -f names another" if isinstance(error, FileNotFoundError) else ""
+        raise CliError(f"{file}: {error.strerror or 'cannot be read'}{hint}", Exit.BAD_FILE) from None
     except YamlError as error:
         raise CliError(f"{file}:{error.line}: {error.message}", Exit.BAD_FILE) from None
     if not isinstance(document.value, dict):

@@ -39,7 +39,7 @@ def init(name: str, model: str, upstream: str, file: Path) -> None:
         with file.open("x", encoding="utf-8") as out:
             out.write(starter_file(name=name, slug=slug, model=model, upstream=upstream, api=target.api))
     except FileExistsError:
-        raise CliError(f"{file} exists already", Exit.BAD_FILE) from None
+        raise CliError(f"{file} exists already: remove it, or name another file with -f", Exit.BAD_FILE) from None
     except OSError as error:
         raise CliError(f"{file}: {error.strerror}", Exit.BAD_FILE) from None
     click.echo(f"{file} is written. Next: parley agents apply -f {file}")
@@ -108,9 +108,10 @@ _Dumper.add_representer(str, _text)
 async def diff(
     cli: Cli, agent: str | None, version: int | None, against: int | None, *, exit_code: bool, file: Path
 ) -> None:
-    """Compare a file with the draft (no AGENT), or two versions of AGENT.
+    """Compare a file with the draft, or two versions of AGENT.
 
-    Without VERSION the draft is compared with the published version.
+    Without AGENT, the file is compared with its agent's draft. With AGENT and without VERSION,
+    the draft is compared with the published version.
     """
     found = await (_file_diff(cli, file) if agent is None else _version_diff(cli, agent, version, against))
     if cli.out.as_json:
@@ -140,7 +141,7 @@ async def _version_diff(cli: Cli, agent: str, version: int | None, against: int 
     if version is None:
         published = found["publishedVersion"]
         if published is None:
-            raise CliError(f"{found['slug']} was never published", Exit.NOT_FOUND)
+            raise CliError(f"{found['slug']} has no published version to compare the draft with", Exit.NOT_FOUND)
         before = (await cli.api.call("GET", f"/agents/{found['id']}/versions/{published}")).data["config"]
         return [change._asdict() for change in differences(normal(before), normal(found["draft"]))]
     query = f"?against={version - 1 if against is None else against}"
@@ -154,7 +155,10 @@ async def _version_diff(cli: Cli, agent: str, version: int | None, against: int 
 @click.option("--overwrite", is_flag=True, help="Also over changes that others made on the server.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and stop.")
 async def apply(cli: Cli, *, file: Path, yes: bool, overwrite: bool, dry_run: bool) -> None:
-    """Make the draft on the server what the file says. The plan is shown first."""
+    """Make the draft on the server what the file says.
+
+    The plan is shown first.
+    """
     source = read_source(file)
     result = await Apply(cli, source).run(yes=yes, overwrite=overwrite, dry_run=dry_run)
     if cli.out.as_json:

@@ -42,6 +42,8 @@ class Refused(CliError):
         super().__init__(message, exit_code)
         self.status = status
         self.problem = problem
+        # False: waiting does not help, as with a budget that is used up until the next day.
+        self.may_repeat = True
 
     @property
     def code(self) -> str:
@@ -59,6 +61,7 @@ class Reply(NamedTuple):
 
     @property
     def data(self) -> Any:
+        """Of an answer with a body."""
         return self.body["data"]
 
 
@@ -106,7 +109,7 @@ class Api:
         """Raises Unreachable, Refused. A server that is busy is asked again a few times, at the pace that it names."""
         for _ in range(BUSY_TRIES - 1):
             status, answered, raw = await self._send(method, path, body, headers)
-            if status not in _BUSY:
+            if status not in _BUSY or not may_repeat(answered):
                 return await self._checked(method, path, status, answered, raw)
             await asyncio.sleep(_pause_s(answered))
         return await self._checked(method, path, *await self._send(method, path, body, headers))
@@ -146,7 +149,7 @@ class Api:
 
     async def _checked(self, method: str, path: str, status: int, headers: Mapping[str, str], raw: bytes) -> Reply:
         body = _json_or_none(raw)
-        if status < 300 and isinstance(body, dict):
+        if status == 204 or (status < 300 and isinstance(body, dict)):
             return Reply(status, body, headers)
         if not isinstance(body, dict) or not body.get("code"):
             raise CliError(f"{self.target.url} answered {status} and is not a Parley server", Exit.UNAVAILABLE)
@@ -165,6 +168,8 @@ class Api:
             detail = f"no key for {self.target.url}: run `parley login` or set PARLEY_API_KEY"
         elif status in (401, 403):
             detail = f"{self.target.url} refuses the key: {detail}"
+        if status == 401 and self.target.key:
+            detail += " Run `parley login` or set PARLEY_API_KEY."
         return Refused(f"{detail} ({problem.get('code')})", exit_code, status, problem)
 
     @staticmethod
@@ -217,6 +222,11 @@ def _json_or_none(raw: bytes) -> Any:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
         return None
+
+
+def may_repeat(headers: Mapping[str, str]) -> bool:
+    """What the server says of a refusal, in the header that the OpenAI clients read too."""
+    return headers.get("x-should-retry") != "false"
 
 
 def _pause_s(headers: Mapping[str, str]) -> float:

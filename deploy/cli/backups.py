@@ -29,7 +29,7 @@ _folder = click.argument("folder", type=click.Path(path_type=Path))
 @_folder
 @_local
 def backup(folder: Path, local: Path | None) -> None:
-    """Write all documents and knowledge files into the new FOLDER.
+    """Write all documents and knowledge files into a new FOLDER.
 
     Everything may run meanwhile. Reads the PARLEY_* variables of history. Secrets stay sealed and keys are digests:
     keep PARLEY_SECRETS_KEYS apart from the backup, and do not lose it.
@@ -77,7 +77,7 @@ def restore(folder: Path, local: Path | None, *, check: bool, reuse_blobs: bool)
 @click.option("--check", is_flag=True, help="Only count the documents that are left, by collection.")
 @_local
 def migrate(local: Path | None, *, check: bool) -> None:
-    """Write the documents of earlier releases in the form of this one.
+    """Rewrite the documents of earlier releases in today's form.
 
     Nothing has to wait for it: older documents are migrated whenever they are read. Everything may run meanwhile; run
     it when no process of an earlier release is left. Interrupted, it goes on where it was. Reads the PARLEY_* variables

@@ -27,8 +27,8 @@ def api_command(group: click.Group, name: str) -> Callable[[Body], click.Command
     """Registers an async function as a command. Its docstring is the help, its `click.option`s stand below."""
 
     def register(body: Body) -> click.Command:
-        def run(*, as_json: bool, profile: str | None, url: str | None, **options: Any) -> None:
-            target, out = Config.read().target(url, profile), Output(as_json=as_json)
+        def run(*, as_json: bool, profile: str | None, server: str | None, **options: Any) -> None:
+            target, out = Config.read().target(server, profile), Output(as_json=as_json)
             asyncio.run(_run(body, target, out, options))
 
         run.__doc__ = body.__doc__
@@ -45,7 +45,9 @@ async def _run(body: Body, target: Target, out: Output, options: dict[str, Any])
 
 
 def connection_options(function: Callable[..., None]) -> Callable[..., None]:
-    function = click.option("--url", metavar="URL", help="The server; else PARLEY_URL, else the profile's.")(function)
+    # Not named `url`: a command may have a URL of its own.
+    server = click.option("--url", "server", metavar="URL", help="The server; else PARLEY_URL, else the profile's.")
+    function = server(function)
     function = click.option("--profile", metavar="NAME", help="A profile of `parley login`; else PARLEY_PROFILE.")(
         function
     )

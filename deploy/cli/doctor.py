@@ -20,10 +20,11 @@ from deploy.cli.output import Output
 @click.option("--strict", is_flag=True, help="Warnings count as errors for the exit code.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 def doctor(local: Path | None, url: str | None, targets: tuple[str, ...], *, strict: bool, as_json: bool) -> None:
-    """Examine configuration, stores, processes, model servers and the way of a stream, and say what to mend.
+    """Examine a deployment and say what to mend.
 
-    Reads the same PARLEY_* variables as the processes, so run it where one of them runs. It changes nothing. The exit
-    code is 0 without errors and 1 with one.
+    It examines configuration, stores, processes, model servers and the way of a stream, and changes nothing. It reads
+    the same PARLEY_* variables as the processes, so run it where one of them runs; --local DIR examines what `make up`
+    runs. The exit code is 0 without errors and 1 with one.
     """
     # Imported here: it loads the settings of all services, which no other command needs.
     from deploy.doctor.configuration import local_environment, local_targets
@@ -43,4 +44,8 @@ def doctor(local: Path | None, url: str | None, targets: tuple[str, ...], *, str
         if not found:
             out.say("Nothing is wrong.")
     if errors or (strict and found):
-        raise CliError(f"{errors} errors, {len(found) - errors} warnings")
+        raise CliError(f"{_counted(errors, 'error')}, {_counted(len(found) - errors, 'warning')}")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

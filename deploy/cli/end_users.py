@@ -19,7 +19,10 @@ POLL_S: Final = 1.0
 
 @click.group("end-users")
 def end_users() -> None:
-    """End users: export or erase all that is held of one. Needs the scope endusers:write."""
+    """End users: export or erase all that is held of one.
+
+    They need a key with the scope endusers:write.
+    """
 
 
 @api_command(end_users, "export")
@@ -49,7 +52,7 @@ async def export(cli: Cli, end_user: str, *, output: Path | None) -> None:
 
 @api_command(end_users, "erase")
 @click.argument("end_user")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the receipt.")
 async def erase(cli: Cli, end_user: str, *, yes: bool, no_wait: bool) -> None:
     """Erase all that is held of END_USER, and show the receipt.

@@ -22,12 +22,17 @@ LABEL = click.option("--label", default="", help="What the key is for.")
 
 @click.group("keys")
 def keys() -> None:
-    """Keys: create, list, change, rotate and revoke. They need a key with the scope keys:write."""
+    """Keys: create, list, change, rotate and revoke.
+
+    They need a key with the scope keys:write.
+    """
 
 
 @api_command(keys, "create")
 @LABEL
-@click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="Repeatable.")
+@click.option(
+    "--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="What a secret key may do; may be repeated."
+)
 @click.option(
     "--environment",
     type=click.Choice(["live", "test"]),
@@ -46,7 +51,12 @@ def keys() -> None:
 @click.option("--rpm", type=click.IntRange(1, MAX_RPM), help="Requests per minute; default: the gateway's limit.")
 @click.option("--turns", type=click.IntRange(1, MAX_TURNS), help="Turns at once; default: the gateway's limit.")
 @AGENT
-@click.option("--origin", "origins", multiple=True, help="A site whose pages may use the key, repeatable.")
+@click.option(
+    "--origin",
+    "origins",
+    multiple=True,
+    help="With --agent: a site whose pages may use the key, as https://shop.example; may be repeated.",
+)
 async def create(
     cli: Cli,
     *,
@@ -62,10 +72,13 @@ async def create(
 ) -> None:
     """Make a key and write its secret, which is shown this once.
 
-    A key holds the given scopes, of those that your own key holds.
+    A secret key needs --scope, and gets no scope that your own key lacks. A publishable key, for pages and apps, needs
+    --agent and --origin.
     """
     if (agent is None) != bool(scopes) or (agent is None) == bool(origins):
-        raise click.UsageError("a secret key needs --scope; a publishable key needs --agent and --origin")
+        raise click.UsageError(
+            "a secret key needs --scope and no --origin; a publishable key needs --agent and --origin"
+        )
     body: dict[str, Any] = {"label": label, "environment": environment}
     if weight != 1:
         body["weight"] = weight
@@ -80,15 +93,16 @@ async def create(
 @api_command(keys, "list")
 @AGENT
 async def list_keys(cli: Cli, *, agent: str | None) -> None:
-    """List keys, newest first, without those that were revoked."""
+    """List keys that are not revoked, newest first."""
     found = [key async for page in cli.api.pages(await _path(cli, agent)) for key in page]
     if cli.out.as_json:
         cli.out.value(found)
         return
     rows = (
-        (k["id"], k["label"], k["environment"], _opens(k), k["lastUsedAt"] or "never", k["expiresAt"]) for k in found
+        (k["id"], k["label"], k["environment"], k["lastUsedAt"] or "never", k["expiresAt"] or "never", _opens(k))
+        for k in found
     )
-    cli.out.table(("ID", "LABEL", "ENVIRONMENT", "OPENS", "LAST USED", "EXPIRES"), rows)
+    cli.out.table(("ID", "LABEL", "ENVIRONMENT", "LAST USED", "EXPIRES", "SITES" if agent else "SCOPES"), rows)
 
 
 @api_command(keys, "change")
@@ -99,7 +113,12 @@ async def list_keys(cli: Cli, *, agent: str | None) -> None:
 @click.option("--weight", type=click.IntRange(1, MAX_WEIGHT), help="Turns that the key gets each time.")
 @click.option("--rpm", type=click.IntRange(0, MAX_RPM), help="Requests per minute; 0: the gateway's limit.")
 @click.option("--turns", type=click.IntRange(0, MAX_TURNS), help="Turns at once; 0: the gateway's limit.")
-@click.option("--origin", "origins", multiple=True, help="With --agent: all sites that may use the key, repeatable.")
+@click.option(
+    "--origin",
+    "origins",
+    multiple=True,
+    help="With --agent: a site that may use the key, in place of those before; may be repeated.",
+)
 @AGENT
 async def change(
     cli: Cli,
@@ -114,7 +133,10 @@ async def change(
     origins: tuple[str, ...],
     agent: str | None,
 ) -> None:
-    """Change KEY (an id). What is not named stays as it is; a key's scopes cannot be changed."""
+    """Change KEY (an id). What is not named stays as it is.
+
+    A key's scopes cannot be changed: make another key.
+    """
     if days is not None and no_expiry:
         raise click.UsageError("--days and --no-expiry exclude each other")
     if origins and agent is None:
@@ -141,7 +163,10 @@ async def change(
 @click.option("--grace", type=click.IntRange(0), default=86_400, show_default=True, help="Seconds for the old secret.")
 @AGENT
 async def rotate(cli: Cli, *, key: str, grace: int, agent: str | None) -> None:
-    """Replace the secret of KEY (an id) and write the new one, which is shown this once."""
+    """Replace the secret of KEY (an id).
+
+    The new one is written, and shown this once. The old one works for --grace seconds more.
+    """
     path = f"{await _path(cli, agent)}/{_key_id(key)}/rotate"
     _show(cli, (await cli.api.call("POST", path, {"graceS": grace})).data)
 

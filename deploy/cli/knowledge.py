@@ -22,15 +22,15 @@ ENDED: Final = frozenset({"indexed", "failed"})
 
 @click.group("knowledge")
 def knowledge() -> None:
-    """Knowledge: add, list and remove the sources that an agent answers from."""
+    """Knowledge: add, list and remove an agent's sources."""
 
 
 @api_command(knowledge, "add")
 @click.argument("agent")
 @click.argument("what", nargs=-1, required=True, metavar="FILE|DIR|URL...")
-@click.option("--tag", "tags", multiple=True, help="May be repeated.")
+@click.option("--tag", "tags", multiple=True, help="A label of these sources; may be repeated.")
 @click.option("--sitemap", is_flag=True, help="The URLs are sitemaps: all pages that they name are read.")
-@click.option("--refresh-hours", type=click.IntRange(1, 8760), help="Read the URLs again so often.")
+@click.option("--refresh-hours", type=click.IntRange(1, 8760), help="Read the URLs again after so many hours.")
 @click.option("--no-wait", is_flag=True, help="Do not wait until the sources are read.")
 async def add(
     cli: Cli,
@@ -42,9 +42,10 @@ async def add(
     refresh_hours: int | None,
     no_wait: bool,
 ) -> None:
-    """Add files, all readable files of folders, or URLs. What the agent has already is passed over.
+    """Add files, folders or URLs as sources.
 
-    May be repeated after it was cut off. The next published version answers from the sources.
+    Of a folder, all files that can be read are added. What the agent has already is passed over, so the command may be
+    repeated after it was cut off. The next published version answers from the sources.
     """
     bodies = list(_bodies(what, tags, "sitemap" if sitemap else "url", refresh_hours))
     path = f"/agents/{(await find_agent(cli.api, agent))['id']}/knowledge/sources"
@@ -160,7 +161,10 @@ async def retry(cli: Cli, agent: str, source: str) -> None:
 @click.argument("source")
 @click.option("--purge", is_flag=True, help="Take it from every published version too.")
 async def remove(cli: Cli, agent: str, source: str, *, purge: bool) -> None:
-    """Remove a source from the draft. Published versions keep theirs."""
+    """Remove a source from the draft.
+
+    Published versions keep theirs.
+    """
     agent_id = (await find_agent(cli.api, agent))["id"]
     query = "?purge=true" if purge else ""
     data = (await cli.api.call("DELETE", f"/agents/{agent_id}/knowledge/sources/{source}{query}")).data
@@ -176,7 +180,10 @@ async def remove(cli: Cli, agent: str, source: str, *, purge: bool) -> None:
 @click.option("--version", type=click.IntRange(1), help="Search a published version. [default: the draft]")
 @click.option("--prompt", is_flag=True, help="Show what the model would be shown.")
 async def preview(cli: Cli, agent: str, query: str, *, top_k: int, version: int | None, prompt: bool) -> None:
-    """Show which passages a question finds, by what, and which of them the agent would use."""
+    """Show which passages a question finds.
+
+    USED: the agent would answer from it. FOUND BY: words, meaning, or both.
+    """
     path = f"/agents/{(await find_agent(cli.api, agent))['id']}/knowledge/preview"
     data = (await cli.api.call("POST", path, {"query": query, "topK": top_k, "version": version})).data
     if cli.out.as_json:
@@ -197,9 +204,12 @@ def _found(passage: dict[str, Any]) -> tuple[object, ...]:
 
 @api_command(knowledge, "gaps")
 @click.argument("agent")
-@click.option("--days", type=click.IntRange(1, 90), default=7, show_default=True)
+@click.option("--days", type=click.IntRange(1, 90), default=7, show_default=True, help="How many days to look back.")
 async def gaps(cli: Cli, agent: str, *, days: int) -> None:
-    """Show what users asked and the sources do not answer, the most frequent first."""
+    """Show what users asked and the sources do not answer.
+
+    The most frequent question comes first.
+    """
     agent_id = (await find_agent(cli.api, agent))["id"]
     data = (await cli.api.call("GET", f"/agents/{agent_id}/knowledge/gaps?days={days}")).data
     if cli.out.as_json:

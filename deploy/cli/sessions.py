@@ -3,6 +3,7 @@
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, aclosing
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TextIO
 from urllib.parse import urlencode
@@ -20,11 +21,31 @@ from shared.ids import is_id
 LATER_FILTERS: Final = ("q", "agentVersion", "endUser", "createdFrom", "createdBefore", "metadata")
 
 
+def moment(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+    """A day stands for its beginning in UTC."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is not None and len(text) == len("2026-01-31"):
+        return f"{found.date().isoformat()}T00:00:00Z"
+    if found is None or found.tzinfo is None:
+        raise click.BadParameter("write a day (2026-01-31, in UTC) or a time with its offset (2026-01-31T09:00:00Z)")
+    return text
+
+
 def filters(command: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     """The options that choose sessions; the command gets them as one tuple of arguments."""
     for option in (
-        click.option("--until", metavar="TIME", help="Created before this time."),
-        click.option("--since", metavar="TIME", help="Created at this time or later, as 2026-01-31T09:00:00Z."),
+        click.option("--until", metavar="TIME", callback=moment, help="Created before this day or time."),
+        click.option(
+            "--since",
+            metavar="TIME",
+            callback=moment,
+            help="Created on this day or later, as 2026-01-31, or at this time, as 2026-01-31T09:00:00Z.",
+        ),
         click.option("--metadata", "labels", multiple=True, metavar="KEY=VALUE", help="With this; may be repeated."),
         click.option("--end-user", help="Only this end user's, by id."),
         click.option("--version", type=click.IntRange(min=0), help="Only this version's; 0 is the draft."),
@@ -74,12 +95,19 @@ async def show(cli: Cli, session: str) -> None:
 @api_command(sessions, "export")
 @click.argument("session", required=False)
 @filters
-@click.option("--format", "form", type=click.Choice(["ndjson", "text"]), default="ndjson", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["ndjson", "text"]),
+    default="ndjson",
+    show_default=True,
+    help="What is written.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A file; else standard output.")
 async def export(cli: Cli, session: str | None, *, form: str, output: Path | None, **chosen: Any) -> None:
-    """Write SESSION, or all sessions that match, with their messages, oldest first.
+    """Write SESSION, or all that match, with their messages.
 
-    In ndjson each line is one session: {"session": …, "messages": […]}.
+    Sessions come oldest first. In ndjson each line is one session: {"session": …, "messages": […]}.
     """
     count, query = 0, await _query(cli, **chosen)
     with ExitStack() as files:
@@ -97,7 +125,7 @@ async def export(cli: Cli, session: str | None, *, form: str, output: Path | Non
 
 @api_command(sessions, "rm")
 @click.argument("chosen", metavar="SESSION...", nargs=-1, required=True)
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 async def remove(cli: Cli, *, chosen: tuple[str, ...], yes: bool) -> None:
     """Erase sessions with their transcripts. A turn that runs is cancelled."""
     for session in chosen:

@@ -24,7 +24,7 @@ from shared.version import VERSION
     "--target", "targets", multiple=True, metavar="URL", help="Private address of a process; may be repeated."
 )
 async def status(cli: Cli, *, watch: bool, once: bool, local: Path | None, targets: tuple[str, ...]) -> None:
-    """Say which server is used, whether it serves, and whether the key works.
+    """Say whether the server serves and the key works.
 
     With --watch or --once: the deployment at a glance, from the private ports of its processes. They are named by
     --local, by --target, or by PARLEY_OVERVIEW_URLS; this needs no key.
@@ -36,7 +36,7 @@ async def status(cli: Cli, *, watch: bool, once: bool, local: Path | None, targe
     if cli.out.as_json:
         cli.out.value(facts)
     else:
-        cli.out.table(("", ""), facts.items())
+        cli.out.table(("", ""), {**facts, "profile": facts["profile"] or "none"}.items())
     if facts["key"] != "works":
         raise CliError(str(facts["key"]), Exit.KEY_REFUSED)
     if facts["server"] != VERSION:

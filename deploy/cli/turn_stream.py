@@ -9,7 +9,7 @@ from typing import Final
 import aiohttp
 import orjson
 
-from deploy.cli.api import Api, Refused, Unreachable
+from deploy.cli.api import Api, Refused, Unreachable, may_repeat
 from deploy.cli.sse import Frame, FrameReader
 
 TERMINAL: Final = frozenset({"done", "error"})
@@ -58,7 +58,7 @@ class TurnStream:
                         if frame.event in TERMINAL:
                             return
             except Refused as refused:
-                if refused.status not in _AGAIN or loop.time() - heard > self._give_up_s:
+                if refused.status not in _AGAIN or not refused.may_repeat or loop.time() - heard > self._give_up_s:
                     raise
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 if loop.time() - heard > self._give_up_s:
@@ -85,7 +85,9 @@ class TurnStream:
                 self.last_id = None
                 return
             if response.status != 200:
-                raise self._api.refusal(response.status, _problem(await response.read()))
+                refused = self._api.refusal(response.status, _problem(await response.read()))
+                refused.may_repeat = may_repeat(response.headers)
+                raise refused
             reader = FrameReader()
             async for chunk in response.content.iter_any():
                 for frame in reader.feed(chunk):

@@ -6,11 +6,11 @@ from urllib.parse import quote, urlencode
 import click
 
 from deploy.cli.commands import Cli, api_command
-from deploy.cli.exits import CliError, Exit
 from shared.contracts.budgets import subject_of
 from shared.contracts.usage import GROUPINGS
 
 DAY = click.DateTime(formats=["%Y-%m-%d"])
+WRITTEN = "YYYY-MM-DD"
 
 
 def register(root: click.Group) -> None:
@@ -19,20 +19,25 @@ def register(root: click.Group) -> None:
 
     @api_command(root, "usage")
     @click.option("--by", type=click.Choice(GROUPINGS), default="day", show_default=True, help="What the sums are of.")
-    @click.option("--from", "first", type=DAY, help="The first day (UTC). Default: 30 days up to --to.")
-    @click.option("--to", "last", type=DAY, help="The last day (UTC). Default: today.")
-    @click.option("--agent", help="Of this agent's id only.")
-    @click.option("--key", help="Of this key's id only.")
-    @click.option("--end-user", help="Of this end user only.")
+    @click.option(
+        "--from", "first", type=DAY, metavar=WRITTEN, help="The first day (UTC). Default: 30 days up to --to."
+    )
+    @click.option("--to", "last", type=DAY, metavar=WRITTEN, help="The last day (UTC). Default: today.")
+    @click.option("--agent", metavar="ID", help="Only this agent's.")
+    @click.option("--key", metavar="ID", help="Only what this key used.")
+    @click.option("--end-user", metavar="ID", help="Only this end user's.")
     async def usage(cli: Cli, *, by: str, first: Any, last: Any, **of: str | None) -> None:
-        """Sum tokens and cost of ended turns."""
+        """Show what was used: turns, tokens and cost, by day or otherwise.
+
+        Cost needs a price table (PARLEY_PRICES_FILE). WITHOUT A PRICE counts the tokens that it does not cover.
+        """
         days = {name: day.date().isoformat() for name, day in (("from", first), ("to", last)) if day is not None}
         given = {"agentId": of["agent"], "keyId": of["key"], "endUser": of["end_user"]}
         query = {"groupBy": by, **days, **{name: text for name, text in given.items() if text is not None}}
         rows = [row async for page in cli.api.pages(f"/usage?{urlencode(query)}") for row in page]
         if cli.out.as_json:
             return cli.out.value(rows)
-        columns = (by, "turns", "prompt", "answer", "cached", "cost", "no price")
+        columns = (by.upper(), "TURNS", "PROMPT", "ANSWER", "CACHED", "COST", "WITHOUT A PRICE")
         return cli.out.table(columns, list(map(_usage_line, rows)))
 
 
@@ -52,7 +57,7 @@ def budgets() -> None:
 
 def subject(_: click.Context, __: click.Parameter, text: str) -> str:
     if subject_of(text) is None:
-        raise click.BadParameter("a subject is workspace, agent:ID, key:ID or endUser:ID")
+        raise click.BadParameter("write workspace, agent:ID, key:ID or endUser:ID")
     return text
 
 
@@ -63,14 +68,15 @@ async def list_budgets(cli: Cli) -> None:
     if cli.out.as_json:
         return cli.out.value(rows)
     lines = [(row, kind) for row in rows for kind in ("day", "month") if row.get(kind)]
-    columns = ("subject", "period", "tokens", "of", "cost", "of", "")
+    columns = ("SUBJECT", "PERIOD", "TOKENS", "LIMIT", "COST", "LIMIT", "STATE")
     return cli.out.table(columns, [_budget_line(row, kind) for row, kind in lines])
 
 
 def _budget_line(row: dict[str, Any], kind: str) -> tuple[object, ...]:
     use = row[kind]
-    state = "used up" if use["exceeded"] else ""
-    return (row["subject"], kind, use["usedTokens"], use.get("tokens"), use["usedCost"], use.get("cost"), state)
+    state = "used up" if use["exceeded"] else "ok"
+    tokens, cost = ("-" if use.get(unit) is None else use[unit] for unit in ("tokens", "cost"))
+    return (row["subject"], kind, use["usedTokens"], tokens, use["usedCost"], cost, state)
 
 
 @api_command(budgets, "set")
@@ -80,7 +86,7 @@ def _budget_line(row: dict[str, Any], kind: str) -> tuple[object, ...]:
 @click.option("--monthly-tokens", type=click.IntRange(min=0), help="Prompts and answers together, per month (UTC).")
 @click.option("--monthly-cost", type=click.FloatRange(min=0), help="In the price table's currency, per month (UTC).")
 async def set_budget(cli: Cli, whose: str, **limits: float | None) -> None:
-    """Replace the budget of SUBJECT. A limit that is left out is none."""
+    """Replace the budget of SUBJECT. What is left out is not limited."""
     kinds = {"day": "daily", "month": "monthly"}
     body = {
         kind: {unit: limits[f"{name}_{unit}"] for unit in ("tokens", "cost") if limits[f"{name}_{unit}"] is not None}
@@ -88,7 +94,7 @@ async def set_budget(cli: Cli, whose: str, **limits: float | None) -> None:
     }
     body = {kind: each for kind, each in body.items() if each}
     if not body:
-        raise CliError("give at least one limit", Exit.USAGE)
+        raise click.UsageError("give at least one limit, such as --daily-tokens; `parley budgets rm` removes a budget")
     found = (await cli.api.call("PUT", _path(whose), body)).data
     if cli.out.as_json:
         return cli.out.value(found)

@@ -20,7 +20,7 @@ POLL_S: Final = 0.3
 @click.option("--require-checks", is_flag=True, help="Publish only if all checks pass.")
 @click.option("--no-wait", is_flag=True, help="Do not wait until the version is ready.")
 async def publish(cli: Cli, agent: str, *, note: str, require_checks: bool, no_wait: bool) -> None:
-    """Freeze the draft as the next version and send new sessions to it."""
+    """Freeze the draft as the next version; new sessions get it."""
     found = await find_agent(cli.api, agent)
     body = {"note": note, **({"requireChecks": True} if require_checks else {})}
     version = (await cli.api.call("POST", f"/agents/{found['id']}/publish", body)).data
@@ -72,7 +72,10 @@ async def versions(cli: Cli, agent: str) -> None:
 @click.argument("agent")
 @click.argument("version", type=click.IntRange(min=1))
 async def rollback(cli: Cli, agent: str, version: int) -> None:
-    """Send new sessions to an earlier (or later) version. Running sessions keep theirs."""
+    """Send new sessions to an earlier (or later) version.
+
+    Running sessions keep theirs.
+    """
     found = await find_agent(cli.api, agent)
     data = (await cli.api.call("POST", f"/agents/{found['id']}/rollback", {"version": version})).data
     if cli.out.as_json:

@@ -8,12 +8,17 @@ from deploy.cli.commands import Cli, api_command
 from shared.contracts.webhooks import EVENT_TYPES, MAX_GRACE_S
 
 ID: Final = click.argument("webhook", metavar="ID")
-EVENTS: Final = click.option("--event", "events", multiple=True, type=click.Choice(EVENT_TYPES), help="Repeatable.")
+EVENTS: Final = click.option(
+    "--event", "events", multiple=True, type=click.Choice(EVENT_TYPES), help="A type of event to send; may be repeated."
+)
 
 
 @click.group("webhooks")
 def webhooks() -> None:
-    """Webhooks: create, list, change, test, rotate and delete them. They need a key with the scope webhooks:write."""
+    """Webhooks: create, list, change, test, rotate and delete them.
+
+    They need a key with the scope webhooks:write.
+    """
 
 
 @api_command(webhooks, "create")
@@ -21,7 +26,10 @@ def webhooks() -> None:
 @EVENTS
 @click.option("--description", default="", help="What the endpoint is for.")
 async def create(cli: Cli, *, url: str, events: tuple[str, ...], description: str) -> None:
-    """Send events to URL, all of them without --event. The signing secret is shown this once."""
+    """Send events to URL. Without --event: events of every type.
+
+    The signing secret is shown this once.
+    """
     body = {"url": url, "events": list(events or EVENT_TYPES), "description": description}
     _show_secret(cli, (await cli.api.call("POST", "/webhooks", body)).data)
 
@@ -32,7 +40,7 @@ async def list_webhooks(cli: Cli) -> None:
     rows = [row async for page in cli.api.pages("/webhooks") for row in page]
     if cli.out.as_json:
         return cli.out.value(rows)
-    return cli.out.table(("id", "url", "events", "state"), [_line(row) for row in rows])
+    return cli.out.table(("ID", "URL", "EVENTS", "STATE"), [_line(row) for row in rows])
 
 
 def _line(row: dict[str, Any]) -> tuple[object, ...]:
@@ -45,31 +53,45 @@ def _line(row: dict[str, Any]) -> tuple[object, ...]:
 
 @api_command(webhooks, "change")
 @ID
-@click.option("--url", help="Send to this address from now on.")
+@click.option("--endpoint", metavar="URL", help="Send to this address from now on.")
 @EVENTS
 @click.option("--enable/--disable", "enabled", default=None, help="Also brings back one that the server disabled.")
-async def change(cli: Cli, webhook: str, *, url: str | None, events: tuple[str, ...], enabled: bool | None) -> None:
-    """Change what is given of a webhook."""
-    given = {"url": url, "events": list(events) or None, "enabled": enabled}
+async def change(
+    cli: Cli, webhook: str, *, endpoint: str | None, events: tuple[str, ...], enabled: bool | None
+) -> None:
+    """Change a webhook. What is not named stays as it is."""
+    given = {"url": endpoint, "events": list(events) or None, "enabled": enabled}
     body = {name: value for name, value in given.items() if value is not None}
     if not body:
-        raise click.UsageError("say what to change: --url, --event, --enable or --disable")
+        raise click.UsageError("say what to change: --endpoint, --event, --enable or --disable")
     found = (await cli.api.call("PATCH", f"/webhooks/{webhook}", body)).data
     return cli.out.value(found) if cli.out.as_json else cli.out.say(f"{webhook} is changed")
 
 
 @api_command(webhooks, "rotate")
 @ID
-@click.option("--grace", type=click.IntRange(0, MAX_GRACE_S), default=86_400, show_default=True, help="Seconds.")
+@click.option(
+    "--grace",
+    type=click.IntRange(0, MAX_GRACE_S),
+    default=86_400,
+    show_default=True,
+    help="Seconds that the old secret signs too.",
+)
 async def rotate(cli: Cli, webhook: str, *, grace: int) -> None:
-    """Replace the signing secret. Within the grace, deliveries carry the old signature too."""
+    """Replace the signing secret, and show the new one this once.
+
+    Within the grace, deliveries carry the signature of the old secret too.
+    """
     _show_secret(cli, (await cli.api.call("POST", f"/webhooks/{webhook}/rotate-secret", {"graceS": grace})).data)
 
 
 @api_command(webhooks, "test")
 @ID
 async def send_test(cli: Cli, webhook: str) -> None:
-    """Send a webhook.test event. Its delivery tells what the receiver answered."""
+    """Send a webhook.test event.
+
+    `parley webhooks deliveries` tells what the receiver answered.
+    """
     found = (await cli.api.call("POST", f"/webhooks/{webhook}/test")).data
     return cli.out.value(found) if cli.out.as_json else cli.out.say(f"{found['id']} is on its way")
 
@@ -84,7 +106,7 @@ async def deliveries(cli: Cli, webhook: str, *, state: str | None, limit: int) -
     rows = (await cli.api.call("GET", f"/webhooks/{webhook}/deliveries{query}")).data
     if cli.out.as_json:
         return cli.out.value(rows)
-    columns = ("id", "type", "state", "tries", "created", "last error")
+    columns = ("ID", "TYPE", "STATE", "TRIES", "CREATED", "LAST ERROR")
     lines = [
         (row["id"], row["type"], row["state"], row["attempts"], row["createdAt"], row.get("error", "")) for row in rows
     ]
@@ -93,9 +115,9 @@ async def deliveries(cli: Cli, webhook: str, *, state: str | None, limit: int) -
 
 @api_command(webhooks, "replay")
 @ID
-@click.option("--event", "event_id", metavar="ID", help="Only this delivery; default: all dead letters.")
+@click.option("--event", "event_id", metavar="ID", help="Only this delivery, in whatever state it is.")
 async def replay(cli: Cli, webhook: str, *, event_id: str | None) -> None:
-    """Send dead letters again, or one delivery in whatever state."""
+    """Send failed deliveries again: all dead ones, or the one named."""
     one = f"/deliveries/{event_id}" if event_id else ""
     found = (await cli.api.call("POST", f"/webhooks/{webhook}{one}/replay")).data
     more = "; there are more: repeat the command" if found.get("more") else ""

@@ -21,9 +21,9 @@ MAX_DAYS: Final = 36_500
 @click.option("--local", type=click.Path(path_type=Path), metavar="DIR", help="Data directory of a running `make up`.")
 @click.pass_context
 def workspaces(context: click.Context, local: Path | None) -> None:
-    """For operators, beside history: create, list, limit and delete workspaces.
+    """For operators: create, list, limit and delete workspaces.
 
-    Reads PARLEY_HISTORY_URL and PARLEY_INTERNAL_TOKEN.
+    These commands call history's internal API: they read PARLEY_HISTORY_URL and PARLEY_INTERNAL_TOKEN, or --local.
     """
     context.obj = local
 
@@ -33,7 +33,10 @@ def workspaces(context: click.Context, local: Path | None) -> None:
 @click.option("--no-key", is_flag=True, help="Do not make a first key.")
 @click.pass_obj
 def create(local: Path | None, workspace: str, *, no_key: bool) -> None:
-    """Create WORKSPACE and write its first key, with all scopes. The secret is shown this once."""
+    """Create WORKSPACE and write its first key.
+
+    The key has all scopes. Its secret is shown this once.
+    """
 
     async def run(history: HistoryClient) -> str | None:
         await history.create_workspace(workspace)
@@ -51,7 +54,10 @@ def create(local: Path | None, workspace: str, *, no_key: bool) -> None:
 @workspaces.command("list")
 @click.pass_obj
 def list_workspaces(local: Path | None) -> None:
-    """List all workspaces by name, deleted ones with the time of their receipt."""
+    """List all workspaces by name.
+
+    A deleted one is listed with the time when its erasure was complete.
+    """
 
     async def run(history: HistoryClient) -> list[Workspace]:
         return [workspace async for workspace in _all(history)]
@@ -77,9 +83,10 @@ async def _all(history: HistoryClient) -> AsyncIterator[Workspace]:
 @click.argument("days", metavar="DAYS|none")
 @click.pass_obj
 def retention(local: Path | None, workspace: str, days: str) -> None:
-    """Erase transcripts of WORKSPACE so many DAYS after their last message; `none`: keep them.
+    """Set after how many days WORKSPACE erases transcripts.
 
-    An agent's own `retention` may be shorter. What was used stays counted.
+    DAYS count from a session's last message; `none` keeps its transcript. An agent's own `retention` may be
+    shorter. What was used stays counted.
     """
     if days != "none" and not (days.isascii() and days.isdecimal() and 1 <= int(days) <= MAX_DAYS):
         raise click.BadParameter(f"DAYS is a number from 1 to {MAX_DAYS}, or none")
@@ -91,12 +98,13 @@ def retention(local: Path | None, workspace: str, days: str) -> None:
 
 @workspaces.command("delete")
 @click.argument("workspace", callback=workspace_name)
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def delete(local: Path | None, workspace: str, *, yes: bool) -> None:
-    """Erase WORKSPACE and all that belongs to it, and write the receipt.
+    """Erase WORKSPACE and all that belongs to it.
 
-    Its keys stop working at once. The erasure goes on without this command; run it again to wait for the receipt.
+    The receipt is written when all is erased. Its keys stop working at once. The erasure goes on without
+    this command; run it again to wait for the receipt.
     """
     if not yes and click.prompt("This cannot be undone. Type the workspace's name") != workspace:
         raise CliError("that is another name: nothing was deleted")

@@ -101,6 +101,35 @@ async def test_a_refusal_ends_it_at_once() -> None:
     assert refused.value.code == "turn_in_progress"
 
 
+async def test_a_budget_that_is_used_up_is_not_waited_for() -> None:
+    async def used_up(_: web.Request) -> web.StreamResponse:
+        headers = {"x-should-retry": "false", "Retry-After": "3600"}
+        return web.json_response({"code": "budget_exceeded"}, status=429, headers=headers)
+
+    played = Played(used_up, sends(QUEUED, DONE))
+    with pytest.raises(Refused) as refused:
+        await played.texts()
+    assert (refused.value.code, len(played.asked)) == ("budget_exceeded", 1)
+
+
+async def test_an_answer_without_a_body_is_no_fault_and_a_lasting_refusal_is_not_repeated() -> None:
+    asked: list[str] = []
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        asked.append(request.method)
+        if request.method == "DELETE":
+            return web.Response(status=204)
+        return web.json_response({"code": "budget_exceeded"}, status=429, headers={"x-should-retry": "false"})
+
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", serve)
+    async with TestServer(app) as server, Api(Target(url=str(server.make_url("")).rstrip("/"), key="k")) as api:
+        assert (await api.call("DELETE", "/budgets/workspace")).status == 204
+        with pytest.raises(Refused):
+            await api.call("POST", "/chat/sessions", {})
+    assert asked == ["DELETE", "POST"]
+
+
 async def test_it_gives_up_when_nothing_comes_for_too_long() -> None:
     with pytest.raises(Unreachable):
         await Played(*[hang_up] * 20).texts(give_up_s=0.3)

@@ -41,6 +41,22 @@ def test_every_command_says_what_it_does_and_every_option_too(path: tuple[str, .
             assert parameter.help or parameter.name in {"name", "days", "form"}, (path, parameter.name)
 
 
+@pytest.mark.parametrize(
+    ("path", "command"), commands(parley), ids=lambda value: "-".join(value) if isinstance(value, tuple) else ""
+)
+def test_no_two_parameters_of_a_command_share_a_name(path: tuple[str, ...], command: click.Command) -> None:
+    names = [parameter.name for parameter in command.params]
+    flags = [flag for parameter in command.params if isinstance(parameter, click.Option) for flag in parameter.opts]
+    assert (len(set(names)), len(set(flags))) == (len(names), len(flags)), path
+
+
+def test_no_summary_in_a_list_of_commands_is_cut_at_80_columns() -> None:
+    groups = [((), parley), *((path, found) for path, found in commands(parley) if isinstance(found, click.Group))]
+    for path, group in groups:
+        text = group.get_help(click.Context(group, info_name=" ".join(("parley", *path)), terminal_width=80))
+        assert [line for line in text.splitlines() if line.startswith("  ") and line.endswith("...")] == [], path
+
+
 def test_every_exit_code_has_a_meaning_and_the_help_lists_it() -> None:
     assert set(MEANINGS) == set(Exit)
     text = run("--help").stdout
