@@ -29,6 +29,7 @@ from services.history.turns.erasure import Erasure
 from services.history.turns.finalize import TurnFinalizer
 from services.history.turns.lost_attempts import LostAttempts
 from services.history.turns.places import Places
+from services.history.turns.redis_erasure import RedisErasure
 from services.history.turns.spoken_words import SpokenWords
 from services.history.usage.ledger import Ledger
 from services.history.webhooks.loops import WebhookLoops
@@ -105,11 +106,11 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
                 SpokenWords(searched=settings.transcript_search),
                 settings.prices,
             )
-            erasure = Erasure(database, queue, logs, finalizer, ledger, settings)
+            in_redis = RedisErasure(database, queue, logs, settings)
+            erasure = Erasure(database, queue, finalizer, ledger, in_redis)
             nouns = nouns_of(
                 database,
                 queue,
-                logs,
                 notices,
                 knowledge_notices,
                 versions,
@@ -135,6 +136,7 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
                 nouns.completions.reconcile,
                 nouns.end_user_erasures.reconcile,
                 nouns.retention.reconcile,
+                in_redis.reconcile,
                 ledger.reconcile,
                 gate.reconcile,
                 nouns.budgets.reconcile,

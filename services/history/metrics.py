@@ -56,6 +56,10 @@ RETENTION_ERASED: Final = Counter(
     "Sessions and stored completions that were erased when their time was over",
     ["kind"],
 )
+RUN_LOGS_BACK: Final = Counter(
+    "parley_erased_run_logs_back_total",
+    "Run logs that were in Redis again a minute after their erasure, as after a fail-over, and were erased again",
+)
 INDEX_BUILDS: Final = Counter(
     "parley_index_builds_total",
     "Search indexes of versions, by outcome; `late`: a version was published without waiting for its index any longer",

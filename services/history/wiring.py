@@ -60,7 +60,6 @@ from services.history.workspaces.workspaces import Workspaces
 from shared.budgets.store import BudgetStore
 from shared.key_notices import KeyNotices
 from shared.knowledge_notices import KnowledgeNotices
-from shared.run_log.reader import RunLogs
 from shared.secrets import SecretBox
 from shared.turn_queue.queue import TurnQueue
 from shared.web.guarded_client import GuardedClient
@@ -69,7 +68,6 @@ from shared.web.guarded_client import GuardedClient
 def nouns_of(
     database: Database,
     queue: TurnQueue,
-    logs: RunLogs,
     notices: KeyNotices,
     knowledge_notices: KnowledgeNotices,
     versions: Versions,
@@ -133,8 +131,8 @@ def nouns_of(
         turns=Turns(database, finalizer),
         claims=Claims(database, queue, versions, contexts, finalizer, settings),
         attempts=Attempts(database, queue, finalizer, erasure, settings),
-        completions=Completions(database, logs, audit, settings),
-        responses=Responses(database, logs, contexts, audit),
+        completions=Completions(database, erasure.in_redis, audit, settings),
+        responses=Responses(database, erasure.in_redis, contexts, audit),
         gaps=Gaps(database),
         feedback=FeedbackOfTurns(database, subscriptions),
         end_user_erasures=EndUserErasures(database, sessions, erasure, ledger, budgets, audit),

@@ -98,13 +98,13 @@ class RunLogs:
         """Tells the readers of a session to look at what is stored. They look by themselves where this is lost."""
         await self._shard(turn_id or session_id).publish(session_channel(workspace, session_id), turn_id)
 
-    async def erase(self, workspace: str, turn_id: str) -> None:
-        """Deletes the log for good.
+    async def erase(self, workspace: str, turn_id: str) -> bool:
+        """Deletes the log for good. Whether there was one.
 
         A worker that does not know of it yet, or was paused, would write the log again as it does with a flushed one:
         for `ERASED_MS` its writes are refused.
         """
-        await _ERASE.run(self._shard(turn_id).execute_command, [log_key(workspace, turn_id)], [ERASED_MS])
+        return bool(await _ERASE.run(self._shard(turn_id).execute_command, [log_key(workspace, turn_id)], [ERASED_MS]))
 
     async def ping(self) -> None:
         for shard in self._shards:

@@ -59,8 +59,9 @@ ORDER: Final[Sequence[Copied]] = (
     Copied("webhook_deliveries"),
     Copied("audit"),
 )
-# Documents of the process itself: a restored database has its own.
-NOT_COPIED: Final = frozenset({"restores"})
+# Documents of the process itself, of which a restored database has its own, and notes of what to erase from Redis,
+# which is not backed up.
+NOT_COPIED: Final = frozenset({"restores", "erased_logs"})
 
 
 def reopened(collection: str, document: Document, started_at: datetime) -> Document:

@@ -68,6 +68,7 @@ class Database:
         self.audit = self._collection("audit")
         self.workspaces = self._collection("workspaces")
         self.end_user_erasures = self._collection("end_user_erasures")
+        self.erased_logs = self._collection("erased_logs")
         self.budgets = self._collection("budgets")
         self.usage_days = self._collection("usage_days")
         self.end_user_usage_days = self._collection("end_user_usage_days")

@@ -95,6 +95,9 @@ PURPOSES: Final[dict[str, dict[str, str]]] = {
         "running_1": "reconciler: erasures under way",
         "unaudited": _AUDIT,
     },
+    "erased_logs": {
+        "dueAt_1": "reconciler: run logs to be erased again, by due time",
+    },
     "sources": {
         "workspace_1_agentId_1__id_1": "lists of an agent's sources",
         "one_source_per_content": "rule: one source per content of an agent",

@@ -120,6 +120,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("running",), partial={"running": True}),
         Index(("unaudited.id",), partial={"unaudited.id": _PRESENT}, name="unaudited"),
     ),
+    "erased_logs": (Index(("dueAt",)),),
     "sources": (
         Index(("workspace", "agentId", "_id")),
         Index(

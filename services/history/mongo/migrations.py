@@ -41,6 +41,7 @@ STEPS: Final[dict[str, tuple[Step, ...]]] = {
     "keys": (unchanged,),
     "workspaces": (unchanged,),
     "end_user_erasures": (unchanged,),
+    "erased_logs": (unchanged,),
     "check_suites": (unchanged,),
     "check_runs": (unchanged,),
     "sources": (unchanged,),

@@ -9,9 +9,9 @@ from services.history.mongo.dialect import Direction, IdField
 from services.history.mongo.filters import Document, above, all_of, one_of
 from services.history.settings import HistorySettings
 from services.history.turns.record import TurnRecord, labels_of
+from services.history.turns.redis_erasure import RedisErasure
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.turns import StoredTurn
-from shared.run_log.reader import RunLogs
 
 _IDS: Final = IdField("storedId", "trn")
 _AUDITED: Final = {"workspace": 1, "erased": 1, PENDING: 1}
@@ -20,9 +20,9 @@ SHOWN: Final = one_of(("completed", "cancelled"))
 
 
 class Completions:
-    def __init__(self, database: Database, logs: RunLogs, audit: Audit, settings: HistorySettings) -> None:
+    def __init__(self, database: Database, in_redis: RedisErasure, audit: Audit, settings: HistorySettings) -> None:
         self._turns = database.turns
-        self._logs = logs
+        self._in_redis = in_redis
         self._audit = audit
         self._tombstone_life = timedelta(seconds=settings.completion_keep_s)
 
@@ -64,7 +64,7 @@ class Completions:
         row = await self._turns.one(where, _AUDITED)
         if row is None:
             raise ApiError(Code.TURN_NOT_FOUND)
-        await self._logs.erase(workspace, turn_id)
+        await self._in_redis.erase(workspace, [turn_id])
         gone = ("completion", "metadata", "labels", "storedId", "gap", "gapReason", "gapId", "endUserId")
         change: Document = {
             "$set": {

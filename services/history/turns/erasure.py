@@ -1,23 +1,19 @@
 """Erasure: what was said in turns is removed from both stores. Their usage stays, without content."""
 
-import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document, Where, one_of
-from services.history.settings import HistorySettings
 from services.history.turns.finalize import TurnFinalizer
 from services.history.turns.record import KEPT_OF_ERASED, USAGE_ONLY, WITHOUT_TEXT, TurnRecord
+from services.history.turns.redis_erasure import RedisErasure
 from services.history.turns.verdicts import CANCELLED
 from services.history.usage.ledger import Ledger
-from shared.run_log.reader import RunLogs
 from shared.turn_queue.queue import TurnQueue
 
 PAGE: Final = 100
-# Turns whose parts in Redis are removed at the same time.
-AT_ONCE: Final = 8
 
 
 class Erasure:
@@ -30,19 +26,16 @@ class Erasure:
         self,
         database: Database,
         queue: TurnQueue,
-        logs: RunLogs,
         finalizer: TurnFinalizer,
         ledger: Ledger,
-        settings: HistorySettings,
+        in_redis: RedisErasure,
     ) -> None:
         self._sessions = database.sessions
         self._turns = database.turns
         self._queue = queue
-        self._logs = logs
         self._finalizer = finalizer
         self._ledger = ledger
-        # A log whose turn never ended lives until the writer's expiry, which is longer than twice the deadline.
-        self._log_life = timedelta(seconds=settings.log_keep_s + 4 * settings.turn_timeout_s)
+        self.in_redis = in_redis
 
     async def erase_session(self, workspace: str, session_id: str) -> int:
         """Ends the active turn, whoever runs it, then removes the turns and their logs. Returns how many there were.
@@ -66,14 +59,7 @@ class Erasure:
     async def erase_turn(self, record: TurnRecord) -> None:
         """Removes a turn that was admitted while its session was deleted."""
         await self._turns.delete({"_id": record.id, "workspace": record.workspace})
-        await self.erase_from_redis(record.workspace, record.id)
-
-    async def erase_from_redis(self, workspace: str, turn_id: str, *, active: bool = False) -> None:
-        """The turn's job, its snapshot and its log. A worker that runs it is told to stop, and can write no more."""
-        if active:
-            await self._queue.signal_cancel(turn_id)
-        await self._queue.forget(turn_id)
-        await self._logs.erase(workspace, turn_id)
+        await self.in_redis.erase(record.workspace, [record.id])
 
     async def _cancel(self, record: TurnRecord) -> None:
         """Raises the attempt: whatever its worker still sends is fenced."""
@@ -91,11 +77,9 @@ class Erasure:
     async def _erase_page(self, workspace: str, rows: Sequence[Document]) -> None:
         """Redis first: a turn whose document is gone is not looked for there again."""
         # Only what can still exist there: older logs have expired.
-        alive_from = datetime.now(UTC) - self._log_life
+        alive_from = datetime.now(UTC) - self.in_redis.log_life
         recent = [row["_id"] for row in rows if row.get("endedAt", alive_from) >= alive_from]
-        for start in range(0, len(recent), AT_ONCE):
-            turns = recent[start : start + AT_ONCE]
-            await asyncio.gather(*(self.erase_from_redis(workspace, turn_id) for turn_id in turns))
+        await self.in_redis.erase(workspace, recent)
         await self._turns.replace_all([{**row, USAGE_ONLY: True} for row in rows if row.get("usage")])
         free = [row["_id"] for row in rows if not row.get("usage")]
         if free:

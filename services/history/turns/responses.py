@@ -8,8 +8,8 @@ from services.history.mongo.filters import Document, above
 from services.history.turns.branches import also_hidden, ranges_of
 from services.history.turns.context import Contexts
 from services.history.turns.record import USAGE_ONLY
+from services.history.turns.redis_erasure import RedisErasure
 from shared.contracts.errors import ApiError, Code
-from shared.run_log.reader import RunLogs
 
 PAGE: Final = 100
 _FIELDS: Final = {"workspace": 1, "sessionId": 1, "n": 1, "active": 1, "erased": 1, PENDING: 1}
@@ -29,10 +29,10 @@ _GONE: Final = (
 
 
 class Responses:
-    def __init__(self, database: Database, logs: RunLogs, contexts: Contexts, audit: Audit) -> None:
+    def __init__(self, database: Database, in_redis: RedisErasure, contexts: Contexts, audit: Audit) -> None:
         self._sessions = database.sessions
         self._turns = database.turns
-        self._logs = logs
+        self._in_redis = in_redis
         self._contexts = contexts
         self._audit = audit
 
@@ -49,7 +49,7 @@ class Responses:
             raise ApiError(Code.TURN_NOT_FOUND)
         if row["active"]:
             raise ApiError(Code.TURN_IN_PROGRESS, "Cancel it first.", members={"activeTurnId": turn_id})
-        await self._logs.erase(workspace, turn_id)
+        await self._in_redis.erase(workspace, [turn_id])
         emptied = {"erased": True, "input": [], "output": [], "checkedInput": None}
         change: Document = {"$set": emptied, "$unset": dict.fromkeys(_GONE, "")}
         if not row.get("erased"):

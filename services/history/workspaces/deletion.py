@@ -30,7 +30,9 @@ class WorkspaceDeletion:
         self._turns = database.turns
         # Keys and sessions first: without them nothing new can begin.
         first = (database.keys, database.sessions)
-        others = [each for each in database.collections if each not in (*first, database.turns, database.workspaces)]
+        # The notes for the second erasure hold ids of turns, and go by themselves when that is done.
+        apart = (*first, database.turns, database.workspaces, database.erased_logs)
+        others = [each for each in database.collections if each not in apart]
         self._collections: tuple[Collection, ...] = (*first, database.turns, *others)
         self._erasure = erasure
         self._erasers = erasers
@@ -70,8 +72,8 @@ class WorkspaceDeletion:
 
     async def _erase_page(self, collection: Collection, workspace: str, rows: Sequence[Document]) -> None:
         if collection is self._turns:
-            for row in rows:
-                await self._erasure.erase_from_redis(workspace, row["_id"], active=bool(row.get("active")))
+            active = [row["_id"] for row in rows if row.get("active")]
+            await self._erasure.in_redis.erase(workspace, [row["_id"] for row in rows], active=active)
         await collection.delete_all({"_id": one_of([row["_id"] for row in rows])})
         await self._receipts.count(workspace, collection.name, len(rows))
 

@@ -1,6 +1,5 @@
 """Pure: judges a recorded run by what was promised. Knows nothing of processes, logs or clocks of the services."""
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -48,8 +47,6 @@ TERMINAL: Final = frozenset({"completed", "cancelled", "failed"})
 # explain no restart.
 _RERUNS: Final = ("worker", "redis", "history-1 to redis", "history-2 to redis")
 _AFTERMATH_S: Final = 20.0
-# A replica that was cut off needs so long to have all again.
-_BEHIND_S: Final = 30.0
 # A gateway asks history about a silent turn every 5 s, and a reconciler completes a deletion that was cut off.
 _GONE_WITHIN_S: Final = 10.0
 # The promises are 1 s and 5 s: here the clients, the proxies and whatever else runs share the machine's cores. The
@@ -237,21 +234,7 @@ def _deleted_is_gone(run: Run) -> Iterator[Violation]:
                 f"{event.what} of {event.session} was answered {event.status} at {event.at:.1f} s",
             )
     for left in run.all(Remains):
-        if not _came_back(run, left):
-            yield Violation("deleted is gone", "", f"of {left.session} there is still {left.what}")
-
-
-def _came_back(run: Run, left: Remains) -> bool:
-    """Behind Sentinel a replica may take over that lacks the last writes, and so an erasure.
-
-    The log is then there again until it expires, as OPERATING.md says. A Redis alone keeps what it has answered, so
-    there nothing excuses a log.
-    """
-    if not left.what.startswith("the run log"):
-        return False
-    at = run.deleted.get(left.session, math.inf)
-    servers = (fault for fault in run.faults if fault.target.startswith("redis-"))
-    return any(fault.until >= at and fault.at <= at + _BEHIND_S for fault in servers)
+        yield Violation("deleted is gone", "", f"of {left.session} there is still {left.what}")
 
 
 def _deleted_streams_end(run: Run) -> Iterator[Violation]:

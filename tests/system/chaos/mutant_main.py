@@ -136,7 +136,7 @@ def unlinked_transcript() -> None:
 
     async def unlink(self: Erasure, workspace: str, rows: Sequence[dict[str, Any]]) -> None:
         for row in rows:
-            await self.erase_from_redis(workspace, row["_id"])
+            await self.in_redis.erase(workspace, [row["_id"]])
             await self._turns.update({"_id": row["_id"]}, {"$unset": {"sessionId": "", "n": ""}})
 
     Erasure._erase_page = unlink  # type: ignore[method-assign]

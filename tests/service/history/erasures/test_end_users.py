@@ -142,10 +142,10 @@ async def test_the_receipt_waits_for_a_session_whose_erasure_was_cut_off(
     plain, refusing = history.dependencies.logs.erase, asyncio.Event()
     refusing.set()
 
-    async def erase(workspace: str, turn_id: str) -> None:
+    async def erase(workspace: str, turn_id: str) -> bool:
         if refusing.is_set():
             raise ConnectionError
-        await plain(workspace, turn_id)
+        return await plain(workspace, turn_id)
 
     monkeypatch.setattr(history.dependencies.logs, "erase", erase)
     erasure = await asked(history)
