@@ -6,6 +6,7 @@ import signal
 from typing import Any
 
 import aiohttp
+from pymongo import AsyncMongoClient
 
 from shared.contracts.tools import HttpTool
 from tests.conftest import eventually
@@ -104,6 +105,11 @@ async def billed(stack: Stack, http: aiohttp.ClientSession) -> int:
         return int((await response.json())["billedTokens"])
 
 
+async def no_turn_runs(stack: Stack) -> bool:
+    async with AsyncMongoClient[dict[str, Any]](stack.facts["mongodbUri"]) as documents:
+        return await documents.parley.turns.find_one({"active": True}) is None
+
+
 async def test_usage_is_what_the_upstream_billed_when_workers_are_killed_between_model_calls(
     stack: Stack, client: Client, http: aiohttp.ClientSession
 ) -> None:
@@ -113,6 +119,7 @@ async def test_usage_is_what_the_upstream_billed_when_workers_are_killed_between
         {"name": "book", "url": f"{model_url}/tools/count?delay_ms=60000", "retry": "never", "parameters": schema}
     )
     agent_id = await stack.publish('scripted/tokens=5,delay=0,tool=book:{"table":4}', tools=(tool,))
+    await eventually(lambda: no_turn_runs(stack), within_s=20.0, what="the end of other turns, which are billed too")
     before = await billed(stack, http)
     async with http.delete(f"{model_url}/tools/counter"):
         pass

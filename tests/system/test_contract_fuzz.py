@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,14 @@ responseId = "{other_response}"
 sessionId = "{deleted_session}"
 agentId = "{deleted_agent}"
 """
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Its own one: nobody knows what generated requests leave behind, and other tests shall not run beside it."""
+    stack = Stack.start(tmp_path_factory.mktemp("generated"), "--gateways", "2", "--workers", "2")
+    yield stack
+    stack.stop()
 
 
 async def _ids(stack: Stack, client: Client) -> dict[str, str]:
