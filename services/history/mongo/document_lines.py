@@ -30,7 +30,8 @@ def line_of(document: Document) -> bytes:
         line = orjson.dumps(document, _tagged, _OPTIONS)
         if _untagged(orjson.loads(line)) == document:
             return line + b"\n"
-    except (TypeError, ValueError):
+    # A member of a stranger's may look like a date that lies beyond the calendar.
+    except (TypeError, ValueError, OverflowError):
         pass
     return orjson.dumps({_BSON: b64encode(bson.encode(document)).decode()}) + b"\n"
 
@@ -44,7 +45,7 @@ def document_of(line: bytes) -> Document:
         if found.keys() == {_BSON}:
             return dict(bson.decode(b64decode(found[_BSON]), codec_options=_CODEC))
         return {name: _untagged(value) for name, value in found.items()}
-    except (TypeError, bson.errors.BSONError) as error:
+    except (TypeError, OverflowError, bson.errors.BSONError) as error:
         raise ValueError("a line is no document") from error
 
 
