@@ -1,5 +1,6 @@
 """Blobs in an S3-compatible store, in place of GridFS. Needs obstore (requirements-s3)."""
 
+import re
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -28,6 +29,9 @@ REQUEST_TIMEOUT_S: Final = 60
 # A caller of history waits as long as for a lost MongoDB, and repeats.
 RETRY_S: Final = 5
 RETRIES: Final = 2
+# What of an error's text may be logged. The rest has the address and the whole answer.
+_STATUS: Final = re.compile(r"status code: (\d{3})")
+_CODE: Final = re.compile(r"<Code>([A-Za-z]{1,50})</Code>")
 
 
 class S3Blobs:
@@ -54,7 +58,7 @@ class S3Blobs:
 
     async def read(self, blob_id: str) -> AsyncIterator[bytes]:
         try:
-            found = await _answered(obstore.get_async(self._store, blob_id))
+            found = await _found(obstore.get_async(self._store, blob_id))
         except FileNotFoundError:
             raise ApiError(Code.NOT_FOUND, "The content has been erased.") from None
         pieces = found.stream(PIECE)
@@ -63,7 +67,7 @@ class S3Blobs:
 
     async def delete(self, blob_id: str) -> None:
         with suppress(FileNotFoundError):
-            await _answered(obstore.delete_async(self._store, blob_id))
+            await _found(obstore.delete_async(self._store, blob_id))
 
     async def of_workspace(self, workspace: str, limit: int) -> list[str]:
         found: list[str] = []
@@ -119,12 +123,31 @@ async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byt
 
 
 async def _answered(operation: Awaitable[T]) -> T:
-    """Raises ApiError(`dependency_unavailable`) for every fault of the store; FileNotFoundError passes."""
+    """Of an operation that needs no blob to be there: what is not found is the bucket."""
+    try:
+        return await _found(operation)
+    except FileNotFoundError as error:
+        raise _unavailable(error) from None
+
+
+async def _found(operation: Awaitable[T]) -> T:
+    """Raises ApiError(`dependency_unavailable`) for every fault of the store; FileNotFoundError for a missing blob."""
     try:
         return await operation
     except NotFoundError as error:
         raise FileNotFoundError from error
     except BaseError as error:
-        # Its text has the address and the answer of the store, which belong into no log of ours.
-        log.warning("blob_store_failed", error=type(error).__name__)
-        raise ApiError(Code.DEPENDENCY_UNAVAILABLE, "The blob store does not answer.") from None
+        raise _unavailable(error) from None
+
+
+def _unavailable(error: Exception) -> ApiError:
+    """The log tells a bucket that does not exist (404) and a key that is refused (403) from a store that is away."""
+    said = str(error)
+    status, code = _STATUS.search(said), _CODE.search(said)
+    log.warning(
+        "blob_store_failed",
+        error=type(error).__name__,
+        status=int(status[1]) if status else None,
+        code=code[1] if code else None,
+    )
+    return ApiError(Code.DEPENDENCY_UNAVAILABLE, "The blob store does not answer.")

@@ -139,6 +139,19 @@ async def test_an_s3_store_that_fails_is_an_unavailable_dependency(s3: S3Server)
         assert caught.value.code is Code.DEPENDENCY_UNAVAILABLE
 
 
+async def test_a_bucket_that_does_not_exist_is_an_unavailable_dependency(s3: S3Server) -> None:
+    blobs = s3_blobs_of(s3_settings(s3, s3_bucket="another"))
+    for operation in (
+        blobs.put("acme:src_1", pieces(b"x")),
+        blobs.put("acme:src_1", pieces(bytes(2 * PART))),
+        blobs.of_workspace("acme", 1),
+        blobs.older_than(datetime.now(UTC), "", 1),
+    ):
+        with pytest.raises(ApiError) as caught:
+            await operation
+        assert caught.value.code is Code.DEPENDENCY_UNAVAILABLE
+
+
 async def test_requests_to_s3_are_signed_with_the_settings_key(s3: S3Server) -> None:
     blobs = s3_blobs_of(s3_settings(s3, s3_secret_access_key="another secret"))
     with pytest.raises(ApiError) as caught:
