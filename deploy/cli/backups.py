@@ -35,9 +35,13 @@ def backup(folder: Path, local: Path | None) -> None:
     keep PARLEY_SECRETS_KEYS apart from the backup, and do not lose it.
     """
     from services.history.backups.backup import Backup
+    from services.history.backups.faults import BackupFault
 
     async def run(stores: "Stores") -> "Manifest":
-        return await Backup(stores, _Shown("copied")).write(folder)
+        try:
+            return await Backup(stores, _Shown("copied")).write(folder)
+        except OSError as error:
+            raise BackupFault(f"{error.filename or folder}: {error.strerror}: nothing of this backup is kept") from None
 
     manifest = _with_stores(local, run)
     click.echo(f"{folder} is complete: {_described(manifest)}", err=True)
@@ -150,8 +154,8 @@ def _with_stores(local: Path | None, work: "Callable[[Stores], Awaitable[T]]", *
         raise CliError(str(fault)) from None
     except NoAnswer as fault:
         raise CliError(str(fault), Exit.UNAVAILABLE) from None
-    except OSError as error:
-        raise CliError(f"{error.filename or 'the folder'}: {error.strerror}: nothing of this backup is kept") from None
+    except ModuleNotFoundError as error:
+        raise CliError(f"{error.name} is not installed: PARLEY_S3_BUCKET needs requirements-s3.lock") from None
 
 
 def _settings(local: Path | None) -> Any:

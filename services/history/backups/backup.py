@@ -9,6 +9,7 @@ from services.history.backups.aside import aside
 from services.history.backups.billing import CopiedLedger
 from services.history.backups.blob_files import copy_blobs
 from services.history.backups.erasure_watch import ErasureWatch
+from services.history.backups.faults import BackupFault
 from services.history.backups.files import LineFile, lines_of, sync_folder
 from services.history.backups.manifest import FORMAT, BackupFile, Manifest, write_manifest
 from services.history.backups.order import NOT_COPIED, ORDER, Copied, reopened
@@ -16,6 +17,7 @@ from services.history.backups.source_copies import NewSources, joined
 from services.history.backups.stores import Stores
 from services.history.mongo.document_lines import document_of, line_of
 from services.history.mongo.filters import Document
+from services.history.mongo.migrations import STEPS
 from services.history.mongo.migrations import VERSION as SCHEMA_VERSION
 from services.history.mongo.patience import batches
 from shared.ids import new_id
@@ -27,6 +29,13 @@ SOURCES: Final = "sources"
 PASSAGES: Final = "passages"
 TURNS: Final = "turns"
 ERASURES: Final = "end_user_erasures"
+
+# Kinds of sources whose bytes are in the blob store for as long as they exist.
+STORED: Final = frozenset({"text", "faq", "file"})
+NO_FILES: Final = (
+    "the database names knowledge files and their store has none: set the PARLEY_S3_* variables as history has them. "
+    "If the files are lost, delete those sources first"
+)
 
 Progress = Callable[[str, int], None]
 """Is told a collection (or `blobs`) and how much of it is done, from time to time."""
@@ -43,8 +52,9 @@ class Backup:
         self._started_at = datetime.now(UTC)
         self._ledger = CopiedLedger(self._started_at)
         self._erasures = ErasureWatch(stores.database.end_user_erasures)
-        self._running: set[tuple[str, str]] = set()
+        self._running: dict[tuple[str, str], int] = {}
         self._new_sources: NewSources | None = None
+        self._has_files = False
 
     async def write(self, folder: Path) -> Manifest:
         """The folder must not exist. After an error or a kill there is none of this name.
@@ -58,6 +68,8 @@ class Backup:
                 files = [file async for file in self._copies(partial)]
             blob_lists = [file async for file in copy_blobs(partial, self._stores.blobs, self._progress)]
             files += [file async for file in self._sources(partial)]
+            if self._has_files and not any(listed.documents for listed in blob_lists):
+                raise BackupFault(NO_FILES)
             manifest = self._manifest(files, blob_lists)
             write_manifest(partial, manifest)
             sync_folder(partial)
@@ -105,15 +117,16 @@ class Backup:
         """Whether it has no place beside what was copied before."""
         if name == PASSAGES:
             return self._new_sources is not None and self._new_sources.has(row["_id"])
+        if name == ERASURES:
+            return self._erasures.is_new(row)
         if name != TURNS or row.get("sessionId") is None:
             return False
-        # A session has one active turn. The next one began after the copied one had ended.
+        # A session has one active turn. The next one began after the copied one had ended. Ids do not tell which is the
+        # next one: two gateways made them, whose clocks differ.
         session = row["workspace"], row["sessionId"]
-        if session in self._running:
-            return True
         if row["active"]:
-            self._running.add(session)
-        return False
+            return bool(row["n"] > self._running.setdefault(session, row["n"]))
+        return bool(row["n"] > self._running.get(session, row["n"]))
 
     async def _files(self, folder: Path, name: str, found: AsyncIterator[list[Document]]) -> AsyncIterator[BackupFile]:
         self._counts[name], number = 0, 0
@@ -133,7 +146,15 @@ class Backup:
 
     def _note(self, name: str, row: Document) -> None:
         self._counts[name] += 1
-        self._versions[name] = max(self._versions.get(name, 0), row.get(SCHEMA_VERSION, 0))
+        version = row.get(SCHEMA_VERSION, 0)
+        if version > (known := len(STEPS.get(name, ()))):
+            raise BackupFault(
+                f"the database holds {name} of schema version {version} and this release writes {known}: back it up "
+                "with the release that its history runs"
+            )
+        if name == SOURCES and row.get("kind") in STORED and not row.get("removed"):
+            self._has_files = True
+        self._versions[name] = max(self._versions.get(name, 0), version)
 
     async def _set_aside(self, folder: Path, copied: Copied) -> None:
         self._new_sources = new = NewSources(datetime.now(UTC))

@@ -22,6 +22,7 @@ class ErasureWatch:
     def __init__(self, erasures: Collection) -> None:
         self._erasures = erasures
         self._seen: dict[tuple[str, str], Document] = {}
+        self._decided: set[tuple[str, str]] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -44,6 +45,16 @@ class ErasureWatch:
                 return {name: value for name, value in running.items() if name != "emptyAt"}
         return erasure
 
+    def is_new(self, erasure: Document) -> bool:
+        """Whether it began after another one of the same end user, which begins again after a restore."""
+        if not erasure.get("running"):
+            return False
+        end_user = erasure["workspace"], erasure["endUserId"]
+        if self._seen.get(end_user, erasure)["_id"] == erasure["_id"]:
+            return False
+        self._decided.add(end_user)
+        return True
+
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(EVERY_S)
@@ -52,4 +63,5 @@ class ErasureWatch:
     async def _look(self) -> None:
         with suppress(ApiError):  # MongoDB is away, for the erasures too.
             for row in await self._erasures.many({"running": True}, limit=MOST):
-                self._seen[row["workspace"], row["endUserId"]] = row
+                if (row["workspace"], row["endUserId"]) not in self._decided:
+                    self._seen[row["workspace"], row["endUserId"]] = row

@@ -14,6 +14,8 @@ from services.history.backups.faults import BackupFault
 # Text of turns shrinks to a sixth; level 6 takes twice as long for a tenth less.
 LEVEL: Final = 3
 PIECE: Final = 1 << 20
+# Transcripts are in them: nobody else may read them, also where the folder is packed or copied.
+MODE: Final = 0o600
 # A digest in hexadecimal and sizes need no more; a document has at most 16 MiB, and more as tagged JSON.
 MAX_LINE: Final = 64 << 20
 
@@ -29,7 +31,7 @@ class _Summed:
     """A file for writing that knows the digest of its bytes."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("xb")
+        self._file = open(path, "xb", opener=_private)  # noqa: SIM115  # Path.open takes no opener
         self._digest = hashlib.sha256()
         self._size = 0
 
@@ -49,6 +51,10 @@ class _Summed:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, MODE)
 
 
 class LineFile:

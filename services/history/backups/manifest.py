@@ -5,10 +5,10 @@ The file has two lines: the manifest as JSON, and the SHA-256 of that line.
 
 import hashlib
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Any, Final
 
 import orjson
-from pydantic import Field, ValidationError
+from pydantic import Field, StringConstraints, ValidationError
 
 from services.history.backups.faults import BackupFault
 from services.history.backups.files import written
@@ -18,11 +18,15 @@ from shared.contracts.schema import Schema, Time
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
 
+# A manifest may come from a stranger: no name leads out of the folder, or to something that is no file.
+ListName = Annotated[str, StringConstraints(pattern=r"^[a-z_]+-\d+\.ndjson\.gz$")]
+BlobName = Annotated[str, StringConstraints(pattern=r"^blobs/\d+/\d+$")]
+
 
 class BackupFile(Schema):
     """Up to some ten thousand documents of one collection, in the order of their ids. Digest and size: of the file."""
 
-    name: str
+    name: ListName
     collection: str
     documents: int
     size: int
@@ -32,7 +36,7 @@ class BackupFile(Schema):
 class BlobFile(Schema):
     """The bytes of one blob, as they are."""
 
-    name: str
+    name: BlobName
     blob: str
     size: int
     sha256: str
@@ -59,16 +63,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def read_manifest(folder: Path) -> Manifest:
     """Raises BackupFault: no backup, a damaged one, or one of a later release."""
+    found = _signed_line(folder)
     path = folder / MANIFEST
-    try:
-        line, digest, _ = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        raise BackupFault(f"{folder} is no backup: it has no {MANIFEST}") from None
-    except ValueError:
-        raise _damaged(path) from None
-    if hashlib.sha256(line).hexdigest().encode() != digest:
-        raise _damaged(path)
-    found = orjson.loads(line)
     if not isinstance(found, dict) or not isinstance(found.get("format"), int):
         raise _damaged(path)
     if found["format"] > FORMAT:
@@ -84,6 +80,25 @@ def read_manifest(folder: Path) -> Manifest:
             newer = f"{folder} holds {collection} of schema version {version} and this release writes {known}"
             raise BackupFault(f"{newer}: restore it with release {manifest.release} or a later one")
     return manifest
+
+
+def _signed_line(folder: Path) -> Any:
+    """The JSON of the manifest's first line, which has the digest of the second. Raises BackupFault."""
+    path = folder / MANIFEST
+    try:
+        line, digest, _ = path.read_bytes().split(b"\n")
+        found = orjson.loads(line)
+    except FileNotFoundError:
+        raise BackupFault(f"{folder} is no backup: it has no {MANIFEST}") from None
+    except NotADirectoryError:
+        raise BackupFault(f"{folder} is no folder: unpack it, and name the folder that has {MANIFEST}") from None
+    except OSError as error:
+        raise BackupFault(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise _damaged(path) from None
+    if hashlib.sha256(line).hexdigest().encode() != digest:
+        raise _damaged(path)
+    return found
 
 
 def _damaged(path: Path) -> BackupFault:

@@ -63,18 +63,26 @@ class Restore:
         The mark makes a history wait that starts now. One that has started before has left documents.
         """
         own = await patiently(lambda: self._restores.one({"_id": manifest.id}))
-        if own is not None:
-            if not own.get("running"):
-                raise BackupFault("this backup was restored into this database already: nothing was written")
+        if own is not None and not own.get("running"):
+            raise BackupFault("this backup was restored into this database already: nothing was written")
+        if own is not None and "done" in own:
             return int(own["done"])
-        if (other := await patiently(partial(self._found, manifest.id))) is not None:
-            raise BackupFault(other)
-        row = {"_id": manifest.id, "running": True, "done": 0, "startedAt": datetime.now(UTC)}
-        await patiently(lambda: self._insert(row))
-        if (other := await patiently(partial(self._found, manifest.id))) is not None:
+        if own is None:
+            await self._must_be_empty(manifest)
+            row = {"_id": manifest.id, "running": True, "startedAt": datetime.now(UTC)}
+            await patiently(lambda: self._insert(row))
+        # Also after a kill between the mark and this look: nothing is written before `done` says that it was empty.
+        try:
+            await self._must_be_empty(manifest)
+        except BackupFault:
             await patiently(lambda: self._restores.delete({"_id": manifest.id}))
-            raise BackupFault(other)
+            raise
+        await self._note(manifest, 0)
         return 0
+
+    async def _must_be_empty(self, manifest: Manifest) -> None:
+        if (other := await patiently(partial(self._found, manifest.id))) is not None:
+            raise BackupFault(other)
 
     async def _insert(self, row: Document) -> None:
         try:

@@ -21,7 +21,7 @@ from services.history.mongo.patience import batches, patiently
 TAKEN_OVER: Final[dict[str, tuple[str, ...]]] = {
     "agents": ("slug",),
     "sessions": ("clientId",),
-    "turns": ("idempotencyKey",),
+    "turns": ("idempotencyKey", "orphan"),
     "sources": ("contentKey",),
 }
 

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from services.history.backups import erasure_watch
 from services.history.backups.backup import Backup
+from services.history.backups.faults import BackupFault
 from services.history.erasures import receipts
 from services.history.mongo.filters import Document
 from shared.contracts.end_users import EraseEndUser
@@ -23,7 +24,7 @@ from tests.service.history.backups.rig import is_billed, restored, stores
 from tests.service.history.conftest import history, is_ready
 from tests.service.history.knowledge.conftest import ingesting
 from tests.service.history.knowledge.sources import Knowledge
-from tests.service.history.running import WORKSPACE, History, finished, running, settings_for
+from tests.service.history.running import WORKSPACE, History, finished, order, running, settings_for
 
 __all__ = ["history"]
 
@@ -101,7 +102,7 @@ async def test_a_session_that_is_deleted_between_turns_and_sessions_is_erased_af
     async with restored_history(history, tmp_path / "b") as again:
 
         async def is_erased() -> bool:
-            return not await again.documents.turns.find({"sessionId": session}).to_list(None)
+            return not await again.documents.turns.find({"workspace": WORKSPACE, "sessionId": session}).to_list(None)
 
         await eventually(is_erased, what="the erasure")
 
@@ -163,7 +164,7 @@ async def test_an_end_user_who_is_erased_during_the_backup_is_erased_again(
     await backed_up(history, tmp_path / "b", check_suites=erases)
     async with restored_history(history, tmp_path / "b") as again:
         await eventually(lambda: erased(again), what="the receipt")
-        assert not await again.documents.turns.find({"sessionId": session.id}).to_list(None)
+        assert not await again.documents.turns.find({"workspace": WORKSPACE, "sessionId": session.id}).to_list(None)
         row = await again.documents.sessions.find_one({"_id": session.id})
         assert row is not None
         assert "endUserId" not in row
@@ -258,3 +259,54 @@ async def _adds_up(history: History) -> None:
     assert await counted(history) == len(turns)
     await history.answer(next(iter(sessions)))
     assert await history.publish(instructions="Be longer.") == len(versions) + 1
+
+
+async def test_a_turn_is_kept_whose_successor_has_a_lower_id(history: History, tmp_path: Path) -> None:
+    """Two gateways made the ids, and their clocks differ."""
+    await history.publish()
+    session = await history.session()
+    first, second = sorted((new_id("trn"), new_id("trn")), reverse=True)
+    for turn_id in (first, second):
+        await history.client.admit(WORKSPACE, order(session, "Hello?").model_copy(update={"turn_id": turn_id}))
+        lease = await history.claim(turn_id)
+        if turn_id == first:
+            assert await lease.job.finish(finished(first, lease.claimed.attempt))
+            await history.wait_for_end(first)
+    await backed_up(history, tmp_path / "b")
+    async with restored_history(history, tmp_path / "b") as again:
+        rows = await again.documents.turns.find({"workspace": WORKSPACE, "sessionId": session}).to_list(None)
+        assert {row["_id"]: row["active"] for row in rows} == {first: False, second: True}
+
+
+async def test_of_two_erasures_of_one_end_user_the_one_that_begins_again_is_copied(
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first ends during the backup, and the second begins before the watch has seen it."""
+    monkeypatch.setattr(receipts, "STAYS_EMPTY_FOR", timedelta(seconds=1))
+    first, second = EraseEndUser(id=new_id("era"), end_user="ada"), EraseEndUser(id=new_id("era"), end_user="ada")
+
+    async def ends_and_begins() -> None:
+        async def erased() -> bool:
+            return (await history.client.end_user_erasure(WORKSPACE, first.id)).status == "erased"
+
+        await eventually(erased, what="the receipt")
+        await history.client.erase_end_user(WORKSPACE, second)
+
+    await history.client.erase_end_user(WORKSPACE, first)
+    monkeypatch.setattr(erasure_watch, "EVERY_S", 3600.0)
+    await backed_up(history, tmp_path / "b", end_user_erasures=ends_and_begins)
+    async with restored_history(history, tmp_path / "b") as again:
+
+        async def erased_again() -> bool:
+            return (await again.client.end_user_erasure(WORKSPACE, first.id)).status == "erased"
+
+        await eventually(erased_again, what="the receipt")
+
+
+async def test_documents_of_a_later_release_are_not_backed_up_by_this_one(history: History, tmp_path: Path) -> None:
+    """This release could not restore them, and its own name would be in the manifest."""
+    await history.publish()
+    await history.documents.agents.update_many({}, {"$set": {"schemaVersion": 99}})
+    with pytest.raises(BackupFault, match="agents of schema version 99 and this release writes 1: back it up with"):
+        await backed_up(history, tmp_path / "b")
+    assert not list(tmp_path.iterdir())

@@ -1,5 +1,6 @@
 """Backups are whole or refused, and a restore ends with what was backed up, also after it was cut off."""
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,8 +16,10 @@ from services.history.backups.files import lines_of
 from services.history.backups.manifest import MANIFEST
 from services.history.backups.restore import Restore
 from services.history.backups.stores import Stores
+from services.history.backups.verification import TAKEN_OVER
 from services.history.mongo.client import RESTORING, Database
 from services.history.mongo.document_lines import document_of
+from services.history.mongo.indexes import INDEXES
 from services.history.mongo.migrations import STEPS
 from shared.contracts.errors import ApiError
 from tests.conftest import eventually
@@ -228,3 +231,70 @@ async def test_documents_that_have_expired_meanwhile_are_not_missed(mongodb_uri:
 
         found.database.turns.insert_as_is = without_old  # type: ignore[method-assign,assignment]
         await Restore(found).run(copy)
+
+
+async def test_a_restore_that_was_killed_before_it_looked_at_the_database_looks_at_it(
+    mongodb_uri: str, filled: Filled
+) -> None:
+    """Its mark alone does not say that the database was empty."""
+    async with stores(mongodb_uri, f"test_{uuid4().hex}", restoring=True) as found:
+        await found.database.sessions.insert({"_id": "ses_1", "workspace": WORKSPACE, "status": "active"})
+        await found.database.restores.insert({"_id": filled.manifest.id, "running": True})
+        with pytest.raises(BackupFault, match="the database is not empty"):
+            await Restore(found).run(filled.folder)
+        assert not await found.database.restores.many({}, limit=1)
+
+
+async def test_two_turns_that_were_copied_as_orphans_of_one_retry_key_are_both_restored(
+    mongodb_uri: str, copy: Path
+) -> None:
+    """The first was no orphan any more when the second became one; both were read in between."""
+    turns = [document_of(line) for line in lines_of(next(copy.glob("turns-*")))]
+    plain = {"workspace": WORKSPACE, "active": False, "orphan": "r1", "retryKey": "r1"}
+    rewritten(copy, "turns", [*turns, *({"_id": f"trn_z{number}", **plain} for number in (1, 2))])
+    rows = (await content(mongodb_uri, await restored(mongodb_uri, copy)))["turns"]
+    assert [row.get("orphan") for row in rows if row["_id"].startswith("trn_z")] == ["r1", None]
+
+
+def test_every_unique_value_that_may_change_hands_can_be_given_up() -> None:
+    """A new unique index belongs into one of the two lists."""
+    stays = {
+        # Made with the document, or within one document, and never given to another one.
+        ("agents", "create_key"),
+        ("agent_versions", "publish_key"),
+        ("agent_versions", None),
+        ("check_runs", "run_key"),
+        ("passages", None),
+        ("keys", None),
+        ("keys", "old_digest"),
+        # `Backup` leaves out what would take it over.
+        ("turns", "one_active_turn_per_session"),
+        ("turns", "turn_number"),
+        ("end_user_erasures", "one_erasure_at_a_time"),
+    }
+    given_up = {(name, member) for name, members in TAKEN_OVER.items() for member in members}
+    for name, indexes in INDEXES.items():
+        for index in indexes:
+            if index.unique and (name, index.name) not in stays:
+                assert (name, index.keys[-1]) in given_up, (name, index.keys)
+
+
+@pytest.mark.parametrize("name", ["../turns-000001.ndjson.gz", "/dev/zero", "blobs/../../x"])
+async def test_a_manifest_that_names_a_file_outside_its_folder_is_refused(
+    mongodb_uri: str, copy: Path, name: str
+) -> None:
+    file = {"name": name, "collection": "turns", "documents": 1, "size": 1, "sha256": "0" * 64}
+    signed(copy, files=[file])
+    await _is_refused(mongodb_uri, copy, "is damaged")
+
+
+async def test_what_is_no_folder_or_no_json_or_cannot_be_read_is_refused_in_a_sentence(
+    mongodb_uri: str, copy: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "backup.tar.gz").write_bytes(b"x")
+    await _is_refused(mongodb_uri, tmp_path / "backup.tar.gz", "is no folder: unpack it")
+    (copy / MANIFEST).write_bytes(b"{\n" + hashlib.sha256(b"{").hexdigest().encode() + b"\n")
+    await _is_refused(mongodb_uri, copy, "is damaged")
+    (copy / MANIFEST).unlink()
+    (copy / MANIFEST).mkdir()
+    await _is_refused(mongodb_uri, copy, "cannot be read: Is a directory")
