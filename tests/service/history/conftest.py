@@ -6,6 +6,7 @@ import pytest
 
 from shared.contracts.errors import ApiError
 from tests.conftest import eventually
+from tests.service.history.databases import empty_database
 from tests.service.history.running import History, running, settings_for
 
 
@@ -18,8 +19,13 @@ async def is_ready(history: History) -> bool:
 
 
 @pytest.fixture
-async def history(mongodb_uri: str, redis_url: str) -> AsyncIterator[History]:
-    # The database stays behind: the stand-in takes seconds to drop one, and its directory goes with the test run.
-    async with running(settings_for(mongodb_uri, redis_url)) as started:
+async def database(mongodb_uri: str) -> AsyncIterator[str]:
+    async with empty_database(mongodb_uri) as name:
+        yield name
+
+
+@pytest.fixture
+async def history(mongodb_uri: str, redis_url: str, database: str) -> AsyncIterator[History]:
+    async with running(settings_for(mongodb_uri, redis_url, mongodb_database=database)) as started:
         await eventually(lambda: is_ready(started), within_s=20.0, what="a ready history")
         yield started

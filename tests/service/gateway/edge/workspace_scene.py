@@ -28,6 +28,7 @@ from shared.tasks import end_tasks
 from tests.conftest import eventually
 from tests.service.gateway.served import running as served
 from tests.service.history.conftest import is_ready
+from tests.service.history.databases import empty_database
 from tests.service.history.running import (
     TOKEN,
     History,
@@ -212,10 +213,16 @@ async def previews_answered(redis_url: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def scene(mongodb_uri: str, redis_url: str) -> AsyncIterator[Scene]:
-    settings = settings_for(
-        mongodb_uri, redis_url, reconcile_interval_s=60.0, secrets_keys=SECRETS_KEY, webhook_allow="127.0.0.1"
-    )
-    async with receiving() as receiver, running(settings) as history:
+    own: Mapping[str, Any] = {
+        "reconcile_interval_s": 60.0,
+        "secrets_keys": SECRETS_KEY,
+        "webhook_allow": "127.0.0.1",
+    }
+    async with (
+        empty_database(mongodb_uri) as database,
+        receiving() as receiver,
+        running(settings_for(mongodb_uri, redis_url, mongodb_database=database, **own)) as history,
+    ):
         await eventually(lambda: is_ready(history), within_s=20.0, what="a ready history")
         async with (
             gateway_before(history, redis_url) as base,
