@@ -131,7 +131,7 @@ def nouns_of(
         turns=Turns(database, finalizer),
         claims=Claims(database, queue, versions, contexts, finalizer, settings),
         attempts=Attempts(database, queue, finalizer, erasure, settings),
-        completions=Completions(database, erasure.in_redis, audit, settings),
+        completions=Completions(database, erasure.in_redis, ledger, audit, settings),
         responses=Responses(database, erasure.in_redis, contexts, audit),
         gaps=Gaps(database),
         feedback=FeedbackOfTurns(database, subscriptions),

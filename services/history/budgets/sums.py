@@ -14,8 +14,12 @@ _MEMBERS: Final = {"agent": "agentId", "key": "keyId"}
 
 
 async def sums_of(ledger: Ledger, workspace: str, subject: Subject, period: Period) -> tuple[Sums, int]:
-    """The sums, and the tokens among them whose price is unknown. Has every turn that had ended before the call."""
-    await ledger.bill(workspace)
+    """The sums, and the tokens among them whose price is unknown. Has every turn that had ended before the call.
+
+    Raises ApiError(`dependency_unavailable`) where the ledger is far behind: a counter filled with less would let more
+    through than the budget allows.
+    """
+    await ledger.must_bill(workspace)
     first, last = period.days
     end_user = subject.id if subject.kind == "endUser" else None
     rows = await ledger.rows(workspace, first, last, end_user, with_turns=True)

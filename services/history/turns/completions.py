@@ -10,18 +10,22 @@ from services.history.mongo.filters import Document, above, all_of, one_of
 from services.history.settings import HistorySettings
 from services.history.turns.record import TurnRecord, labels_of
 from services.history.turns.redis_erasure import RedisErasure
+from services.history.usage.ledger import Ledger
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.turns import StoredTurn
 
 _IDS: Final = IdField("storedId", "trn")
-_AUDITED: Final = {"workspace": 1, "erased": 1, PENDING: 1}
+_AUDITED: Final = {"workspace": 1, "erased": 1, "unbilled": 1, PENDING: 1}
 # A failed turn has no completion to show.
 SHOWN: Final = one_of(("completed", "cancelled"))
 
 
 class Completions:
-    def __init__(self, database: Database, in_redis: RedisErasure, audit: Audit, settings: HistorySettings) -> None:
+    def __init__(
+        self, database: Database, in_redis: RedisErasure, ledger: Ledger, audit: Audit, settings: HistorySettings
+    ) -> None:
         self._turns = database.turns
+        self._ledger = ledger
         self._in_redis = in_redis
         self._audit = audit
         self._tombstone_life = timedelta(seconds=settings.completion_keep_s)
@@ -64,6 +68,8 @@ class Completions:
         row = await self._turns.one(where, _AUDITED)
         if row is None:
             raise ApiError(Code.TURN_NOT_FOUND)
+        if row.get("unbilled"):
+            await self._ledger.must_bill(workspace)  # Whose use it is, is not known when it is erased.
         await self._in_redis.erase(workspace, [turn_id])
         gone = ("completion", "metadata", "labels", "storedId", "gap", "gapReason", "gapId", "endUserId")
         change: Document = {

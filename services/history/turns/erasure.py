@@ -68,7 +68,7 @@ class Erasure:
 
     async def _erase_turns(self, workspace: str, where: Where) -> int:
         fields, total = dict.fromkeys(KEPT_OF_ERASED, 1), 0
-        await self._ledger.bill(workspace)  # What the turns have used is known when they are gone.
+        await self._ledger.must_bill(workspace)  # What the turns have used is known when they are gone.
         while rows := await self._turns.many(where, fields=fields, limit=PAGE):
             await self._erase_page(workspace, rows)
             total += len(rows)

@@ -17,6 +17,7 @@ from services.history.mongo.dialect import IdField
 from services.history.mongo.errors import Duplicate
 from services.history.mongo.filters import Document, Where, between, none_of, one_of
 from services.history.usage.entries import READ, Entry, end_user_prefix, entries_of, summed
+from shared.contracts.errors import ApiError, Code
 from shared.ids import time_of
 
 PAGE: Final = 200
@@ -67,6 +68,14 @@ class Ledger:
             if not await self._bill(rows):
                 return False
         return True
+
+    async def must_bill(self, workspace: str) -> None:
+        """For callers that need every turn of the workspace that has ended before the call.
+
+        Raises ApiError(`dependency_unavailable`) if there was no time for all of them.
+        """
+        if not await self.bill(workspace):
+            raise ApiError(Code.DEPENDENCY_UNAVAILABLE, "The sums of usage lack turns that have ended.")
 
     async def backlog(self, workspace: str) -> Backlog | None:
         """What is not in the ledger yet; None if all is. No more than `MOST_COUNTED` turns are counted."""
@@ -131,11 +140,18 @@ class Ledger:
         """Those of the turns that the document lacks. It is made if it does not exist."""
         row = await documents.one({"_id": name}, {"billed": 1})
         if row is None:
+            if "endUserId" in identity and not await self._still_names(turns, identity["endUserId"]):
+                return set()
             try:
                 await documents.insert({"_id": name, **identity, "billed": []})
             except Duplicate:
                 row = await documents.one({"_id": name}, {"billed": 1})
         return turns - {each["id"] for each in (row or {}).get("billed", ())}
+
+    async def _still_names(self, turns: set[str], end_user: str) -> bool:
+        """Whether any of the turns has its end user yet. An erasure may take both away while a page is worked on."""
+        where = {"_id": one_of(sorted(turns)), "endUserId": end_user}
+        return await self._turns.one(where, {"_id": 1}) is not None
 
     async def rows(
         self, workspace: str, first: str, last: str, end_user: str | None = None, *, with_turns: bool = False
@@ -151,6 +167,6 @@ class Ledger:
 
     async def forget_end_user(self, workspace: str, end_user: str) -> None:
         """Erases what is kept by the end user's name. The sums by agent, key, model and day do not know it."""
-        await self.bill(workspace)
+        await self.must_bill(workspace)
         prefix = end_user_prefix(workspace, end_user)
         await self._end_users.delete_all({"_id": between(prefix, f"{prefix[:-1]};")})

