@@ -1,4 +1,5 @@
-"""Databases that one test uses after another. Making their indexes takes longer than most tests, emptying them does not.
+"""Databases that one test uses after another. Making their indexes takes longer than most tests, emptying them does
+not.
 
 A test that looks at indexes, or at what a first start makes, names a database of its own.
 """
