@@ -145,7 +145,7 @@ class Settings(BaseModel):
         except ValidationError as error:
             # The values are left out: some are secrets, and this text ends up in logs.
             found = error.errors(include_url=False, include_context=False, include_input=False)
-            faults += [f"{PREFIX}{str(next(iter(fault['loc']), '*')).upper()}: {fault['msg']}" for fault in found]
+            faults += [f"{PREFIX}{str(next(iter(fault['loc']), '*')).upper()}: {_said(fault)}" for fault in found]
             raise SettingsError(faults) from None
         if faults:
             raise SettingsError(faults)
@@ -246,3 +246,7 @@ def referenced_secret(value: Any) -> Any:
         except OSError as error:
             raise ValueError(f"refers to the file {name}, which cannot be read: {error.strerror}") from None
     return value
+
+
+def _said(fault: Mapping[str, Any]) -> str:
+    return "must be set" if fault["type"] == "missing" else str(fault["msg"]).removeprefix("Value error, ")

@@ -15,7 +15,7 @@ import orjson
 from pydantic import ValidationError
 
 from deploy.cli.agent_source import BESIDE_DRAFT
-from deploy.cli.exits import CliError, Exit
+from deploy.cli.exits import LOCAL_HINT, CliError, Exit
 from deploy.cli.yaml_file import YamlError, read_yaml
 from deploy.demo.agent import passages_of
 from shared.contracts.agents import AgentConfig
@@ -23,7 +23,7 @@ from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import MAX_WEIGHT, NewKey, Scope
 from shared.history_client import HistoryClient
 from shared.ids import is_id, is_name, new_id
-from shared.settings import Settings
+from shared.settings import Settings, SettingsError
 
 
 def workspace_name(_: click.Context, __: click.Parameter, text: str) -> str:
@@ -130,7 +130,10 @@ def _refused(error: ApiError) -> CliError:
 def address(local: Path | None) -> tuple[Sequence[str], str, ssl.SSLContext | None]:
     """History's base URLs, the internal token, and the TLS of the internal API."""
     if local is None:
-        settings = Settings.load_or_exit()
+        try:
+            settings = Settings.load()
+        except SettingsError as error:
+            raise CliError(f"{error}\n{LOCAL_HINT}", Exit.USAGE) from None
         return settings.history_urls, settings.internal_token.get_secret_value(), settings.history_tls
     try:
         state = orjson.loads((local / "state.json").read_bytes())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from deploy.cli.exits import CliError, Exit
+from deploy.cli.exits import LOCAL_HINT, CliError, Exit
 
 if TYPE_CHECKING:
     from services.history.backups.manifest import Manifest
@@ -162,7 +162,11 @@ def _settings(local: Path | None) -> Any:
     from deploy.doctor.configuration import local_environment
     from services.history.settings import HistorySettings
     from shared.log import configure
+    from shared.settings import SettingsError
 
-    settings = HistorySettings.load(local_environment(local)) if local is not None else HistorySettings.load_or_exit()
+    try:
+        settings = HistorySettings.load(local_environment(local) if local is not None else None)
+    except SettingsError as error:
+        raise CliError(f"{error}\n{LOCAL_HINT}", Exit.USAGE) from None
     configure("cli", "warning")
     return settings

@@ -35,6 +35,10 @@ MEANINGS = {
 }
 
 
+# Of commands that open a deployment's own stores or history.
+LOCAL_HINT = "for the stack that `make up` runs, give --local .parley"
+
+
 class CliError(click.ClickException):
     """Lines for a person, and the exit code."""
 

@@ -22,12 +22,9 @@ WHAT_IT_IS: Final = (
 )
 NOTHING_FOUND: Final = (
     "I found nothing about that in the documents of this agent. "
-    "I am only Parley's built-in demo model and can do no more than quote them; "
-    "try asking about delivery, opening hours, the menu, or an order by its number."
+    "I am only Parley's built-in demo model and can do no more than quote them."
 )
-GREETING: Final = (
-    "Hello! Ask me about delivery, opening hours, the menu or our policies, or where an order is, by its number."
-)
+GREETING: Final = "Hello! I am Parley's built-in demo model. Ask me something that the documents of this agent answer."
 
 _PASSAGE: Final = re.compile(
     r'<passage(?: number="(\d+)")? title="([^"]*)"(?: \w+="[^"]*")*>(.*?)</passage>', re.DOTALL

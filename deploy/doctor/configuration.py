@@ -44,7 +44,8 @@ def read(environment: Mapping[str, str]) -> tuple[Configuration | None, list[Fin
 
 def _fault(line: str) -> Finding:
     if "INTERNAL_TOKEN" in line:
-        mend = "Set PARLEY_INTERNAL_TOKEN to the output of `openssl rand -hex 32`, the same for every process."
+        mend = "Set PARLEY_INTERNAL_TOKEN to the output of `openssl rand -hex 32`, the same for every process. "
+        mend += "For the stack that `make up` runs: parley doctor --local .parley"
     else:
         mend = "Correct the variable; deploy/reference/settings.md says what each accepts."
     return error("configuration", "environment", f"No process starts with this: {line}", mend)

@@ -26,7 +26,7 @@ def check(environment: dict[str, str]) -> None:
     if faults := complaints(own_variables(environment)):
         raise StartError("\n".join(faults))
     if environment.get("PARLEY_MODEL_BASE_URL") and not environment.get("PARLEY_MODEL"):
-        raise StartError("PARLEY_MODEL_BASE_URL is set and PARLEY_MODEL is not: name the demo agent's model")
+        raise StartError("PARLEY_MODEL_BASE_URL is set and PARLEY_MODEL is not: set it to the name of a model there")
 
 
 async def main(options: argparse.Namespace, environment: dict[str, str]) -> None:
@@ -38,7 +38,9 @@ async def main(options: argparse.Namespace, environment: dict[str, str]) -> None
     state = LocalState(options.data_dir)
     try:
         if options.port and not port_is_free(options.port):
-            raise StartError(f"port {options.port} is taken; choose another with --port, or 0 for any")
+            raise StartError(
+                f'another program has port {options.port}; choose another: make up ARGS="--port 8090" (0: any free one)'
+            )
         async with aiohttp.ClientSession() as http:
             size = Size(
                 gateways=options.gateways, workers=options.workers, histories=options.histories, port=options.port

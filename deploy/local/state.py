@@ -4,7 +4,6 @@ import fcntl
 import os
 import secrets
 from base64 import b64encode
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from deploy.local.processes import end_leftover, free_port, port_is_free
 
 
 class DirectoryTaken(Exception):
-    """Another launcher runs on this data directory."""
+    """This data directory cannot be used, for another launcher runs on it or its files cannot be read or written."""
 
 
 class LocalState:
@@ -28,16 +27,28 @@ class LocalState:
 
         Raises DirectoryTaken. Ends what a killed launcher left behind, so that its ports are free again.
         """
-        data_dir.mkdir(parents=True, exist_ok=True)
-        self.data_dir = data_dir.resolve()
-        self._lock = os.open(self.data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            data_dir.mkdir(parents=True, exist_ok=True)
+            self.data_dir = data_dir.resolve()
+            self._lock = os.open(self.data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise DirectoryTaken(f"{data_dir} cannot be used: {error.strerror}; choose another --data-dir") from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._lock)
-            raise DirectoryTaken(f"another `make up` uses {self.data_dir}; choose another --data-dir") from None
+            raise DirectoryTaken(
+                f"another `make up` uses {self.data_dir}: end it with Ctrl-C, or choose another --data-dir and --port"
+            ) from None
         self._file = self.data_dir / "state.json"
-        self._values = _read(self._file)
+        try:
+            self._values = _read(self._file)
+        except ValueError:
+            os.close(self._lock)
+            raise DirectoryTaken(
+                f"{self._file} is damaged, and it holds the secrets of the data beside it: put it back, choose another "
+                "--data-dir, or remove the directory"
+            ) from None
         for pid_file in self.data_dir.rglob("*.pid"):
             end_leftover(pid_file)
 
@@ -112,8 +123,11 @@ def _write_bytes(path: Path, content: bytes) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    with suppress(OSError, orjson.JSONDecodeError):
+    """Empty at the first start. Raises ValueError for what is no JSON object."""
+    try:
         value = orjson.loads(path.read_bytes())
-        if isinstance(value, dict):
-            return value
-    return {}
+    except FileNotFoundError:
+        return {}
+    if not isinstance(value, dict):
+        raise ValueError
+    return value

@@ -2,7 +2,18 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AnyHttpUrl, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AnyHttpUrl,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from services.agent_worker.model.presets import NOTHING_KNOWN, PRESETS, Preset
@@ -162,6 +173,16 @@ class WorkerSettings(Settings):
     )
     rerank_model: str = Field("", description="the reranker's model")
     rerank_api_key: SecretStr = Field(SecretStr(""), description="its key; empty: none")
+
+    @field_validator("model_base_url")
+    @classmethod
+    def _is_the_url_of_an_api(cls, url: str) -> str:
+        try:
+            if url:
+                TypeAdapter(AnyHttpUrl).validate_python(url)
+        except ValidationError:
+            raise ValueError("must be the URL of an API, such as https://models.example/v1") from None
+        return url
 
     @property
     def all_upstreams(self) -> dict[str, Upstream]:

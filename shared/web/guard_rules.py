@@ -82,7 +82,8 @@ def checked_url(text: str, policy: OutgoingPolicy) -> tuple[URL, bool]:
     if policy.allow.names(url):
         return url, True
     if url.port not in policy.ports:
-        raise UrlRefused("the URL's port is not allowed")
+        allowed = ", ".join(map(str, sorted(policy.ports)))
+        raise UrlRefused(f"the URL's port {url.port} is not allowed; allowed are {allowed}")
     if not _is_canonical(url.host):
         raise UrlRefused("the URL's host is an address in an unusual spelling")
     return url, False

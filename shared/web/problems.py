@@ -52,5 +52,9 @@ def api_error_of(error: Exception) -> ApiError:
 def _http_error(error: web.HTTPException) -> ApiError:
     """aiohttp's own refusals as codes of the API."""
     if error.status == 405:
-        return ApiError(Code.METHOD_NOT_ALLOWED, headers={"Allow": error.headers.get("Allow", "")})
+        allowed = error.headers.get("Allow", "")
+        detail = f"The method is not allowed here. Allowed are {allowed}." if allowed else None
+        return ApiError(Code.METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed})
+    if error.status == 404:
+        return ApiError(Code.NOT_FOUND, "There is no such path. /api/v1/openapi.json lists all paths.")
     return ApiError(_CODES.get(error.status, Code.INVALID_REQUEST if error.status < 500 else Code.INTERNAL_ERROR))

@@ -4,6 +4,7 @@ They are built from the public API, with the key that is pasted into them. Their
 and style, no request to another origin and no text that becomes HTML or script.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -27,7 +28,7 @@ _PAGE: Final = """<!doctype html>
 <script type="module" src="/pages/{script}" integrity="{script_integrity}"></script>
 </head>
 <body>
-<div id="parley"></div>
+<div id="parley" data-pages="{pages}"></div>
 <noscript>
 <main>
 <h1>{title}</h1>
@@ -64,13 +65,15 @@ def console_routes(settings: GatewaySettings) -> list[web.RouteDef]:
     if not pages:
         return []
     files = [web.get(f"/pages/{asset.file}", serve_asset(asset)) for asset in _assets().values()]
-    return [*(web.get(path, _page(title, path.removeprefix("/"))) for path, title in pages.items()), *files]
+    names = [path.removeprefix("/") for path in pages]
+    return [*(web.get(f"/{name}", _page(pages[f"/{name}"], name, names)) for name in names), *files]
 
 
-def _page(title: str, script_name: str) -> Handler:
+def _page(title: str, script_name: str, pages: Sequence[str]) -> Handler:
     style, script = _assets()["style.css"], _assets()[f"{script_name}.js"]
     text = _PAGE.format(
         title=title,
+        pages=" ".join(pages),
         style=style.file,
         style_integrity=style.integrity,
         script=script.file,

@@ -25,7 +25,7 @@ def bearer_secret(request: web.Request) -> str:
     """The key of the `Authorization` header. Raises `missing_api_key`, or `invalid_api_key` for what cannot be one."""
     given = request.headers.getall("Authorization", [])
     if not given:
-        raise ApiError(Code.MISSING_API_KEY)
+        raise ApiError(Code.MISSING_API_KEY, "The API key is missing. Send it as `Authorization: Bearer parley_sk_…`.")
     scheme, _, secret = given[0].partition(" ")
     secret = secret.strip()
     is_known = secret.startswith(PREFIX) or is_secret(secret)

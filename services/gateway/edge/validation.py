@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, TypeVar
 import orjson
 from aiohttp import web
 from pydantic import BaseModel, Field, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails
 
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.schema import PublicRequest
@@ -15,6 +16,8 @@ from shared.web.bodies import parse_public_json, read_body, read_json
 Model = TypeVar("Model", bound=BaseModel)
 
 MAX_ERRORS: Final = 20
+# In `detail`, which is all that some clients show.
+MAX_TOLD: Final = 3
 MAX_NAME: Final = 100
 MAX_PAGE: Final = 200
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,200}")
@@ -36,7 +39,12 @@ class Nothing(PublicRequest):
 def field_errors(error: ValidationError) -> list[dict[str, str]]:
     """`{field, message}` for each fault, never the value that was sent."""
     found = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]
-    return [{"field": _path(item["loc"]), "message": item["msg"].removeprefix("Value error, ")} for item in found]
+    return [{"field": _path(item["loc"]), "message": _said(item)} for item in found]
+
+
+def _said(fault: ErrorDetails) -> str:
+    kinds = {"missing": "is required", "extra_forbidden": "is not a known member"}
+    return kinds.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
 
 
 def _path(location: tuple[int | str, ...]) -> str:
@@ -52,7 +60,9 @@ def validated(model: type[Model], value: Any) -> Model:
     try:
         return model.model_validate(value, by_alias=True, by_name=False)
     except ValidationError as error:
-        raise ApiError(Code.VALIDATION_FAILED, errors=field_errors(error)) from None
+        errors = field_errors(error)
+        told = "; ".join(f"{fault['field']}: {fault['message']}" for fault in errors[:MAX_TOLD])
+        raise ApiError(Code.VALIDATION_FAILED, f"The body does not match the schema. {told}", errors=errors) from None
 
 
 def validated_openai(model: type[Model], value: Any) -> Model:

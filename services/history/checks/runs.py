@@ -46,7 +46,10 @@ class Runs:
             return earlier
         checks = (await self._suites.read(workspace, agent_id)).checks
         if not checks:
-            raise ApiError(Code.VALIDATION_FAILED, "The agent has no checks. Put some first.")
+            raise ApiError(
+                Code.VALIDATION_FAILED,
+                "The agent has no checks. Write `checks` in agent.yaml and apply it, or `PUT /agents/{id}/checks`.",
+            )
         active = await self._runs.many({"workspace": workspace, "active": True}, fields={"_id": 1}, limit=MAX_ACTIVE)
         if len(active) >= MAX_ACTIVE:
             raise ApiError(Code.RATE_LIMITED, f"{MAX_ACTIVE} runs of checks have not ended yet. Wait for one of them.")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.options import parse
 from deploy.local.state import DirectoryTaken, LocalState
 from deploy.local.supervisor import FIRST_PAUSE_S, LONGEST_PAUSE_S, STABLE_S, Child, Command, StartError, next_pause
 from tests.conftest import eventually
@@ -111,3 +112,23 @@ def test_state_is_kept_private_and_holds_its_directory(tmp_path: Path) -> None:
     assert (again.internal_token, again.port("gateway-1"), again.secret_key) == (token, port, "parley_sk_test_x")
     assert (tmp_path / "state.json").stat().st_mode & 0o777 == 0o600
     again.close()
+
+
+def test_a_directory_that_cannot_be_used_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DirectoryTaken, match="choose another --data-dir"):
+        LocalState(tmp_path / "file")
+    (tmp_path / "state.json").write_text("{half")
+    for _ in range(2):
+        with pytest.raises(DirectoryTaken, match=r"state\.json is damaged"):
+            LocalState(tmp_path)
+    assert (tmp_path / "state.json").read_text() == "{half"
+
+
+@pytest.mark.parametrize("arguments", [("--workers", "abc"), ("--workers", "0"), ("--port", "99999"), ("--port", "x")])
+def test_an_option_of_make_up_says_which_numbers_it_takes(
+    arguments: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(arguments, {})
+    assert f"{arguments[1]} is not a number from" in capsys.readouterr().err

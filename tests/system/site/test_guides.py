@@ -29,7 +29,7 @@ PRINTED = {
     ("webhooks", "bash"): ["whsec_", "webhook.test", '"deleted":true'],
     ("keys", "bash"): ["parley_sk_", '"deleted":true'],
     ("errors", "bash"): ["validation_failed", '"retryable":false', "agentId"],
-    ("limits", "bash"): ["RateLimit-Remaining"],
+    ("limits", "bash"): ["RateLimit-Remaining", '"subject":"workspace"'],
     ("doctor", "bash"): ["Nothing is wrong.", "data: ", '"errors": 0'],
 }
 RUN = [(slug, language) for slug in ORDER for language in ("bash", "python") if code_of(slug, language)]

@@ -34,6 +34,7 @@ def test_a_worker_starts_without_any_model() -> None:
         ("UPSTREAMS", '{"a":{"baseUrl":"nowhere"}}'),
         ("MAX_TURNS", "0"),
         ("MODEL_TRIES", "many"),
+        ("MODEL_BASE_URL", "nowhere"),
     ],
 )
 def test_a_setting_that_cannot_be_meant_is_refused_by_name(name: str, value: str) -> None:

@@ -65,7 +65,7 @@ function NewAgent({ api }: { api: Api }): VNode {
       <Field label="Name">
         {(id) => <input id={id} value={name} maxLength={200} onInput={(event) => setName(event.currentTarget.value)} />}
       </Field>
-      <Field label="Model" hint="A name that the model server of the workers knows.">
+      <Field label="Model" hint="A model's name at the workers' model server. What make up runs has demo/extractive.">
         {(id, described) => (
           <input id={id} {...described} value={model} onInput={(event) => setModel(event.currentTarget.value)} />
         )}

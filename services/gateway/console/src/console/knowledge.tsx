@@ -42,6 +42,7 @@ export function Knowledge({ api, agentId }: { api: Api; agentId: string }): VNod
       <h2>Sources</h2>
       <p class="quiet" role="status">
         {Object.entries(sources.counts)
+          .filter(([, number]) => number > 0)
           .map(([state, number]) => `${count.format(number)} ${state}`)
           .join(", ")}
       </p>

@@ -5,6 +5,7 @@ import { useEffect, useState } from "preact/hooks";
 
 import { apply, type Conversation, EMPTY } from "../../../widget/src/frame/conversation";
 import { follow, type StreamStatus } from "../../../widget/src/frame/session-stream";
+import { useAgents } from "../shared/agents";
 import { type Api, asRefusal, type Refusal } from "../shared/api";
 import { useAction, useLoaded } from "../shared/load";
 import { Loading, State, Sure, Time, Trouble } from "../shared/parts";
@@ -35,7 +36,7 @@ export function SessionPage({ api, id }: { api: Api; id: string }): VNode {
       <Loading of={session}>
         {(found) => (
           <>
-            <Facts session={found} />
+            <Facts api={api} session={found} />
             <Trouble refusal={end.refusal} />
             {found.status === "active" && !live.conversation.ended && (
               <p>
@@ -53,10 +54,12 @@ export function SessionPage({ api, id }: { api: Api; id: string }): VNode {
   );
 }
 
-function Facts({ session }: { session: Session }): VNode {
+function Facts({ api, session }: { api: Api; session: Session }): VNode {
+  const agents = useAgents(api);
+  const name = agents.value?.find((agent) => agent.id === session.agentId)?.name ?? session.agentId;
   const facts: [string, VNode | string][] = [
     ["Id", <code>{session.id}</code>],
-    ["Agent", <a href={place("agents", session.agentId)}>{session.agentId}</a>],
+    ["Agent", <a href={place("agents", session.agentId)}>{name}</a>],
     ["Version", session.agentVersion ? String(session.agentVersion) : "draft"],
     ["Status", <State name={session.status} />],
     ["Created", <Time at={session.createdAt} />],

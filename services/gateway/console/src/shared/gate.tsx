@@ -8,6 +8,14 @@ import { Field, Trouble } from "./parts";
 
 const ENDED = "The gateway no longer takes this key: it was revoked or has expired. Paste another one.";
 
+const NAMES: Record<string, string> = { playground: "Playground", console: "Console" };
+
+/** The other pages that this gateway has, by their paths. It writes them into the document. */
+function others(title: string): string[] {
+  const pages = document.getElementById("parley")?.dataset.pages ?? "";
+  return pages.split(" ").filter((page) => page && page !== title.toLowerCase());
+}
+
 interface GateProps {
   title: string;
   children: (api: Api) => ComponentChildren;
@@ -33,7 +41,11 @@ export function Gate({ title, children }: GateProps): VNode {
         </a>
         <span class="where">{title}</span>
         <nav aria-label="Site">
-          <a href="/docs">Guides</a> <a href="/docs/reference">API reference</a>
+          {others(title).map((page) => (
+            <a href={`/${page}`}>{NAMES[page] ?? page}</a>
+          ))}
+          <a href="/docs">Guides</a>
+          <a href="/docs/reference">API reference</a>
         </nav>
         {api && (
           <button type="button" class="end" onClick={() => leave(false)}>
@@ -99,6 +111,10 @@ function KeyForm({ title, ended, use }: { title: string; ended: boolean; use: (k
       <button type="submit" class="primary" disabled={busy || !text.trim()}>
         {busy ? "Asking …" : "Use this key"}
       </button>
+      <p class="hint">
+        <code>make up</code> prints a key and keeps it in <code>.parley/key</code>. On another server, its operator gives you
+        one. <a href="/docs/keys">What a key can do</a>
+      </p>
     </form>
   );
 }
