@@ -37,7 +37,7 @@ $(RUN_STAMP):
 	@echo "Installing Parley and its local stores into .venv (once, about a minute) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Parley needs Python 3.11 or newer")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(INSTALL) $(addprefix -r ,$(RUN_LOCKS))
+	@$(INSTALL) $(addprefix -r ,$(RUN_LOCKS)) || { echo 'The packages could not be installed (pip says why above). Is there a network? The same command tries again.'; exit 1; }
 	@ln -sf ../../deploy/cli/parley $(BIN)/parley
 	@rm -f .venv/.run-*
 	@touch $@

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from deploy.cli.yaml_file import read_yaml
 from shared.contracts.agents import AgentConfig, ModelChoice, Passage
+from shared.contracts.widget import WidgetSettings
 
 WORKSPACE: Final = "demo"
 AGENT_ID: Final = "agt_000000000000000000000p1zza"
@@ -24,6 +25,14 @@ def demo_config(tool_base_url: str, model: str | None = None) -> AgentConfig:
 def demo_checks() -> dict[str, Any]:
     """As `PUT /agents/{id}/checks` takes them."""
     return {"checks": _file()["checks"]}
+
+
+def demo_widget() -> WidgetSettings:
+    """What the shop's page greets its visitors with."""
+    return WidgetSettings(
+        greeting={"en": "Hello! Ask me about our menu, delivery or your order."},
+        suggestions={"en": ["Do you deliver to 80202?", "What are your hours?", "Where is order 1042?"]},
+    )
 
 
 def _file() -> dict[str, Any]:

@@ -14,7 +14,8 @@ _PAGE: Final = Template("""<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Mia's Pizza</title>
 <link rel="icon" href="data:,">
-<style>body { font: 1.1rem/1.6 system-ui, sans-serif; max-width: 40rem; margin: 3rem auto; padding: 0 1rem; }</style>
+<style>body { font: 1.1rem/1.6 system-ui, sans-serif; max-width: 32rem; margin: 3rem 5vw; }
+@media (max-width: 40rem) { body { margin: 1.5rem 1rem; } }</style>
 </head>
 <body>
 <main>

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from deploy.demo.agent import AGENT_ID, WORKSPACE, demo_checks, demo_config, demo_passages
+from deploy.demo.agent import AGENT_ID, WORKSPACE, demo_checks, demo_config, demo_passages, demo_widget
 from deploy.demo.page import shop_page
 from deploy.local.ready_file import facts
 from deploy.local.stack import Stack
@@ -17,6 +17,7 @@ from deploy.local.terminal import banner, say
 from shared.contracts.checks import PutChecks
 from shared.contracts.errors import ApiError
 from shared.contracts.keys import NewKey, Publishable, Scope, digest_of
+from shared.contracts.widget import WidgetSettings
 from shared.history_client import HistoryClient
 
 # The order of stopping: the public processes first, the stores that the others use last.
@@ -74,6 +75,15 @@ class Launcher:
         await history.put_agent(WORKSPACE, AGENT_ID, config)
         await history.publish_agent(WORKSPACE, AGENT_ID, demo_passages())
         await history.put_checks(WORKSPACE, AGENT_ID, PutChecks(suite=demo_checks()))
+        await self._dress_widget(history)
+
+    async def _dress_widget(self, history: HistoryClient) -> None:
+        """A greeting and questions to begin with. Settings that somebody has made stay."""
+        # Nothing else needs them, so an earlier release's history, which refuses the request, is no reason to stop.
+        with suppress(ApiError):
+            found = await history.widget(WORKSPACE, AGENT_ID)
+            if WidgetSettings.model_validate(found.settings) == WidgetSettings():
+                await history.put_widget(WORKSPACE, AGENT_ID, demo_widget())
 
     async def _key(self, history: HistoryClient) -> str:
         """The key of the last start, if this database still knows it."""

@@ -57,7 +57,7 @@ def page(seen: Overview) -> str:
     count = len(seen.processes)
     summary = f"{len(bad)} of {count} processes are not ready." if bad else f"All {count} processes are ready."
     tables = (
-        _lines("Per second", seen.rates),
+        _lines("Work", seen.rates),
         _lines("Errors", seen.errors),
         _table(
             "Processes",

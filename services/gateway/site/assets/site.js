@@ -112,6 +112,8 @@
   };
 
   document.addEventListener("DOMContentLoaded", () => {
+    // On a small screen the guides are one row that scrolls.
+    document.querySelector(".guides [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
     startMode();
     startCopy();
     startSearch();
