@@ -143,6 +143,7 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
                 nouns.ingest.reconcile,
                 IngestBacklog(database).measure,
                 nouns.sources.reconcile,
+                nouns.abandoned.reconcile,
                 session_labels(database).reconcile,
                 completion_end_users(database).reconcile,
                 nouns.indexes.reconcile,

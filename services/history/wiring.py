@@ -20,6 +20,7 @@ from services.history.erasures.holdings import Holdings
 from services.history.erasures.retention import Retention
 from services.history.keys.api_keys import ApiKeys
 from services.history.keys.key_lists import KeyLists
+from services.history.knowledge.abandoned import AbandonedKnowledge
 from services.history.knowledge.blobs import BlobStore
 from services.history.knowledge.index_queue import IndexQueue
 from services.history.knowledge.ingest_queue import IngestQueue
@@ -89,7 +90,6 @@ def nouns_of(
     sessions = Sessions(database, agents, versions, finalizer, erasure, audit, subscriptions)
     vector_rows = VectorRows(database)
     indexes = VersionIndexes(database, blobs, knowledge_notices, vector_rows)
-    source_erasure = SourceErasure(database, passages, blobs, audit, indexes, vector_rows)
     contexts, redactor = finalizer.contexts, Redactor(settings.redaction_hook())
     workspaces = Workspaces(database, audit, notices)
     suites = Suites(database, agents, audit, has_judge=judge is not None)
@@ -118,7 +118,10 @@ def nouns_of(
         check_runs=runs,
         runner=Runner(database, agents, check_turns, settings),
         audit=audit,
-        sources=Sources(database, agents.require, blobs, audit, source_erasure),
+        sources=Sources(
+            database, agents.require, blobs, audit, SourceErasure(database, passages, blobs, audit, indexes)
+        ),
+        abandoned=AbandonedKnowledge(database, passages, blobs, indexes, vector_rows),
         ingest=IngestQueue(database, passages, subscriptions),
         indexes=indexes,
         vectors=Vectors(database, indexes, vector_rows),

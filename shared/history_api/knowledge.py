@@ -15,6 +15,7 @@ from shared.contracts.knowledge import (
     StoredContent,
 )
 from shared.history_api.transport import Transport
+from shared.ids import new_id
 
 
 class KnowledgeCalls(Transport):
@@ -26,8 +27,13 @@ class KnowledgeCalls(Transport):
         return StoredContent.model_validate(await self._upload(path, content))
 
     async def create_source(self, workspace: str, agent_id: str, order: NewSource) -> Source:
-        """The source, or the one that has the same content already."""
-        return Source.model_validate(await self._post(_sources(workspace, agent_id), order.wire()))
+        """The source, or the one that has the same content already.
+
+        A repetition with a text has another id: a blob has one upload, and that of the first try may be under way.
+        """
+        again = order.model_copy(update={"id": new_id("src")}) if order.content is not None else order
+        found = await self._call("POST", _sources(workspace, agent_id), order.wire(), again=again.wire())
+        return Source.model_validate(found)
 
     async def source_list(self, workspace: str, agent_id: str, query: dict[str, str]) -> dict[str, Any]:
         """`{"items": [source…], "nextCursor", "counts"}`, newest first."""

@@ -104,10 +104,13 @@ class Transport:
             self._leave(index)
         raise ApiError(Code.DEPENDENCY_UNAVAILABLE, "The history service does not answer.")
 
-    async def _call(self, method: str, path: str, body: Any = None, query: Query | None = None) -> Any:
-        raw = orjson.dumps(body) if body is not None else None
+    async def _call(
+        self, method: str, path: str, body: Any = None, query: Query | None = None, *, again: Any = None
+    ) -> Any:
+        """`again`: the body of the repetition, where it must not be the same. The first try may still be at work."""
         first = self._preferred
-        for index in (first, self._after(first)):
+        for index, each in ((first, body), (self._after(first), again or body)):
+            raw = orjson.dumps(each) if each is not None else None
             try:
                 return await self._exchange(self._urls[index], method, path, raw, query)
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):

@@ -19,6 +19,7 @@ from services.history.erasures.holdings import Holdings
 from services.history.erasures.retention import Retention
 from services.history.keys.api_keys import ApiKeys
 from services.history.keys.key_lists import KeyLists
+from services.history.knowledge.abandoned import AbandonedKnowledge
 from services.history.knowledge.index_queue import IndexQueue
 from services.history.knowledge.ingest_queue import IngestQueue
 from services.history.knowledge.sources import Sources
@@ -61,6 +62,7 @@ class Nouns:
     check_runs: Runs
     runner: Runner
     sources: Sources
+    abandoned: AbandonedKnowledge
     ingest: IngestQueue
     indexes: VersionIndexes
     vectors: Vectors

@@ -21,6 +21,15 @@ class BlobStore(Protocol):
     async def older_than(self, moment: datetime, after: str, limit: int) -> list[str]:
         """Ids above `after` of blobs that were stored before the moment, in the order of their ids."""
 
+    def cut_off(self, moment: datetime) -> AsyncIterator[str]:
+        """Ids of uploads that began before the moment, whose process died, and of which `older_than` does not tell."""
+
 
 def blob_key(workspace: str, source_id: str) -> str:
     return f"{workspace}:{source_id}"
+
+
+def source_of_blob(blob_id: str) -> tuple[str, str]:
+    """The workspace and the id of the source that it was uploaded for."""
+    workspace, _, source_id = blob_id.partition(":")
+    return workspace, source_id

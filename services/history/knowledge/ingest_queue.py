@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from services.history.knowledge.passages import Passages
+from services.history.knowledge.readings import Readings
 from services.history.knowledge.source_documents import absent, job_of, passages_owner, queued
 from services.history.metrics import SOURCES_READ
 from services.history.mongo.client import Database
@@ -30,6 +31,7 @@ class IngestQueue:
         self._subscriptions = subscriptions
         self._sources = database.sources
         self._passages = passages
+        self._readings = Readings(database)
 
     async def claim(self, lease_s: float) -> IngestJob | None:
         """The source that has waited longest. None: nothing waits."""
@@ -65,7 +67,12 @@ class IngestQueue:
         row = await self._sources.one(_held(source_id, batch.attempt), {"workspace": 1})
         if row is None:
             return False
-        await self._passages.freeze(passages_owner(row, batch.attempt), batch.passages, start=batch.start)
+        owner = passages_owner(row, batch.attempt)
+        await self._passages.freeze(owner, batch.passages, start=batch.start)
+        # Whoever took the lease or deleted the source meanwhile may have erased the reading before these came.
+        if await self._readings.unnamed([owner]):
+            await self._passages.erase(owner)
+            return False
         return True
 
     async def finish(self, source_id: str, outcome: IngestOutcome) -> bool:

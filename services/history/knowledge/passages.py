@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from services.history.mongo.client import Database
-from services.history.mongo.filters import between, one_of
+from services.history.mongo.filters import above, between, one_of
 from shared.contracts.agents import Passage
 
 PAGE: Final = 500
@@ -35,6 +35,14 @@ class Passages:
             rows = await self._passages.many(where, order=[("position", 1)])
             found += [Passage.model_validate(row) for row in rows]
         return found
+
+    async def owners(self, after: str) -> list[str]:
+        """Names above `after` of versions and readings that have passages, in their order: those of one page."""
+        fields = {"_id": 0, "version": 1}  # An index has these alone, so no text is read.
+        rows = await self._passages.many(
+            {"version": above(after)}, fields=fields, order=[("version", 1), ("position", 1)], limit=PAGE
+        )
+        return list(dict.fromkeys(row["version"] for row in rows))
 
     async def erase(self, version_id: str) -> None:
         """All of them, in pages, so that no single command takes long. May be repeated."""

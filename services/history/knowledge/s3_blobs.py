@@ -86,6 +86,12 @@ class S3Blobs:
                 break
         return found
 
+    async def cut_off(self, moment: datetime) -> AsyncIterator[str]:
+        """None: see above."""
+        none: tuple[str, ...] = ()
+        for blob_id in none:
+            yield blob_id
+
     async def _above(self, after: str) -> AsyncIterator[tuple[str, datetime]]:
         """Ids and moments of all blobs above an id, in the order of their ids: S3 lists by UTF-8 bytes."""
         pages = obstore.list(self._store, offset=after or None, chunk_size=_PAGE)

@@ -17,6 +17,20 @@ def passages_owner(row: Document, attempt: int) -> str:
     return f"{row['workspace']}:{row['_id']}:{attempt}"
 
 
+def source_of_owner(owner: str) -> str:
+    """The source's id. Empty for the passages that an operator gave a version."""
+    source_id = owner.split(":")[1]
+    return source_id if source_id.startswith("src_") else ""
+
+
+def named_readings(row: Document) -> set[str]:
+    """The owners of passages that a source itself names. Of a deleted one only versions may hold any."""
+    if row.get("removed"):
+        return set()
+    attempts = {row.get("currentAttempt"), row["attempt"] if row.get("waiting") else None, *row.get("stale", ())}
+    return {passages_owner(row, attempt) for attempt in attempts if attempt}
+
+
 def source_of(row: Document) -> Source:
     return Source.model_validate({**row, "id": row["_id"]})
 

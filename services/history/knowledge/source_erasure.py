@@ -1,37 +1,26 @@
-"""What nobody needs any more of a source is erased: old readings, the content of deleted sources, abandoned uploads.
+"""What nobody needs any more of a source is erased: old readings, and the content of deleted sources.
 
 A version holds the readings that it was published with. A reading is erased only when no version holds it. A version
 that is being published checks its sources again after it has written them down (`version_sources.py`), so that one of
 the two notices.
 """
 
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from services.history.audit.records import Audit
 from services.history.knowledge.blobs import BlobStore, blob_key
 from services.history.knowledge.passages import Passages
 from services.history.knowledge.source_documents import passages_owner
-from services.history.knowledge.vector_rows import VectorRows
-from services.history.knowledge.version_indexes import VersionIndexes, is_index_blob
+from services.history.knowledge.version_indexes import VersionIndexes
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document
 
 PAGE: Final = 100
-# An upload takes at most some minutes; then its source refers to it.
-ABANDONED: Final = timedelta(hours=1)
-LOOK_FOR_UPLOADS_EVERY: Final = timedelta(minutes=10)
 
 
 class SourceErasure:
     def __init__(
-        self,
-        database: Database,
-        passages: Passages,
-        blobs: BlobStore,
-        audit: Audit,
-        indexes: VersionIndexes,
-        vectors: VectorRows,
+        self, database: Database, passages: Passages, blobs: BlobStore, audit: Audit, indexes: VersionIndexes
     ) -> None:
         self._sources = database.sources
         self._versions = database.agent_versions
@@ -39,17 +28,11 @@ class SourceErasure:
         self._blobs = blobs
         self._audit = audit
         self._indexes = indexes
-        self._vectors = vectors
-        self._uploads_from = datetime.now(UTC) + LOOK_FOR_UPLOADS_EVERY
 
     async def reconcile(self) -> None:
         """Goes on with what was cut off."""
         for row in await self._sources.many({"erasing": True}, fields={"_id": 1}, limit=PAGE):
             await self.erase_unused(row["_id"])
-        if datetime.now(UTC) > self._uploads_from:
-            self._uploads_from = datetime.now(UTC) + LOOK_FOR_UPLOADS_EVERY
-            await self._erase_abandoned()
-            await self._vectors.erase_abandoned()
 
     async def erase_unused(self, source_id: str) -> None:
         """May be repeated, and by several processes at once."""
@@ -69,10 +52,12 @@ class SourceErasure:
                 await self._sources.update({"_id": source_id}, {"$pull": {"stale": attempt}})
         if row.get("removed"):
             await self._blobs.delete(blob_key(row["workspace"], source_id))
+        # Not if it has changed since it was read: what became unused meanwhile is still to be erased, and audited.
+        unchanged = {"_id": source_id, "attempt": row["attempt"], "updatedAt": row["updatedAt"]}
         if row.get("removed") and not held:
-            await self._sources.delete({"_id": source_id})
-            return
-        await self._sources.update({"_id": source_id, "attempt": row["attempt"]}, {"$unset": {"erasing": ""}})
+            await self._sources.delete(unchanged)
+        else:
+            await self._sources.update(unchanged, {"$unset": {"erasing": ""}})
 
     async def _held(self, row: Document) -> set[str]:
         """The readings that versions hold."""
@@ -88,14 +73,3 @@ class SourceErasure:
                 "$inc": {"passageCount": -lost},
             }
             await self._versions.update({"_id": version["_id"], "sourceIds": row["_id"]}, change)
-
-    async def _erase_abandoned(self) -> None:
-        after = ""
-        while ids := await self._blobs.older_than(datetime.now(UTC) - ABANDONED, after, PAGE):
-            for blob_id in ids:
-                workspace, _, source_id = blob_id.partition(":")
-                if is_index_blob(blob_id):
-                    await self._indexes.erase_abandoned(blob_id)
-                elif await self._sources.one({"_id": source_id, "workspace": workspace}, {"_id": 1}) is None:
-                    await self._blobs.delete(blob_id)
-            after = ids[-1]

@@ -12,7 +12,7 @@ from services.history.knowledge.source_erasure import SourceErasure
 from services.history.mongo.client import Database
 from services.history.mongo.dialect import IdField
 from services.history.mongo.errors import Duplicate
-from services.history.mongo.filters import Document
+from services.history.mongo.filters import Document, above
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.knowledge import (
     MAX_SOURCES,
@@ -64,6 +64,9 @@ class Sources:
     async def create(self, workspace: str, agent_id: str, order: NewSource) -> Source:
         """The source, or the one that has the same content. Raises `agent_not_found`, `validation_failed`."""
         await self._require_agent(workspace, agent_id)
+        # A repeat must touch neither the blob nor the count of the source that is there.
+        if (own := await self._own(workspace, order)) is not None:
+            return own
         stored = order.stored
         if order.content is not None:
             stored = await self._upload_text(workspace, agent_id, order)
@@ -84,19 +87,22 @@ class Sources:
         async def content() -> AsyncIterator[bytes]:
             yield (order.content or "").encode()
 
-        # A repeat finds its own source; a blob of the same id may be there already.
-        await self._blobs.delete(blob_key(workspace, order.id))
         return await self.upload(workspace, agent_id, order.id, content())
 
     async def _existing(self, workspace: str, agent_id: str, order: NewSource, digest: str) -> Source:
-        if (own := await self._sources.one({"_id": order.id, "workspace": workspace})) is not None:
-            return source_of(own)
+        if (own := await self._own(workspace, order)) is not None:
+            return own
         where = {"workspace": workspace, "agentId": agent_id, "contentKey": content_key(order, digest)}
         row = await self._sources.one(where)
         if row is None:
             raise ApiError(Code.OVERLOADED)  # It was deleted just now: the caller repeats.
         await self._blobs.delete(blob_key(workspace, order.id))
         return source_of(row)
+
+    async def _own(self, workspace: str, order: NewSource) -> Source | None:
+        """The source that an earlier try of the order made."""
+        row = await self._sources.one({"_id": order.id, "workspace": workspace})
+        return source_of(row) if row is not None else None
 
     async def get(self, workspace: str, agent_id: str, source_id: str) -> Source:
         return source_of(await self._row(workspace, agent_id, source_id))
@@ -177,9 +183,11 @@ class Sources:
             raise absent()
         return self._blobs.read(blob_key(workspace, source_id))
 
-    async def reconcile(self) -> None:
-        """Goes on with deletions that were cut off."""
+    async def reconcile(self, limit: int = 100) -> None:
+        """Goes on with deletions that were cut off, and delivers the audit entries that a killed process left."""
         await self._erasure.reconcile()
+        for row in await self._sources.many({f"{PENDING}.id": above("")}, limit=limit):
+            await self._audit.deliver(self._sources, row)
 
     async def erase_workspace(self, workspace: str) -> int:
         """Erases all content of a workspace, and returns how much there was. May be repeated."""

@@ -89,7 +89,14 @@ class VersionIndexes:
             await self._indexes.insert(new)
         except Duplicate:
             return await self._indexes.one({"_id": new["_id"]}) or new
+        # A purge may have changed the set since it was read, and may have looked for unused indexes already.
+        if await self._set_of(row["_id"]) != key:
+            await self.erase_unused(workspace, agent_id)
         return new
+
+    async def _set_of(self, version_id: str) -> str:
+        row = await self._versions.one({"_id": version_id}, _SET)
+        return set_key(row) if row is not None else ""
 
     # --- workers
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
+from bson import ObjectId
 from gridfs.errors import NoFile
 
 from services.history.mongo.availability import Availability
@@ -13,6 +14,7 @@ from services.history.mongo.driver import Download, Driver
 from shared.contracts.errors import ApiError, Code
 
 CHUNK: Final = 1 << 20
+PAGE: Final = 500
 
 
 class GridFsBlobs:
@@ -64,3 +66,26 @@ class GridFsBlobs:
         query = {"_id": {"$gt": after}, "uploadDate": {"$lt": moment}}
         cursor = self._files.find(query, {"_id": 1}).sort("_id", 1).limit(limit)
         return [row["_id"] for row in await self._run(lambda: cursor.to_list(None))]
+
+    async def cut_off(self, moment: datetime) -> AsyncIterator[str]:
+        """Chunks without a file: the file's document is written last."""
+        after = ""
+        while ids := await self._chunk_owners(after):
+            there = self._files.find({"_id": {"$in": ids}}, {"_id": 1})
+            complete = {row["_id"] for row in await self._run(lambda there=there: there.to_list(None))}  # type: ignore[misc]
+            for blob_id in ids:
+                if blob_id not in complete and await self._is_older(blob_id, moment):
+                    yield blob_id
+            after = ids[-1]
+
+    async def _chunk_owners(self, after: str) -> list[str]:
+        """The blobs above `after` of which there are chunks, in the order of their ids: those of one page."""
+        # The driver's index has these members, so no chunk is read.
+        order = [("files_id", 1), ("n", 1)]
+        cursor = self._chunks.find({"files_id": {"$gt": after}}, {"_id": 0, "files_id": 1}).sort(order).limit(PAGE)
+        return list(dict.fromkeys(row["files_id"] for row in await self._run(lambda: cursor.to_list(None))))
+
+    async def _is_older(self, blob_id: str, moment: datetime) -> bool:
+        """Whether no chunk was written since: an id of the driver's begins with its second."""
+        young = {"files_id": blob_id, "_id": {"$gte": ObjectId.from_datetime(moment)}}
+        return await self._run(lambda: self._chunks.find_one(young, {"_id": 1})) is None

@@ -104,6 +104,7 @@ PURPOSES: Final[dict[str, dict[str, str]]] = {
         "waiting_1_dueAt_1": "ingest queue: sources that wait to be read, by due time",
         "erasing_1": "reconciler: sources whose erasure is under way",
         "refreshing_1_refreshAt_1": "reconciler: sources to be read again, by due time",
+        "unaudited": _AUDIT,
         "unsent": _EVENTS,
     },
     "indexes": {

@@ -132,6 +132,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("waiting", "dueAt"), partial={"waiting": True}),
         Index(("erasing",), partial={"erasing": True}),
         Index(("refreshing", "refreshAt"), partial={"refreshing": True}),
+        Index(("unaudited.id",), partial={"unaudited.id": _PRESENT}, name="unaudited"),
         Index(("unsent.id",), partial={"unsent.id": _PRESENT}, name="unsent"),
     ),
     "indexes": (

@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import orjson
 import pytest
 from aiohttp import web
 
 from deploy.local.processes import free_port
 from shared.contracts.errors import ApiError, Code
+from shared.contracts.knowledge import NewSource, StoredContent
 from shared.history_client import HistoryClient
+from shared.ids import new_id
 from shared.web.bodies import json_response
 from shared.web.process import app_runner, listening
 
@@ -74,3 +77,38 @@ async def test_no_history_at_all_is_told_as_unavailable() -> None:
         with pytest.raises(ApiError) as refusal:
             await client.resolve_key("digest")
         assert refusal.value.code is Code.DEPENDENCY_UNAVAILABLE
+
+
+@pytest.fixture
+async def breaking() -> AsyncIterator[tuple[str, list[NewSource]]]:
+    """A history that takes orders of sources and breaks each connection before it answers."""
+    orders: list[NewSource] = []
+
+    async def take(request: web.Request) -> web.Response:
+        orders.append(NewSource.model_validate(orjson.loads(await request.read())))
+        assert request.transport is not None
+        request.transport.close()
+        return web.Response()
+
+    app, port = web.Application(), free_port()
+    app.add_routes([web.post("/workspaces/acme/drafts/agt_1/sources", take)])
+    async with listening(app_runner(app), "127.0.0.1", port):
+        yield f"http://127.0.0.1:{port}", orders
+
+
+async def test_a_text_is_sent_again_as_another_source_and_a_file_as_the_same(
+    breaking: tuple[str, list[NewSource]],
+) -> None:
+    """The first try may still upload the text, and a file has been uploaded under the source's id."""
+    url, orders = breaking
+    text = NewSource(id=new_id("src"), kind="text", content="The garden opens at nine.")
+    stored = StoredContent(size=1, digest="0" * 64)
+    file = NewSource(id=new_id("src"), kind="file", file_name="notes.md", stored=stored)
+    async with HistoryClient([url], TOKEN) as client:
+        for order in (text, file):
+            with pytest.raises(ApiError):
+                await client.create_source("acme", "agt_1", order)
+    first, again, *files = orders
+    assert (first.id, again.content) == (text.id, text.content)
+    assert again.id != text.id
+    assert [order.id for order in files] == [file.id] * 2

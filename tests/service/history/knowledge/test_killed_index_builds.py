@@ -8,7 +8,7 @@ import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from services.agent_worker.knowledge.index_files import PART, IndexFiles
 from services.agent_worker.knowledge.retriever import VersionKey
 from services.agent_worker.knowledge.vector_files import VectorFile, part_of
 from services.agent_worker.knowledge.vector_store import normalized
-from services.history.knowledge import source_erasure
 from shared.contracts.agents import Passage
 from shared.contracts.indexes import IndexPart
 from tests.conftest import eventually
@@ -192,8 +191,7 @@ async def test_a_build_that_is_killed_at_every_step_ends_once_and_leaves_nothing
     assert [(row["state"], len(row["blobs"]), row.get("waiting")) for row in rows] == [("built", 2, None)] * len(ROUNDS)
     published = await history.documents.audit.find({"action": "agent.published"}).to_list(None)
     assert sorted(row["details"]["version"] for row in published) == [1, 2, 3]
-    monkeypatch.setattr(source_erasure, "ABANDONED", timedelta(0))
-    await history.dependencies.nouns.sources._erasure._erase_abandoned()
+    await history.dependencies.nouns.abandoned.erase(datetime.now(UTC))
     assert await orphans(history) == []
 
 
