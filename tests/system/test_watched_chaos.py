@@ -36,6 +36,7 @@ OF_FAULTS: Final = frozenset(
         "ParleyLeasesLost",
         "ParleyLoopStale",
         "ParleyStoreErrors",
+        "ParleyIngestLate",
     }
 )
 CALM_S: Final = 20.0

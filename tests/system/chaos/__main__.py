@@ -44,6 +44,9 @@ USUAL: Final[Mapping[str, int]] = {
     "down redis 5 s": 2,
     "down mongodb 1 s": 2,
     "down mongodb 5 s": 2,
+    "kill ingest": 8,
+    "stop ingest": 3,
+    "term ingest": 3,
 }
 
 # Instead of outages of the one server: behind Sentinel another one takes over.

@@ -36,6 +36,7 @@ from tests.system.chaos.events import (
     Transcript,
     Untold,
 )
+from tests.system.chaos.knowledge_rules import knowledge_faults
 from tests.system.chaos.questions import is_started, is_whole, tokens_of
 from tests.system.chaos.told import told_faults
 from tests.system.chaos.views import View
@@ -176,6 +177,11 @@ def _webhook_is_told(run: Run) -> Iterator[Violation]:
     if kept:  # There was a webhook.
         for fault in told_faults(kept, turns, run.all(Told), run.all(Untold)):
             yield Violation(*fault)
+
+
+def _knowledge_is_whole_or_gone(run: Run) -> Iterator[Violation]:
+    for fault in knowledge_faults(run.history):
+        yield Violation(fault.rule, "", fault.seen)
 
 
 def _transcripts_tell_the_turns(run: Run) -> Iterator[Violation]:
@@ -418,6 +424,7 @@ RULES: Final[tuple[Callable[[Run], Iterator[Violation]], ...]] = (
     _usage_counts_once,
     _usage_is_the_bill,
     _webhook_is_told,
+    _knowledge_is_whole_or_gone,
     _transcripts_tell_the_turns,
     _refusals_are_known,
     _deleted_is_gone,

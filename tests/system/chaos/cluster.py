@@ -4,7 +4,6 @@ import asyncio
 import dataclasses
 import os
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -47,7 +46,7 @@ class Cluster:
     """An async context: inside it everything is ready. `mutant` plants a bug in the services (mutant_main.py).
 
     `release`: the services are those of an earlier release, until they are replaced. `settings` are added to those
-    of every process. `reads_sources`: with an ingest worker, which the usual load has no use for.
+    of every process. `reads_sources`: with an ingest worker, for a load with authors of knowledge.
     """
 
     def __init__(
@@ -80,6 +79,7 @@ class Cluster:
         self._mutant = mutant
         self._release = release
         self._settings = dict(settings or {})
+        self.reads_sources = reads_sources
         self._groups = (*GROUPS, "ingest") if reads_sources else GROUPS
         self._commands: dict[str, Command] = {}
         self._supervisor = Supervisor(self._on_event, {group: [] for group in self._groups})
@@ -121,7 +121,7 @@ class Cluster:
             "parley-worker": stack.worker_urls,
             "parley-history": stack.history_urls,
         }
-        if "ingest" in self._groups:
+        if self.reads_sources:
             self.metrics["parley-ingest"] = [stack.ingest_url]
         self._open.push_async_callback(self._stop)
         await self._start_stores()
@@ -162,6 +162,8 @@ class Cluster:
             "PARLEY_LOG_KEEP_S": "3600",
             "PARLEY_REQUESTS_PER_MINUTE": "1000000",
         }
+        if self.reads_sources:
+            own |= {"PARLEY_INGEST_LEASE_S": str(self.lease_s)}
         if self._release is None:  # Old services know no webhooks.
             own |= WEBHOOKS
         ours = {name: value for name, value in user_environment().items() if not name.startswith("PARLEY_")}
@@ -182,7 +184,9 @@ class Cluster:
             env["PARLEY_HISTORY_URL"] = ",".join(f"http://127.0.0.1:{link.port}" for link in histories)
         arguments: Sequence[str] = command.arguments
         if self._mutant is not None:
-            arguments = (sys.executable, "-m", "tests.system.chaos.mutant_main", self._mutant, command.arguments[-1])
+            module = command.arguments.index("-m") + 1
+            planted = ("tests.system.chaos.mutant_main", self._mutant, *command.arguments[module:])
+            arguments = (*command.arguments[:module], *planted)
         linked = self._commands[command.name] = dataclasses.replace(command, env=env, arguments=arguments)
         return self._release.of(linked) if self._release is not None else linked
 

@@ -294,6 +294,66 @@ class Untold:
     subject: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Added:
+    """An author was told that a knowledge source is taken in. `mark`: a word of its text and title alone."""
+
+    at: float
+    agent: str
+    source: str
+    mark: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Removing:
+    """An author is about to delete a source; `purge`: from published versions too."""
+
+    at: float
+    source: str
+    purge: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Removed:
+    """How that was answered. 404: an earlier try was taken in. `looked`: how a look at the source was, after it."""
+
+    at: float
+    source: str
+    purge: bool
+    status: int
+    looked: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listed:
+    """An agent's sources as the public API lists them at the end, and its counts of them by state."""
+
+    agent: str
+    sources: tuple[str, ...]
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Knowledge:
+    """What MongoDB has of all knowledge at the end (`knowledge_stores.py` says how each row is made)."""
+
+    sources: tuple[dict[str, Any], ...]
+    versions: tuple[dict[str, Any], ...]
+    indexes: tuple[dict[str, Any], ...]
+    # By the owner's name: the positions of its passages.
+    passages: dict[str, tuple[int, ...]]
+    # By the blob's id: its size as it is announced, None without an announcement; and the bytes that there are.
+    blobs: dict[str, tuple[int | None, int]]
+    # Names of sets and builds that have vectors.
+    vectors: tuple[str, ...]
+    # The audit's actions about each source.
+    audited: dict[str, tuple[str, ...]]
+    # Where marks were found: (collection, document, mark).
+    found: tuple[tuple[str, str, str], ...]
+    # What was left behind until it was erased as abandoned.
+    abandoned: tuple[str, ...] = ()
+
+
 Event = (
     Asked
     | Accepted
@@ -322,6 +382,11 @@ Event = (
     | Told
     | Kept
     | Untold
+    | Added
+    | Removing
+    | Removed
+    | Listed
+    | Knowledge
 )
 
 

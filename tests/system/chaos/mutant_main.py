@@ -1,4 +1,4 @@
-"""Runs a service with a planted bug: `python -m tests.system.chaos.mutant_main <mutant> services.<name>`.
+"""Runs a service with a planted bug: `python -m tests.system.chaos.mutant_main <mutant> services.<name> …`.
 
 Each mutant is a plausible mistake of someone who writes such a system for the first time. The product has no hook for
 this.
@@ -8,12 +8,16 @@ import runpy
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
-from typing import Any, Final
+from types import SimpleNamespace
+from typing import Any, Final, cast
 
 from services.gateway.completions import chunks
 from services.gateway.streaming.follower import Follower
 from services.gateway.streaming.renderer import End, Rendered
 from services.history.budgets.gate import Account, BudgetGate
+from services.history.knowledge.blobs import BlobStore
+from services.history.knowledge.source_erasure import SourceErasure
+from services.history.knowledge.version_indexes import VersionIndexes
 from services.history.mongo.filters import Document
 from services.history.reconcile.outbox import Outbox
 from services.history.turns.attempts import Attempts
@@ -232,6 +236,38 @@ def new_event_ids() -> None:
     Sender._signed = anew  # type: ignore[method-assign]
 
 
+def forgotten_blob() -> None:
+    """A deletion takes the document, the passages and the versions' entries. The file that was uploaded stays."""
+    erase = SourceErasure.erase_unused
+
+    async def keep(blob_id: str) -> None:
+        return None
+
+    async def without_blob(self: SourceErasure, source_id: str) -> None:
+        self._blobs = cast("BlobStore", SimpleNamespace(delete=keep))
+        await erase(self, source_id)
+
+    SourceErasure.erase_unused = without_blob  # type: ignore[method-assign]
+
+
+def kept_index() -> None:
+    """A purge has a new index built of what is left. The one that has the purged text is left to versions."""
+
+    async def nothing(self: VersionIndexes, workspace: str, agent_id: str) -> None:
+        return None
+
+    VersionIndexes.erase_unused = nothing  # type: ignore[method-assign]
+
+
+def purge_once() -> None:
+    """A purge that a failure cut off is not gone on with: who asked again was told that the source is gone."""
+
+    async def nothing(self: SourceErasure) -> None:
+        return None
+
+    SourceErasure.reconcile = nothing  # type: ignore[method-assign]
+
+
 MUTANTS: Final[dict[str, Callable[[], None]]] = {
     "no fence": no_fence,
     "no log read after subscribe": no_log_read,
@@ -247,13 +283,16 @@ MUTANTS: Final[dict[str, Callable[[], None]]] = {
     "event taken off before its delivery": early_taken,
     "newest event of a session first": newest_first,
     "new event id for each attempt": new_event_ids,
+    "purge leaves the blob": forgotten_blob,
+    "purge leaves the index": kept_index,
+    "purge is not gone on with": purge_once,
 }
 
 
 def main() -> None:
-    mutant, module = sys.argv[1:]
+    mutant, module, *arguments = sys.argv[1:]
     MUTANTS[mutant]()
-    sys.argv[1:] = []  # The service reads its own arguments.
+    sys.argv[1:] = arguments  # The service reads its own.
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

@@ -6,9 +6,11 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from tests.system.chaos.knowledge_rules import LATE as KNOWLEDGE_LATE
 from tests.system.chaos.mutant_main import MUTANTS
 from tests.system.chaos.report import put_section
 from tests.system.chaos.run import Plan, Result, run
@@ -32,20 +34,36 @@ FAULTS: Final[Mapping[str, Mapping[str, int]]] = {
     "event taken off before its delivery": {"kill history": 6, "fail mongodb before": 10},
     "newest event of a session first": {"kill history": 2},
     "new event id for each attempt": {"kill history": 1},
+    "purge leaves the blob": {"kill ingest": 1},
+    "purge leaves the index": {"kill ingest": 1},
+    "purge is not gone on with": {"kill history": 6, "fail mongodb before": 10},
 }
-LATE: Final = frozenset({"every turn ends", EVENTS_LATE})
+# What authors of knowledge show. The others run without them.
+OF_KNOWLEDGE: Final = frozenset({"purge leaves the blob", "purge leaves the index", "purge is not gone on with"})
+AUTHORS: Final = 4
+CLIENTS_BESIDE: Final = 5  # Few, so that sources are read, and versions published, before they are purged.
+LATE: Final = frozenset({"every turn ends", EVENTS_LATE, KNOWLEDGE_LATE})
 # The bugs by which turns never end. Of the others, what is late proves nothing: the runs are short, and the machine may
 # be slow.
 ENDLESS: Final = frozenset({"unsupervised loop"})
-# Runs that wait at their end: for turns that never end, or until a reconciler has had time to release reservations.
-WAITING: Final = ENDLESS | {"lost release"}
+# Runs that wait at their end: for turns that never end, or until a reconciler has had time to release reservations or
+# to erase knowledge.
+WAITING: Final = ENDLESS | OF_KNOWLEDGE | {"lost release"}
 WAITING_LIMIT_S: Final = 180.0
 
 
 def plan_of(mutant: str, seed: int) -> Plan:
-    return Plan(
-        seed=seed, seconds=SECONDS, faults=FAULTS[mutant], lease_s=2.0, think_s=1.0, patience_s=8.0, mutant=mutant
+    plan = Plan(
+        seed=seed,
+        authors=0,
+        seconds=SECONDS,
+        faults=FAULTS[mutant],
+        lease_s=2.0,
+        think_s=1.0,
+        patience_s=8.0,
+        mutant=mutant,
     )
+    return replace(plan, authors=AUTHORS, clients=CLIENTS_BESIDE) if mutant in OF_KNOWLEDGE else plan
 
 
 def catch(mutant: str, result: Result) -> Counter[str]:

@@ -11,6 +11,7 @@ from typing import Final
 
 from tests.system.chaos.events import (
     Accepted,
+    Added,
     Answered,
     Billed,
     Chunked,
@@ -21,11 +22,13 @@ from tests.system.chaos.events import (
     Event,
     Frame,
     Injected,
+    Knowledge,
     Looked,
     Opened,
     Probed,
     Recovered,
     Refused,
+    Removed,
     Stored,
     Told,
 )
@@ -40,9 +43,9 @@ Written by `make chaos-report`; each section is one run, with the seed that repe
 workers, two histories, a real Valkey or Redis (AOF everysec) and the MongoDB stand-in on one machine; every connection
 of clients to gateways, of services to their stores, and of gateways and workers to histories goes through a link that
 can be cut. Behind Sentinel a link belongs to a server instead: services, replicas and Sentinels reach it that way. The
-workspace has a webhook, whose receiver fails, hangs, and denies what it took. The clients, the supervisor and the links
-share that machine's cores. What is counted as a violation stands in
-`checker.py`.
+workspace has a webhook, whose receiver fails, hangs, and denies what it took. An author adds knowledge sources,
+publishes, deletes and purges; one ingest worker reads. The clients, the supervisor and the links share that machine's
+cores. What is counted as a violation stands in `checker.py` and, for knowledge, in `knowledge_rules.py`.
 """
 SHOWN: Final = 20
 
@@ -88,6 +91,7 @@ def facts(result: Result) -> list[tuple[str, str]]:
         ("waiting callers sent on by a gateway that drained", str(result.sent_on)),
         ("all processes ready after the last fault", f"{result.recovery_s:.1f} s"),
         *([("alerts that fired", ", ".join(result.alerts) or "none")] if result.alerts is not None else []),
+        *_knowledge(events),
         *_bill(events),
         *_told(result),
         *_links(events),
@@ -107,6 +111,19 @@ def facts(result: Result) -> list[tuple[str, str]]:
 def _finalizer(events: Sequence[Event]) -> str:
     deleted, ended, looks = (sum(isinstance(event, kind) for event in events) for kind in (Deleted, Ending, Looked))
     return f"{deleted} / {ended}; {looks}"
+
+
+def _knowledge(events: Sequence[Event]) -> list[tuple[str, str]]:
+    removed = [event for event in events if isinstance(event, Removed)]
+    added, purged = (sum(isinstance(event, Added) for event in events), sum(event.purge for event in removed))
+    return [
+        (
+            "knowledge sources added / deleted / purged; kept; what killed histories had left",
+            f"{added} / {len(removed) - purged} / {purged}; {len(known.sources)}; {len(known.abandoned)}",
+        )
+        for known in events
+        if isinstance(known, Knowledge)
+    ]
 
 
 def _bill(events: Sequence[Event]) -> list[tuple[str, str]]:

@@ -4,13 +4,14 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import aiohttp
 
+from tests.system.chaos.author import Author
 from tests.system.chaos.chatter import Chatter
 from tests.system.chaos.checker import Violation, check
 from tests.system.chaos.cluster import EMBEDDED_REDIS, Cluster, default_size
@@ -18,6 +19,7 @@ from tests.system.chaos.completer import Completer
 from tests.system.chaos.events import History
 from tests.system.chaos.harvest import counted, remains, reservations, stored_turns, transcripts
 from tests.system.chaos.injector import Injector
+from tests.system.chaos.knowledge_stores import knowledge
 from tests.system.chaos.prober import Prober
 from tests.system.chaos.receiver import Receiver
 from tests.system.chaos.redis_servers import RedisChoice
@@ -33,12 +35,16 @@ RECOVERY_S: Final = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """`patience_s`: how long after the last fault every turn must have ended. `prometheus`: a program that watches."""
+    """`patience_s`: how long after the last fault every turn must have ended. `prometheus`: a program that watches.
+
+    `authors` add to knowledge and purge it, beside the clients.
+    """
 
     seed: int
     seconds: float
     faults: Mapping[str, int]
     clients: int = 30
+    authors: int = 1
     lease_s: float = 4.0
     think_s: float = 2.0
     patience_s: float = 60.0
@@ -77,7 +83,14 @@ class Result:
 async def run(plan: Plan, directory: Path) -> Result:
     """Raises deploy's StartError when the stack does not come up. `alerts` are those that fired, if anyone watched."""
     began = time.monotonic()
-    cluster = Cluster(directory, lease_s=plan.lease_s, size=default_size(), mutant=plan.mutant, redis=plan.redis)
+    cluster = Cluster(
+        directory,
+        lease_s=plan.lease_s,
+        size=default_size(),
+        mutant=plan.mutant,
+        redis=plan.redis,
+        reads_sources=plan.authors > 0,
+    )
     async with cluster:
         if plan.prometheus is None:
             result = await run_on(cluster, plan)
@@ -115,8 +128,9 @@ async def run_on(cluster: Cluster, plan: Plan) -> Result:
         await subscribe(cluster, receiver)
         zero = time.monotonic()
         receiver.hurt()
+        authors = [Author(world, random.Random(f"{plan.seed}/author {number}")) for number in range(plan.authors)]
         injector = Injector(cluster, history, clock, Prober(world, random.Random(f"{plan.seed}/prober")))
-        recovery_s = await _load_and_hurt(plan, world, injector, cluster)
+        recovery_s = await _load_and_hurt(plan, world, injector, cluster, authors)
         receiver.heal()
         reader = Visitor(world, random.Random(plan.seed))
         world.patience_s += 60.0
@@ -124,6 +138,9 @@ async def run_on(cluster: Cluster, plan: Plan) -> Result:
         history.extend(await stored_turns(cluster, plan.patience_s))
         history.extend(await reservations(cluster, plan.patience_s))
         history.extend(await told(cluster, plan.patience_s))
+        history.extend(await knowledge(cluster, history, plan.patience_s))
+        for author in authors:
+            history.extend(await author.listed())
         usage, billed = await counted(cluster, reader)
         history.extend([usage, *billed])
         history.extend(await transcripts(reader, [each for each in world.sessions if each not in world.deleting]))
@@ -141,9 +158,11 @@ async def run_on(cluster: Cluster, plan: Plan) -> Result:
     )
 
 
-async def _load_and_hurt(plan: Plan, world: World, injector: Injector, cluster: Cluster) -> float:
+async def _load_and_hurt(
+    plan: Plan, world: World, injector: Injector, cluster: Cluster, authors: Sequence[Author]
+) -> float:
     """Clients run from before the first fault until after the last. How long the stack took to be all there again."""
-    clients = [_client(world, plan.seed, number) for number in range(plan.clients)]
+    clients = [*authors, *(_client(world, plan.seed, number) for number in range(plan.clients))]
     tasks = [asyncio.create_task(client.run()) for client in clients]
     try:
         faults = asyncio.create_task(_hurt(plan, injector))

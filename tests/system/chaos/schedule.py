@@ -38,6 +38,9 @@ KINDS: Final = (
     "down mongodb 1 s",
     "down mongodb 5 s",
     "down mongodb 60 s",
+    "kill ingest",
+    "stop ingest",
+    "term ingest",
 )
 
 

@@ -23,7 +23,7 @@ CONNECT_S: Final = 3.0
 # A stream that lives and tells nothing is left and resumed, so that a client's patience can end.
 STREAM_LIMIT_S: Final = 15.0
 GONE: Final = (aiohttp.ClientError, TimeoutError, OSError)
-_ID: Final = re.compile(r"(ses|trn|chatcmpl)[_-][0-9a-z]+|\?.*")
+_ID: Final = re.compile(r"(ses|trn|agt|src|chatcmpl)[_-][0-9a-z]+|\?.*")
 
 
 class GaveUp(Exception):
@@ -136,7 +136,7 @@ class Visitor:
         *,
         silence_s: float = SILENCE_S,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """At any gateway. Raises GONE's exceptions."""
+        """At any gateway; a body of bytes is sent as it is. Raises GONE's exceptions."""
         url = self._choose_gateway() + path
         self._asked = f"{method} {_ID.sub('*', path)}"
         all_headers = {
@@ -145,7 +145,7 @@ class Visitor:
             **(headers or {}),
         }
         timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_S, sock_read=silence_s)
-        data = orjson.dumps(body) if body is not None else None
+        data = body if body is None or isinstance(body, bytes) else orjson.dumps(body)
         async with self.world.http.request(method, url, data=data, headers=all_headers, timeout=timeout) as response:
             yield response
 
