@@ -56,7 +56,8 @@ def restore(folder: Path, local: Path | None, *, check: bool, reuse_blobs: bool)
     """Restore the backup FOLDER into an empty database.
 
     Stop every process of the deployment and give it an empty Redis. Nothing is written unless the whole backup is what
-    was written. Run the same command again after an interruption. Reads the PARLEY_* variables of history.
+    was written. Run the same command again after an interruption. Reads the PARLEY_* variables of history. With
+    --local, PARLEY_MONGODB_DATABASE names a new database of that stack's MongoDB, and the stack runs on.
     """
     from services.history.backups.examination import examined
     from services.history.backups.faults import BackupFault

@@ -1,5 +1,6 @@
 """The environment, as each of the three services would read it at its start."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,10 @@ def _wants_tls(uri: str) -> bool:
 
 
 def local_environment(directory: Path) -> dict[str, str]:
-    """The variables of the stack that `make up` runs on this data directory. Raises CliError."""
+    """The variables of the stack that `make up` runs on this data directory. Raises CliError.
+
+    PARLEY_MONGODB_DATABASE names another database of its MongoDB, such as one that a backup is restored into.
+    """
     try:
         state = orjson.loads((directory / "state.json").read_bytes())
         ports = state["ports"]
@@ -117,6 +121,7 @@ def local_environment(directory: Path) -> dict[str, str]:
             "PARLEY_QUEUE_REDIS_URL": f"redis://{host}:{ports['redis']}/0",
             "PARLEY_MONGODB_URI": f"mongodb://{host}:{ports['mongodb']}/?retryWrites=false",
             "PARLEY_HISTORY_URL": ",".join(f"http://{host}:{ports[name]}" for name in _of_kind(ports, "history")),
+            "PARLEY_MONGODB_DATABASE": os.environ.get("PARLEY_MONGODB_DATABASE") or state.get("database", "parley"),
             "PARLEY_PUBLIC_URL": state["publicUrl"],
             "PARLEY_MODEL_BASE_URL": f"http://{host}:{ports['model']}/v1",
         }

@@ -55,7 +55,7 @@ class Launcher:
                 await self._publish(history)
                 self._secret = self._stack.state.secret_key = await self._key(history)
                 stack.demo_page.write_text(shop_page(stack.base_url, await self._widget_key(history)), "utf-8")
-            stack.state.note_public_url(stack.base_url)
+            stack.state.note_running(stack.base_url, stack.database)
             await self._start_all(stack.gateway_commands())
             await workers
         finally:

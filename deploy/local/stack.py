@@ -70,6 +70,10 @@ class Stack:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def database(self) -> str:
+        return self._environment.get("PARLEY_MONGODB_DATABASE") or DATABASE
+
+    @property
     def demo_model(self) -> str | None:
         """The real model behind the demo agent, if the user named one."""
         return self._environment.get("PARLEY_MODEL") if self._environment.get("PARLEY_MODEL_BASE_URL") else None
@@ -111,8 +115,7 @@ class Stack:
     # --- services
 
     def history_commands(self) -> list[tuple[str, Command]]:
-        database = self._environment.get("PARLEY_MONGODB_DATABASE") or DATABASE
-        own = {"PARLEY_MONGODB_URI": self.mongodb_uri, "PARLEY_MONGODB_DATABASE": database}
+        own = {"PARLEY_MONGODB_URI": self.mongodb_uri, "PARLEY_MONGODB_DATABASE": self.database}
         names = _names("history", self.size.histories)
         return [
             ("history", self._service("history", name, url, own))

@@ -85,9 +85,9 @@ class LocalState:
         self._values["widgetKey"] = {"origin": origin, "secret": secret}
         self._write()
 
-    def note_public_url(self, url: str) -> None:
-        """For `parley login --local`."""
-        self._values["publicUrl"] = url
+    def note_running(self, public_url: str, database: str) -> None:
+        """For commands with `--local`: where clients ask, and which database history uses."""
+        self._values |= {"publicUrl": public_url, "database": database}
         self._write()
 
     def port(self, name: str) -> int:
