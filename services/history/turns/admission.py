@@ -1,6 +1,7 @@
 """Admission: how a turn becomes durable, and what a repeat of it is answered."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -14,7 +15,7 @@ from services.history.budgets.limits import Parties
 from services.history.metrics import TURNS_ADMITTED
 from services.history.mongo.client import Database
 from services.history.mongo.errors import Duplicate
-from services.history.mongo.filters import Document, above
+from services.history.mongo.filters import Document, Where, above, other_than
 from services.history.turns.branch_points import Branches
 from services.history.turns.context import Contexts
 from services.history.turns.end_users import end_user_of
@@ -49,6 +50,7 @@ class Admission:
         gate: BudgetGate,
         redactor: Redactor,
         prices: PriceTable,
+        stop_session: Callable[[str, str], Awaitable[None]],
     ) -> None:
         self._sessions = database.sessions
         self._turns = database.turns
@@ -60,6 +62,7 @@ class Admission:
         self._gate = gate
         self._redactor = redactor
         self._prices = prices
+        self._stop_session = stop_session
 
     async def admit(self, workspace: str, order: AdmitTurn) -> bytes:
         """An AdmittedTurn as JSON; the turn is durable when this returns. May be repeated.
@@ -97,10 +100,14 @@ class Admission:
                 if existing.id != order.turn_id:
                     return _admitted(existing, order)
                 record = existing
+                await self._withdraw_from_ended(record)
+                if await self._kept(record) is None:
+                    continue
+                answer = await self._answer(record, order)
             else:
                 TURNS_ADMITTED.inc()
                 record = TurnRecord.model_validate(document)
-            _, answer = await asyncio.gather(self._withdraw_from_ended(record), self._answer(record, order))
+                _, answer = await asyncio.gather(self._withdraw_from_ended(record), self._answer(record, order))
             confirmed = await self._guard.confirmed(record, order)
             if confirmed is record:
                 taken.keep()
@@ -114,8 +121,9 @@ class Admission:
         refusal = await self._gate.admit(order.turn_id, parties, target.estimate)
         if refusal is None:
             return None
-        if (existing := await self._existing(workspace, order)) is not None:
-            return _admitted(existing, order)
+        existing = await self._existing(workspace, order)
+        if existing is not None and (kept := await self._kept(existing)) is not None:
+            return _admitted(kept, order)
         raise refusal
 
     async def _target(self, workspace: str, order: AdmitTurn) -> Target | ApiError:
@@ -173,6 +181,14 @@ class Admission:
             "scope": order.session_id or COMPLETIONS,
             "idempotencyKey": order.idempotency_key,
         }
+        record = record_of(await self._turns.one(where))
+        return await self._kept(record) if record is not None else None
+
+    async def _kept(self, record: TurnRecord) -> TurnRecord | None:
+        """The turn that a repeat is answered with: from now on it is not withdrawn. None: it was, a moment ago."""
+        where = {"_id": record.id, "workspace": record.workspace}
+        if not record.active or await self._turns.update({**where, "active": True}, {"$set": {"joined": True}}):
+            return record
         return record_of(await self._turns.one(where))
 
     async def _existing(self, workspace: str, order: AdmitTurn) -> TurnRecord | None:
@@ -224,13 +240,25 @@ class Admission:
         return snapshot.decode() if len(snapshot) <= MAX_SNAPSHOT else None
 
     async def _withdraw_from_ended(self, record: TurnRecord) -> None:
-        """Removes the turn again if its session ended during the insert: who ended it may not have seen this turn."""
+        """Removes the turn again if its session ended during the insert: who ended it may not have seen this turn.
+
+        Raises `session_ended`, `session_not_found`. A turn that a repeat was answered with, or that a worker has, stays
+        and is stopped, as who ended the session stops the turns that it sees.
+        """
         if record.session_id is None:
             return
         where = {"_id": record.session_id, "workspace": record.workspace}
-        if (refusal := _refusal(await self._sessions.one(where, {"status": 1}))) is not None:
-            await self._turns.delete({"_id": record.id, "workspace": record.workspace, "active": True, "attempt": 0})
+        if (refusal := _refusal(await self._sessions.one(where, {"status": 1}))) is None:
+            return
+        turn = {"_id": record.id, "workspace": record.workspace}
+        withdrawn: Where = {**turn, "active": True, "attempt": 0}
+        if refusal.code is Code.SESSION_ENDED:
+            withdrawn = {**withdrawn, "joined": other_than(True)}
+        if await self._turns.delete(withdrawn) or refusal.code is not Code.SESSION_ENDED:
             raise refusal
+        if await self._turns.one(turn, {"_id": 1}) is None:  # A repeat has withdrawn it.
+            raise refusal
+        await self._stop_session(record.workspace, record.session_id)
 
 
 def _refusal(session: Document | None) -> ApiError | None:
