@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 
+from tests.conftest import PATIENCE
 from tests.programs import required_program
 from tests.system.chaos.__main__ import BEHIND_SENTINEL, USUAL
 from tests.system.chaos.redis_servers import EMBEDDED, RedisChoice
@@ -50,7 +51,9 @@ async def judge(
     seed = int(os.environ.get("PARLEY_CHAOS_SEED", "20261122"))
     print(f"PARLEY_CHAOS_SEED={seed}")
     choice = RedisChoice.parse(redis)
-    plan = Plan(seed=seed, seconds=seconds, faults=faults, lease_s=lease_s, think_s=think_s, redis=choice)
+    plan = Plan(
+        seed=seed, seconds=seconds, faults=faults, lease_s=lease_s, think_s=think_s, slack=PATIENCE, redis=choice
+    )
     result = await run(plan, directory)
     result.history.write(directory / "history.jsonl")
     print(table(result))

@@ -66,9 +66,10 @@ class Violation(NamedTuple):
 
 @dataclass
 class Run:
-    """A history, sorted once for all rules."""
+    """A history, sorted once for all rules. `slack`: how often the time limits of the promises may pass."""
 
     history: History
+    slack: float = 1.0
     stored: dict[str, Stored] = field(default_factory=dict)
     asked: dict[int, Asked] = field(default_factory=dict)
     accepted: dict[str, Asked] = field(default_factory=dict)
@@ -103,9 +104,9 @@ class Run:
         return any(fault.at <= until and fault.until >= since for fault in self.faults if fault.kind != but)
 
 
-def check(history: History) -> list[Violation]:
-    """Every broken promise of the run."""
-    run = Run(history)
+def check(history: History, slack: float = 1.0) -> list[Violation]:
+    """Every broken promise of the run. `slack`: how many times the promised time a wait may last on a slow host."""
+    run = Run(history, slack)
     return [violation for rule in RULES for violation in rule(run)]
 
 
@@ -250,7 +251,7 @@ def _deleted_streams_end(run: Run) -> Iterator[Violation]:
             opened[event.view] = event
         elif isinstance(event, Closed) and (stream := opened.get(event.view)) is not None:
             since = max(run.deleted.get(stream.session, event.at), stream.at)
-            if event.at - since > _GONE_WITHIN_S and not run.disturbed(since, event.at):
+            if event.at - since > _GONE_WITHIN_S * run.slack and not run.disturbed(since, event.at):
                 seen = f"a stream of {stream.session} was still open {event.at - since:.1f} s after its deletion"
                 yield Violation("deleted is gone", stream.turn, seen)
 
@@ -281,14 +282,16 @@ def _outages_are_told(run: Run) -> Iterator[Violation]:
         if event.status not in (0, 200, 202, 503):  # Whatever else happens at that time.
             yield Violation("no unforeseen refusal", "", f"{event.kind}: a new turn was answered {event.status}")
         told = event.status in (200, 202) or (event.status == 503 and event.retry_after)
-        if not (told and event.took_s <= _REFUSED_WITHIN_S) and not run.disturbed(
+        if not (told and event.took_s <= _REFUSED_WITHIN_S * run.slack) and not run.disturbed(
             event.at - 3.0, event.at + event.took_s, but=event.kind
         ):
             how = "with" if event.retry_after else "without"
             seen = f"{event.kind}: a new turn was answered {event.status} {how} Retry-After after {event.took_s:.1f} s"
             yield Violation("outages are told", "", seen)
     for back in run.all(Recovered):
-        if back.after_s > _BACK_WITHIN_S and not run.disturbed(back.at - back.after_s - 3.0, back.at, but=back.kind):
+        if back.after_s > _BACK_WITHIN_S * run.slack and not run.disturbed(
+            back.at - back.after_s - 3.0, back.at, but=back.kind
+        ):
             seen = f"{back.kind}: a new turn completed only {back.after_s:.1f} s after the store was ready"
             yield Violation("outages are told", "", seen)
 

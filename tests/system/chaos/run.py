@@ -37,7 +37,8 @@ RECOVERY_S: Final = 60.0
 class Plan:
     """`patience_s`: how long after the last fault every turn must have ended. `prometheus`: a program that watches.
 
-    `authors` add to knowledge and purge it, beside the clients.
+    `authors` add to knowledge and purge it, beside the clients. `slack`: how many times the promised time a client may
+    have to wait, so that no verdict of a test hangs on its host.
     """
 
     seed: int
@@ -48,6 +49,7 @@ class Plan:
     lease_s: float = 4.0
     think_s: float = 2.0
     patience_s: float = 60.0
+    slack: float = 1.0
     mutant: str | None = None
     redis: RedisChoice = EMBEDDED_REDIS
     prometheus: str | None = None
@@ -98,7 +100,7 @@ async def run(plan: Plan, directory: Path) -> Result:
             async with watching(cluster, plan.prometheus, directory) as watch:
                 result = await run_on(cluster, plan)
                 result.alerts = sorted(await watch.fired())
-    result.violations = check(result.history)
+    result.violations = check(result.history, plan.slack)
     result.wall_s = time.monotonic() - began
     return result
 

@@ -368,6 +368,12 @@ def test_an_outage_that_is_not_told_at_once_or_lasts_too_long_is_found(told: Eve
     assert rules(DOWN, Injected(at=0.5, until=8.5, kind="kill gateway", target="gateway-1"), told) == set()
 
 
+def test_on_a_slow_host_a_wait_may_be_longer_but_not_without_an_end() -> None:
+    for after_s, found in ((20.0, set[str]()), (60.0, {"outages are told"})):
+        told = history(DOWN, replace(BACK, after_s=after_s))
+        assert {violation.rule for violation in check(told, slack=5.0)} == found
+
+
 def test_no_outage_explains_an_unforeseen_answer() -> None:
     told = replace(PROBE, status=500)
     assert rules(DOWN, told) == {"no unforeseen refusal", "outages are told"}
