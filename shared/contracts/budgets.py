@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final, Literal, NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from shared.contracts.schema import PublicRequest, Schema, Time
 
@@ -10,6 +10,8 @@ SubjectKind = Literal["workspace", "agent", "key", "endUser"]
 SUBJECTS: Final[tuple[SubjectKind, ...]] = ("workspace", "agent", "key", "endUser")
 MAX_TOKENS: Final = 1_000_000_000_000
 MAX_COST: Final = 1_000_000.0
+# What is counted of a cost, so a smaller one would become 0.
+MIN_COST: Final = 1e-9
 MAX_SUBJECT: Final = 300
 
 Tokens = Annotated[int, Field(ge=0, le=MAX_TOKENS)]
@@ -48,6 +50,19 @@ class Allowance(Schema):
         return self.tokens is not None or self.cost is not None
 
 
+class GivenAllowance(Allowance):
+    """Of one period, as a client gives it: a member that is misspelt must not become a limit that is missing."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    @field_validator("cost")
+    @classmethod
+    def _is_counted(cls, cost: float | None) -> float | None:
+        if cost is not None and 0 < cost < MIN_COST:
+            raise ValueError("must be at least 0.000000001, or 0 to refuse every turn")
+        return cost
+
+
 class BudgetLimits(Schema):
     day: Allowance | None = None
     month: Allowance | None = None
@@ -56,8 +71,8 @@ class BudgetLimits(Schema):
 class PutBudget(PublicRequest):
     """The whole budget: a period that is left out has no limit."""
 
-    day: Allowance | None = None
-    month: Allowance | None = None
+    day: GivenAllowance | None = None
+    month: GivenAllowance | None = None
 
     @model_validator(mode="after")
     def _limits_something(self) -> "PutBudget":

@@ -10,6 +10,8 @@ from typing import Final, Self
 from yarl import URL
 
 _NUMERIC_LABEL: Final = re.compile(r"(0[xX][0-9A-Fa-f]*|[0-9]+)")
+_LABEL: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")
+MAX_HOST: Final = 253
 _PORTED: Final = re.compile(r"(?P<host>\[[^\]]+\]|[^:\[\]/\s]+)(?::(?P<port>\d{1,5}))?")
 _SCHEMES: Final = ("http", "https")
 
@@ -86,6 +88,8 @@ def checked_url(text: str, policy: OutgoingPolicy) -> tuple[URL, bool]:
         raise UrlRefused(f"the URL's port {url.port} is not allowed; allowed are {allowed}")
     if not _is_canonical(url.host):
         raise UrlRefused("the URL's host is an address in an unusual spelling")
+    if not _can_be_resolved(url.raw_host or ""):
+        raise UrlRefused("the URL's host is no name that a server can have")
     return url, False
 
 
@@ -100,6 +104,12 @@ def _is_canonical(host: str) -> bool:
         return str(IPv4Address(host)) == host
     except ValueError:
         return False
+
+
+def _can_be_resolved(host: str) -> bool:
+    """RFC 1035: labels of 1 to 63 characters. A name with a space would only fail with every call. `host`: in ASCII."""
+    labels = host.removesuffix(".").split(".")
+    return ":" in host or (len(host) <= MAX_HOST and all(_LABEL.fullmatch(label) for label in labels))
 
 
 def is_same_origin(one: URL, other: URL) -> bool:

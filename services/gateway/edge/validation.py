@@ -44,7 +44,9 @@ def field_errors(error: ValidationError) -> list[dict[str, str]]:
 
 def _said(fault: ErrorDetails) -> str:
     kinds = {"missing": "is required", "extra_forbidden": "is not a known member"}
-    return kinds.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
+    text = kinds.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
+    # JSON has lists and no tuples.
+    return text.replace("Tuple should", "List should").replace("valid tuple", "valid list")
 
 
 def _path(location: tuple[int | str, ...]) -> str:
@@ -113,7 +115,7 @@ def page_query(query: Mapping[str, str], **choices: tuple[str, ...]) -> dict[str
     cursor = query.get("cursor")
     if cursor is not None:
         if _CURSOR.fullmatch(cursor) is None:
-            raise refused("cursor", "is not a cursor of this list")
+            raise refused("cursor", "is not a cursor of this list: take nextCursor of the page before, or leave it out")
         page["cursor"] = cursor
     for name, allowed in choices.items():
         value = query.get(name)

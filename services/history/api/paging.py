@@ -29,7 +29,8 @@ def direction_of(request: web.Request, default: Literal["asc", "desc"] = "asc") 
 
 
 def bad_cursor() -> ApiError:
-    return ApiError(Code.INVALID_REQUEST, "The cursor was not issued by this API.", param="cursor")
+    detail = "The cursor was not issued by this API: take nextCursor of the page before, or leave it out."
+    return ApiError(Code.INVALID_REQUEST, detail, param="cursor")
 
 
 def cursor_of(values: list[Any]) -> str:

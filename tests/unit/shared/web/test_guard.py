@@ -86,10 +86,36 @@ def test_a_url_that_no_tool_may_have_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["https://example.com/x?y=1", "http://8.8.8.8/", "http://[2606:4700::1111]/", "https://api.v2.example/"]
+    "url",
+    [
+        "https://example.com/x?y=1",
+        "http://8.8.8.8/",
+        "http://[2606:4700::1111]/",
+        "https://api.v2.example/",
+        "https://example.com./",
+        "https://my_bucket.s3.example/",
+        "https://m\u00fcnchen.example/",
+        f"https://{'a' * 63}.example/",
+    ],
 )
 def test_an_ordinary_url_is_accepted(url: str) -> None:
     assert checked_url(url, POLICY)[1] is False
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://exa mple.com/",
+        "https://..example.com/",
+        "https://a..example/",
+        f"https://{'a' * 64}.example/",
+        f"https://{'a.' * 127}example/",
+    ],
+)
+def test_a_host_that_no_server_can_have_is_refused(url: str) -> None:
+    """It was stored, and every call to it failed."""
+    with pytest.raises(UrlRefused):
+        checked_url(url, POLICY)
 
 
 ALLOWED = AllowList.parse(["127.0.0.1:9000", "Orders.internal:8080", "[::1]:9000", "mail.internal", "10.1.0.0/16"])
