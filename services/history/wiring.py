@@ -9,6 +9,7 @@ from services.history.audit.records import Audit
 from services.history.budgets.budgets import Budgets
 from services.history.budgets.gate import BudgetGate
 from services.history.budgets.limits import Limits
+from services.history.budgets.shown import ShownBudgets
 from services.history.checks.check_turns import CheckTurns
 from services.history.checks.judge import JUDGE_ID, judge_of
 from services.history.checks.publish_gate import PublishGate
@@ -48,6 +49,7 @@ from services.history.turns.gaps import Gaps
 from services.history.turns.redaction import Redactor
 from services.history.turns.responses import Responses
 from services.history.turns.turns import Turns
+from services.history.usage.billing import Billing
 from services.history.usage.ledger import Ledger
 from services.history.usage.reports import UsageReports
 from services.history.webhooks.deliveries import Deliveries
@@ -95,8 +97,11 @@ def nouns_of(
     suites = Suites(database, agents, audit, has_judge=judge is not None)
     runs = Runs(database, agents, versions, suites, settings)
     check_turns = CheckTurns(database, queue, versions, finalizer, judge, settings)
+    billing = Billing(ledger)
     deliveries = Deliveries(database, settings.webhook_deliveries_keep_s)
-    budgets = Budgets(database, agents, audit, BudgetStore(queue), limits, ledger, settings.prices)
+    budgets = Budgets(
+        database, agents, audit, BudgetStore(queue), limits, ShownBudgets(ledger, billing, settings.prices)
+    )
     return Nouns(
         workspaces=workspaces,
         keys=ApiKeys(database, agents, workspaces, audit, notices),
@@ -145,7 +150,7 @@ def nouns_of(
         retention=Retention(database, versions, sessions, erasure),
         ledger=ledger,
         budgets=budgets,
-        usage=UsageReports(ledger, settings.prices),
+        usage=UsageReports(ledger, billing, settings.prices),
         webhooks=Webhooks(database, audit, subscriptions, deliveries, box, settings.webhook_policy),
         deliveries=deliveries,
     )

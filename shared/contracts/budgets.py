@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal, NamedTuple
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from shared.contracts.schema import PublicRequest, Schema, Time
+from shared.contracts.usage import UsagePending
 
 SubjectKind = Literal["workspace", "agent", "key", "endUser"]
 SUBJECTS: Final[tuple[SubjectKind, ...]] = ("workspace", "agent", "key", "endUser")
@@ -100,4 +101,7 @@ class Budget(Schema):
     day: PeriodUse | None = None
     month: PeriodUse | None = None
     currency: str
+    pending: UsagePending | None = Field(
+        default=None, description="ended turns that the sums lack, as after an outage; turns are refused by all use"
+    )
     updated_at: Time

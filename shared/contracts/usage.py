@@ -49,10 +49,12 @@ class UsageRow(Schema):
 
 
 class UsagePending(Schema):
-    """Ended turns that no sum has yet."""
+    """Ended turns that no sum has yet. Without members: counting them took too long."""
 
-    turns: int = Field(description="how many, counted up to 10,000")
-    exact_before: date = Field(description="all of them ended on this day (UTC) or later: earlier days are exact")
+    turns: int | None = Field(default=None, description="how many, counted up to 10,000")
+    exact_before: date | None = Field(
+        default=None, description="all of them ended on this day (UTC) or later: earlier days are exact"
+    )
 
 
 class UsagePage(Schema):

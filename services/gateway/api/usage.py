@@ -21,13 +21,14 @@ _PENDING: Final = Named(
     "UsagePending",
     {
         **object_of(
+            {},
             {
                 "turns": COUNT | {"description": "how many, counted up to 10,000"},
                 "exactBefore": _DAY | {"description": "all of them ended on this day (UTC) or later"},
             },
-            None,
             "Ended turns that the sums do not have yet, for example after an outage. Earlier days are exact. Each "
-            "request adds some, and so does the service by itself. null: the sums have every turn that had ended.",
+            "request adds some, and so does the service by itself. null: the sums have every turn that had ended. "
+            "Without members: counting them took too long.",
         ),
         "type": ["object", "null"],
     },

@@ -23,7 +23,7 @@ async def get_usage(request: web.Request) -> web.Response:
         rows = tuple(row for row in rows if (row.group or "") > after[0])
     cursor = cursor_of([rows[limit - 1].group or ""]) if len(rows) > limit else None
     items = [row.model_dump(mode="json", by_alias=True) for row in rows[:limit]]
-    return json_response({**page_of(items, cursor), "pending": pending.wire() if pending else None})
+    return json_response({**page_of(items, cursor), "pending": pending.wire() if pending is not None else None})
 
 
 def _query(request: web.Request) -> UsageQuery:

@@ -7,17 +7,14 @@ from typing import Any, Final
 from services.history.agents.agents import Agents
 from services.history.audit.records import PENDING, Audit, audit_entry
 from services.history.budgets.limits import MAX_BUDGETS, PERIODS, Limits, cost_nano, stored_limits
-from services.history.budgets.sums import sums_of
+from services.history.budgets.shown import ShownBudgets
 from services.history.mongo.client import Database
 from services.history.mongo.errors import Duplicate
 from services.history.mongo.filters import Document, above
-from services.history.usage.ledger import Ledger
-from shared.budgets.periods import Period, PeriodKind
+from shared.budgets.periods import PeriodKind
 from shared.budgets.store import BudgetStore
-from shared.contracts.budgets import Allowance, Budget, PeriodUse, StoreBudget, Subject
+from shared.contracts.budgets import Allowance, Budget, StoreBudget, Subject
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.prices import PriceTable
-from shared.contracts.usage import NANO, cost_shown
 
 ROUNDS: Final = 20
 
@@ -30,8 +27,7 @@ class Budgets:
         audit: Audit,
         store: BudgetStore,
         limits: Limits,
-        ledger: Ledger,
-        prices: PriceTable,
+        shown: ShownBudgets,
     ) -> None:
         self._budgets = database.budgets
         self._keys = database.keys
@@ -39,8 +35,7 @@ class Budgets:
         self._audit = audit
         self._store = store
         self._limits = limits
-        self._ledger = ledger
-        self._prices = prices
+        self._shown = shown
 
     async def put(self, workspace: str, subject: Subject, order: StoreBudget) -> Budget:
         """Replaces the subject's budget.
@@ -70,13 +65,13 @@ class Budgets:
         row = await self._budgets.one({"_id": _id(workspace, subject), "workspace": workspace})
         if row is None or row.get("removed"):
             raise ApiError(Code.NOT_FOUND)
-        return await self._shown(row)
+        return (await self._shown.of(workspace, [row]))[0]
 
     async def page(self, workspace: str, after: str | None, limit: int) -> tuple[list[Budget], str | None]:
         """In the order of their ids, and the id to continue from."""
         where: dict[str, Any] = {"workspace": workspace, "_id": above(after or "")}
         rows = await self._budgets.many(where, order=[("_id", 1)], limit=limit + 1)
-        shown = [await self._shown(row) for row in rows[:limit] if not row.get("removed")]
+        shown = await self._shown.of(workspace, [row for row in rows[:limit] if not row.get("removed")])
         return shown, rows[limit - 1]["_id"] if len(rows) > limit else None
 
     async def remove(self, workspace: str, subject: Subject, actor: str | None = None) -> None:
@@ -124,7 +119,7 @@ class Budgets:
         for limit in stored_limits({**row, **absent}).at(workspace, datetime.now(UTC)):
             await self._store.limit(limit)
         await self._audit.deliver(self._budgets, row)
-        return await self._shown(row)
+        return (await self._shown.of(workspace, [row]))[0]
 
     async def _require_room(self, workspace: str) -> None:
         rows = await self._budgets.many({"workspace": workspace}, fields={"_id": 1}, limit=MAX_BUDGETS)
@@ -139,24 +134,6 @@ class Budgets:
             where = {"_id": subject.id, "workspace": workspace, "revokedAt": None}
             if await self._keys.one(where, {"_id": 1}) is None:
                 raise ApiError(Code.NOT_FOUND, "There is no such key.")
-
-    async def _shown(self, row: Document) -> Budget:
-        subject, now = Subject(row["kind"], row["subjectId"]), datetime.now(UTC)
-        shown = {kind: await self._use(row, subject, Period.of(kind, now)) for kind in PERIODS if row.get(kind)}
-        return Budget(subject=subject.text, **shown, currency=self._prices.currency, updated_at=row["updatedAt"])
-
-    async def _use(self, row: Document, subject: Subject, period: Period) -> PeriodUse:
-        sums, unpriced = await sums_of(self._ledger, row["workspace"], subject, period)
-        tokens, cost = row[period.kind].get("tokens"), row[period.kind].get("cost")
-        return PeriodUse(
-            tokens=tokens,
-            cost=None if cost is None else cost / NANO,
-            used_tokens=sums.tokens,
-            used_cost=cost_shown(sums.cost),
-            unpriced_tokens=unpriced,
-            exceeded=(tokens is not None and sums.tokens >= tokens) or (cost is not None and sums.cost >= cost),
-            resets_at=period.end,
-        )
 
 
 def _id(workspace: str, subject: Subject) -> str:

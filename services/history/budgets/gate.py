@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from services.history.budgets.estimates import ANSWER_TOKENS
 from services.history.budgets.exceeded import ExceededBudgets
 from services.history.budgets.limits import Limits, Parties
-from services.history.budgets.sums import sums_of
+from services.history.budgets.sums import end_user_of, sums_of
 from services.history.metrics import BUDGET_COUNTERS_REBUILT, BUDGET_REFUSALS
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document, one_of
@@ -79,7 +79,11 @@ class BudgetGate:
 
     async def _rebuild(self, limit: Limit) -> None:
         version, (workspace, subject, _, period) = await self._store.version(limit.counter), limit.counter
-        sums, _ = await sums_of(self._ledger, workspace, subject, period)
+        # A counter that is filled with less than was used would let more through than the budget allows.
+        await self._ledger.must_bill(workspace)
+        first, last = period.days
+        rows = await self._ledger.rows(workspace, first, last, end_user_of(subject), with_turns=True)
+        sums, _ = sums_of(rows, subject, period)
         if await self._store.fill(limit, version, sums):
             BUDGET_COUNTERS_REBUILT.inc()
 

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from services.history.usage.billing import Billing
 from services.history.usage.ledger import PAGE
 from services.history.usage.reports import UsageReports
 from shared.contracts.errors import ApiError, Code
@@ -109,13 +110,15 @@ async def backlog(history: History, turn_id: str, ended: Sequence[datetime], **m
 async def test_sums_with_a_backlog_say_what_they_lack_and_are_exact_in_the_end(history: History) -> None:
     await history.publish()
     ledger = history.dependencies.nouns.ledger
-    reports = UsageReports(ledger, PriceTable(), within_s=0.0)  # No time at all.
+    reports = UsageReports(ledger, Billing(ledger, within_s=0.0), PriceTable())  # No time at all.
     now = datetime.now(UTC)
     await backlog(history, await ask(history, use(3, 2)), [now - timedelta(hours=number) for number in range(230)])
     today = now.date()
     query = UsageQuery(group_by="agent", first=today - timedelta(days=30), last=today)
     page = await reports.grouped(WORKSPACE, query)
     assert page.pending is not None
+    assert page.pending.turns is not None
+    assert page.pending.exact_before is not None
     # The reconciler adds turns meanwhile. One that it adds between the two reads is in both, and none is in neither.
     assert 231 <= page.pending.turns + sum(row.turns for row in page.rows) <= 2 * 231
     assert (now - timedelta(hours=229, days=1)).date() <= page.pending.exact_before <= today
