@@ -59,6 +59,7 @@ SHARD_KEYS: Final[dict[str, ShardKey]] = {
     "check_runs": ShardKey("workspace", "all of the API", _QUEUES),
     "audit": ShardKey("workspace", "all", "none"),
     "end_user_erasures": ShardKey("workspace", "all of the API", _QUEUES),
+    "erased_logs": ShardKey("_id", "all by id", _QUEUES),
     "sources": ShardKey("workspace", "all of the API", f"{_QUEUES}, the ingest queue"),
     "budgets": ShardKey("workspace", "all of the API", _QUEUES),
     "usage_days": ShardKey("_id", "all: ids begin with the workspace", "none"),

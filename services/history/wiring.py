@@ -53,7 +53,7 @@ from services.history.usage.billing import Billing
 from services.history.usage.ledger import Ledger
 from services.history.usage.reports import UsageReports
 from services.history.webhooks.deliveries import Deliveries
-from services.history.webhooks.dispatcher import Dispatcher
+from services.history.webhooks.dispatcher import Dispatcher, rest_of
 from services.history.webhooks.endpoint_health import EndpointHealth
 from services.history.webhooks.sender import Sender
 from services.history.webhooks.subscriptions import Subscriptions
@@ -163,10 +163,11 @@ def dispatcher_of(
     receivers: GuardedClient,
     settings: HistorySettings,
 ) -> Dispatcher:
-    health = EndpointHealth(database, nouns.audit, settings.webhook_disable_after_s)
+    rest = rest_of(settings.webhook_retry_s)
+    health = EndpointHealth(database, nouns.audit, settings.webhook_disable_after_s, rest)
     box = SecretBox(settings.secret_keys)
     sender = Sender(subscriptions, nouns.deliveries, health, box, receivers, settings)
-    return Dispatcher(subscriptions, nouns.deliveries, sender, settings.webhook_retry_s)
+    return Dispatcher(subscriptions, nouns.deliveries, sender, health)
 
 
 def versions_of(database: Database, settings: HistorySettings) -> Versions:

@@ -14,8 +14,9 @@ class Comparison(NamedTuple):
     terms: dict[str, Any]
 
 
-def above(value: Any) -> Comparison:
-    return Comparison({"$gt": value})
+def above(value: Any, but: Sequence[str] = ()) -> Comparison:
+    """`but` for these values."""
+    return Comparison({"$gt": value, "$nin": list(but)} if but else {"$gt": value})
 
 
 def below(value: Any) -> Comparison:

@@ -122,7 +122,8 @@ PURPOSES: Final[dict[str, dict[str, str]]] = {
         "workspace_1_endpoint_1_eventId_1": "lists of an endpoint's deliveries",
         "workspace_1_endpoint_1_state_1_eventId_1": "lists of an endpoint's deliveries in one state, as dead letters",
         "lanes": "the first waiting delivery of a lane; putting off a whole lane",
-        "waiting_1_dueAt_1_endpoint_1_workspace_1": "sender: what is due, without endpoints that are busy",
+        "queue": "sender: what is due, without endpoints that are busy or rest; what is due of one endpoint",
+        "tests": "sender: test events for endpoints that rest",
         "expiresAt_1": "MongoDB deletes a delivery at `expiresAt`",
     },
     "vectors": {

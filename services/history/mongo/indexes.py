@@ -6,6 +6,7 @@ import pymongo
 from pymongo import IndexModel
 
 from services.history.mongo.filters import Document
+from shared.contracts.webhooks import TEST_EVENT
 
 
 class Index(NamedTuple):
@@ -150,7 +151,8 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index(("workspace", "endpoint", "eventId")),
         Index(("workspace", "endpoint", "state", "eventId")),
         Index(("endpoint", "lane", "rank"), partial={"waiting": True}, name="lanes"),
-        Index(("waiting", "dueAt", "endpoint", "workspace"), partial={"waiting": True}),
+        Index(("waiting", "endpoint", "dueAt", "workspace"), partial={"waiting": True}, name="queue"),
+        Index(("type", "waiting"), partial={"type": TEST_EVENT}, name="tests"),
         Index(("expiresAt",), expires=True),
     ),
     "vectors": (Index(("workspace",)),),
@@ -158,7 +160,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
 
 # Indexes of earlier code. They are dropped once those above exist.
 RETIRED: Final[dict[str, tuple[str, ...]]] = {
-    "webhook_deliveries": ("waiting_1_dueAt_1",),
+    "webhook_deliveries": ("waiting_1_dueAt_1", "waiting_1_dueAt_1_endpoint_1_workspace_1"),
     "sessions": ("workspace_1_id_1", "workspace_1_agentId_1_id_1"),
     "turns": (
         "one_active_per_session",

@@ -1,7 +1,7 @@
 """Deliveries: one event for one endpoint each. They wait, are delivered, or are dead letters that can be sent again.
 
-`waiting` and `dueAt` are the queue. Within a lane (a session, or one document of another kind) the first of `rank` is
-sent alone, and the others wait behind it.
+`waiting`, `endpoint` and `dueAt` are the queue. Within a lane (a session, or one document of another kind) the first of
+`rank` is sent alone, and the others wait behind it.
 """
 
 from collections.abc import Sequence
@@ -12,13 +12,16 @@ import orjson
 
 from services.history.mongo.client import Database
 from services.history.mongo.dialect import IdField
-from services.history.mongo.filters import Document, above, below, none_of, one_of, up_to
+from services.history.mongo.filters import Document, above, none_of, one_of, up_to
 from services.history.webhooks.payloads import Place
 from services.history.webhooks.subscriptions import Endpoint
 from shared.contracts.errors import ApiError, Code
-from shared.contracts.webhooks import Delivery, DeliveryState, Replayed
+from shared.contracts.webhooks import TEST_EVENT, Delivery, DeliveryState, Replayed
 
 _IDS: Final = IdField("eventId", "evt")
+# Of a lane, those that are put off together. A lane is one session's, or one document's.
+LANE_READ: Final = 10_000
+_FOUND: Final = {"endpoint": 1, "workspace": 1, "lane": 1, "dueAt": 1, "createdAt": 1}
 NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -53,18 +56,27 @@ class Deliveries:
 
     # --- for the sender
 
-    async def due(self, limit: int, but: Sequence[str], but_of: Sequence[str]) -> list[Document]:
-        """Those that may be tried, also ones that wait behind another: the oldest first.
+    async def due(self, limit: int, after: str, but: Sequence[str], but_of: Sequence[str]) -> list[Document]:
+        """Those that may be tried, also ones that wait behind another: by endpoint, and of each the oldest first.
 
-        `but` for these endpoints and those of these workspaces.
+        Of endpoints whose id is above `after`, `but` for these endpoints and those of these workspaces. In the order of
+        an index that skips the endpoints: what waits for them costs nothing.
         """
-        where: Document = {"waiting": True, "dueAt": up_to(datetime.now(UTC))}
-        if but:
-            where["endpoint"] = none_of(but)
+        where: Document = {"waiting": True, "endpoint": above(after, but), "dueAt": up_to(datetime.now(UTC))}
         if but_of:
             where["workspace"] = none_of(but_of)
-        fields = {"endpoint": 1, "workspace": 1, "lane": 1, "createdAt": 1}
-        return await self._rows.many(where, fields=fields, order=[("dueAt", 1)], limit=limit)
+        return await self._rows.many(where, fields=_FOUND, order=[("endpoint", 1), ("dueAt", 1)], limit=limit)
+
+    async def due_of(self, endpoint: str, limit: int) -> list[Document]:
+        """Those of one endpoint that have been due for the longest time."""
+        where = {"waiting": True, "endpoint": endpoint, "dueAt": up_to(datetime.now(UTC))}
+        return await self._rows.many(where, fields=_FOUND, order=[("dueAt", 1)], limit=limit)
+
+    async def tests_due(self, limit: int) -> list[Document]:
+        """Events that somebody has asked for, to see whether an endpoint is well."""
+        now = datetime.now(UTC)
+        rows = await self._rows.many({"type": TEST_EVENT, "waiting": True}, fields=_FOUND, limit=limit)
+        return [row for row in rows if row["dueAt"] <= now]
 
     async def head(self, endpoint: str, lane: str) -> Document | None:
         """The first that waits in the lane."""
@@ -93,13 +105,12 @@ class Deliveries:
 
     async def put_off(self, endpoint: str, lane: str, due: datetime) -> None:
         """The whole lane, but for what is due later anyway."""
-        where = {"endpoint": endpoint, "lane": lane, "waiting": True, "dueAt": below(due)}
-        await self._rows.update_all(where, {"$set": {"dueAt": due}})
-
-    async def put_off_rest(self, endpoint: str, lane: str, due: datetime) -> None:
-        """All lanes of the endpoint but this one."""
-        where = {"endpoint": endpoint, "waiting": True, "dueAt": below(due), "lane": none_of([lane])}
-        await self._rows.update_all(where, {"$set": {"dueAt": due}})
+        where = {"endpoint": endpoint, "lane": lane, "waiting": True}
+        # By their ids: with one comparison more the embedded database reads all of the endpoint (1.2 s for 20,000).
+        rows = await self._rows.many(where, fields={"dueAt": 1}, limit=LANE_READ)
+        early = [row["_id"] for row in rows if row["dueAt"] < due]
+        if early:
+            await self._rows.update_all({"_id": one_of(early), "waiting": True}, {"$set": {"dueAt": due}})
 
     async def bury(self, row: Document, error: str, status: int | None = None, *, was_tried: bool = True) -> None:
         """A dead letter: it is kept for a while, and sent again only when somebody asks for it."""

@@ -101,13 +101,14 @@ class Sender:
         gives_up = now - since >= self._give_up or bool(row["type"] == TEST_EVENT)
         WEBHOOK_ATTEMPTS.labels("dead" if gives_up else "failed").inc()
         log.info("webhook_not_delivered", endpoint=endpoint.id, event_id=row["eventId"], error=outcome.error)
-        if gives_up:
+        pause = timedelta(seconds=max(self._pause_s(row["attempts"]), outcome.retry_after_s))
+        due = None if gives_up else now + pause
+        if due is None:
             await self._deliveries.bury(row, outcome.error, outcome.status)
         else:
-            due = now + timedelta(seconds=max(self._pause_s(row["attempts"]), outcome.retry_after_s))
             await self._deliveries.failed(row, outcome.error, outcome.status, due)
         if row["type"] != TEST_EVENT:
-            await self._health.failed(endpoint, is_gone=outcome.status == GONE)
+            await self._health.failed(endpoint, is_gone=outcome.status == GONE, due=due)
         return gives_up
 
     def _pause_s(self, attempts: int) -> float:

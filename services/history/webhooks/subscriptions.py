@@ -19,7 +19,10 @@ MAX_KNOWN: Final = 100_000
 
 
 class Endpoint(NamedTuple):
-    """One that is enabled. `sealed`: its signing secrets, the newest first, each with the time until which it signs."""
+    """One that is enabled. `sealed`: its signing secrets, the newest first, each with the time until which it signs.
+
+    `rest_until`: until when an endpoint that fails is left alone.
+    """
 
     id: str
     workspace: str
@@ -27,6 +30,7 @@ class Endpoint(NamedTuple):
     events: frozenset[str]
     sealed: tuple[tuple[str, datetime | None], ...]
     failing_since: datetime | None
+    rest_until: datetime | None = None
 
 
 class Subscriptions:
@@ -34,6 +38,8 @@ class Subscriptions:
         self._webhooks = database.webhooks
         self._any = False
         self._known: dict[str, dict[str, Endpoint]] | None = None
+        self._failing: tuple[Endpoint, ...] = ()
+        self._healthy: tuple[Endpoint, ...] = ()
 
     @property
     def any(self) -> bool:
@@ -45,10 +51,12 @@ class Subscriptions:
         rows = await self._webhooks.many({}, limit=MAX_KNOWN)
         self._any = bool(rows)
         known: dict[str, dict[str, Endpoint]] = {}
+        failing, healthy = list[Endpoint](), list[Endpoint]()
         for row in filter(lambda each: each["enabled"], rows):
             endpoint = endpoint_of(row)
             known.setdefault(endpoint.workspace, {})[endpoint.id] = endpoint
-        self._known = known
+            (healthy if endpoint.failing_since is None else failing).append(endpoint)
+        self._known, self._failing, self._healthy = known, tuple(failing), tuple(healthy)
 
     def wants(self, workspace: str, event: EventType) -> bool:
         """Before the first list was read, everything is wanted: the relay drops what nobody asked for."""
@@ -80,11 +88,25 @@ class Subscriptions:
         """None: it is disabled, deleted, or not a second old."""
         return (self._known or {}).get(workspace, {}).get(endpoint_id)
 
+    def failing(self) -> tuple[Endpoint, ...]:
+        """Those that are enabled, and whose last attempts have failed."""
+        return self._failing
+
+    def healthy(self) -> tuple[Endpoint, ...]:
+        """All others that are enabled."""
+        return self._healthy
+
 
 def endpoint_of(row: Document) -> Endpoint:
     sealed = [(row["secret"], None)]
     if row.get("oldSecret") is not None:
         sealed.append((row["oldSecret"], row["oldUntil"]))
     return Endpoint(
-        row["_id"], row["workspace"], row["url"], frozenset(row["events"]), tuple(sealed), row.get("failingSince")
+        row["_id"],
+        row["workspace"],
+        row["url"],
+        frozenset(row["events"]),
+        tuple(sealed),
+        row.get("failingSince"),
+        row.get("restUntil"),
     )

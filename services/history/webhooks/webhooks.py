@@ -105,7 +105,7 @@ class Webhooks:
             entry = audit_entry("webhook.changed", webhook_id, order.actor, fields=sorted(members))
             change: Document = {"$set": members, "$push": {PENDING: entry}}
             if "enabled" in members or "url" in members:
-                change["$unset"] = {"disabledReason": "", "disabledAt": "", "failingSince": ""}
+                change["$unset"] = dict.fromkeys(("disabledReason", "disabledAt", "failingSince", "restUntil"), "")
             await self._webhooks.update({"_id": webhook_id, "workspace": workspace}, change)
         row = await self._row(workspace, webhook_id)
         await self._changed(row)
@@ -157,6 +157,8 @@ class Webhooks:
     async def replay(self, workspace: str, webhook_id: str, event_id: str | None = None) -> Replayed:
         """One delivery, or dead letters, the oldest first. Raises `not_found`."""
         await self._row(workspace, webhook_id)
+        # Whoever asks has mended the receiver: an endpoint that rests is tried at once.
+        await self._webhooks.update({"_id": webhook_id, "workspace": workspace}, {"$unset": {"restUntil": ""}})
         if event_id is None:
             return await self._deliveries.replay_dead(workspace, webhook_id, MAX_REPLAYED)
         await self._deliveries.one(workspace, webhook_id, event_id)
