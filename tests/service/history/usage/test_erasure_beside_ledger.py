@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from services.history.budgets.sums import sums_of
 from services.history.erasures import receipts
 from services.history.mongo.filters import Document
 from services.history.usage import ledger as ledger_module
 from services.history.usage.entries import READ
 from services.history.usage.ledger import Ledger
+from shared.budgets.counters import Counter
 from shared.budgets.periods import Period
+from shared.budgets.store import Limit
 from shared.contracts.budgets import Subject
 from shared.contracts.end_users import EraseEndUser
 from shared.contracts.errors import ApiError, Code
@@ -51,8 +52,9 @@ async def test_a_budget_is_not_measured_by_a_ledger_that_is_behind(
     monkeypatch.setattr(ledger_module, "WORKS_FOR_S", 0.0)
     turn_id = await ask(history, use(3, 2))
     period = Period.of("day", (await history.document(turn_id))["endedAt"])
+    counter = Counter(WORKSPACE, Subject("agent", "agt_demo"), "budget", period)
     with pytest.raises(ApiError) as refused:
-        await sums_of(history.dependencies.nouns.ledger, WORKSPACE, Subject("agent", "agt_demo"), period)
+        await history.dependencies.gate.rebuild(Limit(counter, 100, None, 1))
     assert refused.value.code is Code.DEPENDENCY_UNAVAILABLE
 
 
