@@ -1,8 +1,8 @@
 """Webhooks out: the events that a workspace's endpoints are told of, and what their deliveries look like."""
 
-from typing import Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from shared.contracts.schema import PublicRequest, Schema, Time
 
@@ -32,6 +32,11 @@ def _distinct(events: tuple[EventType, ...] | None) -> tuple[EventType, ...] | N
     if events is not None and len(set(events)) != len(events):
         raise ValueError("must not name an event twice")
     return events
+
+
+def known_events(events: Any) -> Any:
+    """Leaves out the events of a newer release, in whose endpoints an earlier one meets them after a rollback."""
+    return [event for event in events if event in EVENT_TYPES] if isinstance(events, (list, tuple)) else events
 
 
 class CreateWebhook(PublicRequest):
@@ -91,7 +96,7 @@ class Webhook(Schema):
 
     id: str
     url: str
-    events: tuple[EventType, ...]
+    events: Annotated[tuple[EventType, ...], BeforeValidator(known_events)]
     description: str = ""
     enabled: bool
     disabled_reason: str | None = Field(default=None, description="why the server disabled it; absent otherwise")

@@ -80,6 +80,8 @@ async def test_an_erasure_that_was_cut_off_has_its_note_and_a_repeat_makes_no_se
     await history.publish()
     session_id = await history.session()
     turn_id = await history.answer(session_id)
+    # It would complete the erasure at any moment.
+    await history.dependencies.reconciler.loops.end()
     erasure, logs = history.dependencies.nouns.sessions, history.dependencies.logs
     plain, refused = logs.erase, list[str]()
 

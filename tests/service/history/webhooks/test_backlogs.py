@@ -117,6 +117,18 @@ async def test_whoever_replays_or_changes_an_endpoint_ends_its_rest(
     await eventually(lambda: len(receiver.distinct()) == 1, within_s=15.0, what="the event")
 
 
+async def test_an_endpoint_with_an_event_of_a_later_release_is_shown_without_it(
+    history: History, receiver: Receiver
+) -> None:
+    made = await subscribed(history, receiver, "session.created")
+    later = ["session.created", "webhook.disabled"]
+    await history.documents.webhooks.update_one({"_id": made.id}, {"$set": {"events": later}})
+    assert (await history.client.webhook(WORKSPACE, made.id)).events == ("session.created",)
+    await history.publish()
+    await history.session()
+    await eventually(lambda: len(receiver.distinct()) == 1, within_s=15.0, what="the event")
+
+
 async def test_an_endpoint_that_an_earlier_release_found_failing_is_tried(history: History, receiver: Receiver) -> None:
     """Its document has no time of rest, and its deliveries were put off."""
     made = await subscribed(history, receiver, "session.created")
