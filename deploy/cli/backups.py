@@ -72,7 +72,8 @@ def restore(folder: Path, local: Path | None, *, check: bool, reuse_blobs: bool)
         return
 
     async def run(stores: "Stores") -> "Manifest":
-        return await Restore(stores, reuse_blobs=reuse_blobs, progress=_Shown("restored")).run(folder)
+        restoring = Restore(stores, reuse_blobs=reuse_blobs, progress=_Shown("restored"), examining=_Shown("examined"))
+        return await restoring.run(folder)
 
     manifest = _with_stores(local, run, restoring=True)
     click.echo(f"{folder} is restored: {_described(manifest)}", err=True)

@@ -4,6 +4,7 @@ The collection `restores` has a document per restore. While it says `running`, n
 (`Database` refuses), so nobody repairs or erases what is not complete.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -29,30 +30,42 @@ Progress = Callable[[str, int], None]
 
 
 class Restore:
-    """`reuse_blobs`: the blob store may hold blobs already, because it belonged to the deployment that was lost."""
+    """`reuse_blobs`: the blob store may hold blobs already, because it belonged to the deployment that was lost.
+
+    `examining` is told the progress of the reading before the first write, which takes minutes for a large backup.
+    """
 
     def __init__(
-        self, stores: Stores, *, reuse_blobs: bool = False, progress: Progress = lambda name, count: None
+        self,
+        stores: Stores,
+        *,
+        reuse_blobs: bool = False,
+        progress: Progress = lambda name, count: None,
+        examining: Progress = lambda name, count: None,
     ) -> None:
         self._stores = stores
         self._restores = stores.database.restores
         self._reuse_blobs = reuse_blobs
         self._progress = progress
+        self._examining = examining
 
     async def run(self, folder: Path) -> Manifest:
         """May be repeated after an error or a kill. Raises BackupFault before the first write if anything is amiss."""
-        manifest = examined(folder)
+        manifest = examined(folder, self._examining)
         done = await self._begin(manifest)
+        counts = Counter[str]()
         for number, file in enumerate(manifest.files):
             if number >= done:
                 await self._restore(folder, file)
                 await self._note(manifest, number + 1)
-            self._progress(file.collection, file.documents)
+            counts[file.collection] += file.documents
+            self._progress(file.collection, counts[file.collection])
         for number, listed in enumerate(manifest.blob_lists, len(manifest.files)):
             if number >= done:
                 await restore_blobs(folder, listed, self._stores.blobs)
                 await self._note(manifest, number + 1)
-            self._progress(BLOBS, listed.documents)
+            counts[BLOBS] += listed.documents
+            self._progress(BLOBS, counts[BLOBS])
         await verify(folder, manifest, self._stores)
         await self._finish(manifest)
         return manifest

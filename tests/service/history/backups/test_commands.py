@@ -57,7 +57,9 @@ async def test_a_backup_is_written_checked_and_restored_by_commands(
     assert (code, "2 turns" in said, "2 knowledge files" in said) == (0, True, True), said
     assert (await run(mongodb_uri, "unused", "restore", "--check", str(folder)))[0] == 0
     code, said = await run(mongodb_uri, name, "restore", str(folder))
-    assert (code, "is restored" in said) == (0, True), said
+    assert (code, "examined turns" in said, "restored turns" in said, "is restored" in said) == (0, True, True, True), (
+        said
+    )
     assert await content(mongodb_uri, name) == await content(mongodb_uri, filled.name)
     code, said = await run(mongodb_uri, filled.name, "restore", str(folder))
     assert (code, "the database is not empty" in said) == (1, True), said

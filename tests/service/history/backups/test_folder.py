@@ -2,12 +2,14 @@
 
 import stat
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from services.history.backups import aside
 from services.history.backups.backup import Backup
 from services.history.backups.faults import BackupFault
+from services.history.backups.restore import Restore
 from tests.service.history.backups.rig import Filled, files, stores
 
 
@@ -49,3 +51,13 @@ def test_a_link_that_names_nothing_is_in_the_way_before_anything_is_written(tmp_
     (tmp_path / "nightly").symlink_to(tmp_path / "nowhere")
     with pytest.raises(BackupFault, match="exists: name a new folder"), aside.aside(tmp_path / "nightly"):
         raise AssertionError("it began")
+
+
+async def test_a_restore_tells_how_far_its_examination_and_its_writing_are(mongodb_uri: str, filled: Filled) -> None:
+    examined, restored = dict[str, int](), dict[str, int]()
+    async with stores(mongodb_uri, f"test_{uuid4().hex}", restoring=True) as found:
+        restore = Restore(found, progress=restored.__setitem__, examining=examined.__setitem__)
+        manifest = await restore.run(filled.folder)
+    files = sum(each.documents for each in manifest.blob_lists)
+    assert examined == restored
+    assert {**restored, **manifest.counts, "blobs": files} == {**manifest.counts, **restored}
