@@ -4,6 +4,7 @@ Each mutant is a plausible mistake of someone who writes such a system for the f
 this.
 """
 
+import asyncio
 import runpy
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -260,11 +261,20 @@ def kept_index() -> None:
 
 
 def purge_once() -> None:
-    """A purge that a failure cut off is not gone on with: who asked again was told that the source is gone."""
+    """A purge gives readers of the source a second, and is not gone on with if its history is killed meanwhile.
+
+    Who asks again is told that the source is gone.
+    """
+    erase = SourceErasure.erase_unused
+
+    async def later(self: SourceErasure, source_id: str) -> None:
+        await asyncio.sleep(1.0)
+        await erase(self, source_id)
 
     async def nothing(self: SourceErasure) -> None:
         return None
 
+    SourceErasure.erase_unused = later  # type: ignore[method-assign]
     SourceErasure.reconcile = nothing  # type: ignore[method-assign]
 
 

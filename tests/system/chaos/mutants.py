@@ -36,7 +36,7 @@ FAULTS: Final[Mapping[str, Mapping[str, int]]] = {
     "new event id for each attempt": {"kill history": 1},
     "purge leaves the blob": {"kill ingest": 1},
     "purge leaves the index": {"kill ingest": 1},
-    "purge is not gone on with": {"kill history": 6, "fail mongodb before": 10},
+    "purge is not gone on with": {"kill history": 6},
 }
 # What authors of knowledge show. The others run without them.
 OF_KNOWLEDGE: Final = frozenset({"purge leaves the blob", "purge leaves the index", "purge is not gone on with"})
