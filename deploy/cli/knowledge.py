@@ -62,6 +62,8 @@ async def add(
     if not no_wait:
         await _read(cli, path, added)
     _tell(cli, added, known)
+    if added.keys() - known:
+        cli.out.say(f"Next: parley agents publish {agent}. New sessions then answer from it.")
 
 
 def _bodies(

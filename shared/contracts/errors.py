@@ -52,13 +52,21 @@ class Meaning(NamedTuple):
     retryable: bool
     title: str
     openai_type: str = "invalid_request_error"
+    # What follows the title in `detail`, where the code that raises it says no more: what to do about it.
+    advice: str = ""
 
 
 MEANINGS: dict[Code, Meaning] = {
     Code.INVALID_JSON: Meaning(400, False, "The body is not JSON that can be stored"),
     Code.INVALID_REQUEST: Meaning(400, False, "The request is malformed"),
     Code.MISSING_API_KEY: Meaning(401, False, "The API key is missing", "authentication_error"),
-    Code.INVALID_API_KEY: Meaning(401, False, "The API key is not valid", "authentication_error"),
+    Code.INVALID_API_KEY: Meaning(
+        401,
+        False,
+        "The API key is not valid",
+        "authentication_error",
+        "It may have been revoked, or be of another server.",
+    ),
     Code.EXPIRED_API_KEY: Meaning(401, False, "The API key has expired", "authentication_error"),
     Code.INVALID_VISITOR_TOKEN: Meaning(401, False, "The visitor token is not valid", "authentication_error"),
     Code.EXPIRED_VISITOR_TOKEN: Meaning(401, False, "The visitor token has expired", "authentication_error"),
@@ -67,16 +75,18 @@ MEANINGS: dict[Code, Meaning] = {
     Code.ORIGIN_NOT_ALLOWED: Meaning(403, False, "The key may not be used from this origin", "permission_error"),
     Code.IDENTITY_REQUIRED: Meaning(403, False, "The visitor must be identified", "permission_error"),
     Code.CHALLENGE_REQUIRED: Meaning(403, False, "A challenge must be solved first", "permission_error"),
-    Code.NOT_FOUND: Meaning(404, False, "Not found", "not_found_error"),
+    Code.NOT_FOUND: Meaning(404, False, "Not found", "not_found_error", "Nothing in your workspace has this id."),
     Code.SESSION_NOT_FOUND: Meaning(404, False, "No such session", "not_found_error"),
     Code.TURN_NOT_FOUND: Meaning(404, False, "No such turn", "not_found_error"),
-    Code.AGENT_NOT_FOUND: Meaning(404, False, "No such agent", "not_found_error"),
-    Code.MODEL_NOT_FOUND: Meaning(404, False, "No such model", "not_found_error"),
+    Code.AGENT_NOT_FOUND: Meaning(404, False, "No such agent", "not_found_error", "GET /api/v1/agents lists yours."),
+    Code.MODEL_NOT_FOUND: Meaning(404, False, "No such model", "not_found_error", "GET /api/v1/models lists yours."),
     Code.METHOD_NOT_ALLOWED: Meaning(405, False, "The method is not allowed here"),
     Code.REQUEST_TIMEOUT: Meaning(408, True, "The request took too long to arrive"),
     Code.TURN_IN_PROGRESS: Meaning(409, True, "A turn is running in this session"),
     Code.SESSION_ENDED: Meaning(409, False, "The session has ended"),
-    Code.NO_PUBLISHED_VERSION: Meaning(409, False, "The agent has no published version"),
+    Code.NO_PUBLISHED_VERSION: Meaning(
+        409, False, "The agent has no published version", advice="Publish its draft first."
+    ),
     Code.VERSION_CONFLICT: Meaning(409, False, "The version has changed in the meantime"),
     Code.GONE: Meaning(410, False, "The content has been erased"),
     Code.PAYLOAD_TOO_LARGE: Meaning(413, False, "The body is too large"),
@@ -116,7 +126,7 @@ class ApiError(Exception):
     ) -> None:
         super().__init__(code, detail)
         self.code = code
-        self.detail = detail or MEANINGS[code].title + "."
+        self.detail = detail or f"{MEANINGS[code].title}. {MEANINGS[code].advice}".rstrip()
         self.errors = errors or []
         self.param = param
         self.members = members or {}
