@@ -49,7 +49,8 @@ async def test_a_drained_worker_hands_its_turns_on_without_using_up_tries(stack:
 async def test_a_gateway_ends_many_streams_in_time_and_they_resume_elsewhere(
     streams: int, stack: Stack, clients: list[Client]
 ) -> None:
-    agent_id = await stack.publish("scripted/tokens=6000,delay=50,text=echo")
+    # Few tokens a second: reading them all on a busy host is not what is tried here.
+    agent_id = await stack.publish("scripted/tokens=1200,delay=250,text=echo")
     sessions = [await clients[0].session(agent_id) for _ in range(4)]
     turns = list[str]()
     for session_id in sessions:
@@ -85,7 +86,7 @@ async def test_a_gateway_ends_many_streams_in_time_and_they_resume_elsewhere(
         assert await clients[1].resume(session_id, turn_id, told[number]) == 200
         assert told[number].end is not None
         assert told[number].text == await clients[1].stored_text(session_id, turn_id)
-        assert scripted_answer(session_id, 6000).startswith(told[number].text)
+        assert scripted_answer(session_id, 1200).startswith(told[number].text)
         ids = [frame.id for frame in told[number].frames if frame.id]
         assert ids == [f"1-{seq}" for seq in range(1, len(ids) + 1)]
 

@@ -212,10 +212,10 @@ async def test_a_session_that_cannot_be_erased_holds_up_no_other(
     plain = RunLogs.erase
     stuck = await history.documents.turns.find_one({"workspace": WORKSPACE, "sessionId": sessions[0]})
 
-    async def erase(self: RunLogs, workspace: str, turn_id: str) -> None:
+    async def erase(self: RunLogs, workspace: str, turn_id: str) -> int:
         if turn_id == stuck["_id"]:
             raise RedisError("its shard is away")
-        await plain(self, workspace, turn_id)
+        return await plain(self, workspace, turn_id)
 
     monkeypatch.setattr(RunLogs, "erase", erase)
     await history.documents.sessions.update_many(
