@@ -17,6 +17,7 @@ from tests.system.test_bad_inputs import tracebacks
 CONFORMANCE = ("status_code", "content_type", "response_headers", "response_schema")
 CHECKS = ",".join(["not_a_server_error", *(f"{what}_conformance" for what in CONFORMANCE)])
 # For each operation, beyond what its schema alone yields.
+EXAMPLES_SHORT = 2
 EXAMPLES = 8
 EXAMPLES_LONG = 200
 # Sequences of requests that follow the document's links.
@@ -155,19 +156,22 @@ async def _generated(
 
 
 @pytest.mark.parametrize(
-    "examples",
+    ("phases", "examples", "least"),
     [
-        pytest.param(EXAMPLES, marks=pytest.mark.timeout(600)),
-        pytest.param(EXAMPLES_LONG, marks=[pytest.mark.soak, pytest.mark.timeout(1800)]),
+        pytest.param("fuzzing", EXAMPLES_SHORT, 100, marks=pytest.mark.timeout(600)),
+        pytest.param("coverage,fuzzing", EXAMPLES, 100 * EXAMPLES, marks=[pytest.mark.long, pytest.mark.timeout(900)]),
+        pytest.param(
+            "coverage,fuzzing", EXAMPLES_LONG, LEAST_LONG, marks=[pytest.mark.soak, pytest.mark.timeout(1800)]
+        ),
     ],
 )
 async def test_generated_requests_meet_no_answer_that_the_document_does_not_know(
-    stack: Stack, client: Client, tmp_path: Path, examples: int
+    stack: Stack, client: Client, tmp_path: Path, phases: str, examples: int, least: int
 ) -> None:
     ids, before = await _ids(stack, client), await _model_requests(stack, client)
-    counts = await _generated(stack, client, tmp_path, ids["agent"], "coverage,fuzzing", examples, CONFIG.format(**ids))
+    counts = await _generated(stack, client, tmp_path, ids["agent"], phases, examples, CONFIG.format(**ids))
     assert await _model_requests(stack, client) > before
-    assert counts["requests"] >= (LEAST_LONG if examples == EXAMPLES_LONG else 100 * examples)
+    assert counts["requests"] >= least
 
 
 @pytest.mark.parametrize(
