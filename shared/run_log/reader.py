@@ -95,8 +95,13 @@ class RunLogs:
         return bool(await _APPEND_TERMINAL.run(self._shard(turn_id).execute_command, [key], arguments))
 
     async def signal_session(self, workspace: str, session_id: str, turn_id: str = "") -> None:
-        """Tells the readers of a session to look at what is stored. They look by themselves where this is lost."""
-        await self._shard(turn_id or session_id).publish(session_channel(workspace, session_id), turn_id)
+        """Tells the readers of a session to look at what is stored. They look by themselves where this is lost.
+
+        Without a turn by way of the first server, which stays: while the one of the session's time is taken out of the
+        list, some processes signal there still and others listen there no more.
+        """
+        server = self._shard(turn_id) if turn_id else self._shards[0]
+        await server.publish(session_channel(workspace, session_id), turn_id)
 
     async def erase(self, workspace: str, turn_id: str) -> bool:
         """Deletes the log for good. Whether there was one.
