@@ -24,7 +24,7 @@ NOTHING_FOUND: Final = (
     "I found nothing about that in the documents of this agent. "
     "I am only Parley's built-in demo model and can do no more than quote them."
 )
-GREETING: Final = "Hello! I am Parley's built-in demo model. Ask me something that the documents of this agent answer."
+GREETING: Final = "Hello! I am Parley's built-in demo model. Ask me about what the documents of this agent say."
 
 _PASSAGE: Final = re.compile(
     r'<passage(?: number="(\d+)")? title="([^"]*)"(?: \w+="[^"]*")*>(.*?)</passage>', re.DOTALL
