@@ -44,7 +44,7 @@ async def test_from_an_empty_folder_to_an_agent_that_answers_in_under_twelve_com
     await command("agents", "apply", answers=(("Apply?", "y"),), shows=f"{slug} created")
     await command("agents", "publish", slug, shows=f"{slug} version 1 is published")
     await command("agents", "list", shows=slug)
-    conversation = (("(/help)", "Hello"), ("Ask me about", "/quit"))
+    conversation = (("(/help)", "Hello"), ("built-in demo", "/quit"))
     await command("chat", slug, answers=conversation, shows="Hello!")
     assert commands < 12
     assert (home / ".config/parley/config.json").stat().st_mode & 0o777 == 0o600
