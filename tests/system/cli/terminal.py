@@ -8,17 +8,19 @@ import pty
 import struct
 import subprocess
 import termios
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from tests.conftest import PATIENCE
 from tests.system.cli.screen import Screen
 from tests.system.stack import ROOT
 
 PARLEY: Final = ROOT / "deploy" / "cli" / "parley"
 COLUMNS: Final = 100
 ROWS: Final = 40
+WITHIN_S: Final = 20.0
 
 
 def environment(home: Path, **variables: str) -> dict[str, str]:
@@ -79,24 +81,28 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
 
-    async def shows(self, text: str, within_s: float = 60.0) -> None:
-        async with asyncio.timeout(within_s):
-            while text not in self.screen.text:
-                assert not self._closed, f"it ended without {text!r}:\n{self.screen.text}"
-                self._changed.clear()
-                await self._changed.wait()
+    async def shows(self, text: str) -> None:
+        await self._until(lambda: text in self.screen.text, text)
 
-    async def ends_with(self, text: str, within_s: float = 60.0) -> None:
+    async def ends_with(self, text: str, within_s: float = WITHIN_S) -> None:
         """Until the last thing on the screen is this line."""
-        async with asyncio.timeout(within_s):
-            while self.screen.text.rstrip("\n").rpartition("\n")[2].strip() != text.strip():
-                assert not self._closed, f"it ended without {text!r}:\n{self.screen.text}"
-                self._changed.clear()
-                await self._changed.wait()
+        await self._until(
+            lambda: self.screen.text.rstrip("\n").rpartition("\n")[2].strip() == text.strip(), text, within_s
+        )
 
-    async def ends(self, within_s: float = 60.0) -> int:
+    async def _until(self, holds: Callable[[], bool], text: str, within_s: float = WITHIN_S) -> None:
+        try:
+            async with asyncio.timeout(within_s * PATIENCE):
+                while not holds():
+                    assert not self._closed, f"it ended without {text!r}:\n{self.screen.text}"
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise AssertionError(f"{text!r} was not shown:\n{self.screen.text}") from None
+
+    async def ends(self) -> int:
         """The exit code, once everything that it wrote is on the screen."""
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(WITHIN_S * PATIENCE):
             while not self._closed:
                 self._changed.clear()
                 await self._changed.wait()

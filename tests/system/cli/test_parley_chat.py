@@ -56,7 +56,7 @@ async def test_the_text_on_the_screen_is_the_stored_one_though_gateways_and_work
         pids = stack.facts["pids"]
         kill(pids["gateway"])
         kill(pids["worker"])
-        await terminal.ends_with("> ", within_s=150)
+        await terminal.ends_with("> ", within_s=30)
         _, _, shown = terminal.screen.text.partition("Tell me of pizza\n")
         terminal.type("/quit\n")
         assert await terminal.ends() == 0
