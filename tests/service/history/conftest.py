@@ -19,13 +19,13 @@ async def is_ready(history: History) -> bool:
 
 
 @pytest.fixture
-async def database(mongodb_uri: str) -> AsyncIterator[str]:
+async def database_name(mongodb_uri: str) -> AsyncIterator[str]:
     async with empty_database(mongodb_uri) as name:
         yield name
 
 
 @pytest.fixture
-async def history(mongodb_uri: str, redis_url: str, database: str) -> AsyncIterator[History]:
-    async with running(settings_for(mongodb_uri, redis_url, mongodb_database=database)) as started:
+async def history(mongodb_uri: str, redis_url: str, database_name: str) -> AsyncIterator[History]:
+    async with running(settings_for(mongodb_uri, redis_url, mongodb_database=database_name)) as started:
         await eventually(lambda: is_ready(started), within_s=20.0, what="a ready history")
         yield started

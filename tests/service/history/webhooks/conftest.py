@@ -20,11 +20,11 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def settings(mongodb_uri: str, redis_url: str, database: str) -> HistorySettings:
+def settings(mongodb_uri: str, redis_url: str, database_name: str) -> HistorySettings:
     return settings_for(
         mongodb_uri,
         redis_url,
-        mongodb_database=database,
+        mongodb_database=database_name,
         secrets_keys=b64encode(bytes(32)).decode(),
         webhook_allow="127.0.0.1",
         webhook_retry_s=0.05,
