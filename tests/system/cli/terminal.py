@@ -5,6 +5,7 @@ import codecs
 import fcntl
 import os
 import pty
+import signal
 import struct
 import subprocess
 import termios
@@ -29,6 +30,12 @@ def environment(home: Path, **variables: str) -> dict[str, str]:
     return {**own, "HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "TERM": "xterm-256color", **variables}
 
 
+def _take_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    # A shell starts what it runs in the background with Ctrl-C ignored, and all children inherit that.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """One running command. Leaving it hangs up, as closing the window does."""
 
@@ -44,7 +51,7 @@ class Terminal:
             cwd=cwd,
             env=dict(env),
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 one system call, no lock
+            preexec_fn=_take_terminal,  # noqa: PLW1509 two system calls, no lock
         )
         os.close(slave)
         self.screen = Screen(COLUMNS, rows)
