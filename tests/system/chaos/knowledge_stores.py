@@ -26,8 +26,7 @@ from tests.system.chaos.events import History, Knowledge
 from tests.system.chaos.knowledge_rules import LEFT, knowledge_faults
 
 Rows = tuple[dict[str, Any], ...]
-# A reconciler has its interval, and an ingest worker the pause after a failure.
-QUIET_WITHIN_S: Final = 30.0
+PREPARED_WITHIN_S: Final = 20.0
 _MARK: Final = re.compile(rb"mark[0-9a-f]{16}")
 _SOURCE: Final = (
     "workspace agentId title state reason removed purge waiting erasing attempt currentAttempt passageCount contentKey"
@@ -41,7 +40,7 @@ async def knowledge(cluster: Cluster, history: History, patience_s: float) -> li
     """
     if not cluster.reads_sources:
         return []
-    deadline = time.monotonic() + max(patience_s, QUIET_WITHIN_S)
+    deadline = time.monotonic() + patience_s
     abandoned: tuple[str, ...] = ()
     while True:
         found = await asyncio.to_thread(_read, cluster.mongodb_uri, abandoned)
@@ -49,7 +48,7 @@ async def knowledge(cluster: Cluster, history: History, patience_s: float) -> li
         if not faults or time.monotonic() > deadline:
             return [found]
         if not abandoned and {fault.rule for fault in faults} == {LEFT}:
-            with suppress(ApiError):  # The stand-in may be busy: then the next round does it.
+            with suppress(ApiError, TimeoutError):  # The stand-in may be busy: then the next round does it.
                 await _erase_abandoned(cluster.mongodb_uri)
                 abandoned = tuple(fault.seen for fault in faults)
         await asyncio.sleep(1.0)
@@ -57,7 +56,9 @@ async def knowledge(cluster: Cluster, history: History, patience_s: float) -> li
 
 async def _erase_abandoned(uri: str) -> None:
     """As every history does it."""
-    async with Database(uri, DATABASE) as database:
+    async with asyncio.timeout(PREPARED_WITHIN_S), Database(uri, DATABASE) as database:
+        while not database.availability.prepared:
+            await asyncio.sleep(0.1)
         vectors = VectorRows(database)
         indexes = VersionIndexes(database, database.blobs, cast("KnowledgeNotices", None), vectors)
         abandoned = AbandonedKnowledge(database, Passages(database), database.blobs, indexes, vectors)

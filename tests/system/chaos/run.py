@@ -31,6 +31,10 @@ from tests.system.chaos.watch import watching
 
 WARM_UP_S: Final = 2.0
 RECOVERY_S: Final = 60.0
+# A reconciler has its interval, and an ingest worker the pause after a failure.
+QUIET_WITHIN_S: Final = 30.0
+# Each step of the harvest may wait for as long as the run's patience.
+HARVEST_S: Final = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,12 +139,12 @@ async def run_on(cluster: Cluster, plan: Plan) -> Result:
         recovery_s = await _load_and_hurt(plan, world, injector, cluster, authors)
         receiver.heal()
         reader = Visitor(world, random.Random(plan.seed))
-        world.patience_s += 60.0
+        world.patience_s += HARVEST_S
         history.extend(await remains(cluster, history, plan.patience_s))
         history.extend(await stored_turns(cluster, plan.patience_s))
         history.extend(await reservations(cluster, plan.patience_s))
         history.extend(await told(cluster, plan.patience_s))
-        history.extend(await knowledge(cluster, history, plan.patience_s))
+        history.extend(await knowledge(cluster, history, max(plan.patience_s, QUIET_WITHIN_S)))
         for author in authors:
             history.extend(await author.listed())
         usage, billed = await counted(cluster, reader)
