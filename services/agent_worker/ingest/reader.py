@@ -1,7 +1,6 @@
 """Reads one claimed source to its end: its content, its passages, and what history is told."""
 
 import asyncio
-import tempfile
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -14,6 +13,7 @@ from services.agent_worker.ingest.leased_consumer import LeaseLost
 from services.agent_worker.ingest.pages import Pages, Unchanged
 from services.agent_worker.ingest.progress import ReadingProgress
 from services.agent_worker.ingest.trace import source_span, tell_outcome
+from services.agent_worker.own_folder import OwnFolder
 from shared.contracts.agents import Passage
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.knowledge import IngestJob, IngestOutcome
@@ -51,13 +51,13 @@ class SourceReader:
 
     async def _read(self, job: IngestJob) -> IngestOutcome:
         attempt = job.attempt
-        with tempfile.TemporaryDirectory(prefix="parley-ingest-") as name:
-            self._progress[job.source_id] = ReadingProgress(Path(name))
+        with OwnFolder("parley-ingest-") as folder:
+            self._progress[job.source_id] = ReadingProgress(folder.path)
             try:
                 with step("read_content"):
-                    inputs, etag = await self._content(job, Path(name))
+                    inputs, etag = await self._content(job, folder.path)
                 with step("split_document"):
-                    extracted = await extract_in_child(inputs, Path(name), self._limits)
+                    extracted = await extract_in_child(inputs, folder.path, self._limits)
                 with step("store_passages"):
                     count = await self._store(job, extracted)
             except Unchanged:

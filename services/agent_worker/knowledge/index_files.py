@@ -14,6 +14,7 @@ from typing import Final
 from services.agent_worker.knowledge.build import build
 from services.agent_worker.knowledge.index import FORMAT, Index, in_memory
 from services.agent_worker.knowledge.retriever import VersionKey
+from services.agent_worker.own_folder import OwnFolder
 from shared.contracts.agents import Passage
 from shared.log import get_logger
 
@@ -36,7 +37,7 @@ class IndexFiles:
 
     def __init__(self, directory: Path | None, max_bytes: int) -> None:
         self._directory = directory
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._temporary: OwnFolder | None = None
         self._making = threading.Lock()
         self._max_bytes = max_bytes
 
@@ -98,7 +99,7 @@ class IndexFiles:
 
     def close(self) -> None:
         if self._temporary is not None:
-            self._temporary.cleanup()
+            self._temporary.remove()
 
     def _path(self, version: VersionKey) -> Path:
         if version.knowledge:
@@ -109,8 +110,8 @@ class IndexFiles:
     def _made_directory(self) -> Path:
         with self._making:
             if self._directory is None:
-                self._temporary = tempfile.TemporaryDirectory(prefix="parley-knowledge-")
-                self._directory = Path(self._temporary.name)
+                self._temporary = OwnFolder("parley-knowledge-")
+                self._directory = self._temporary.path
         self._directory.mkdir(parents=True, exist_ok=True)
         return self._directory
 

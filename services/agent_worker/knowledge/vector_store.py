@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.agent_worker.knowledge.index_files import UNFINISHED
+from services.agent_worker.own_folder import OwnFolder
 
 Matrix = npt.NDArray[np.float32]
 
@@ -41,8 +42,8 @@ class VectorStore:
     """
 
     def __init__(self, directory: Path | None, model: str, *, max_bytes: int = 1 << 30) -> None:
-        self._temporary = tempfile.TemporaryDirectory(prefix="parley-vectors-") if directory is None else None
-        folder = Path(self._temporary.name) if self._temporary is not None else directory
+        self._temporary = OwnFolder("parley-vectors-") if directory is None else None
+        folder = self._temporary.path if self._temporary is not None else directory
         assert folder is not None
         self._path = folder / f"{space_of(model)}.vectors"
         self._max_bytes = max_bytes
@@ -113,7 +114,7 @@ class VectorStore:
             if self._opened is not None:
                 self._opened.close()
             if self._temporary is not None:
-                self._temporary.cleanup()
+                self._temporary.remove()
 
     def _used(self) -> int:
         """Bytes of the file in use: it never shrinks."""

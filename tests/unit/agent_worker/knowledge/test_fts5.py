@@ -1,15 +1,15 @@
 import asyncio
-import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from services.agent_worker.knowledge import fts5
+from services.agent_worker.knowledge import fts5, index_files
 from services.agent_worker.knowledge.fts5 import Fts5Retriever
 from services.agent_worker.knowledge.index_files import IndexFiles
 from services.agent_worker.knowledge.retriever import VersionKey
+from services.agent_worker.own_folder import OwnFolder
 from shared.contracts.agents import Passage
 
 KEY = VersionKey("acme", "agt_1", 1)
@@ -233,16 +233,15 @@ async def test_a_dropped_version_leaves_no_file(tmp_path: Path) -> None:
 def test_two_threads_at_once_make_one_temporary_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     files, makers = IndexFiles(None, 1 << 30), list[str]()
     second_maker = threading.Event()
-    real = tempfile.TemporaryDirectory
 
-    def directory(prefix: str) -> tempfile.TemporaryDirectory[str]:
+    def directory(prefix: str) -> OwnFolder:
         makers.append("")
         if len(makers) > 1:
             second_maker.set()
         second_maker.wait(0.3)  # The window in which the other thread sees no directory yet.
-        return real(prefix=prefix)
+        return OwnFolder(prefix)
 
-    monkeypatch.setattr(tempfile, "TemporaryDirectory", directory)
+    monkeypatch.setattr(index_files, "OwnFolder", directory)
     keys = [VersionKey("acme", "agt_1", number) for number in (1, 2)]
     with ThreadPoolExecutor(2) as threads:
         indexes = list(threads.map(lambda key: files.create(key, PASSAGES), keys))
