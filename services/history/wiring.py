@@ -92,6 +92,8 @@ def nouns_of(
     sessions = Sessions(database, agents, versions, finalizer, erasure, audit, subscriptions)
     vector_rows = VectorRows(database)
     indexes = VersionIndexes(database, blobs, knowledge_notices, vector_rows)
+    source_erasure = SourceErasure(database, passages, blobs, audit, indexes)
+    sources = Sources(database, agents.require, blobs, audit, source_erasure)
     contexts, redactor = finalizer.contexts, Redactor(settings.redaction_hook())
     workspaces = Workspaces(database, audit, notices)
     suites = Suites(database, agents, audit, has_judge=judge is not None)
@@ -107,7 +109,14 @@ def nouns_of(
         keys=ApiKeys(database, agents, workspaces, audit, notices),
         key_lists=KeyLists(database, agents, audit, notices),
         agents=agents,
-        drafts=Drafts(database, agents, audit, box, settings.upstream_names, (sessions.end_all, indexes.erase_unused)),
+        drafts=Drafts(
+            database,
+            agents,
+            audit,
+            box,
+            settings.upstream_names,
+            (sessions.end_all, sources.purge_of_agent, indexes.erase_unused),
+        ),
         versions=versions,
         publishing=Publishing(
             database,
@@ -123,9 +132,7 @@ def nouns_of(
         check_runs=runs,
         runner=Runner(database, agents, check_turns, settings),
         audit=audit,
-        sources=Sources(
-            database, agents.require, blobs, audit, SourceErasure(database, passages, blobs, audit, indexes)
-        ),
+        sources=sources,
         abandoned=AbandonedKnowledge(database, passages, blobs, indexes, vector_rows),
         ingest=IngestQueue(database, passages, subscriptions),
         indexes=indexes,

@@ -90,7 +90,7 @@ class AgentCalls(Transport):
         return AgentRecord.model_validate(await self._call("PATCH", _draft(workspace, agent_id), order.wire()))
 
     async def delete_agent(self, workspace: str, agent_id: str, actor: str | None) -> None:
-        """Idempotent. Its sessions end; transcripts stay."""
+        """Idempotent. Its sessions end; its knowledge is erased; transcripts stay."""
         await self._call("DELETE", _draft(workspace, agent_id), {"actor": actor})
 
     async def publish_draft(self, workspace: str, agent_id: str, order: PublishOrder) -> VersionRecord:

@@ -168,7 +168,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/agents/{agentId}",
         serve=delete,
         scope=Scope.AGENTS_WRITE,
-        summary="Delete an agent; its sessions end, their transcripts stay",
+        summary="Delete an agent and its knowledge; its sessions end, their transcripts stay",
         replies={200: (Reply("it is gone", DELETED),)},
         errors=(*OWN_BODY, Code.AGENT_NOT_FOUND),
     ),

@@ -151,7 +151,7 @@ class Drafts:
             raise _slug_taken(change["slug"]) from None
 
     async def delete(self, workspace: str, agent_id: str, actor: str | None) -> None:
-        """No new sessions and completions from now on; its sessions end; transcripts stay.
+        """No new sessions and completions from now on; its sessions end; its knowledge is erased; transcripts stay.
 
         Idempotent. Raises `agent_not_found` for an agent that never existed.
         """

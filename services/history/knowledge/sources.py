@@ -30,6 +30,8 @@ _IDS: Final = IdField("_id", "src")
 
 RequireAgent = Callable[[str, str], Awaitable[None]]
 """Raises `agent_not_found` for an agent that the workspace does not have."""
+# What a source loses that is removed: it is not read any more, and its content may be added again.
+_OF_PRESENT: Final = {"contentKey": "", "waiting": "", "dueAt": "", "refreshing": ""}
 
 
 class Sources:
@@ -169,13 +171,25 @@ class Sources:
         action = "knowledge.source_purged" if purge else "knowledge.source_deleted"
         change: Document = {
             "$set": {"removed": True, "erasing": True, "updatedAt": datetime.now(UTC)},
-            "$unset": {"contentKey": "", "waiting": "", "dueAt": "", "refreshing": ""},
+            "$unset": _OF_PRESENT,
             "$push": {PENDING: audit_entry(action, source_id, actor, agent=agent_id)},
         }
         if purge:
             change["$set"]["purge"] = True
         await self._change(row, change)
         await self._erasure.erase_unused(source_id)
+
+    async def purge_of_agent(self, workspace: str, agent_id: str) -> None:
+        """All sources of a deleted agent, which nobody could purge any more. The reconciler erases them.
+
+        May be repeated. The agent's deletion is what the audit tells.
+        """
+        where = {"workspace": workspace, "agentId": agent_id, "purge": None}
+        change = {
+            "$set": {"removed": True, "erasing": True, "purge": True, "updatedAt": datetime.now(UTC)},
+            "$unset": _OF_PRESENT,
+        }
+        await self._sources.update_all(where, change)
 
     async def content(self, workspace: str, source_id: str) -> AsyncIterator[bytes]:
         """The bytes, for the worker. Raises `not_found`."""

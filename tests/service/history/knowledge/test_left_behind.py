@@ -199,3 +199,18 @@ async def test_a_repeated_order_leaves_the_file_of_its_source_alone(
         assert source.id == order.id
         content = await history.dependencies.nouns.sources.content(WORKSPACE, order.id)
         assert b"".join([piece async for piece in content]) == b"The garden opens at nine."
+
+
+async def test_a_deleted_agent_takes_its_knowledge_with_it_and_another_keeps_its_own(history: History) -> None:
+    gone, other = await Knowledge.of_new_agent(history), await Knowledge.of_new_agent(history)
+    published, removed, kept = await read(gone), await read(gone, "Another one."), await read(other)
+    await gone.publish()
+    await gone.delete(removed)  # The version holds it still.
+    await history.client.delete_agent(WORKSPACE, gone.agent_id, "key_1")
+
+    async def nothing_is_left() -> bool:
+        return [await gone.left_of(each) for each in (published, removed)] == [[], []]
+
+    await eventually(nothing_is_left, what="an erasure by the reconciler")
+    assert {"sources", "passages", "blobs.files"} <= set(await other.left_of(kept))
+    await history.client.delete_agent(WORKSPACE, gone.agent_id, "key_1")
