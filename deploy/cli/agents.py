@@ -169,7 +169,7 @@ async def apply(cli: Cli, *, file: Path, yes: bool, overwrite: bool, dry_run: bo
 @click.argument("agent")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 async def delete(cli: Cli, agent: str, *, yes: bool) -> None:
-    """Delete an agent with its knowledge: its sessions end, their transcripts stay."""
+    """Delete an agent with its knowledge; its sessions end."""
     found = await find_agent(cli.api, agent)
     if not yes:
         click.confirm(f"Delete {found['slug']} with its knowledge and end its sessions?", abort=True)

@@ -17,11 +17,13 @@ from tests.conftest import eventually
 from tests.service.shared.turn_queue.rig import claimed, count_is, flow_turn, result_of, running_worker
 
 FLOOD = 5_000
+# Each takes a connection: many more at once than this overflow what a busy server has not accepted yet.
+AT_ONCE = 50
 
 
 async def flood(queue: TurnQueue, count: int, flow: str = "key_flood") -> None:
-    for start in range(0, count, 500):
-        await asyncio.gather(*(queue.enqueue(flow_turn(flow)) for _ in range(start, min(count, start + 500))))
+    for start in range(0, count, AT_ONCE):
+        await asyncio.gather(*(queue.enqueue(flow_turn(flow)) for _ in range(start, min(count, start + AT_ONCE))))
 
 
 async def flows_of(queue: TurnQueue, jobs: int, at_once: int = 1) -> list[str]:
