@@ -185,9 +185,14 @@ class Admission:
         return await self._kept(record) if record is not None else None
 
     async def _kept(self, record: TurnRecord) -> TurnRecord | None:
-        """The turn that a repeat is answered with: from now on it is not withdrawn. None: it was, a moment ago."""
+        """The turn that a repeat is answered with: an end of its session takes it back no more. None: it just did.
+
+        The retry guard has its own mark, and may still withdraw a turn whose admission was only called again.
+        """
         where = {"_id": record.id, "workspace": record.workspace}
-        if not record.active or await self._turns.update({**where, "active": True}, {"$set": {"joined": True}}):
+        if record.session_id is None or not record.active:
+            return record
+        if await self._turns.update({**where, "active": True}, {"$set": {"repeated": True}}):
             return record
         return record_of(await self._turns.one(where))
 
@@ -253,7 +258,7 @@ class Admission:
         turn = {"_id": record.id, "workspace": record.workspace}
         withdrawn: Where = {**turn, "active": True, "attempt": 0}
         if refusal.code is Code.SESSION_ENDED:
-            withdrawn = {**withdrawn, "joined": other_than(True)}
+            withdrawn = {**withdrawn, "repeated": other_than(True), "joined": other_than(True)}
         if await self._turns.delete(withdrawn) or refusal.code is not Code.SESSION_ENDED:
             raise refusal
         if await self._turns.one(turn, {"_id": 1}) is None:  # A repeat has withdrawn it.

@@ -11,7 +11,7 @@ from services.history.mongo.collection import Collection
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.turns import AdmittedTurn, AdmitTurn
 from shared.ids import new_id
-from tests.service.history.running import WORKSPACE, History, order
+from tests.service.history.running import WORKSPACE, History, completion, order
 
 Repeat = Callable[[AdmitTurn], AdmitTurn]
 
@@ -125,3 +125,13 @@ async def test_a_deleted_session_keeps_no_turn_that_a_repeat_was_answered_with(
             await go_on()
     assert refused.value.code is Code.SESSION_NOT_FOUND
     assert not await exists(history, wanted.turn_id)
+
+
+@pytest.mark.parametrize("of_session", [False, True])
+async def test_a_repeated_call_does_not_keep_the_retry_guard_from_withdrawing_a_turn(
+    history: History, session_id: str, of_session: bool
+) -> None:
+    """An original and its retry that were both marked as answered would both run."""
+    wanted = order(session_id, retry_key="r") if of_session else completion(retry_key="r")
+    assert await history.client.admit(WORKSPACE, wanted) == await history.client.admit(WORKSPACE, wanted)
+    assert (await history.document(wanted.turn_id))["joined"] is False
