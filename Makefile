@@ -98,7 +98,7 @@ chaos-report: $(DEV_STAMP)  ## the runs of tests/system/chaos/REPORT.md again, i
 chaos-mutants: $(DEV_STAMP)  ## plants one bug after the other and shows that chaos finds each
 	@exec $(BIN)/python -m tests.system.chaos.mutants $(ARGS)
 
-record: $(DEV_STAMP)  ## what a release's processes say to each other, for tests/contracts: make record ARGS="v0.1.0 tests/contracts/v0_1_0"
+record: $(DEV_STAMP)  ## what a release's processes say to each other, for tests/contracts: make record ARGS="v0.2.0 tests/contracts/v0_2_0"
 	@exec $(BIN)/python -m tests.contracts.record $(ARGS)
 
 shots: $(DEV_STAMP)  ## pictures of the widget, for people to look at, in .parley/shots

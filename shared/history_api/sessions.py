@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.contracts.session_turns import SessionTurns
-from shared.contracts.sessions import EndUser, Session, SessionState
+from shared.contracts.sessions import EndedReason, EndUser, Session, SessionState
 from shared.history_api.transport import Query, Transport
 
 
@@ -83,7 +83,7 @@ class SessionCalls(Transport):
         rows = await self._post("/sessions/states", body)
         return [SessionState.model_validate(row) if row else None for row in rows]
 
-    async def end_session(self, workspace: str, session_id: str, reason: str = "api") -> Session:
+    async def end_session(self, workspace: str, session_id: str, reason: EndedReason = "api") -> Session:
         """Idempotent. An active turn is cancelled; its partial answer is kept."""
         return Session.model_validate(
             await self._post(f"/workspaces/{workspace}/sessions/{session_id}/end", {"reason": reason})

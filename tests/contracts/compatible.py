@@ -1,7 +1,7 @@
 """Whether a reader's schema accepts what a writer's schema allows: one line for each place where it does not.
 
-It knows the schemas that pydantic makes of our contracts. Bounds of numbers and lengths are not compared: they are
-rules for authors, and values that were accepted once are read as they are.
+It knows the schemas that pydantic makes of our contracts, and those of `bodies.py`. Bounds of numbers and lengths are
+not compared: they are rules for authors, and values that were accepted once are read as they are.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,8 @@ class Comparison:
     """`readers` and `writers` hold the schemas of all models by their names.
 
     `readers_are_older`: a member that they know may be absent from what is written only if its writer never had it. So
-    one that is no longer written is told, although it has a default: the reader would take that for the truth.
+    one that is no longer written is told, although it has a default: the reader would take that for the truth. One that
+    the readers' own release never writes is marked as `unwritten`.
     """
 
     def __init__(self, readers: Schemas, writers: Schemas, *, readers_are_older: bool) -> None:
@@ -29,18 +30,20 @@ class Comparison:
 
     def faults(self, model: str) -> list[str]:
         if model not in self._writers:
-            return [f"{model}: the writer no longer has it; keep the old name"]
+            return [f"{model}: the writer no longer has it; keep it under its name"]
         if model not in self._readers:
-            return [f"{model}: the reader no longer has it; keep the old name"]
+            return [f"{model}: the reader no longer has it; keep it under its name"]
         self._under_way = {(model, model)}
         return list(self._compare(self._readers[model], self._writers[model], model))
 
     def _compare(self, reader: Schema, writer: Schema, place: str) -> Iterator[str]:
+        # Each model is compared at its own name.
+        if "$ref" in writer and any(each.get("$ref") == writer["$ref"] for each in _alternatives(reader)):
+            return
         pair = (reader.get("$ref", ""), writer.get("$ref", ""))
         if all(pair):
             names = (pair[0].removeprefix(_REF), pair[1].removeprefix(_REF))
-            # Each pair of models is compared at its own name.
-            if names[0] == names[1] or names in self._under_way:
+            if names in self._under_way:
                 return
             self._under_way.add(names)
         reader, writer = self._resolved(reader, self._readers), self._resolved(writer, self._writers)
@@ -70,21 +73,32 @@ class Comparison:
     def _members(self, reader: Schema, writer: Schema, place: str) -> Iterator[str]:
         written = writer.get("properties", {})
         if not written and isinstance(writer.get("additionalProperties"), dict):
+            yield from self._compare(
+                reader.get("propertyNames", _ANY), writer.get("propertyNames", _ANY), f"{place} keys"
+            )
             if isinstance(reader.get("additionalProperties"), dict):
                 yield from self._compare(reader["additionalProperties"], writer["additionalProperties"], f"{place}{{}}")
             return
         for name, schema in reader.get("properties", {}).items():
             if name in written:
-                yield from self._compare(schema, _without_null(written[name]), f"{place}.{name}")
+                sent = written[name] if "nulls" in writer else _without_null(written[name])
+                yield from self._compare(schema, sent, f"{place}.{name}")
                 if name in reader.get("required", ()) and not self._is_always_written(name, writer):
                     yield f"{place}.{name}: the reader needs it, the writer may leave it out"
             elif name in reader.get("required", ()):
                 yield f"{place}.{name}: the reader needs it, the writer does not write it"
-            elif self._readers_are_older:
+            elif self._readers_are_older and not schema.get("unwritten"):
                 yield f"{place}.{name}: the reader has a default for it, the writer no longer writes it"
+        if reader.get("additionalProperties") is False:
+            unknown = [name for name in written if name not in reader.get("properties", {})]
+            yield from (
+                f"{place}.{name}: the reader refuses it, as all members that it does not know" for name in unknown
+            )
 
     def _is_always_written(self, name: str, writer: Schema) -> bool:
-        """Members with the value null are left out (`Schema.wire`)."""
+        """Most writers leave out members with the value null (`Schema.wire`). `nulls` tells of those that do not."""
+        if "nulls" in writer:
+            return writer["nulls"] == "written" or name in writer.get("required", ())
         schema = self._resolved(writer["properties"][name], self._writers)
         return all(each.get("type") != "null" for each in _alternatives(schema))
 

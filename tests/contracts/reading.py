@@ -8,98 +8,91 @@ import importlib
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
+
+from pydantic import BaseModel
 
 from shared.contracts.frames import decode
 from shared.outbox import OUTBOX, OutboxEntry
 from shared.run_log.keys import frame_of
 from shared.turn_queue.queue import decode_job
 
+REF: Final = "#/$defs/"
+KINDS: Final = {"boolean": bool, "integer": int, "string": str, "null": type(None)}
+
 
 class Row(NamedTuple):
-    """A call of history: the models of its two bodies. `page`: the reply's `items` are the model's, `list`: all is."""
+    """A call of history: a path of the form of aiohttp's routes, and its two bodies (`bodies.py`).
+
+    None: there is no body, or one that is no JSON.
+    """
 
     method: str
     path: str
-    request: str = ""
-    reply: str = ""
-    form: str = ""
+    request: dict[str, Any] | None = None
+    reply: dict[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.path}"
 
 
-_W: Final = "/workspaces/[^/]+"
-_DRAFT: Final = f"{_W}/drafts/[^/]+"
-_TURN: Final = f"{_W}/turns/[^/]+"
-CALLS: Final = (
-    Row("POST", f"{_W}/turns", "turns:AdmitTurn", "turns:AdmittedTurn"),
-    Row("GET", _TURN, "", "turns:StoredTurn"),
-    Row("POST", "/turns/states", "", "turns:Turn", "list"),
-    Row("POST", f"{_TURN}/claim", "turns:ClaimTurn", "turns:ClaimedTurn"),
-    Row("POST", f"{_TURN}/attempts", "turns:StartAttempt", "turns:StartedAttempt"),
-    Row("POST", f"{_TURN}/(release|uses|calls)"),
-    Row("POST", f"{_TURN}/cancel", "", "turns:Turn"),
-    Row("GET", f"{_W}/completions", "", "turns:StoredTurn", "page"),
-    Row("POST", f"{_W}/completions/[^/]+", "", "turns:StoredTurn"),
-    Row("POST", f"{_W}/sessions", "", "sessions:Session"),
-    Row("GET", f"{_W}/sessions", "", "sessions:Session", "page"),
-    Row("GET", f"{_W}/sessions/[^/]+", "", "sessions:Session"),
-    Row("POST", f"{_W}/sessions/[^/]+/end", "", "sessions:Session"),
-    Row("GET", f"{_W}/sessions/[^/]+/messages", "", "sessions:TurnMessage", "page"),
-    Row("GET", f"{_W}/sessions/[^/]+/(turns|branch)", "", "session_turns:SessionTurns"),
-    Row("POST", "/sessions/states", "", "session_events:SessionState", "list"),
-    Row("POST", "/keys", "keys:StoreKey"),
-    Row("POST", "/keys/resolve(-id)?", "", "keys:Principal"),
-    Row("GET", f"{_W}/keys", "", "key_records:KeyRecord", "page"),
-    Row("GET", f"{_W}/keys/[^/]+", "", "key_records:KeyRecord"),
-    Row("POST", f"{_W}/keys/[^/]+/rotate", "key_records:RotateKey", "key_records:KeyRecord"),
-    Row("PATCH", f"{_W}/keys/[^/]+", "key_records:ChangeKey", "key_records:KeyRecord"),
-    Row("GET", f"{_W}/agents/[^/]+/publishable-keys", "", "key_records:PublishableKeyRecord", "page"),
-    Row("GET", f"{_W}/agents", "", "agents:Agent", "page"),
-    Row("GET", f"{_W}/agents/[^/]+", "", "agents:Agent"),
-    Row("GET", f"{_W}/resolved-model"),
-    Row("GET", f"{_W}/agents/[^/]+/versions/[^/]+", "", "agents:AgentVersion"),
-    Row("GET", f"{_W}/agents/[^/]+/versions/[^/]+/passages", "", "agents:Passage", "list"),
-    Row("GET", f"{_W}/agents/[^/]+/knowledge/gaps", "", "gaps:KnowledgeGaps"),
-    Row("POST", f"{_W}/drafts", "agent_records:NewAgent", "agent_records:AgentRecord"),
-    Row("GET", f"{_W}/drafts", "", "agent_records:AgentRecord", "page"),
-    Row("GET", _DRAFT, "", "agent_records:AgentRecord"),
-    Row("PATCH", _DRAFT, "agent_records:DraftPatch", "agent_records:AgentRecord"),
-    Row("POST", f"{_DRAFT}/publish", "agent_records:PublishOrder", "agent_records:VersionRecord"),
-    Row("POST", f"{_DRAFT}/rollback", "agent_records:RollbackOrder", "agent_records:VersionRecord"),
-    Row("GET", f"{_DRAFT}/versions", "", "agent_records:VersionRecord", "page"),
-    Row("GET", f"{_DRAFT}/versions/[^/]+", "", "agent_records:VersionRecord"),
-    Row("GET", f"{_DRAFT}/checks", "", "checks:StoredChecks"),
-    Row("PUT", f"{_DRAFT}/checks", "checks:PutChecks", "checks:StoredChecks"),
-    Row("POST", f"{_DRAFT}/checks/runs", "checks:RunChecks", "checks:CheckRun"),
-    Row("GET", f"{_DRAFT}/checks/runs/[^/]+", "", "checks:CheckRun"),
-    Row("POST", f"{_DRAFT}/sources", "knowledge:NewSource", "knowledge:Source"),
-    Row("GET", f"{_DRAFT}/sources", "", "knowledge:Source", "page"),
-    Row("GET", f"{_DRAFT}/sources/[^/]+", "", "knowledge:Source"),
-    Row("PATCH", f"{_DRAFT}/sources/[^/]+", "knowledge:SourcePatch", "knowledge:Source"),
-    Row("GET", f"{_W}/audit", "", "agent_records:AuditRecord", "page"),
-    Row("POST", "/ingest/claims", "", "knowledge:IngestJob"),
-    Row("POST", "/ingest/[^/]+/renew", "knowledge:IngestProgress"),
-    Row("POST", "/ingest/[^/]+/passages", "knowledge:IngestedPassages"),
-    Row("POST", "/ingest/[^/]+/finish", "knowledge:IngestOutcome"),
-    Row("GET", f"{_W}/ingest/[^/]+/content"),
-    Row("DELETE", "/.*"),
-)
-
-
-def row_of(call: dict[str, Any]) -> Row | None:
-    path = call["path"]
-    return next((row for row in CALLS if row.method == call["method"] and re.fullmatch(row.path, path)), None)
+def row_of(call: dict[str, Any], rows: Iterable[Row]) -> Row | None:
+    """The row of a recorded call."""
+    for row in rows:
+        pattern = re.sub(r"\{[a-z_]+\}", "[^/]+", row.path)
+        if row.method == call["method"] and re.fullmatch(pattern, call["path"]):
+            return row
+    return None
 
 
 def read_call(call: dict[str, Any], row: Row) -> Iterator[tuple[Any, Any]]:
     """(what was sent, what this tree's models make of it). Raises ValueError."""
-    if row.request:
-        yield call["body"], _read(row.request, call["body"])
-    if row.reply and call["status"] < 300 and call["reply"] is not None:
-        reply = call["reply"]
-        for each in reply["items"] if row.form == "page" else reply if row.form == "list" else [reply]:
-            if each is not None:
-                yield each, _read(row.reply, each)
+    if row.request is not None:
+        yield from _read_body(row.request, call["body"])
+    if row.reply is not None and call["status"] < 300:
+        yield from _read_body(row.reply, call["reply"])
+
+
+def _read_body(body: dict[str, Any], value: Any) -> Iterator[tuple[Any, Any]]:
+    if "$ref" in body:
+        yield value, _read(body["$ref"].removeprefix(REF), value)
+    elif "anyOf" in body:
+        yield from _read_one_of(body["anyOf"], value)
+    elif body["type"] == "array":
+        for each in value:
+            yield from _read_body(body["items"], each)
+    elif body["type"] == "object":
+        for name, inner in body["properties"].items():
+            if name not in value:
+                raise ValueError(f"{name} is missing")
+            yield from _read_body(inner, value[name])
+    elif type(value) is not KINDS[body["type"]]:
+        raise ValueError(f"{value!r} is not of type {body['type']}")
+
+
+def _read_one_of(bodies: list[dict[str, Any]], value: Any) -> Iterator[tuple[Any, Any]]:
+    """As the first of them that takes the value."""
+    *first, last = bodies
+    for body in first:
+        try:
+            yield from list(_read_body(body, value))
+        except ValueError:
+            continue
+        return
+    yield from _read_body(last, value)
+
+
+def lost(sent: Any, read: Any, place: str = "") -> list[str]:
+    """What was sent and is not in what was read, or is something else there. An absent member may have been null."""
+    if isinstance(read, BaseModel):
+        read = read.model_dump(mode="json", by_alias=True, exclude_none=True)
+    if isinstance(sent, dict) and isinstance(read, dict):
+        return [each for name, value in sent.items() for each in lost(value, read.get(name), f"{place}.{name}")]
+    if isinstance(sent, list) and isinstance(read, list) and len(sent) == len(read):
+        return [each for one, other in zip(sent, read, strict=True) for each in lost(one, other, f"{place}[]")]
+    return [] if sent == read else [f"{place}: {sent!r} is read as {read!r}"]
 
 
 def read_entry(key: str, value: dict[str, Any]) -> Iterator[Any]:
@@ -115,9 +108,10 @@ def read_entry(key: str, value: dict[str, Any]) -> Iterator[Any]:
 
 
 def faults(messages: dict[str, Any]) -> Iterator[str]:
-    """`messages`: `calls`, `redis` and `published`, as they are recorded."""
+    """`messages`: `calls`, `redis` and `published`, as they are recorded, and the `table` of calls."""
+    table = [Row(*row) for row in messages["table"]]
     for call in messages["calls"]:
-        row = row_of(call)
+        row = row_of(call, table)
         try:
             if row is not None:
                 list(read_call(call, row))
@@ -137,10 +131,10 @@ def faults(messages: dict[str, Any]) -> Iterator[str]:
 
 
 def _read(name: str, value: Any) -> Any:
-    if name == "key_records:KeyRecord" and "agentId" in value:
-        name = "key_records:PublishableKeyRecord"
+    """`name`: a module of `shared.contracts` or of the tree, and its model."""
     module, _, model = name.partition(":")
-    return getattr(importlib.import_module(f"shared.contracts.{module}"), model).model_validate(value)
+    found = importlib.import_module(module if "." in module else f"shared.contracts.{module}")
+    return getattr(found, model).model_validate(value)
 
 
 def _raw(fields: dict[str, str]) -> dict[bytes, bytes]:

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from tests.contracts import schema_file
+from tests.contracts.binaries import deflated
 from tests.contracts.finale import documents, leave_work, redis_values
 from tests.contracts.normal import normal, one_a_line, template_of, unlike
 from tests.contracts.rig import Rig
@@ -43,7 +45,7 @@ async def recorded(release: Release | None, directory: Path, scopes: frozenset[s
         ended_at = datetime.now(UTC)
         reads = [call for call in rig.calls[first_read:last_read] if call["caller"] == "gateway"]
         del rig.calls[first_read:last_read]
-        return _files(rig, state, reads, ended_at) | {"schemas.json": _run((HERE / "schemas.py").read_text(), release)}
+        return _files(rig, state, reads, ended_at) | {"schemas.json": _schemas(release)}
 
 
 def _files(rig: Rig, state: dict[str, Any], reads: list[Any], ended_at: datetime) -> dict[str, str]:
@@ -70,7 +72,7 @@ def _files(rig: Rig, state: dict[str, Any], reads: list[Any], ended_at: datetime
         "reads.json": one_a_line(told["reads"]),
         "published.json": one_a_line(told["published"]),
         "redis.json": one_a_line(keys),
-        "documents.json": one_a_line(rows),
+        "documents.json": one_a_line(map(deflated, rows)),
         "turns.json": json.dumps(told["turns"], indent=1) + "\n",
     }
 
@@ -79,10 +81,16 @@ def scopes_of(release: Release | None) -> frozenset[str]:
     return frozenset(_run(_SCOPES, release).split())
 
 
-def _run(program: str, release: Release | None) -> str:
+def _schemas(release: Release | None) -> str:
+    told = _run((HERE / "schemas.py").read_text(), release, *schema_file.ARGUMENTS)
+    return schema_file.text(schema_file.with_calls(json.loads(told)))
+
+
+def _run(program: str, release: Release | None, *arguments: str) -> str:
     """What a program prints that imports the release's packages."""
     tree = release.tree if release is not None else ROOT
-    told = subprocess.run([sys.executable, "-"], input=program, cwd=tree, check=True, capture_output=True, text=True)
+    command = [sys.executable, "-", *arguments]
+    told = subprocess.run(command, input=program, cwd=tree, check=True, capture_output=True, text=True)
     return told.stdout
 
 

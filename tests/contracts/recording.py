@@ -1,4 +1,4 @@
-"""The recorded messages of the last release, as its processes left them, or as if it had been recorded just now."""
+"""The recorded messages of releases, as their processes left them, or as if they had been recorded just now."""
 
 import json
 from datetime import UTC, datetime
@@ -9,18 +9,24 @@ from bson import json_util
 from motor.motor_asyncio import AsyncIOMotorDatabase
 from redis.asyncio import Redis
 
+from tests.contracts import schema_file
+from tests.contracts.binaries import inflated
 from tests.contracts.normal import now_again
-from tests.system.upgrade.release import FIRST
 
 HERE: Final = Path(__file__).parent
-LAST: Final = "v0_1_0"
-LAST_COMMIT: Final = FIRST
+LAST: Final = "v0_2_0"
+# v0.2.0 by its commit: a clone may have no tags.
+LAST_COMMIT: Final = "ce219607c6bde743332997a92efff33d23a06b5e"
+# Documents of these may be in a database too, because they are migrated when they are read.
+EARLIER: Final = ("v0_1_0",)
+RELEASES: Final = (*EARLIER, LAST)
 
 
 class Recording:
-    """`fresh`: its times have the distance from now that they had from the recording's end."""
+    """What one release has recorded. `fresh`: its times have the distance from now that they had from its end."""
 
     def __init__(self, directory: Path = HERE / LAST, *, fresh: bool = False) -> None:
+        self.name = directory.name
         self._directory = directory
         self._now = datetime.now(UTC) if fresh else None
         self.turns: dict[str, str] = json.loads(self._text("turns.json"))
@@ -41,16 +47,15 @@ class Recording:
 
     def documents(self) -> dict[str, list[dict[str, Any]]]:
         """By their collections."""
-        rows = json_util.loads(self._text("documents.json"))
+        rows = json_util.loads(json.dumps(inflated(self.rows("documents.json"))))
         found = dict[str, list[dict[str, Any]]]()
         for row in rows:
             found.setdefault(row["collection"], []).append(row["document"])
         return found
 
     def schemas(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What is read and what is written, by the models' names."""
-        told = json.loads(self._text("schemas.json"))
-        return told["read"], {**told["read"], **told["written"]}
+        """What is read and what is written, by the names of models and of calls. Only the last release has them."""
+        return schema_file.both(json.loads(self._text("schemas.json")))
 
 
 async def restore_documents(recording: Recording, database: "AsyncIOMotorDatabase[dict[str, Any]]") -> None:

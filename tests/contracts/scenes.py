@@ -56,22 +56,22 @@ class Scenes:
         await self._removals()
 
     async def get(self, path: str) -> Any:
-        return await self._ok("GET", path)
+        return await self.ok("GET", path)
 
-    async def _ok(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
+    async def ok(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         status, answer = await self.client.call(method, path, body, **headers)
         assert status < 300, (method, path, status, answer)
         return answer.get("data", answer) if isinstance(answer, dict) else answer
 
     async def agent(self, name: str, model: str, **config: Any) -> str:
         body = {"name": name, "instructions": "Be brief about {{agent.name}}.", "model": {"name": model}, **config}
-        made = await self._ok("POST", "/agents", body)
+        made = await self.ok("POST", "/agents", body)
         self.agents[name] = made["id"]
         return str(made["id"])
 
     async def publish(self, name: str) -> None:
         agent = self.agents[name]
-        number = (await self._ok("POST", f"/agents/{agent}/publish", {"note": "as recorded"}))["number"]
+        number = (await self.ok("POST", f"/agents/{agent}/publish", {"note": "as recorded"}))["number"]
         await self.until(f"/agents/{agent}/versions/{number}", "state", "published", "failed")
 
     async def until(self, path: str, member: str, *values: str) -> Any:
@@ -82,7 +82,7 @@ class Scenes:
         return await self.get(path)
 
     async def session(self, name: str, **members: Any) -> str:
-        made = await self._ok("POST", "/chat/sessions", {"agentId": self.agents[name], **members})
+        made = await self.ok("POST", "/chat/sessions", {"agentId": self.agents[name], **members})
         return str(made["id"])
 
     async def ask(self, session: str, content: str = "Hello?", **headers: str) -> Transcript:
@@ -95,7 +95,7 @@ class Scenes:
         """Without waiting for the answer: the turn's id."""
         body = {"content": content}
         return str(
-            (await self._ok("POST", f"/chat/sessions/{session}/messages", body, Prefer="respond-async"))["turnId"]
+            (await self.ok("POST", f"/chat/sessions/{session}/messages", body, Prefer="respond-async"))["turnId"]
         )
 
     async def started(self, session: str, turn: str) -> None:
@@ -109,22 +109,22 @@ class Scenes:
 
     async def _agents(self) -> None:
         await self.agent("plain", "scripted/tokens=3,usage=full", **VARIABLE)
-        await self._ok("PATCH", f"/agents/{self.agents['plain']}", {"description": "answers"})
+        await self.ok("PATCH", f"/agents/{self.agents['plain']}", {"description": "answers"})
         await self.publish("plain")
-        await self._ok("PATCH", f"/agents/{self.agents['plain']}", {"instructions": "Be very brief."})
+        await self.ok("PATCH", f"/agents/{self.agents['plain']}", {"instructions": "Be very brief."})
         await self.publish("plain")
         await self.agent("slow", "scripted/tokens=16,delay=100")
         await self.publish("slow")
         pump = await self.agent("pump", "demo/extractive", knowledge={"topK": 2})
         sources = f"/agents/{pump}/knowledge/sources"
-        text = await self._ok("POST", sources, {"kind": "text", "title": "Aqua 300", "text": GUIDE, "tags": ["a"]})
+        text = await self.ok("POST", sources, {"kind": "text", "title": "Aqua 300", "text": GUIDE, "tags": ["a"]})
         faq = {"kind": "faq", "title": "FAQ", "pairs": [{"question": "Is it loud?", "answer": "Not at all."}]}
-        asked = await self._ok("POST", sources, faq)
+        asked = await self.ok("POST", sources, faq)
         for source in (text, asked):
             await self.until(f"{sources}/{source['id']}", "state", "indexed", "failed")
-        await self._ok("PATCH", f"{sources}/{text['id']}", {"title": "Aqua 300 guide"})
+        await self.ok("PATCH", f"{sources}/{text['id']}", {"title": "Aqua 300 guide"})
         await self.publish("pump")
-        await self._ok("DELETE", f"{sources}/{asked['id']}?purge=true")
+        await self.ok("DELETE", f"{sources}/{asked['id']}?purge=true")
 
     async def _turns(self) -> None:
         who = {"id": "u-1", "name": "Ada", "metadata": {"plan": "gold"}}
@@ -141,9 +141,9 @@ class Scenes:
         slow = await self.session("slow")
         turn = await self.post(slow)
         await self.started(slow, turn)
-        await self._ok("POST", f"/chat/sessions/{slow}/turns/{turn}/cancel", {})
+        await self.ok("POST", f"/chat/sessions/{slow}/turns/{turn}/cancel", {})
         await self.ended(slow, turn)
-        await self._ok("POST", f"/chat/sessions/{slow}/end", {})
+        await self.ok("POST", f"/chat/sessions/{slow}/end", {})
 
     async def _tools(self) -> None:
         url = self.rig.stack.model_url
@@ -159,16 +159,16 @@ class Scenes:
 
     async def _completions(self) -> None:
         body = {"model": self.agents["plain"], "messages": [{"role": "user", "content": "Hi"}], "user": "u-1"}
-        await self._ok("POST", "/chat/completions", body)
-        kept = await self._ok("POST", "/chat/completions", {**body, "store": True, "metadata": {"a": "b"}})
-        await self._ok("GET", "/chat/completions?limit=5")
-        await self._ok("POST", f"/chat/completions/{kept['id']}", {"metadata": {"a": "c"}})
-        gone = await self._ok("POST", "/chat/completions", {**body, "store": True})
-        await self._ok("DELETE", f"/chat/completions/{gone['id']}")
+        await self.ok("POST", "/chat/completions", body)
+        kept = await self.ok("POST", "/chat/completions", {**body, "store": True, "metadata": {"a": "b"}})
+        await self.ok("GET", "/chat/completions?limit=5")
+        await self.ok("POST", f"/chat/completions/{kept['id']}", {"metadata": {"a": "c"}})
+        gone = await self.ok("POST", "/chat/completions", {**body, "store": True})
+        await self.ok("DELETE", f"/chat/completions/{gone['id']}")
         tool = {"type": "function", "function": {"name": "weather", "parameters": ORDER}}
         await self.agent("caller", 'scripted/tokens=3,tool=weather:{"order_id":"1"}', greeting="Hi")
         await self.publish("caller")
-        await self._ok("POST", "/chat/completions", {**body, "model": self.agents["caller"], "tools": [tool]})
+        await self.ok("POST", "/chat/completions", {**body, "model": self.agents["caller"], "tools": [tool]})
 
     async def _lost_workers(self) -> None:
         for number in (signal.SIGKILL, signal.SIGTERM):
@@ -181,26 +181,26 @@ class Scenes:
     async def _checks(self) -> None:
         await self.agent("checked", "scripted/text=json")
         path = f"/agents/{self.agents['checked']}/checks"
-        await self._ok("PUT", path, {"checks": [CHECK]})
-        run = await self._ok("POST", f"{path}/run", {"draft": True})
+        await self.ok("PUT", path, {"checks": [CHECK]})
+        run = await self.ok("POST", f"{path}/run", {"draft": True})
         await self.until(f"{path}/runs/{run['id']}", "state", "passed", "failed", "error")
 
     async def _keys(self) -> None:
-        made = await self._ok("POST", "/keys", {"label": "second", "scopes": ["chat:read"]})
-        await self._ok("POST", f"/keys/{made['id']}/rotate", {"graceS": 3600})
-        gone = await self._ok("POST", "/keys", {"label": "third", "scopes": ["chat:read"]})
-        await self._ok("DELETE", f"/keys/{gone['id']}")
+        made = await self.ok("POST", "/keys", {"label": "second", "scopes": ["chat:read"]})
+        await self.ok("POST", f"/keys/{made['id']}/rotate", {"graceS": 3600})
+        gone = await self.ok("POST", "/keys", {"label": "third", "scopes": ["chat:read"]})
+        await self.ok("DELETE", f"/keys/{gone['id']}")
         path = f"/agents/{self.agents['plain']}/publishable-keys"
-        page = await self._ok("POST", path, {"label": "page", "allowedOrigins": ["https://shop.example"]})
-        await self._ok("PATCH", f"{path}/{page['id']}", {"rateLimitRpm": 60, "dailyTokens": 1000})
+        page = await self.ok("POST", path, {"label": "page", "allowedOrigins": ["https://shop.example"]})
+        await self.ok("PATCH", f"{path}/{page['id']}", {"rateLimitRpm": 60, "dailyTokens": 1000})
 
     async def _removals(self) -> None:
         session = await self.session("plain")
         await self.ask(session)
-        await self._ok("DELETE", f"/chat/sessions/{session}")
+        await self.ok("DELETE", f"/chat/sessions/{session}")
         agent = await self.agent("gone", "scripted/tokens=3")
-        await self._ok("DELETE", f"/agents/{agent}")
-        await self._ok("POST", f"/agents/{self.agents['plain']}/rollback", {"version": 1})
+        await self.ok("DELETE", f"/agents/{agent}")
+        await self.ok("POST", f"/agents/{self.agents['plain']}/rollback", {"version": 1})
 
     async def read_all(self) -> None:
         """Everything that can be read, once all is calm: what a later release must answer from the same documents."""

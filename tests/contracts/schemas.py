@@ -1,14 +1,19 @@
 """Prints the schemas of all contracts of the tree that it runs in: what is read, and what is written.
 
-It runs in trees of earlier releases too, so it uses what they have.
+It runs in trees of earlier releases too, so it uses what they have: `python - ARGUMENTS < schemas.py`, where these are
+the two of `schemas` as JSON.
 """
 
 import importlib
 import inspect
 import json
 import pkgutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 import shared.contracts
@@ -18,7 +23,7 @@ from shared.contracts.schema import PublicRequest, Schema
 _SAID = ("description", "title", "examples")
 
 
-def contracts() -> list[type[Schema]]:
+def contracts() -> list[type[BaseModel]]:
     """All models of `shared.contracts` but those that only the public API has."""
     names = sorted(module.name for module in pkgutil.iter_modules(shared.contracts.__path__))
     modules = [importlib.import_module(f"shared.contracts.{name}") for name in names]
@@ -31,15 +36,33 @@ def contracts() -> list[type[Schema]]:
     return sorted((model for model in found if model is not Schema), key=lambda model: model.__name__)
 
 
-def schemas() -> dict[str, Any]:
-    """`{"read": {name: schema}, "written": {name: schema}}`; what is written as it is read is told once."""
-    read = _schemas("validation")
-    written = {name: _with_formats(each, read.get(name)) for name, each in _schemas("serialization").items()}
+def schemas(others: Sequence[str] = (), nulls: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    """`{"read": {name: schema}, "written": {name: schema}}`; what is written as it is read is told once.
+
+    `others`: further models, by their modules. `nulls`: the names of models whose writers write null as well, of all
+    members ("written") or of those that were given ("given").
+    """
+    models = [*contracts(), *_found(others)]
+    read = _schemas(models, "validation")
+    written = {
+        name: _with_formats(each, read.get(name)) | ({"nulls": nulls[name]} if name in nulls else {})
+        for name, each in _schemas(models, "serialization").items()
+    }
     return {"read": read, "written": {name: each for name, each in written.items() if each != read.get(name)}}
 
 
-def _schemas(mode: Any) -> dict[str, Any]:
-    _, told = models_json_schema([(model, mode) for model in contracts()], by_alias=True)
+def _found(names: Sequence[str]) -> Iterator[type[BaseModel]]:
+    """Without those that this tree lacks."""
+    for name in names:
+        module, _, model = name.partition(":")
+        try:
+            yield getattr(importlib.import_module(module), model)
+        except (ImportError, AttributeError):
+            continue
+
+
+def _schemas(models: Sequence[type[BaseModel]], mode: Any) -> dict[str, Any]:
+    _, told = models_json_schema([(model, mode) for model in models], by_alias=True)
     found = {name: _without_words(schema) for name, schema in sorted(told["$defs"].items())}
     return {**found, RunTurn.__name__: _job()}
 
@@ -74,16 +97,5 @@ def _without_words(value: Any, *, names: bool = False) -> Any:
     return [_without_words(each) for each in value] if isinstance(value, list) else value
 
 
-def text(found: dict[str, Any]) -> str:
-    """One schema a line."""
-    kinds = []
-    for kind, models in found.items():
-        rows = ",\n".join(
-            f"  {json.dumps(name)}: {json.dumps(schema, sort_keys=True)}" for name, schema in models.items()
-        )
-        kinds.append(f" {json.dumps(kind)}: {{\n{rows}\n }}")
-    return "{\n" + ",\n".join(kinds) + "\n}\n"
-
-
 if __name__ == "__main__":
-    print(text(schemas()), end="")
+    print(json.dumps(schemas(*(json.loads(each) for each in sys.argv[1:]))))

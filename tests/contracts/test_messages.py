@@ -1,4 +1,4 @@
-"""What the processes of the last release said to each other, read by the decoders of this one."""
+"""What the processes of earlier releases said to each other, read by the decoders of this one."""
 
 import json
 from collections.abc import Iterable
@@ -16,42 +16,34 @@ from shared.key_notices import parse as parse_key_notice
 from shared.outbox import OUTBOX
 from shared.turn_queue.keys import CONTROL
 from shared.turn_queue.queue import encode_job
+from tests.contracts.calls import CALLS
 from tests.contracts.normal import now_again
-from tests.contracts.reading import read_call, read_entry, row_of
-from tests.contracts.recording import Recording
+from tests.contracts.reading import lost, read_call, read_entry, row_of
+from tests.contracts.recording import HERE, RELEASES, Recording
 
-RECORDING: Final = Recording()
 CALLERS: Final = ("gateway", "ingest", "worker")
 
 
-def calls(caller: str) -> list[dict[str, Any]]:
-    return [call for call in RECORDING.messages()["calls"] if call["caller"] == caller]
+@pytest.fixture(scope="module", params=RELEASES)
+def recording(request: pytest.FixtureRequest) -> Recording:
+    return Recording(HERE / request.param)
 
 
-def entries(prefix: str) -> list[tuple[str, list[Any]]]:
+def entries(recording: Recording, prefix: str) -> list[tuple[str, list[Any]]]:
     """What the keys that begin so hold, decoded."""
-    return [(row["key"], list(read_entry(row["key"], row))) for row in RECORDING.redis if row["key"].startswith(prefix)]
-
-
-def lost(sent: Any, read: Any, place: str = "") -> list[str]:
-    """What was sent and is not in what was read, or is something else there. An absent member may have been null."""
-    if isinstance(sent, dict) and isinstance(read, dict):
-        return [each for name, value in sent.items() for each in lost(value, read.get(name), f"{place}.{name}")]
-    if isinstance(sent, list) and isinstance(read, list) and len(sent) == len(read):
-        return [each for one, other in zip(sent, read, strict=True) for each in lost(one, other, f"{place}[]")]
-    return [] if sent == read else [f"{place}: {sent!r} is read as {read!r}"]
+    return [(row["key"], list(read_entry(row["key"], row))) for row in recording.redis if row["key"].startswith(prefix)]
 
 
 @pytest.mark.parametrize("caller", CALLERS)
-def test_history_and_its_callers_read_each_others_messages_of_the_last_release(caller: str) -> None:
-    known = calls(caller)
+def test_history_and_its_callers_read_each_others_recorded_messages(caller: str, recording: Recording) -> None:
+    known = [call for call in recording.messages()["calls"] if call["caller"] == caller]
     assert len(known) > 4
     for call in known:
-        row = row_of(call)
-        assert row is not None, f"{call['method']} {call['path']} has no row in tests/contracts/reading.py"
+        row = row_of(call, CALLS)
+        assert row is not None, f"{call['method']} {call['path']} has no row in tests/contracts/calls.py"
         for sent, read in read_call(call, row):
             # A set has no order of its own.
-            missing = lost(_sorted(_own(sent)), _sorted(read.wire()))
+            missing = lost(_sorted(_own(sent)), _sorted(read.model_dump(mode="json", by_alias=True, exclude_none=True)))
             assert not missing, f"{call['method']} {call['path']}: {missing}"
 
 
@@ -70,14 +62,14 @@ def _sorted(value: Any) -> Any:
     return value
 
 
-def test_a_worker_reads_the_jobs_and_the_claim_snapshot_of_the_last_release() -> None:
-    jobs = entries("arq:job:")
+def test_a_worker_reads_recorded_jobs_and_the_claim_snapshot(recording: Recording) -> None:
+    jobs = entries(recording, "arq:job:")
     assert len(jobs) == 2
     for key, (job,) in jobs:
         assert isinstance(job, RunTurn)
         assert (key, job.workspace) == (f"arq:job:{job.turn_id}", "acme")
         assert job.agent_version == 1
-    ((_, snapshots),) = entries("parley:turns:snapshots")
+    ((_, snapshots),) = entries(recording, "parley:turns:snapshots")
     (snapshot,) = snapshots
     assert isinstance(snapshot, ClaimedTurn)
     assert (snapshot.run, snapshot.attempt) == (True, 1)
@@ -85,25 +77,26 @@ def test_a_worker_reads_the_jobs_and_the_claim_snapshot_of_the_last_release() ->
 
 
 def test_a_job_of_this_release_has_all_that_the_last_one_reads() -> None:
-    row = next(row for row in RECORDING.redis if row["key"].startswith("arq:job:"))
-    ((_, (job,)), *_) = entries("arq:job:")
+    recording = Recording()
+    row = next(row for row in recording.redis if row["key"].startswith("arq:job:"))
+    ((_, (job,)), *_) = entries(recording, "arq:job:")
     old, new = _json(row["string"]), _json(encode_job(job).decode())
     assert old["f"] == new["f"]
     faults = lost(old["k"], new["k"])
     assert not faults, f"a worker of the last release cannot run the jobs of this one: {faults}"
 
 
-def test_history_reads_the_outbox_of_the_last_release() -> None:
-    ((_, (finished,)),) = entries(OUTBOX)
+def test_history_reads_a_recorded_outbox(recording: Recording) -> None:
+    ((_, (finished,)),) = entries(recording, OUTBOX)
     assert isinstance(finished, FinishedTurn)
-    assert finished.turn_id == RECORDING.turns["finished"]
+    assert finished.turn_id == recording.turns["finished"]
     assert (finished.status, finished.attempt, finished.finish_reason) == ("completed", 1, "stop")
     assert finished.usage is not None
     assert finished.output[0].content
 
 
-def test_a_gateway_reads_the_run_logs_of_the_last_release() -> None:
-    logs = entries("turn:")
+def test_a_gateway_reads_recorded_run_logs(recording: Recording) -> None:
+    logs = entries(recording, "turn:")
     assert len(logs) > 10
     seen = {event for _, frames in logs for event in _checked(frames)}
     assert seen == {"started", "delta", "kb_retrieval", "tool_call", "tool_result", "restarted", "done", "error"}
@@ -121,9 +114,9 @@ def _checked(frames: Iterable[StreamFrame]) -> list[str]:
     return events
 
 
-def test_what_the_last_release_publishes_is_understood() -> None:
+def test_what_was_published_is_understood(recording: Recording) -> None:
     frames, others = set[str](), dict[str, str]()
-    for channel, text in RECORDING.rows("published.json"):
+    for channel, text in recording.rows("published.json"):
         if channel.startswith("turn:"):
             frames.add(event_of(decode(text.encode()).data))
         others[channel.partition(":")[0] if channel.startswith("session:") else channel] = text

@@ -15,6 +15,7 @@ from deploy.local.stack import DATABASE
 from shared.history_client import HistoryClient
 from shared.known_variables import PREFIX
 from tests.conftest import eventually
+from tests.contracts.calls import CALLS
 from tests.contracts.record import recorded, scopes_of
 from tests.contracts.recording import HERE, LAST_COMMIT, Recording, restore_documents, restore_redis
 from tests.contracts.replies import answered_otherwise
@@ -28,7 +29,7 @@ def read_by(release: Release, messages: dict[str, Any]) -> list[str]:
     own = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     told = subprocess.run(
         [sys.executable, str(HERE / "reading.py")],
-        input=json.dumps(messages),
+        input=json.dumps({**messages, "table": CALLS}),
         cwd=release.tree,
         env={**own, "PYTHONPATH": str(release.tree)},
         check=True,

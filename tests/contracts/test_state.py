@@ -1,4 +1,4 @@
-"""Data that the last release left behind, under the history of this one: it is read as before, and work goes on."""
+"""Data that earlier releases left behind, under the history of this one: it is read as before, and work goes on."""
 
 from collections.abc import AsyncIterator
 from typing import Any, Final, cast
@@ -10,14 +10,13 @@ from redis.asyncio import Redis
 
 from services.history.mongo.indexes import INDEXES
 from services.history.mongo.migrations import STEPS, VERSION
-from shared.contracts.jobs import RunTurn
 from shared.contracts.turns import ClaimTurn, StartAttempt
 from shared.ids import new_id
 from shared.secrets import SecretBox
 from shared.tool_secrets import secrets_of
 from shared.turn_queue.queue import decode_job
 from tests.conftest import eventually
-from tests.contracts.recording import Recording, restore_documents, restore_redis
+from tests.contracts.recording import HERE, RELEASES, Recording, restore_documents, restore_redis
 from tests.contracts.replies import answered_otherwise
 from tests.contracts.rig import SEALING_KEY
 from tests.service.history.running import TOKEN, History, finished, order, running, settings_for
@@ -27,9 +26,9 @@ WORKSPACE: Final = "acme"
 UNVERSIONED: Final = frozenset({"blobs.chunks", "blobs.files"})
 
 
-@pytest.fixture(scope="module")
-def recording() -> Recording:
-    return Recording(fresh=True)
+@pytest.fixture(scope="module", params=RELEASES)
+def recording(request: pytest.FixtureRequest) -> Recording:
+    return Recording(HERE / request.param, fresh=True)
 
 
 @pytest.fixture
@@ -50,7 +49,7 @@ async def _is_ready(history: History) -> bool:
         return answer.status == 200
 
 
-async def test_documents_of_the_last_release_are_served_and_their_turns_go_on(
+async def test_documents_of_earlier_releases_are_served_and_their_turns_go_on(
     history: History, recording: Recording
 ) -> None:
     """One test, because the stand-in needs seconds for a database."""
@@ -102,7 +101,7 @@ async def _a_waiting_turn_runs(history: History, recording: Recording) -> None:
         payload = await history.queue.get(f"arq:job:{turn_id}")
         job = decode_job(cast("bytes", payload))
         lease = await history.lease(turn_id)
-        assert job == RunTurn(WORKSPACE, turn_id, job.agent_id, job.agent_version)
+        assert (job.workspace, job.turn_id) == (WORKSPACE, turn_id)
         claimed = await history.client.claim(WORKSPACE, turn_id, ClaimTurn(claim_id=lease.claim_id))
         assert (claimed.run, claimed.attempt) == (True, attempt), name
         assert [message.content for message in claimed.input] == [name]

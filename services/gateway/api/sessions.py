@@ -15,7 +15,7 @@ from services.gateway.edge.validation import Metadata, json_body, no_body, page_
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.keys import Scope
 from shared.contracts.schema import PublicRequest
-from shared.contracts.sessions import EndUser, Session
+from shared.contracts.sessions import EndedReason, EndUser, Session
 from shared.ids import is_id, new_id
 
 BRANCHES: Final = Param(
@@ -78,7 +78,7 @@ async def messages(call: Call) -> web.StreamResponse:
 async def end(call: Call) -> web.StreamResponse:
     wanted = session_id(call)
     await no_body(call.request)
-    reason = "api" if call.principal.visitor is None else "visitor"
+    reason: EndedReason = "api" if call.principal.visitor is None else "visitor"
     return data_response(shown(await call.dependencies.history.end_session(call.workspace, wanted, reason)))
 
 
