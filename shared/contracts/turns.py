@@ -125,7 +125,7 @@ class AdmitTurn(Schema):
     caller's, in order. A repeated `idempotency_key` must bring the same `body_digest`.
     `retry_key` is the same for equal completions of one key. `is_retry`: the client says that it repeats a request, so
     it gets the turn of that retry key that runs or has just ended. If the retry arrives before the original, the
-    original gets the retry's turn.
+    original gets the retry's turn. `called_again`: a history that was lost may have begun with the same order.
 
     A turn of a session follows the session's last one. `parent`: it follows this turn of the session instead.
     `instead_of`: it follows whatever this turn of the session follows. Either begins a branch, which is the session's
@@ -150,6 +150,7 @@ class AdmitTurn(Schema):
     body_digest: str
     retry_key: str | None = None
     is_retry: bool = False
+    called_again: bool = False
     completion: CompletionRequest | None = None
     reasoning: bool = False
     request_id: str | None = None

@@ -24,7 +24,9 @@ class TurnCalls(Transport):
         `gone`, `rate_limited` (the order's `limits`), `turn_not_found` (its `parent` or `instead_of`), and for
         completions `model_not_found`.
         """
-        return AdmittedTurn.model_validate(await self._post(f"/workspaces/{workspace}/turns", turn.wire()))
+        again = turn.model_copy(update={"called_again": True}).wire() if turn.retry_key is not None else None
+        admitted = await self._call("POST", f"/workspaces/{workspace}/turns", turn.wire(), again=again)
+        return AdmittedTurn.model_validate(admitted)
 
     async def turn(self, workspace: str, turn_id: str, *, text: bool = True) -> StoredTurn:
         """Majority-read.

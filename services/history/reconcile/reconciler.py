@@ -24,6 +24,7 @@ from services.history.settings import HistorySettings
 from services.history.turns.accounts import account_of
 from services.history.turns.finalize import TurnFinalizer
 from services.history.turns.record import WITHOUT_TEXT, TurnRecord
+from services.history.turns.retry_guard import RetryGuard
 from services.history.turns.verdicts import NEVER_STARTED, OUT_OF_TRIES, TOO_LATE, UNREADABLE, Verdict
 from shared.backoff import jittered
 from shared.contracts.errors import ApiError
@@ -60,6 +61,7 @@ class Reconciler:
         settings: HistorySettings,
     ) -> None:
         self._turns = database.turns
+        self._retry_guard = RetryGuard(database)
         self._queue = queue
         self._outbox = outbox
         self._finalizer = finalizer
@@ -160,7 +162,7 @@ class Reconciler:
         elif record.cancel_requested:
             await self._finalizer.stop(record)
             TURNS_RECONCILED.labels("cancelled").inc()
-        elif missing:
+        elif missing and not await self._retry_guard.withdrawn(record):
             await self._queue.enqueue(record.job())
             TURNS_RECONCILED.labels("enqueued").inc()
             log.info("turn_enqueued_by_reconciler", turn_id=record.id, attempt=record.attempt)

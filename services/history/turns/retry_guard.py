@@ -11,14 +11,18 @@ the other. Then one gives way:
 The orphan's document decides: only one of these two writes can succeed. A turn that answered another retry (`joined`)
 is not withdrawn any more, nor is one that a worker has claimed. An original that cannot withdraw leaves the orphan
 alone, so the orphan gives way.
+
+A process may be killed between any two of these writes, and an answer may be lost on its way. A withdrawal that was
+begun is completed by whoever meets it: the repetition of the same call (`called_again`), which inserts the deleted turn
+a second time, or the reconciler, which would enqueue it otherwise.
 """
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from services.history.mongo.client import Database
-from services.history.mongo.filters import Document, above
+from services.history.mongo.filters import Document, above, between
 from services.history.turns.record import WITHOUT_TEXT, TurnRecord, record_of
 from shared.backoff import backoff
 from shared.contracts.turns import AdmitTurn
@@ -98,7 +102,13 @@ class RetryGuard:
             return record
         if order.is_retry:
             return await self._give_way(record, order, order.retry_key)
-        return await self._take_over(record, order.retry_key)
+        return await self._take_over(record, order.retry_key, begun=order.called_again or record.withdrawing)
+
+    async def withdrawn(self, record: TurnRecord) -> bool:
+        """Completes a withdrawal that was cut off. False: there was none, or the turn stays. May be repeated."""
+        if not record.withdrawing or record.retry_key is None:
+            return False
+        return await self._take_over(record, record.retry_key, begun=True) is not record
 
     async def _give_way(self, record: TurnRecord, order: AdmitTurn, key: str) -> TurnRecord | None:
         others = [other for other in await self._equals(record.workspace, key) if other.id != record.id]
@@ -106,23 +116,41 @@ class RetryGuard:
             return record
         return await self.repeated(record.workspace, order)
 
-    async def _take_over(self, record: TurnRecord, key: str) -> TurnRecord:
+    async def _take_over(self, record: TurnRecord, key: str, *, begun: bool) -> TurnRecord:
+        """`begun`: another call may have taken an orphan over for this turn already."""
         row = await self._turns.one({"workspace": record.workspace, "orphan": key})
         if row is None:
-            return record
+            return await self._taken_over(record, key) or record if begun else record
         orphan, now = TurnRecord.model_validate(row), datetime.now(UTC)
         if not _answers(orphan, key, now) or now - orphan.created_at > RETRY_WINDOW:
             return record
         if not await self._turns.update(_withdrawable(record), {"$set": {"withdrawing": True}}):
-            return record
+            return await self._taken_over(record, key) or record
         taken = {"$set": {"replaces": record.id}, "$unset": {"orphan": ""}}
-        if not await self._turns.update({"_id": orphan.id, "workspace": record.workspace, "orphan": key}, taken):
-            mine = {"_id": record.id, "workspace": record.workspace}
-            await self._turns.update(mine, {"$unset": {"withdrawing": ""}})
-            return record
-        if await self._withdraw(record):
-            return orphan
-        log.warning("retry_runs_beside_original", turn_id=record.id, retry_turn_id=orphan.id)
+        if await self._turns.update({"_id": orphan.id, "workspace": record.workspace, "orphan": key}, taken):
+            return await self._replaced(record, orphan)
+        if (replacement := await self._taken_over(record, key)) is not None:
+            return replacement
+        mine = {"_id": record.id, "workspace": record.workspace}
+        await self._turns.update(mine, {"$unset": {"withdrawing": ""}})
+        return record
+
+    async def _taken_over(self, record: TurnRecord, key: str) -> TurnRecord | None:
+        """After another call: the turn that stays, if that call took an orphan over for this turn."""
+        near = between(_id_at(record.created_at - 2 * RETRY_WINDOW), _id_at(record.created_at + 2 * RETRY_WINDOW))
+        where = {"workspace": record.workspace, "retryKey": key, "_id": near}
+        for row in await self._turns.many(where, fields={"replaces": 1}):
+            if row.get("replaces") == record.id:
+                replacement = record_of(await self._turns.one({"_id": row["_id"], "workspace": record.workspace}))
+                return await self._replaced(record, replacement) if replacement is not None else None
+        return None
+
+    async def _replaced(self, record: TurnRecord, replacement: TurnRecord) -> TurnRecord:
+        """The last step of a withdrawal. Several calls may come to it; only one of them deletes the turn."""
+        mine = {"_id": record.id, "workspace": record.workspace}
+        if await self._withdraw(record) or await self._turns.one(mine, {"_id": 1}) is None:
+            return replacement
+        log.warning("retry_runs_beside_original", turn_id=record.id, retry_turn_id=replacement.id)
         return record
 
     async def _withdraw(self, record: TurnRecord, **still: str) -> bool:
@@ -146,12 +174,16 @@ class RetryGuard:
     async def _equals(self, workspace: str, key: str) -> list[TurnRecord]:
         """The turns of a retry key that can answer a repeat, the newest first. Those that are being replaced cannot."""
         now = datetime.now(UTC)
-        recent = above(id_at("trn", int((now - RETRY_REACH).timestamp() * 1000)))
-        where: dict[str, Any] = {"workspace": workspace, "retryKey": key, "_id": recent}
+        where: Document = {"workspace": workspace, "retryKey": key, "_id": above(_id_at(now - RETRY_REACH))}
         rows = await self._turns.many(where, fields=WITHOUT_TEXT, order=[("_id", -1)], limit=NEWEST)
         records = [TurnRecord.model_validate(row) for row in rows]
         replaced = {record.replaces for record in records}
         return [record for record in records if record.id not in replaced and _answers(record, key, now)]
+
+
+def _id_at(moment: datetime) -> str:
+    """The ids of turns that were asked for later are above it."""
+    return id_at("trn", int(moment.timestamp() * 1000))
 
 
 def _answers(record: TurnRecord, key: str, now: datetime) -> bool:
