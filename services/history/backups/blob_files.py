@@ -1,6 +1,6 @@
 """Blobs in a backup: a file each, below `blobs/`, and lists that tell their digests."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -82,9 +82,12 @@ def entries_of(folder: Path, listed: BackupFile) -> list[BlobFile]:
         raise BackupFault(f"{folder / listed.name} is damaged: take another copy of this backup") from None
 
 
-async def restore_blobs(folder: Path, listed: BackupFile, blobs: BlobStore) -> None:
-    """Stores those that are not there. May be repeated. Raises BackupFault."""
+async def restore_blobs(
+    folder: Path, listed: BackupFile, blobs: BlobStore, may_go_on: Callable[[], Awaitable[None]]
+) -> None:
+    """Stores those that are not there. May be repeated. Raises BackupFault, also for `may_go_on`, asked before each."""
     for entry in entries_of(folder, listed):
+        await may_go_on()
         await patiently(partial(_restore, folder, entry, blobs))
 
 

@@ -1,7 +1,9 @@
 """Restores a backup into an empty database, and goes on where a restore of the same backup was cut off.
 
 The collection `restores` has a document per restore. While it says `running`, no history serves from this database
-(`Database` refuses), so nobody repairs or erases what is not complete.
+(`Database` refuses), so nobody repairs or erases what is not complete. It also names its `holder`: the run that began
+last goes on with the restore, and one that still runs ends at its next write. So a killed run is followed at once, and
+two runs never write side by side, nor does the slower of them write what a history has erased since.
 """
 
 from collections import Counter
@@ -10,6 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 from services.history.backups.blob_files import BLOBS, has_blobs, restore_blobs
 from services.history.backups.examination import examined
@@ -25,6 +28,8 @@ from services.history.mongo.patience import patiently
 
 BATCH: Final = 500
 BATCH_BYTES: Final = 8 << 20
+
+_FOLLOWED: Final = "another `parley restore` of this backup has begun since and goes on with it: this one has ended"
 
 Progress = Callable[[str, int], None]
 
@@ -45,6 +50,7 @@ class Restore:
     ) -> None:
         self._stores = stores
         self._restores = stores.database.restores
+        self._holder = uuid4().hex
         self._reuse_blobs = reuse_blobs
         self._progress = progress
         self._examining = examining
@@ -56,17 +62,17 @@ class Restore:
         counts = Counter[str]()
         for number, file in enumerate(manifest.files):
             if number >= done:
-                await self._restore(folder, file)
+                await self._restore(folder, file, manifest)
                 await self._note(manifest, number + 1)
             counts[file.collection] += file.documents
             self._progress(file.collection, counts[file.collection])
         for number, listed in enumerate(manifest.blob_lists, len(manifest.files)):
             if number >= done:
-                await restore_blobs(folder, listed, self._stores.blobs)
+                await restore_blobs(folder, listed, self._stores.blobs, partial(self._still_holds, manifest))
                 await self._note(manifest, number + 1)
             counts[BLOBS] += listed.documents
             self._progress(BLOBS, counts[BLOBS])
-        await verify(folder, manifest, self._stores)
+        await self._verify(folder, manifest)
         await self._finish(manifest)
         return manifest
 
@@ -75,23 +81,42 @@ class Restore:
 
         The mark makes a history wait that starts now. One that has started before has left documents.
         """
-        own = await patiently(lambda: self._restores.one({"_id": manifest.id}))
-        if own is not None and not own.get("running"):
-            raise BackupFault("this backup was restored into this database already: nothing was written")
-        if own is not None and "done" in own:
-            return int(own["done"])
+        own = await self._own(manifest)
         if own is None:
             await self._must_be_empty(manifest)
             row = {"_id": manifest.id, "running": True, "startedAt": datetime.now(UTC)}
             await patiently(lambda: self._insert(row))
+        elif not own.get("running"):
+            raise BackupFault("this backup was restored into this database already: nothing was written")
+        if not await self._hold(manifest):
+            return await self._begin(manifest)  # Another run has just ended the restore, or given it up.
+        # Read again: a run that held the mark until now may have written something.
+        if (own := await self._own(manifest)) is not None and "done" in own:
+            return int(own["done"])
         # Also after a kill between the mark and this look: nothing is written before `done` says that it was empty.
         try:
             await self._must_be_empty(manifest)
         except BackupFault:
-            await patiently(lambda: self._restores.delete({"_id": manifest.id}))
+            await patiently(lambda: self._restores.delete(self._held(manifest)))
             raise
         await self._note(manifest, 0)
         return 0
+
+    async def _own(self, manifest: Manifest) -> Document | None:
+        return await patiently(lambda: self._restores.one({"_id": manifest.id}))
+
+    def _held(self, manifest: Manifest) -> Document:
+        return {"_id": manifest.id, "holder": self._holder}
+
+    async def _hold(self, manifest: Manifest) -> bool:
+        """From now on only this run writes. False: there is nothing to go on with."""
+        running, change = {"_id": manifest.id, "running": True}, {"$set": {"holder": self._holder}}
+        return await patiently(lambda: self._restores.update(running, change))
+
+    async def _still_holds(self, manifest: Manifest) -> None:
+        """Raises BackupFault once another run holds the mark, or has ended the restore."""
+        if await patiently(lambda: self._restores.one(self._held(manifest), {"_id": 1})) is None:
+            raise BackupFault(_FOLLOWED)
 
     async def _must_be_empty(self, manifest: Manifest) -> None:
         if (other := await patiently(partial(self._found, manifest.id))) is not None:
@@ -121,21 +146,36 @@ class Restore:
             )
         return None
 
-    async def _restore(self, folder: Path, file: BackupFile) -> None:
+    async def _restore(self, folder: Path, file: BackupFile, manifest: Manifest) -> None:
         collection = self._stores.collection(file.collection)
         batch: list[Document] = []
         size = 0
+
+        async def write() -> None:
+            await self._still_holds(manifest)
+            await patiently(partial(collection.insert_as_is, batch))
+
         for line in lines_of(folder / file.name):
             batch.append(document_of(line))
             size += len(line)
             if len(batch) == BATCH or size > BATCH_BYTES:
-                await patiently(partial(collection.insert_as_is, batch))
+                await write()
                 batch, size = [], 0
-        await patiently(partial(collection.insert_as_is, batch))
+        await write()
+
+    async def _verify(self, folder: Path, manifest: Manifest) -> None:
+        try:
+            await verify(folder, manifest, self._stores, partial(self._still_holds, manifest))
+        except BackupFault:
+            await self._still_holds(manifest)  # Else a history may serve already, and differ from the backup.
+            raise
 
     async def _note(self, manifest: Manifest, done: int) -> None:
-        await patiently(lambda: self._restores.update({"_id": manifest.id}, {"$max": {"done": done}}))
+        if not await patiently(lambda: self._restores.update(self._held(manifest), {"$max": {"done": done}})):
+            raise BackupFault(_FOLLOWED)
 
     async def _finish(self, manifest: Manifest) -> None:
+        """`holder` stays: a repeated write must find what it wrote."""
         change = {"$set": {"completedAt": datetime.now(UTC)}, "$unset": {"running": ""}}
-        await patiently(lambda: self._restores.update({"_id": manifest.id}, change))
+        if not await patiently(lambda: self._restores.update(self._held(manifest), change)):
+            raise BackupFault(_FOLLOWED)

@@ -1,6 +1,6 @@
 """After a restore: the database holds the documents and blobs of the backup, and no others."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
@@ -26,30 +26,34 @@ TAKEN_OVER: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
-async def verify(folder: Path, manifest: Manifest, stores: Stores) -> None:
+MayGoOn = Callable[[], Awaitable[None]]
+"""Raises BackupFault where nothing may be written any more."""
+
+
+async def verify(folder: Path, manifest: Manifest, stores: Stores, may_go_on: MayGoOn) -> None:
     """Compares ids, in the order of both. A document that has expired meanwhile may be gone. Raises BackupFault."""
     for name in manifest.counts:
         wanted = _documents(folder, [file for file in manifest.files if file.collection == name])
-        await _compare(name, wanted, stores.collection(name))
+        await _compare(name, wanted, stores.collection(name), may_go_on)
     for listed in manifest.blob_lists:
         for entry in entries_of(folder, listed):
             if not await patiently(partial(is_stored, entry.blob, stores.blobs)):
                 raise BackupFault("a knowledge file is missing after the restore: run the same command again")
 
 
-async def _compare(name: str, wanted: Iterator[Document], collection: Collection) -> None:
+async def _compare(name: str, wanted: Iterator[Document], collection: Collection, may_go_on: MayGoOn) -> None:
     missing = foreign = 0
     expected = next(wanted, None)
     async for found in _ids(collection):
         while expected is not None and expected["_id"] < found:
-            missing += not await _is_accounted_for(collection, expected)
+            missing += not await _is_accounted_for(collection, expected, may_go_on)
             expected = next(wanted, None)
         if expected is not None and expected["_id"] == found:
             expected = next(wanted, None)
         else:
             foreign += 1
     for each in chain([expected] if expected else [], wanted):
-        missing += not await _is_accounted_for(collection, each)
+        missing += not await _is_accounted_for(collection, each, may_go_on)
     if missing:
         raise BackupFault(
             f"{missing} documents of {name} are missing after the restore: drop the database, restore again"
@@ -61,11 +65,12 @@ async def _compare(name: str, wanted: Iterator[Document], collection: Collection
         )
 
 
-async def _is_accounted_for(collection: Collection, document: Document) -> bool:
+async def _is_accounted_for(collection: Collection, document: Document, may_go_on: MayGoOn) -> bool:
     """It has expired, or is stored without a value that another document has taken over."""
     expires_at = document.get("expiresAt")
     if expires_at is not None and expires_at <= datetime.now(UTC):
         return True
+    await may_go_on()
     return await patiently(partial(_stored_beside, collection, document))
 
 

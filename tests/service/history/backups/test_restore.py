@@ -1,5 +1,6 @@
 """Backups are whole or refused, and a restore ends with what was backed up, also after it was cut off."""
 
+import asyncio
 import hashlib
 import shutil
 from collections.abc import Callable
@@ -165,6 +166,43 @@ async def test_a_restore_that_was_cut_off_goes_on_to_the_same_end(
                 await Restore(found).run(filled.folder)
     await restored(mongodb_uri, filled.folder, name)
     assert await content(mongodb_uri, name) == await content(mongodb_uri, filled.name)
+
+
+@pytest.mark.parametrize("held", ["sessions", "turns", "restores"])
+async def test_of_two_restores_of_one_backup_the_later_one_completes_it_and_the_other_says_so(
+    mongodb_uri: str, filled: Filled, monkeypatch: pytest.MonkeyPatch, held: str
+) -> None:
+    """The first is held up before it writes to a collection, or notes that the database was empty."""
+    name, reached, released = f"test_{uuid4().hex}", asyncio.Event(), asyncio.Event()
+    async with (
+        stores(mongodb_uri, name, restoring=True) as found,
+        stores(mongodb_uri, name, restoring=True) as others,
+    ):
+        collection = found.database.restores if held == "restores" else found.collection(held)
+        method = "update" if held == "restores" else "insert_as_is"
+        plain = getattr(collection, method)
+
+        async def pause(*arguments: Any) -> Any:
+            if method == "insert_as_is" or "$max" in arguments[1]:
+                reached.set()
+                await released.wait()
+            return await plain(*arguments)
+
+        monkeypatch.setattr(collection, method, pause)
+        first = asyncio.create_task(Restore(found).run(filled.folder))
+        await reached.wait()
+        await Restore(others).run(filled.folder)
+        erased = await others.database.sessions.many({}, limit=1)
+        assert await others.database.sessions.delete({"_id": erased[0]["_id"]}), "as a history that serves by now"
+        before = await content(mongodb_uri, name)
+        released.set()
+        with pytest.raises(BackupFault, match="has begun since and goes on with it"):
+            await first
+        now = await content(mongodb_uri, name)
+        # A write that was under way may still arrive; none follows it.
+        assert {each: rows for each, rows in now.items() if each != held} == {
+            each: rows for each, rows in before.items() if each != held
+        }
 
 
 async def test_a_history_waits_while_its_database_is_being_restored(
