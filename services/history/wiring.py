@@ -92,7 +92,7 @@ def nouns_of(
     sessions = Sessions(database, agents, versions, finalizer, erasure, audit, subscriptions)
     vector_rows = VectorRows(database)
     indexes = VersionIndexes(database, blobs, knowledge_notices, vector_rows)
-    source_erasure = SourceErasure(database, passages, blobs, audit, indexes)
+    source_erasure = SourceErasure(database, passages, blobs, audit, indexes, agents.require)
     sources = Sources(database, agents.require, blobs, audit, source_erasure)
     contexts, redactor = finalizer.contexts, Redactor(settings.redaction_hook())
     workspaces = Workspaces(database, audit, notices)

@@ -48,8 +48,10 @@ def queued(now: datetime, traceparent: str = "") -> Document:
 def new_document(
     workspace: str, agent_id: str, order: NewSource, digest: str, size: int, now: datetime, traceparent: str = ""
 ) -> Document:
+    """It is marked for the erasure until its agent was seen after the insert: that may be deleted meanwhile."""
     return {
         "_id": order.id,
+        "erasing": True,
         "workspace": workspace,
         "agentId": agent_id,
         **order.model_dump(mode="json", by_alias=True, include=_KEPT, exclude_none=True),
@@ -64,6 +66,15 @@ def new_document(
         "updatedAt": now,
         **queued(now, traceparent),
     }
+
+
+# What a source loses that is removed: it is not read any more, and its content may be added again.
+OF_PRESENT: Final = {"contentKey": "", "waiting": "", "dueAt": "", "refreshing": ""}
+
+
+def purged(now: datetime) -> Document:
+    """The change that takes a source from everything that has it. The reconciler then erases it."""
+    return {"$set": {"removed": True, "erasing": True, "purge": True, "updatedAt": now}, "$unset": OF_PRESENT}
 
 
 _KEPT: Final = {"kind", "url", "tags", "refresh_hours", "file_name", "content_type"}

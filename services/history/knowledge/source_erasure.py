@@ -5,24 +5,36 @@ that is being published checks its sources again after it has written them down 
 the two notices.
 """
 
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Final
 
 from services.history.audit.records import Audit
 from services.history.knowledge.blobs import BlobStore, blob_key
 from services.history.knowledge.passages import Passages
-from services.history.knowledge.source_documents import passages_owner
+from services.history.knowledge.source_documents import passages_owner, purged
 from services.history.knowledge.version_indexes import VersionIndexes
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document
+from shared.contracts.errors import ApiError, Code
 
 PAGE: Final = 100
+RequireAgent = Callable[[str, str], Awaitable[None]]
+"""Raises `agent_not_found` for an agent that the workspace does not have."""
 
 
 class SourceErasure:
     def __init__(
-        self, database: Database, passages: Passages, blobs: BlobStore, audit: Audit, indexes: VersionIndexes
+        self,
+        database: Database,
+        passages: Passages,
+        blobs: BlobStore,
+        audit: Audit,
+        indexes: VersionIndexes,
+        require_agent: RequireAgent,
     ) -> None:
         self._sources = database.sources
+        self._require_agent = require_agent
         self._versions = database.agent_versions
         self._passages = passages
         self._blobs = blobs
@@ -40,6 +52,10 @@ class SourceErasure:
         if row is None:
             return
         await self._audit.deliver(self._sources, row)
+        if not row.get("purge") and await self._has_no_agent(row):
+            await self._sources.update({"_id": source_id}, purged(datetime.now(UTC)))
+            await self.erase_unused(source_id)
+            return
         if row.get("purge"):
             await self._take_from_versions(row)
             await self._indexes.renew(row["workspace"], row["agentId"])
@@ -58,6 +74,16 @@ class SourceErasure:
             await self._sources.delete(unchanged)
         else:
             await self._sources.update(unchanged, {"$unset": {"erasing": ""}})
+
+    async def _has_no_agent(self, row: Document) -> bool:
+        """It was added while its agent was deleted, and the process that added it has died."""
+        try:
+            await self._require_agent(row["workspace"], row["agentId"])
+        except ApiError as error:
+            if error.code is Code.AGENT_NOT_FOUND:
+                return True
+            raise
+        return False
 
     async def _held(self, row: Document) -> set[str]:
         """The readings that versions hold."""

@@ -1,14 +1,22 @@
 """Sources as an agent's authors work with them: added, listed, changed, read again and deleted."""
 
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from services.history.audit.records import PENDING, Audit, audit_entry
 from services.history.knowledge.blobs import BlobStore, blob_key
-from services.history.knowledge.source_documents import absent, content_key, new_document, queued, source_of
-from services.history.knowledge.source_erasure import SourceErasure
+from services.history.knowledge.source_documents import (
+    OF_PRESENT,
+    absent,
+    content_key,
+    new_document,
+    purged,
+    queued,
+    source_of,
+)
+from services.history.knowledge.source_erasure import RequireAgent, SourceErasure
 from services.history.mongo.client import Database
 from services.history.mongo.dialect import IdField
 from services.history.mongo.errors import Duplicate
@@ -27,11 +35,6 @@ from shared.tracing.spans import traceparent
 
 ERASED_AT_ONCE: Final = 100
 _IDS: Final = IdField("_id", "src")
-
-RequireAgent = Callable[[str, str], Awaitable[None]]
-"""Raises `agent_not_found` for an agent that the workspace does not have."""
-# What a source loses that is removed: it is not read any more, and its content may be added again.
-_OF_PRESENT: Final = {"contentKey": "", "waiting": "", "dueAt": "", "refreshing": ""}
 
 
 class Sources:
@@ -82,8 +85,23 @@ class Sources:
             await self._sources.insert(row)
         except Duplicate:
             return await self._existing(workspace, agent_id, order, digest)
+        await self._confirm(row)
         await self._audit.deliver(self._sources, row)
         return source_of(row)
+
+    async def _confirm(self, row: Document) -> None:
+        """Looks whether the agent was deleted meanwhile: that deletion may not have seen this source.
+
+        If this process dies before, the reconciler looks (`SourceErasure`). Raises `agent_not_found`.
+        """
+        try:
+            await self._require_agent(row["workspace"], row["agentId"])
+        except ApiError as error:
+            if error.code is Code.AGENT_NOT_FOUND:
+                await self.purge_of_agent(row["workspace"], row["agentId"])
+            raise
+        unread = {"_id": row["_id"], "attempt": 0, "removed": None}
+        await self._sources.update(unread, {"$unset": {"erasing": ""}})
 
     async def _upload_text(self, workspace: str, agent_id: str, order: NewSource) -> StoredContent:
         async def content() -> AsyncIterator[bytes]:
@@ -171,7 +189,7 @@ class Sources:
         action = "knowledge.source_purged" if purge else "knowledge.source_deleted"
         change: Document = {
             "$set": {"removed": True, "erasing": True, "updatedAt": datetime.now(UTC)},
-            "$unset": _OF_PRESENT,
+            "$unset": OF_PRESENT,
             "$push": {PENDING: audit_entry(action, source_id, actor, agent=agent_id)},
         }
         if purge:
@@ -185,11 +203,7 @@ class Sources:
         May be repeated. The agent's deletion is what the audit tells.
         """
         where = {"workspace": workspace, "agentId": agent_id, "purge": None}
-        change = {
-            "$set": {"removed": True, "erasing": True, "purge": True, "updatedAt": datetime.now(UTC)},
-            "$unset": _OF_PRESENT,
-        }
-        await self._sources.update_all(where, change)
+        await self._sources.update_all(where, purged(datetime.now(UTC)))
 
     async def content(self, workspace: str, source_id: str) -> AsyncIterator[bytes]:
         """The bytes, for the worker. Raises `not_found`."""

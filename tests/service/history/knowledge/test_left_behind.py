@@ -214,3 +214,36 @@ async def test_a_deleted_agent_takes_its_knowledge_with_it_and_another_keeps_its
     await eventually(nothing_is_left, what="an erasure by the reconciler")
     assert {"sources", "passages", "blobs.files"} <= set(await other.left_of(kept))
     await history.client.delete_agent(WORKSPACE, gone.agent_id, "key_1")
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+async def test_a_source_that_is_added_while_its_agent_is_deleted_does_not_stay(
+    history: History, monkeypatch: pytest.MonkeyPatch, is_killed: bool
+) -> None:
+    """The deletion has looked for sources before this one is stored; then its process may be killed."""
+    knowledge, order = await Knowledge.of_new_agent(history), NewSource(id=new_id("src"), kind="text", content="Late.")
+    nouns = history.dependencies.nouns
+    insert = nouns.sources._sources.insert
+
+    async def deleted_first(row: Document) -> None:
+        await history.client.delete_agent(WORKSPACE, knowledge.agent_id, "key_1")
+        await insert(row)
+        if is_killed:
+            raise RuntimeError("the process has ended")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(nouns.sources._sources, "insert", deleted_first)
+        with pytest.raises(RuntimeError if is_killed else ApiError):
+            await nouns.sources.create(WORKSPACE, knowledge.agent_id, order)
+
+    async def nothing_is_left() -> bool:
+        collections = ("sources", "blobs.files", "blobs.chunks")
+        return not any([await history.documents[name].find({}).to_list(None) for name in collections])
+
+    await eventually(nothing_is_left, what="an erasure by the reconciler")
+
+
+async def test_a_source_that_was_added_is_not_looked_at_again(knowledge: Knowledge) -> None:
+    source = await knowledge.text("The garden opens at nine.")
+    (row,) = await knowledge.history.documents.sources.find({"_id": source.id}).to_list(None)
+    assert "erasing" not in row
