@@ -20,6 +20,7 @@ from services.history.reconcile.housekeeping import Housekeeping
 from services.history.reconcile.outbox import Outbox
 from services.history.reconcile.parking import Parking
 from services.history.reconcile.reconciler import Reconciler
+from services.history.reconcile.stream_times import StreamTimes
 from services.history.redis_servers import RedisServers
 from services.history.sessions.backfills import searched_turns, session_labels
 from services.history.sessions.transcript_words import TranscriptWords
@@ -37,6 +38,7 @@ from services.history.webhooks.relay import Relay
 from services.history.webhooks.subscriptions import Subscriptions
 from services.history.wiring import dispatcher_of, nouns_of, versions_of
 from services.history.workspaces.deletion import WorkspaceDeletion
+from shared.broker.shards import Shards
 from shared.budgets.store import BudgetStore
 from shared.key_notices import KeyNotices
 from shared.knowledge_notices import KnowledgeNotices
@@ -137,6 +139,7 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
                 nouns.end_user_erasures.reconcile,
                 nouns.retention.reconcile,
                 in_redis.reconcile,
+                StreamTimes(queue, Shards(settings.stream_shards)).note,
                 ledger.reconcile,
                 gate.reconcile,
                 nouns.budgets.reconcile,

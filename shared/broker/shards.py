@@ -44,6 +44,18 @@ class Shard(NamedTuple):
         return shard
 
 
+class ShardChange(NamedTuple):
+    """A time of the list: from `at_ms` on, the server at place `number` (from 0) takes turns, or takes none any more.
+
+    `name` is the same in every process, and holds no credentials.
+    """
+
+    number: int
+    member: str
+    at_ms: int
+    name: str
+
+
 def _milliseconds(name: str, text: str) -> int:
     try:
         time = datetime.fromisoformat(text.replace(" ", "+"))  # A plus of an offset is a space in a query.
@@ -71,6 +83,16 @@ class Shards:
     def urls(self) -> tuple[str, ...]:
         """Of all servers, also of those that take no turns yet or no more."""
         return tuple(shard.url for shard in self._shards)
+
+    @property
+    def times(self) -> tuple[ShardChange, ...]:
+        """As they were given, in the order of the list."""
+        return tuple(
+            ShardChange(number, member, at_ms, f"{shard.url.rpartition('@')[2]} {member} {at_ms}")
+            for number, shard in enumerate(self._shards)
+            for member, at_ms in (("since", shard.since), ("until", shard.until))
+            if 0 < at_ms < _EVER
+        )
 
     def of(self, any_id: str) -> int:
         """The index of the server of a turn, or of whatever else has an id."""
