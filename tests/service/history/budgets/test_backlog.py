@@ -156,3 +156,49 @@ def test_a_backlog_that_is_done_meanwhile_lacks_nothing() -> None:
         return ledger.read
 
     assert asyncio.run(billing.Billing(ledger).read(WORKSPACE, sums)) == (2, None)
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+async def test_sums_that_a_busy_database_does_not_read_are_refused_in_time(
+    history: History, monkeypatch: pytest.MonkeyPatch, is_complete: bool
+) -> None:
+    """By history itself: a gateway that waits longer gives this history up."""
+    await history.publish()
+    await put(history, AGENT)
+    await history.dependencies.reconciler.loops.end()
+    billings = history.dependencies.nouns.usage._billing
+    assert billing.READ_WITHIN_S + billing.COUNTED_WITHIN_S + billing.READ_AGAIN_WITHIN_S < 5.0
+    monkeypatch.setattr(billings, "_read_within_s", 0.1)
+    monkeypatch.setattr(billings, "_within_s", 60.0 if is_complete else 0.05)
+    if not is_complete:
+        monkeypatch.setattr(history.dependencies.nouns.ledger, "bill", never)
+    monkeypatch.setattr(history.dependencies.nouns.ledger, "rows", never)
+    with pytest.raises(ApiError, match="too busy to read the sums of usage") as usage:
+        await history.client.usage(WORKSPACE, {"groupBy": "agent"})
+    with pytest.raises(ApiError) as shown:
+        await budgets(history)
+    assert {usage.value.code, shown.value.code} == {Code.DEPENDENCY_UNAVAILABLE}
+
+
+def test_sums_that_are_not_read_again_in_time_are_told_to_lack_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(billing, "READ_AGAIN_WITHIN_S", 0.01)
+    reads = 0
+
+    class Behind(Ledger):
+        def __init__(self) -> None:
+            pass
+
+        async def bill(self, workspace: str | None = None) -> bool:
+            return False
+
+        async def backlog(self, workspace: str) -> Backlog | None:
+            return None
+
+    async def sums() -> int:
+        nonlocal reads
+        reads += 1
+        if reads > 1:
+            await never()
+        return reads
+
+    assert asyncio.run(billing.Billing(Behind()).read(WORKSPACE, sums)) == (1, billing.UNKNOWN)
