@@ -20,6 +20,7 @@ from services.history.reconcile.housekeeping import Housekeeping
 from services.history.reconcile.outbox import Outbox
 from services.history.reconcile.parking import Parking
 from services.history.reconcile.reconciler import Reconciler
+from services.history.reconcile.slipped_turns import SlippedTurns
 from services.history.reconcile.stream_times import StreamTimes
 from services.history.redis_servers import RedisServers
 from services.history.sessions.backfills import searched_turns, session_labels
@@ -170,6 +171,7 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
                     queue,
                     outbox,
                     finalizer,
+                    SlippedTurns(database, finalizer, erasure),
                     Housekeeping(database, outbox, erasure, settings, repairs),
                     gate,
                     settings,

@@ -142,9 +142,7 @@ def nouns_of(
         transcript=Transcript(database, sessions),
         session_turns=SessionTurnPages(database, sessions),
         search=TranscriptSearch(database, sessions) if settings.transcript_search else None,
-        admission=Admission(
-            database, versions, contexts, finalizer.places, gate, redactor, settings.prices, finalizer.stop_session
-        ),
+        admission=Admission(database, versions, contexts, finalizer.places, gate, redactor, settings.prices),
         turns=Turns(database, finalizer),
         claims=Claims(database, queue, versions, contexts, finalizer, settings),
         attempts=Attempts(database, queue, finalizer, erasure, settings),

@@ -20,6 +20,7 @@ from services.history.mongo.migrations import is_newer
 from services.history.reconcile.faults import is_outage
 from services.history.reconcile.housekeeping import Housekeeping
 from services.history.reconcile.outbox import Outbox
+from services.history.reconcile.slipped_turns import SlippedTurns
 from services.history.settings import HistorySettings
 from services.history.turns.accounts import account_of
 from services.history.turns.finalize import TurnFinalizer
@@ -56,6 +57,7 @@ class Reconciler:
         queue: TurnQueue,
         outbox: Outbox,
         finalizer: TurnFinalizer,
+        slipped: SlippedTurns,
         housekeeping: Housekeeping,
         gate: BudgetGate,
         settings: HistorySettings,
@@ -66,6 +68,7 @@ class Reconciler:
         self._outbox = outbox
         self._finalizer = finalizer
         self._housekeeping = housekeeping
+        self._slipped = slipped
         self._gate = gate
         self._settings = settings
         self.loops = BackgroundLoops()
@@ -141,8 +144,10 @@ class Reconciler:
         if finished is None:
             return
         await self._gate.restore(*_accounts(old))
-        for record in old:
-            if record.id in finished:
+        unfinished = [record for record in old if record.id not in finished]
+        slipped = await self._slipped.close(unfinished)
+        for record in unfinished:
+            if record.id in slipped:
                 continue
             try:
                 await self._repair(record, now, missing=record.id in missing)

@@ -1,7 +1,6 @@
 """Admission: how a turn becomes durable, and what a repeat of it is answered."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,7 +14,7 @@ from services.history.budgets.limits import Parties
 from services.history.metrics import TURNS_ADMITTED
 from services.history.mongo.client import Database
 from services.history.mongo.errors import Duplicate
-from services.history.mongo.filters import Document, Where, above, other_than
+from services.history.mongo.filters import Document, above
 from services.history.turns.branch_points import Branches
 from services.history.turns.context import Contexts
 from services.history.turns.end_users import end_user_of
@@ -50,7 +49,6 @@ class Admission:
         gate: BudgetGate,
         redactor: Redactor,
         prices: PriceTable,
-        stop_session: Callable[[str, str], Awaitable[None]],
     ) -> None:
         self._sessions = database.sessions
         self._turns = database.turns
@@ -62,13 +60,13 @@ class Admission:
         self._gate = gate
         self._redactor = redactor
         self._prices = prices
-        self._stop_session = stop_session
 
     async def admit(self, workspace: str, order: AdmitTurn) -> bytes:
         """An AdmittedTurn as JSON; the turn is durable when this returns. May be repeated.
 
         The same turn id, or the same idempotency key with the same body, is the same turn. The key is looked up before
-        the session's status decides: a repeat is answered even when the session has ended.
+        the session's status decides: a repeat is answered even when the session has ended. A session that ends during
+        the insert has accepted the turn first: the turn is cancelled or erased when it starts, or by the reconciler.
         """
         if order.idempotency_key is None and not order.is_retry:
             earlier, target = None, await self._target(workspace, order)
@@ -77,6 +75,8 @@ class Admission:
         if earlier is not None:
             return _admitted(earlier, order)
         if isinstance(target, ApiError):
+            if target.code is Code.SESSION_ENDED and (own := await self._by_id(workspace, order)) is not None:
+                return _admitted(own, order)
             raise target
         if (repeated := await self._refused_by_budget(workspace, order, target)) is not None:
             return repeated
@@ -100,19 +100,15 @@ class Admission:
                 if existing.id != order.turn_id:
                     return _admitted(existing, order)
                 record = existing
-                await self._withdraw_from_ended(record)
-                if await self._kept(record) is None:
-                    continue
-                answer = await self._answer(record, order)
             else:
                 TURNS_ADMITTED.inc()
                 record = TurnRecord.model_validate(document)
-                _, answer = await asyncio.gather(self._withdraw_from_ended(record), self._answer(record, order))
-            confirmed = await self._guard.confirmed(record, order)
+            snapshot, confirmed = await asyncio.gather(self._snapshot(record), self._guard.confirmed(record, order))
             if confirmed is record:
                 taken.keep()
+                return _admitted(record, order, snapshot)
             if confirmed is not None:
-                return answer if confirmed is record else _admitted(confirmed, order)
+                return _admitted(confirmed, order)
         raise ApiError(Code.OVERLOADED)
 
     async def _refused_by_budget(self, workspace: str, order: AdmitTurn, target: Target) -> bytes | None:
@@ -122,8 +118,8 @@ class Admission:
         if refusal is None:
             return None
         existing = await self._existing(workspace, order)
-        if existing is not None and (kept := await self._kept(existing)) is not None:
-            return _admitted(kept, order)
+        if existing is not None:
+            return _admitted(existing, order)
         raise refusal
 
     async def _target(self, workspace: str, order: AdmitTurn) -> Target | ApiError:
@@ -173,6 +169,9 @@ class Admission:
     async def _earlier(self, workspace: str, order: AdmitTurn) -> TurnRecord | None:
         return await self._by_key(workspace, order) or await self._guard.repeated(workspace, order)
 
+    async def _by_id(self, workspace: str, order: AdmitTurn) -> TurnRecord | None:
+        return record_of(await self._turns.one({"_id": order.turn_id, "workspace": workspace}))
+
     async def _by_key(self, workspace: str, order: AdmitTurn) -> TurnRecord | None:
         if order.idempotency_key is None:
             return None
@@ -181,19 +180,6 @@ class Admission:
             "scope": order.session_id or COMPLETIONS,
             "idempotencyKey": order.idempotency_key,
         }
-        record = record_of(await self._turns.one(where))
-        return await self._kept(record) if record is not None else None
-
-    async def _kept(self, record: TurnRecord) -> TurnRecord | None:
-        """The turn that a repeat is answered with: an end of its session takes it back no more. None: it just did.
-
-        The retry guard has its own mark, and may still withdraw a turn whose admission was only called again.
-        """
-        where = {"_id": record.id, "workspace": record.workspace}
-        if record.session_id is None or not record.active:
-            return record
-        if await self._turns.update({**where, "active": True}, {"$set": {"repeated": True}}):
-            return record
         return record_of(await self._turns.one(where))
 
     async def _existing(self, workspace: str, order: AdmitTurn) -> TurnRecord | None:
@@ -202,7 +188,7 @@ class Admission:
         Raises `turn_in_progress`.
         """
         record = (
-            record_of(await self._turns.one({"_id": order.turn_id, "workspace": workspace}))
+            await self._by_id(workspace, order)
             or await self._by_key(workspace, order)
             or await self._guard.in_the_way(workspace, order)
         )
@@ -217,11 +203,6 @@ class Admission:
         where = {"workspace": workspace, "sessionId": session_id, "n": above(n)}
         later = await self._turns.many(where, fields={"n": 1}, order=[("n", -1)], limit=1)
         return (later[0]["n"] if later else n) + 1
-
-    async def _answer(self, record: TurnRecord, order: AdmitTurn) -> bytes:
-        """Built while the session is read once more. The sleep lets the driver's thread send that read first."""
-        await asyncio.sleep(0)
-        return _admitted(record, order, await self._snapshot(record))
 
     async def _snapshot(self, record: TurnRecord) -> str | None:
         """The snapshot for the turn's first claim: the turns before it have ended, so its context is final.
@@ -243,27 +224,6 @@ class Admission:
             return None
         snapshot = orjson.dumps(record.snapshot(context))
         return snapshot.decode() if len(snapshot) <= MAX_SNAPSHOT else None
-
-    async def _withdraw_from_ended(self, record: TurnRecord) -> None:
-        """Removes the turn again if its session ended during the insert: who ended it may not have seen this turn.
-
-        Raises `session_ended`, `session_not_found`. A turn that a repeat was answered with, or that a worker has, stays
-        and is stopped, as who ended the session stops the turns that it sees.
-        """
-        if record.session_id is None:
-            return
-        where = {"_id": record.session_id, "workspace": record.workspace}
-        if (refusal := _refusal(await self._sessions.one(where, {"status": 1}))) is None:
-            return
-        turn = {"_id": record.id, "workspace": record.workspace}
-        withdrawn: Where = {**turn, "active": True, "attempt": 0}
-        if refusal.code is Code.SESSION_ENDED:
-            withdrawn = {**withdrawn, "repeated": other_than(True), "joined": other_than(True)}
-        if await self._turns.delete(withdrawn) or refusal.code is not Code.SESSION_ENDED:
-            raise refusal
-        if await self._turns.one(turn, {"_id": 1}) is None:  # A repeat has withdrawn it.
-            raise refusal
-        await self._stop_session(record.workspace, record.session_id)
 
 
 def _refusal(session: Document | None) -> ApiError | None:

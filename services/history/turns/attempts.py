@@ -85,9 +85,8 @@ class Attempts:
     ) -> StartedAttempt | None:
         """A first attempt from the claim snapshot. It reads nothing: the filter checks that nothing changed meanwhile.
 
-        The session has not ended before: a snapshot is given only after the session was seen active behind the turn's
-        insert, and whoever ends a session looks for its active turn then. None: something has changed, so the turn must
-        be read.
+        Nor does it ask whether the session has ended: whoever ends a session cancels its active turn, and the
+        reconciler finds the turn that was not seen. None: something has changed, so the turn must be read.
         """
         if not await self._holds(turn_id, start.claim_id):
             return REFUSED
@@ -121,10 +120,11 @@ class Attempts:
         row = await self._turns.one({"_id": turn_id, "workspace": workspace, "active": True}, WITHOUT_TEXT)
         if row is None or not await self._holds(turn_id, start.claim_id):
             return
-        if session_status == "deleted":
-            await self._erasure.erase_turn(TurnRecord.model_validate(row))
+        record = TurnRecord.model_validate(row)
+        if session_status == "deleted" and record.session_id is not None:
+            await self._erasure.erase_again(workspace, record.session_id)
         else:
-            await self._finalizer.end(TurnRecord.model_validate(row), CANCELLED)
+            await self._finalizer.end(record, CANCELLED)
 
     async def release(self, workspace: str, turn_id: str, attempt: int, uses: Sequence[ModelUse] = ()) -> None:
         """Returns a try, once per attempt: a drain does not count towards the limit."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document, Where, one_of
-from services.history.turns.finalize import TurnFinalizer
+from services.history.turns.finalize import ERASING, TurnFinalizer
 from services.history.turns.record import KEPT_OF_ERASED, USAGE_ONLY, WITHOUT_TEXT, TurnRecord
 from services.history.turns.redis_erasure import RedisErasure
 from services.history.turns.verdicts import CANCELLED
@@ -42,12 +42,17 @@ class Erasure:
 
         The session stays marked until all is gone, so the reconciler completes the deletion if the caller does not.
         """
-        while (record := await self._finalizer.active_of(workspace, session_id)) is not None:
-            await self._cancel(record)
-        count = await self._erase_turns(workspace, {"workspace": workspace, "sessionId": session_id})
-        self._finalizer.contexts.forget(workspace, session_id)
-        await self._sessions.update({"_id": session_id, "workspace": workspace}, {"$unset": {"erasing": ""}})
-        return count
+        turns, count = {"workspace": workspace, "sessionId": session_id}, 0
+        while True:
+            while (record := await self._finalizer.active_of(workspace, session_id)) is not None:
+                await self._cancel(record)
+            count += await self._erase_turns(workspace, turns)
+            self._finalizer.contexts.forget(workspace, session_id)
+            await self._sessions.update({"_id": session_id, "workspace": workspace}, {"$unset": {"erasing": ""}})
+            # A turn that slipped in is marked when it ends (`TurnFinalizer`), which may have been before the mark went.
+            if await self._turns.one(turns, {"_id": 1}) is None:
+                return count
+            await self._mark(workspace, session_id)
 
     async def erase_completion(self, workspace: str, turn_id: str) -> None:
         """Like a session's turn, with no tombstone. A completion that runs is cancelled."""
@@ -56,10 +61,14 @@ class Erasure:
             await self._cancel(TurnRecord.model_validate(row))
         await self._erase_turns(workspace, where)
 
-    async def erase_turn(self, record: TurnRecord) -> None:
-        """Removes a turn that was admitted while its session was deleted."""
-        await self._turns.delete({"_id": record.id, "workspace": record.workspace})
-        await self.in_redis.erase(record.workspace, [record.id])
+    async def erase_again(self, workspace: str, session_id: str) -> None:
+        """What slipped into a deleted session: a turn whose insert and the deletion did not see each other."""
+        await self._mark(workspace, session_id)
+        await self.erase_session(workspace, session_id)
+
+    async def _mark(self, workspace: str, session_id: str) -> None:
+        deleted = {"_id": session_id, "workspace": workspace, "status": "deleted"}
+        await self._sessions.update(deleted, ERASING)
 
     async def _cancel(self, record: TurnRecord) -> None:
         """Raises the attempt: whatever its worker still sends is fenced."""

@@ -46,6 +46,8 @@ from shared.run_log.reader import RunLogs
 from shared.turn_queue.queue import TurnQueue
 
 log = get_logger()
+# What a deleted session has until all of its turns are gone.
+ERASING: Final = {"$set": {"erasing": True}}
 # The members of a turn that a worker's result sets.
 _RESULT: Final = ("status", "finish_reason", "usage", "timing", "error", "guardrails")
 
@@ -258,6 +260,7 @@ class TurnFinalizer:
         """Counts the turn in its session. Before that, a reader of the session finds its active turn instead.
 
         A turn's admission, for which a user waits, therefore needs no second write. A repeat changes nothing.
+        A turn that slipped into a deleted session is erased: the mark is there before the turn's end.
         """
         if record is not None and record.session_id is not None:
             where = {"_id": record.session_id, "workspace": record.workspace, "status": one_of(("active", "ended"))}
@@ -267,7 +270,9 @@ class TurnFinalizer:
                 # A repeat must not bring an earlier branch back.
                 where["turnCount"] = up_to(record.n)
                 change["$set"] = {"hidden": [list(each) for each in record.hidden]}
-            await self._sessions.update(where, change)
+            if not await self._sessions.update(where, change):
+                deleted = {"_id": record.session_id, "workspace": record.workspace, "status": "deleted"}
+                await self._sessions.update(deleted, ERASING)
 
     async def _write_end(self, workspace: str, turn_id: str, attempt: int, fields: dict[str, Any]) -> bool:
         change: Document = {"$set": {**fields, "active": False}}
