@@ -21,7 +21,7 @@ from shared.contracts.widget import WidgetSettings
 from shared.history_client import HistoryClient
 
 # The order of stopping: the public processes first, the stores that the others use last.
-GROUPS: Final = ("gateway", "worker", "ingest", "history", "model", "mongodb", "redis")
+STOPPED: Final = (("gateway",), ("worker", "ingest"), ("history",), ("model", "mongodb", "redis"))
 
 
 class Launcher:
@@ -30,7 +30,7 @@ class Launcher:
         self._ready_file = ready_file
         self._ready = False
         self._secret = ""
-        self._supervisor = Supervisor(self._on_event, {group: [] for group in GROUPS})
+        self._supervisor = Supervisor(self._on_event, {group: [] for groups in STOPPED for group in groups})
 
     async def run(self, stop: asyncio.Event) -> None:
         """Runs until `stop`. Raises StartError or ApiError when the stack does not come up."""
@@ -120,7 +120,7 @@ class Launcher:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self._supervisor.kill)
         say("Stopping. Press Ctrl-C again to end running turns at once.")
-        await self._supervisor.stop()
+        await self._supervisor.stop(*STOPPED)
 
     def _on_event(self, event: str, child: Child) -> None:
         if event == "ended":
