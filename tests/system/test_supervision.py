@@ -2,57 +2,37 @@
 supervisor restart it.
 """
 
-import asyncio
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import orjson
 import pytest
 
-from deploy.local.processes import free_port
-
-MODULES = {
-    "poll": "services.agent_worker",
-    "renew": "services.agent_worker",
-    "control": "services.agent_worker",
-    "backlog": "services.agent_worker",
-    "run_log_0": "services.agent_worker",
-    "previews": "services.agent_worker",
-    "knowledge": "services.agent_worker",
-    "outbox": "services.history",
-    "reconciler": "services.history",
-    "webhook_relay": "services.history",
-    "webhook_sender": "services.history",
-    "pubsub_0": "services.gateway",
-    "heartbeats": "services.gateway",
-    "disconnects": "services.gateway",
-    "queue_age": "services.gateway",
-    "stream_places": "services.gateway",
-}
+from tests.system.loop_ender import LIMIT_S, LOOPS
+from tests.system.stack import ROOT
 
 
-@pytest.mark.parametrize("loop", MODULES)
-async def test_a_loop_that_fails_ends_its_process_loudly(loop: str) -> None:
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is left of the services, one for each loop."""
+    directory = tmp_path_factory.mktemp("ended")
     environment = {
         "PATH": os.environ["PATH"],
-        "PARLEY_PORT": str(free_port()),
-        **({"PARLEY_PRIVATE_PORT": str(free_port())} if MODULES[loop] == "services.gateway" else {}),
         "PARLEY_INTERNAL_TOKEN": "a-token-for-tests-only",
         "PARLEY_QUEUE_REDIS_URL": "redis://127.0.0.1:9/0",
         "PARLEY_HISTORY_URL": "http://127.0.0.1:9",
         "PARLEY_QUEUE_AGE_LIMIT_S": "60",
     }
-    command = [sys.executable, "-m", "tests.system.loop_ender", loop, MODULES[loop]]
-    process = await asyncio.create_subprocess_exec(
-        *command, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        async with asyncio.timeout(60):
-            output, errors = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-    assert process.returncode == 1, errors.decode()
-    lines = [orjson.loads(line) for line in output.splitlines()]
-    (ended,) = [line for line in lines if line["event"] == "loop_ended"]
-    assert (ended["loop"], ended["level"], ended["error"]) == (loop, "error", "RuntimeError")
+    command = [sys.executable, "-m", "tests.system.loop_ender", str(directory)]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=LIMIT_S * 4)
+    return directory
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_loop_that_fails_ends_its_process_loudly(ended: Path, loop: str) -> None:
+    assert (ended / f"{loop}.status").read_text() == "1", (ended / f"{loop}.errors").read_text()
+    lines = [orjson.loads(line) for line in (ended / f"{loop}.output").read_bytes().splitlines()]
+    (found,) = [line for line in lines if line["event"] == "loop_ended"]
+    assert (found["loop"], found["level"], found["error"]) == (loop, "error", "RuntimeError")

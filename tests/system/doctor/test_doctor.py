@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import aiohttp
@@ -15,7 +16,7 @@ from tests.conftest import eventually
 from tests.programs import required_program
 from tests.system.cli.test_parley_chat import run, user
 from tests.system.nginx import CONFIG
-from tests.system.stack import Stack
+from tests.system.stack import Stack, gather_bounded
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -43,33 +44,40 @@ async def found_with(stack: Stack, url: str | None = None, **changes: str) -> se
     return {each.code for each in await examine({**environment, **planted}, url=url, is_local=True)}
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "code"),
-    [
-        ("INTERNAL_TOKEN", "", "configuration"),
-        ("INTERNAL_TOKEN", "a-token-that-nobody-else-has", "internal_token"),
-        ("SECRETS_KEYS", "", "secrets_keys_missing"),
-        ("MONGODB_DATABASE", "unprepared", "indexes_missing"),
-        ("MONGODB_URI", "mongodb://127.0.0.1:9/?retryWrites=false", "mongodb_unreachable"),
-        ("QUEUE_REDIS_URL", "redis://127.0.0.1:9/0", "redis_unreachable"),
-        ("HISTORY_URL", NOWHERE, "process_unreachable"),
-        ("MODEL_BASE_URL", f"{NOWHERE}/v1", "upstream_unreachable"),
-        ("MODEL_BASE_URL", "", "no_upstream"),
-        ("PUBLIC_URL", NOWHERE, "gateway_unreachable"),
-        ("PUBLIC_URL", "", "public_url_missing"),
-    ],
-)
-async def test_a_planted_misconfiguration_is_found_alone(stack: Stack, name: str, value: str, code: str) -> None:
-    assert await found_with(stack, **{name: value}) == {code}
+# Each examination reads a stream of two seconds, so several are made at once. A gateway allows four.
+AT_ONCE = 3
+PLANTED = [
+    ("INTERNAL_TOKEN", "", "configuration"),
+    ("INTERNAL_TOKEN", "a-token-that-nobody-else-has", "internal_token"),
+    ("SECRETS_KEYS", "", "secrets_keys_missing"),
+    ("MONGODB_DATABASE", "unprepared", "indexes_missing"),
+    ("MONGODB_URI", "mongodb://127.0.0.1:9/?retryWrites=false", "mongodb_unreachable"),
+    ("QUEUE_REDIS_URL", "redis://127.0.0.1:9/0", "redis_unreachable"),
+    ("HISTORY_URL", NOWHERE, "process_unreachable"),
+    ("MODEL_BASE_URL", f"{NOWHERE}/v1", "upstream_unreachable"),
+    ("MODEL_BASE_URL", "", "no_upstream"),
+    ("PUBLIC_URL", NOWHERE, "gateway_unreachable"),
+    ("PUBLIC_URL", "", "public_url_missing"),
+]
+NOT_SET = [("MONGODB_URI", "mongodb_not_examined"), ("MODEL_BASE_URL", "upstreams_not_examined")]
 
 
-@pytest.mark.parametrize(
-    ("name", "code"), [("MONGODB_URI", "mongodb_not_examined"), ("MODEL_BASE_URL", "upstreams_not_examined")]
-)
-async def test_what_is_not_set_here_is_not_examined_and_that_is_told(stack: Stack, name: str, code: str) -> None:
-    environment = local_environment(stack.data_dir)
-    del environment[f"PARLEY_{name}"]
-    assert {each.code for each in await examine(environment, is_local=True)} == {code}
+async def test_each_planted_misconfiguration_is_found_alone(stack: Stack) -> None:
+    async def found(number: int) -> tuple[str, str, set[str]]:
+        name, value, _ = PLANTED[number]
+        return name, value, await found_with(stack, **{name: value})
+
+    expected = [(name, value, {code}) for name, value, code in PLANTED]
+    assert await gather_bounded(len(PLANTED), AT_ONCE, found) == expected
+
+
+async def test_what_is_not_set_here_is_not_examined_and_that_is_told(stack: Stack) -> None:
+    async def found(number: int) -> set[str]:
+        environment = local_environment(stack.data_dir)
+        del environment[f"PARLEY_{NOT_SET[number][0]}"]
+        return {each.code for each in await examine(environment, is_local=True)}
+
+    assert await gather_bounded(len(NOT_SET), AT_ONCE, found) == [{code} for _, code in NOT_SET]
 
 
 UNSUITABLE = {
@@ -79,27 +87,34 @@ UNSUITABLE = {
 }
 
 
-@pytest.fixture(params=UNSUITABLE)
-def unsuitable_redis(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """The URL of a real Redis, and the finding."""
-    port, arguments = free_port(), UNSUITABLE[request.param]
-    command = [required_program("redis-server", "redis-server"), "--port", str(port), "--bind", "127.0.0.1"]
-    with subprocess.Popen(
-        [*command, "--save", "", "--dir", str(tmp_path), *arguments], stdout=subprocess.DEVNULL
-    ) as redis:
-        yield f"redis://127.0.0.1:{port}/0", request.param
-        redis.terminate()
+@pytest.fixture
+def unsuitable_redis(tmp_path: Path) -> Iterator[list[tuple[str, str]]]:
+    """The URL of each real Redis, and the finding."""
+    program = required_program("redis-server", "redis-server")
+    with ExitStack() as running:
+        servers = []
+        for code, arguments in UNSUITABLE.items():
+            port, directory = free_port(), tmp_path / code
+            directory.mkdir()
+            command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
+            redis = running.enter_context(subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL))
+            running.callback(redis.terminate)
+            servers.append((f"redis://127.0.0.1:{port}/0", code))
+        yield servers
 
 
 async def test_a_real_redis_that_evicts_or_is_a_cluster_or_a_replica_is_found(
-    stack: Stack, unsuitable_redis: tuple[str, str]
+    stack: Stack, unsuitable_redis: list[tuple[str, str]]
 ) -> None:
-    url, code = unsuitable_redis
+    async def is_found(number: int) -> None:
+        url, code = unsuitable_redis[number]
 
-    async def is_found() -> bool:
-        return code in await found_with(stack, STREAM_REDIS_URLS=url)
+        async def told() -> bool:
+            return code in await found_with(stack, STREAM_REDIS_URLS=url)
 
-    await eventually(is_found, within_s=30, what=code)
+        await eventually(told, within_s=30, what=code)
+
+    await gather_bounded(len(unsuitable_redis), AT_ONCE, is_found)
 
 
 async def test_a_queue_that_no_worker_reads_is_found(stack: Stack, redis_url: str) -> None:
