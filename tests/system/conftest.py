@@ -21,6 +21,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         "PARLEY_TOOL_ALLOW": "127.0.0.1",
         "PARLEY_CHECKS_JUDGE_MODEL": "scripted/text=verdict",
         "PARLEY_PRICES_FILE": str(directory / "prices.json"),
+        # Checks, publishing and repairs go on at the reconciler's next round.
+        "PARLEY_RECONCILE_INTERVAL_S": "0.4",
     }
     stack = Stack.start(directory, "--gateways", "2", "--workers", "2", environment=environment)
     yield stack

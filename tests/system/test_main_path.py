@@ -39,7 +39,8 @@ async def test_the_demo_shows_deltas_knowledge_and_a_tool(stack: Stack, client: 
     assert "1042" in order.text
 
 
-async def test_what_done_says_is_stored_when_it_says_so(stack: Stack, client: Client) -> None:
+@pytest.mark.parametrize("turns", [48, pytest.param(200, marks=pytest.mark.long)])
+async def test_what_done_says_is_stored_when_it_says_so(stack: Stack, client: Client, turns: int) -> None:
     agent_id = await stack.publish(ECHO)
 
     async def one(number: int) -> None:
@@ -54,11 +55,12 @@ async def test_what_done_says_is_stored_when_it_says_so(stack: Stack, client: Cl
         assert rows[1]["content"] == told.text == scripted_answer(question, 12)
         assert told.end.data["messages"] == rows[1:]
 
-    for start in range(0, 200, 4):
+    for start in range(0, turns, 4):
         await asyncio.gather(*(one(start + number) for number in range(4)))
 
 
-async def test_an_answer_without_stream_is_stored_as_told(stack: Stack, client: Client) -> None:
+@pytest.mark.parametrize("turns", [12, pytest.param(50, marks=pytest.mark.long)])
+async def test_an_answer_without_stream_is_stored_as_told(stack: Stack, client: Client, turns: int) -> None:
     agent_id = await stack.publish(ECHO)
 
     async def one(number: int) -> None:
@@ -71,7 +73,7 @@ async def test_an_answer_without_stream_is_stored_as_told(stack: Stack, client: 
         assert (await client.messages(session_id))[1:] == body["data"]["messages"]
         assert body["data"]["messages"][0]["content"] == scripted_answer(f"plain {number}", 12)
 
-    await gather_bounded(50, 4, one)
+    await gather_bounded(turns, 4, one)
 
 
 async def test_the_stock_openai_client_works(stack: Stack) -> None:
@@ -97,8 +99,9 @@ async def test_the_stock_openai_client_works(stack: Stack) -> None:
         assert "".join(pieces) == expected
 
 
+@pytest.mark.parametrize("wanted", [120, pytest.param(500, marks=pytest.mark.long)])
 async def test_a_cut_stream_resumes_on_the_other_gateway_without_gap_or_repeat(
-    stack: Stack, clients: list[Client]
+    stack: Stack, clients: list[Client], wanted: int
 ) -> None:
     agent_id = await stack.publish("scripted/tokens=60,delay=4,text=echo")
     random, cuts = seeded(), Counter[str]()
@@ -124,7 +127,7 @@ async def test_a_cut_stream_resumes_on_the_other_gateway_without_gap_or_repeat(
 
     # The number of cuts per answer depends on chance and on how the host batches tokens: ask until there were enough.
     numbers = itertools.count()
-    while cuts["cuts"] < 500:
+    while cuts["cuts"] < wanted:
         await gather_bounded(16, 8, lambda _: one(next(numbers)))
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 import aiohttp
 from pydantic import SecretStr
@@ -13,6 +14,7 @@ from pydantic import SecretStr
 from services.gateway.app import create_app, open_dependencies
 from services.gateway.edge.server import PublicRunner
 from services.gateway.settings import GatewaySettings
+from services.history.webhooks import loops
 from shared.contracts.budgets import Allowance, StoreBudget, Subject
 from shared.contracts.checks import PutChecks, RunChecks
 from shared.contracts.end_users import EraseEndUser
@@ -212,6 +214,13 @@ async def previews_answered(redis_url: str) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def webhooks_soon() -> AsyncIterator[None]:
+    """The two deliveries of a scene are waited for: with the usual second between two looks, for two seconds a test."""
+    with patch.object(loops, "EVERY_S", 0.05):
+        yield
+
+
+@asynccontextmanager
 async def scene(mongodb_uri: str, redis_url: str) -> AsyncIterator[Scene]:
     own: Mapping[str, Any] = {
         "reconcile_interval_s": 60.0,
@@ -221,6 +230,7 @@ async def scene(mongodb_uri: str, redis_url: str) -> AsyncIterator[Scene]:
     async with (
         empty_database(mongodb_uri) as database,
         receiving() as receiver,
+        webhooks_soon(),
         running(settings_for(mongodb_uri, redis_url, mongodb_database=database, **own)) as history,
     ):
         await eventually(lambda: is_ready(history), within_s=20.0, what="a ready history")
