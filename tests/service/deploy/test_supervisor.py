@@ -96,8 +96,10 @@ async def test_a_child_that_needs_a_nudge_to_end_gets_it_until_it_has_ended(tmp_
     """It ends at the third one, as a server does that waits for a connection."""
     sized = tmp_path / "nudges"
     program = (
-        "import pathlib, signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); nudges = pathlib.Path(sys.argv[2])\n"
-        "pathlib.Path(sys.argv[1]).touch()\n"
+        "import pathlib, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "ready, nudges = map(pathlib.Path, sys.argv[1:])\n"
+        "ready.touch()\n"
         "while not nudges.exists() or nudges.stat().st_size < 3: time.sleep(0.01)"
     )
 
