@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
+from shared.contracts.faults import own_faults
 from shared.nearest_name import nearest_name
 
 Fault = dict[str, str]
@@ -23,7 +24,7 @@ def faults_of(error: ValidationError, model: type[BaseModel], *, whole: str) -> 
 
 
 def _faults(error: ValidationError, model: type[BaseModel], whole: str) -> Iterator[Fault]:
-    for fault in error.errors(include_input=False):
+    for fault in own_faults(error.errors(include_input=False)):
         field = ".".join(str(part) for part in fault["loc"]) or whole
         if fault["type"] == "extra_forbidden":
             # Longer than any name, so near to none; and comparing takes time by its length.

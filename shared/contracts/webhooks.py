@@ -28,8 +28,8 @@ MAX_ENDPOINTS: Final = 20
 MAX_GRACE_S: Final = 604_800
 
 
-def _distinct(events: tuple[EventType, ...] | None) -> tuple[EventType, ...] | None:
-    if events is not None and len(set(events)) != len(events):
+def _distinct(events: tuple[EventType, ...]) -> tuple[EventType, ...]:
+    if len(set(events)) != len(events):
         raise ValueError("must not name an event twice")
     return events
 
@@ -50,12 +50,16 @@ class CreateWebhook(PublicRequest):
 
 
 class PatchWebhook(PublicRequest):
-    """What is left out stays. `enabled: true` also brings back an endpoint that was disabled for its failures."""
+    """What is left out stays, and nothing can be null. `enabled: true` also brings back an endpoint that was disabled
+    for its failures.
+    """
 
-    url: str | None = Field(default=None, min_length=1, max_length=MAX_URL)
-    events: tuple[EventType, ...] | None = Field(default=None, min_length=1, max_length=len(EVENT_TYPES), strict=False)
-    description: str | None = Field(default=None, max_length=MAX_DESCRIPTION)
-    enabled: bool | None = None
+    url: str = Field(default_factory=str, min_length=1, max_length=MAX_URL)
+    events: tuple[EventType, ...] = Field(
+        default_factory=tuple, min_length=1, max_length=len(EVENT_TYPES), strict=False
+    )
+    description: str = Field(default_factory=str, max_length=MAX_DESCRIPTION)
+    enabled: bool = Field(default_factory=bool)
 
     _no_event_twice = field_validator("events")(_distinct)
 

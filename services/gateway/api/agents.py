@@ -34,7 +34,7 @@ class PatchAgent(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    slug: str | None = None
+    slug: str = Field(default_factory=str)
 
 
 def agent_id(call: Call) -> str:
@@ -80,8 +80,8 @@ async def get(call: Call) -> web.StreamResponse:
 async def patch(call: Call) -> web.StreamResponse:
     wanted, revision = agent_id(call), if_match(call.request)
     body = await json_object(call.request)
-    slug = body.pop("slug", None)
-    order = DraftPatch(patch=body, slug=_text_or_none(slug), revision=revision, actor=call.principal.key_id)
+    slug = _text(body.pop("slug")) if "slug" in body else None
+    order = DraftPatch(patch=body, slug=slug, revision=revision, actor=call.principal.key_id)
     return _with_tag(await call.dependencies.history.patch_draft(call.workspace, wanted, order))
 
 
@@ -114,7 +114,11 @@ def if_match(request: web.Request) -> int | None:
 
 
 def _text_or_none(value: Any) -> str | None:
-    if value is not None and not isinstance(value, str):
+    return None if value is None else _text(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
         raise ApiError(Code.VALIDATION_FAILED, errors=[{"field": "slug", "message": "must be a string"}])
     return value
 

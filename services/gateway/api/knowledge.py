@@ -69,12 +69,12 @@ class UploadFields(PublicRequest):
 
 
 class ChangeSource(PublicRequest):
-    """Members that are left out stay as they are. A new `url` of a URL source is read at once."""
+    """Members that are left out stay as they are, and none can be null. A new `url` of a URL source is read at once."""
 
-    title: Title | None = None
-    url: Url | None = None
-    tags: Annotated[Tags, Field(strict=False)] | None = None
-    refresh_hours: RefreshHours | None = None
+    title: Title = Field(default_factory=str)
+    url: Url = Field(default_factory=str)
+    tags: Annotated[Tags, Field(strict=False)] = Field(default_factory=tuple)
+    refresh_hours: RefreshHours = Field(default_factory=int)
 
 
 def source_id(call: Call) -> str:
@@ -137,7 +137,7 @@ async def get(call: Call) -> web.StreamResponse:
 async def patch(call: Call) -> web.StreamResponse:
     wanted, source = agent_id(call), source_id(call)
     body = await json_body(call.request, ChangeSource)
-    order = SourcePatch(actor=call.principal.key_id, **body.model_dump())
+    order = SourcePatch(actor=call.principal.key_id, **{name: getattr(body, name) for name in body.model_fields_set})
     return data_response(shown(await call.dependencies.history.patch_source(call.workspace, wanted, source, order)))
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
 from shared.contracts.errors import ApiError, Code
+from shared.contracts.faults import own_faults
 from shared.contracts.schema import PublicRequest
 from shared.web.bodies import parse_public_json, read_body, read_json
 
@@ -38,7 +39,7 @@ class Nothing(PublicRequest):
 
 def field_errors(error: ValidationError) -> list[dict[str, str]]:
     """`{field, message}` for each fault, never the value that was sent."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]
+    found = own_faults(error.errors(include_url=False, include_context=False, include_input=False))[:MAX_ERRORS]
     return [{"field": _path(item["loc"]), "message": _said(item)} for item in found]
 
 

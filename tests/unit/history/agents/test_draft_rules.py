@@ -79,6 +79,14 @@ def test_a_missing_name_is_named() -> None:
     assert faults({"model": {"name": "m"}}) == {"name": "Field required"}
 
 
+def test_a_wrong_item_of_a_list_is_the_only_fault_of_the_list() -> None:
+    tool = {"kind": "mcp", "name": "crm", "url": "https://example.org/", "allow": [7]}
+    (field,) = faults(DRAFT | {"tools": [tool]})
+    assert field.endswith("allow.0")
+    (field,) = faults(DRAFT | {"tools": [{**tool, "allow": []}]})
+    assert field.endswith("allow")
+
+
 @pytest.mark.parametrize("tool", [None, 7, "x", [None], {"kind": None}, {"kind": ["http"]}, {"kind": "ftp"}])
 def test_what_is_no_tool_is_refused_and_not_a_crash(tool: Any) -> None:
     assert all(field.startswith("tools") for field in faults(DRAFT | {"tools": [tool]}))
