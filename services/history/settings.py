@@ -71,6 +71,12 @@ class HistorySettings(Settings):
         "an index entry for each of their words",
     )
 
+    tool_allow: str = Field(
+        "",
+        description="the workers' setting: with it, or the one below, history refuses tools and knowledge at addresses "
+        "that the workers may not reach; with neither, only the workers refuse them",
+    )
+    tool_ports: str = Field("80,443,8080,8443", description="the workers' setting")
     webhook_allow: str = Field(
         "",
         description="hosts (name or name:port) and networks, comma separated, that webhooks may reach although they "
@@ -149,19 +155,30 @@ class HistorySettings(Settings):
 
     @model_validator(mode="after")
     def _check_webhooks(self) -> Self:
-        _ = self.webhook_policy
+        _ = self.webhook_policy, self.tool_policy
         return self
 
     @property
     def webhook_policy(self) -> OutgoingPolicy:
         """Raises ValueError."""
-        ports = frozenset(int(port) for port in split_list(self.webhook_ports))
-        return OutgoingPolicy(allow=AllowList.parse(split_list(self.webhook_allow)), ports=ports)
+        return _policy(self.webhook_allow, self.webhook_ports)
+
+    @property
+    def tool_policy(self) -> OutgoingPolicy | None:
+        """None: history was not told what the workers may reach. Raises ValueError."""
+        if not self.model_fields_set & {"tool_allow", "tool_ports"}:
+            return None
+        return _policy(self.tool_allow, self.tool_ports)
 
     @property
     def upstream_names(self) -> frozenset[str]:
         """Empty: history was not told, so agents may name any."""
         return frozenset({"default", *self.upstreams}) if self.upstreams else frozenset()
+
+
+def _policy(allow: str, ports: str) -> OutgoingPolicy:
+    numbers = frozenset(int(port) for port in split_list(ports))
+    return OutgoingPolicy(allow=AllowList.parse(split_list(allow)), ports=numbers)
 
 
 def prices_of(path: str) -> PriceTable:

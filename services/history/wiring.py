@@ -93,7 +93,7 @@ def nouns_of(
     vector_rows = VectorRows(database)
     indexes = VersionIndexes(database, blobs, knowledge_notices, vector_rows)
     source_erasure = SourceErasure(database, passages, blobs, audit, indexes, agents.require)
-    sources = Sources(database, agents.require, blobs, audit, source_erasure)
+    sources = Sources(database, agents.require, blobs, audit, source_erasure, settings.tool_policy)
     contexts, redactor = finalizer.contexts, Redactor(settings.redaction_hook())
     workspaces = Workspaces(database, audit, notices)
     suites = Suites(database, agents, audit, has_judge=judge is not None)
@@ -116,6 +116,7 @@ def nouns_of(
             box,
             settings.upstream_names,
             (sessions.end_all, sources.purge_of_agent, indexes.erase_unused),
+            settings.tool_policy,
         ),
         versions=versions,
         publishing=Publishing(

@@ -13,6 +13,8 @@ from typing import Final
 
 from aiohttp.connector import AddrInfoType
 
+from shared.web.guard_rules import OutgoingPolicy
+
 _DENIED: Final = tuple(
     ipaddress.ip_network(network)
     for network in (
@@ -88,6 +90,11 @@ def embedded_addresses(address: IPv6Address) -> list[IPv4Address]:
     if number >> 32 & 0xFDFFFFFF == 0x5EFE:
         found.append(IPv4Address(number & 0xFFFFFFFF))
     return found
+
+
+def may_reach(policy: OutgoingPolicy, is_allowed: Callable[[str], bool] = is_public) -> Callable[[str], bool]:
+    """Whether a host that the operator's list does not name may have an address."""
+    return lambda address: is_allowed(address) or policy.allow.holds(address)
 
 
 def guarded_sockets(is_allowed: Callable[[str], bool] = is_public) -> Callable[[AddrInfoType], socket.socket]:

@@ -14,7 +14,7 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.typedefs import LooseHeaders
 from yarl import URL
 
-from shared.web.guard import AddressRefused, guarded_sockets, is_public
+from shared.web.guard import AddressRefused, guarded_sockets, is_public, may_reach
 from shared.web.guard_rules import OutgoingPolicy, UrlRefused, checked_url, is_same_origin
 from shared.web.origin import origin_headers
 
@@ -68,7 +68,7 @@ class GuardedClient:
         resolver: AbstractResolver | None = None,
     ) -> None:
         self._policy = policy
-        self._guard = guarded_sockets(lambda address: is_allowed(address) or policy.allow.holds(address))
+        self._guard = guarded_sockets(may_reach(policy, is_allowed))
         self._resolver = resolver
         self._public: aiohttp.ClientSession | None = None
         self._allowed: aiohttp.ClientSession | None = None

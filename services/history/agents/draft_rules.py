@@ -8,18 +8,25 @@ from pydantic import ValidationError
 
 from services.history.document_faults import Fault, faults_of
 from shared.contracts.agents import AgentConfig
+from shared.contracts.endpoints import Endpoint
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.guardrails import PatternsGuardrail
 from shared.contracts.templates import BUILT_INS, is_known, names_in
 from shared.patterns import BadPattern, checked_pattern, is_match
+from shared.web.guard_rules import OutgoingPolicy, UrlRefused
+from shared.web.stored_urls import checked_stored_url
 
 MAX_DRAFT: Final = 256 << 10
 MAX_TOOLS: Final = 64
 MAX_FALLBACKS: Final = 8
 
 
-def checked_draft(draft: dict[str, Any], upstreams: Collection[str]) -> AgentConfig:
+def checked_draft(
+    draft: dict[str, Any], upstreams: Collection[str], policy: OutgoingPolicy | None = None
+) -> AgentConfig:
     """The draft as a configuration. `upstreams`: the names that agents may use; empty: any.
+
+    `policy`: where the workers may call; None: not known here.
 
     Raises `payload_too_large` above 256 KiB, and `validation_failed` with one entry per fault: its field and what to
     change.
@@ -35,6 +42,7 @@ def checked_draft(draft: dict[str, Any], upstreams: Collection[str]) -> AgentCon
         *_template_faults(config),
         *_upstream_faults(config, upstreams),
         *_tool_faults(config),
+        *(_address_faults(config, policy) if policy is not None else ()),
         *redaction_faults(config),
         *_pattern_faults(config),
     ]
@@ -84,6 +92,18 @@ def redaction_faults(config: AgentConfig) -> Iterator[Fault]:
 def _tool_faults(config: AgentConfig) -> Iterator[Fault]:
     if len(config.tools) > MAX_TOOLS:
         yield {"field": "tools", "message": f"At most {MAX_TOOLS} tools are allowed."}
+
+
+def _address_faults(config: AgentConfig, policy: OutgoingPolicy) -> Iterator[Fault]:
+    """Of all servers that the draft names."""
+    for members in ("tools", "guardrails"):
+        for index, each in enumerate(getattr(config, members)):
+            if not isinstance(each, Endpoint):
+                continue
+            try:
+                checked_stored_url(each.url, policy)
+            except UrlRefused as error:
+                yield {"field": f"{members}.{index}.url", "message": f"The address is not allowed: {error}."}
 
 
 def _pattern_faults(config: AgentConfig) -> Iterator[Fault]:

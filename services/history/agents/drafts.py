@@ -25,6 +25,7 @@ from shared.contracts.agent_records import SLUG, AgentRecord, DraftPatch, NewAge
 from shared.contracts.agents import AgentConfig
 from shared.contracts.errors import ApiError, Code
 from shared.secrets import SecretBox
+from shared.web.guard_rules import OutgoingPolicy
 
 # Each round means that another editor changed the draft in between.
 PATCH_ROUNDS: Final = 20
@@ -33,7 +34,7 @@ AfterDeletion = Callable[[str, str], Awaitable[None]]
 
 
 class Drafts:
-    """`upstreams`: the names that agents may use; empty: any.
+    """`upstreams`: the names that agents may use; empty: any. `policy`: where workers may call, if it is known.
 
     `after`: what goes with a deleted agent, such as its sessions.
     """
@@ -46,6 +47,7 @@ class Drafts:
         box: SecretBox,
         upstreams: Collection[str],
         after: Sequence[AfterDeletion],
+        policy: OutgoingPolicy | None = None,
     ) -> None:
         self._documents = database.agents
         self._agents = agents
@@ -53,6 +55,7 @@ class Drafts:
         self._box = box
         self._upstreams = upstreams
         self._after = after
+        self._policy = policy
 
     async def create(self, workspace: str, new: NewAgent) -> AgentRecord:
         """Raises `validation_failed`, also for a slug that another agent of the workspace has.
@@ -135,7 +138,7 @@ class Drafts:
 
     def _checked(self, workspace: str, draft: dict[str, Any], stored: AgentConfig | None) -> AgentConfig:
         """The draft as it is stored, with its secrets sealed."""
-        return with_sealed_secrets(checked_draft(draft, self._upstreams), self._box, workspace, stored)
+        return with_sealed_secrets(checked_draft(draft, self._upstreams, self._policy), self._box, workspace, stored)
 
     async def _replace(self, row: Document, revision: int, change: dict[str, Any], actor: str | None) -> bool:
         """False: another editor was faster."""

@@ -10,6 +10,8 @@ from shared.contracts.knowledge import IngestJob, NewSource, Source
 
 # A source that no worker has read until then fails.
 DEADLINE: Final = timedelta(hours=24)
+# The kinds of sources that a worker reads from their URL. Of others the URL is what citations point to.
+READ_FROM_URL: Final = ("url", "sitemap")
 
 
 def passages_owner(row: Document, attempt: int) -> str:
@@ -82,7 +84,7 @@ _KEPT: Final = {"kind", "url", "tags", "refresh_hours", "file_name", "content_ty
 
 def content_key(order: NewSource, digest: str) -> str:
     """The same content is the same source: equal bytes of one kind, or one address."""
-    if order.kind in ("url", "sitemap"):
+    if order.kind in READ_FROM_URL:
         return f"{order.kind}:{hashlib.sha256((order.url or '').encode()).hexdigest()}"
     return f"{order.kind}:{digest}"
 

@@ -9,6 +9,7 @@ from services.history.audit.records import PENDING, Audit, audit_entry
 from services.history.knowledge.blobs import BlobStore, blob_key
 from services.history.knowledge.source_documents import (
     OF_PRESENT,
+    READ_FROM_URL,
     absent,
     content_key,
     new_document,
@@ -32,6 +33,8 @@ from shared.contracts.knowledge import (
     StoredContent,
 )
 from shared.tracing.spans import traceparent
+from shared.web.guard_rules import OutgoingPolicy, UrlRefused
+from shared.web.stored_urls import checked_stored_url
 
 ERASED_AT_ONCE: Final = 100
 _IDS: Final = IdField("_id", "src")
@@ -39,13 +42,21 @@ _IDS: Final = IdField("_id", "src")
 
 class Sources:
     def __init__(
-        self, database: Database, require_agent: RequireAgent, blobs: BlobStore, audit: Audit, erasure: SourceErasure
+        self,
+        database: Database,
+        require_agent: RequireAgent,
+        blobs: BlobStore,
+        audit: Audit,
+        erasure: SourceErasure,
+        policy: OutgoingPolicy | None = None,
     ) -> None:
+        """`policy`: where ingest workers may read; None: not known here."""
         self._sources = database.sources
         self._require_agent = require_agent
         self._blobs = blobs
         self._audit = audit
         self._erasure = erasure
+        self._policy = policy
 
     async def upload(
         self, workspace: str, agent_id: str, source_id: str, content: AsyncIterator[bytes]
@@ -69,6 +80,8 @@ class Sources:
     async def create(self, workspace: str, agent_id: str, order: NewSource) -> Source:
         """The source, or the one that has the same content. Raises `agent_not_found`, `validation_failed`."""
         await self._require_agent(workspace, agent_id)
+        if order.kind in READ_FROM_URL:
+            self._require_address(order.url)
         # A repeat must touch neither the blob nor the count of the source that is there.
         if (own := await self._own(workspace, order)) is not None:
             return own
@@ -88,6 +101,16 @@ class Sources:
         await self._confirm(row)
         await self._audit.deliver(self._sources, row)
         return source_of(row)
+
+    def _require_address(self, url: str | None) -> None:
+        """What can be told without a look-up. The address itself is checked at each reading."""
+        if self._policy is None or url is None:
+            return
+        try:
+            checked_stored_url(url, self._policy)
+        except UrlRefused as error:
+            fault = {"field": "url", "message": f"The address is not allowed: {error}."}
+            raise ApiError(Code.VALIDATION_FAILED, errors=[fault]) from None
 
     async def _confirm(self, row: Document) -> None:
         """Looks whether the agent was deleted meanwhile: that deletion may not have seen this source.
@@ -157,7 +180,8 @@ class Sources:
         change |= order.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"actor"})
         if order.title is not None:
             change["isTitleGiven"] = bool(order.title)
-        if order.url is not None and row["kind"] in ("url", "sitemap") and order.url != row.get("url"):
+        if order.url is not None and row["kind"] in READ_FROM_URL and order.url != row.get("url"):
+            self._require_address(order.url)
             moved = NewSource(id=source_id, kind=row["kind"], url=order.url)
             change |= {"contentKey": content_key(moved, ""), "etag": None}
             change |= queued(datetime.now(UTC), traceparent())

@@ -30,7 +30,8 @@ from shared.contracts.webhooks import (
 )
 from shared.ids import new_id
 from shared.secrets import SecretBox, SecretsUnavailable
-from shared.web.guard_rules import OutgoingPolicy, UrlRefused, checked_url
+from shared.web.guard_rules import OutgoingPolicy, UrlRefused
+from shared.web.stored_urls import checked_stored_url
 from shared.webhook_signature import PREFIX
 
 _IDS: Final = IdField("_id", "whk")
@@ -180,7 +181,7 @@ class Webhooks:
     def _require_address(self, url: str) -> None:
         """What can be told without a look-up. The address itself is checked at each call."""
         try:
-            checked, is_listed = checked_url(url, self._policy)
+            checked, is_listed = checked_stored_url(url, self._policy)
             if checked.scheme != "https" and not is_listed:
                 raise UrlRefused("the URL must start with https://")
         except UrlRefused as error:
