@@ -8,7 +8,7 @@ from pydantic.json_schema import models_json_schema
 
 from services.gateway.edge.json_schema import PROBLEM, Named
 from services.gateway.edge.openapi_links import links_of, path_names
-from services.gateway.edge.operation_names import TAGS, operation_id, tag_of
+from services.gateway.edge.operation_names import TAGS, operation_id, reading_order, tag_of
 from services.gateway.edge.route import Param, Reply, Route
 from services.gateway.edge.schema_names import REF, hoisted, reference, shape_of
 from shared.contracts.errors import MEANINGS, Code
@@ -40,7 +40,7 @@ def document(
 ) -> dict[str, Any]:
     """`contracts` and `named` are shapes that no route answers with. `examples` are bodies, by their model's name."""
     paths: dict[str, dict[str, Any]] = {}
-    for route in routes:
+    for route in sorted(routes, key=reading_order):
         paths.setdefault(base + route.path, {})[route.method.lower()] = _operation(route, examples or {}, routes)
     found: dict[str, Any] = {}
     paths = hoisted(paths, found)

@@ -39,41 +39,42 @@ _VERBS: Final = {"PATCH": "change", "PUT": "put", "DELETE": "delete"}
 _ACTIONS: Final = frozenset(
     {"cancel", "end", "export", "preview", "publish", "regenerate", "retry", "rollback", "rotate", "run"}
 )
+# In the order in which a reader needs them. The names are headings of the reference.
 TAGS: Final = {
-    "sessions": "Conversations with an agent: messages, turns and their streams",
-    "agents": "Agents, their drafts and versions",
-    "knowledge": "What an agent knows: sources, previews and gaps",
-    "checks": "Tests of an agent",
-    "widget": "The widget: its look, its keys, its visitors",
-    "keys": "Secret keys",
-    "usage": "Usage and budgets",
-    "privacy": "The audit trail, and what is known of end users",
-    "webhooks": "Webhooks: who is told what has happened",
-    "openai": "OpenAI-compatible routes",
-    "faces": "Other protocols, which chat kits, agents and tools speak already",
-    "documents": "This document and schemas",
+    "Sessions": "Conversations with an agent: messages, turns and their streams",
+    "OpenAI": "OpenAI-compatible routes: completions, responses and models",
+    "Agents": "Agents, their drafts and versions",
+    "Knowledge": "What an agent knows: sources, previews and gaps",
+    "Keys": "Secret keys",
+    "Webhooks": "Webhooks: who is told what has happened",
+    "Usage": "Usage and budgets",
+    "Checks": "Tests of an agent",
+    "Widget": "The widget: its look, its keys, its visitors",
+    "Privacy": "The audit trail, and what is known of end users",
+    "Protocols": "Other protocols, which chat kits, agents and tools speak already",
+    "Documents": "This document and schemas",
 }
 # The first of these words in a path decides.
 _TAG_OF: Final = {
-    "a2a": "faces",
-    "agui": "faces",
-    "ui": "faces",
-    "keys": "keys",
-    "openapi.json": "documents",
-    "schemas": "documents",
-    "widget": "widget",
-    "publishable-keys": "widget",
-    "knowledge": "knowledge",
-    "checks": "checks",
-    "sessions": "sessions",
-    "feedback": "sessions",
-    "agents": "agents",
-    "usage": "usage",
-    "budgets": "usage",
-    "webhooks": "webhooks",
-    "audit": "privacy",
-    "end-users": "privacy",
-    "end-user-erasures": "privacy",
+    "a2a": "Protocols",
+    "agui": "Protocols",
+    "ui": "Protocols",
+    "keys": "Keys",
+    "openapi.json": "Documents",
+    "schemas": "Documents",
+    "widget": "Widget",
+    "publishable-keys": "Widget",
+    "knowledge": "Knowledge",
+    "checks": "Checks",
+    "sessions": "Sessions",
+    "feedback": "Sessions",
+    "agents": "Agents",
+    "usage": "Usage",
+    "budgets": "Usage",
+    "webhooks": "Webhooks",
+    "audit": "Privacy",
+    "end-users": "Privacy",
+    "end-user-erasures": "Privacy",
 }
 
 
@@ -87,11 +88,16 @@ def operation_id(route: Route[Any]) -> str:
     return _verb(route, words[-1]) + _joined(words, makes_one=route.method == "POST")
 
 
+def reading_order(route: Route[Any]) -> tuple[int, int]:
+    """By tags, and of one tag the shortest paths first: what there is before what can be done with one of it."""
+    return list(TAGS).index(tag_of(route)), route.path.count("/")
+
+
 def tag_of(route: Route[Any]) -> str:
     if route.openai:
-        return "openai"
+        return "OpenAI"
     words = route.path.split("/")
-    return next((tag for word, tag in _TAG_OF.items() if word in words), "faces")
+    return next((tag for word, tag in _TAG_OF.items() if word in words), "Protocols")
 
 
 def _verb(route: Route[Any], last: str) -> str:

@@ -94,7 +94,16 @@ def test_every_operation_has_one_tag_that_the_document_describes() -> None:
     assert {tag for operation in operations() for tag in operation["tags"]} == described
     assert all(len(operation["tags"]) == 1 for operation in operations())
     # A noun without a row in the table of tags is taken for a face.
-    assert [route.path for route in OURS if tag_of(route) == "faces"] == []
+    assert [route.path for route in OURS if tag_of(route) == "Protocols"] == []
+
+
+def test_the_document_begins_with_what_a_reader_needs_first() -> None:
+    document = the_document()
+    assert [tag["name"] for tag in document["tags"]][:4] == ["Sessions", "OpenAI", "Agents", "Knowledge"]
+    assert next(iter(document["paths"])) == "/api/v1/chat/sessions"
+    found = [operation["tags"][0] for operation in operations()]
+    assert [*dict.fromkeys(found)] == [tag["name"] for tag in document["tags"]], "the operations are in the same order"
+    assert found == sorted(found, key=list(dict.fromkeys(found)).index), "no tag comes twice"
 
 
 # A face's bodies are another protocol's, which its own clients know.
