@@ -22,6 +22,7 @@ from services.gateway.edge.route import LIMIT_HEADERS, guarded
 from services.gateway.edge.visitor_tokens import VisitorTokens
 from services.gateway.route_table import BASE, ROUTES
 from services.gateway.settings import GatewaySettings
+from services.gateway.site.not_found import not_found_page
 from services.gateway.site.routes import site_routes
 from services.gateway.streaming import stream_check
 from services.gateway.streaming.disconnects import DisconnectMonitor
@@ -39,7 +40,7 @@ from shared.run_log.reader import RunLogs
 from shared.tasks import loops_ready
 from shared.turn_queue.queue import TurnQueue
 from shared.web.health import Check, health_routes
-from shared.web.middleware import BEGINS_TRACES, REQUEST_ID, request_middleware
+from shared.web.middleware import BEGINS_TRACES, NOT_FOUND_PAGE, REQUEST_ID, request_middleware
 from shared.web.server import SECURITY_HEADERS
 
 _JSON: Final = frozenset({"application/json", "application/problem+json"})
@@ -102,6 +103,7 @@ def create_app(dependencies: Dependencies, *, private: bool) -> web.Application:
     """The same API on both ports; metrics and `/admin` only on the private one."""
     app = web.Application(middlewares=[request_middleware], client_max_size=dependencies.settings.body_limit)
     app[BEGINS_TRACES] = True
+    app[NOT_FOUND_PAGE] = not_found_page
     app.on_response_prepare.append(_finish_headers)
     app.add_routes([web.route(route.method, BASE + route.path, guarded(route, dependencies)) for route in ROUTES])
     app.add_routes([web.route("OPTIONS", BASE + path, cors.preflight(of)) for path, of in _pages_methods().items()])

@@ -28,6 +28,9 @@ STARTED: Final = web.RequestKey("started", float)
 CALLERS_REQUEST_ID: Final = "X-Callers-Request-Id"
 # Whether a server begins a trace for a request that brings none.
 BEGINS_TRACES: Final = web.AppKey("begins_traces", bool)
+# What a person is shown in place of the problem document of a path that does not exist. None: the problem document.
+NotFoundPage = Callable[[web.Request], web.Response | None]
+NOT_FOUND_PAGE: Final[web.AppKey[NotFoundPage]] = web.AppKey("not_found_page")
 UNTRACED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 # A client may make up a method, and names of spans have few values.
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -108,6 +111,10 @@ def _failed(request: web.Request, error: Exception) -> web.Response:
     if not isinstance(error, ApiError | web.HTTPException):
         log.error("request_failed", method=request.method, route=route_name(request), exc_info=error)
     _refuse_second_response(request)
+    if isinstance(error, web.HTTPNotFound) and (page_for := request.app.get(NOT_FOUND_PAGE)) is not None:
+        page = page_for(request)
+        if page is not None:
+            return page
     return problem_response(api_error_of(error), request[REQUEST_ID])
 
 

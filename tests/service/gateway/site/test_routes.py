@@ -59,3 +59,35 @@ async def test_an_unknown_page_is_a_problem(gateway: Stage) -> None:
         assert response.status == 404
     async with gateway.client.get(gateway.base + "/docs/nothing") as response:
         assert (await response.json())["code"] == "not_found"
+
+
+async def test_a_person_who_follows_a_broken_link_gets_a_page_with_a_link_home(gateway: Stage) -> None:
+    headers = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    async with gateway.client.get(gateway.base + "/docs/nothing", headers=headers) as response:
+        text = await response.text()
+        assert (response.status, response.content_type) == (404, "text/html")
+        assert 'href="/"' in text
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+        assert response.headers["x-request-id"].startswith("req_")
+    async with gateway.client.head(gateway.base + "/nothing", headers=headers) as response:
+        assert (response.status, response.content_type, await response.read()) == (404, "text/html", b"")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "accept", "code"),
+    [
+        ("GET", "/docs/nothing", "*/*", "not_found"),
+        ("GET", "/docs/nothing", "application/json", "not_found"),
+        ("POST", "/docs/nothing", "text/html", "not_found"),
+        ("POST", "/docs", "text/html", "method_not_allowed"),
+        ("GET", "/api/v1/nothing", "text/html", "not_found"),
+        ("GET", "/api", "text/html", "not_found"),
+    ],
+)
+async def test_programs_and_the_api_get_a_problem_document(
+    gateway: Stage, method: str, path: str, accept: str, code: str
+) -> None:
+    async with gateway.client.request(method, gateway.base + path, headers={"Accept": accept}) as response:
+        assert response.content_type == "application/problem+json"
+        assert (await response.json())["code"] == code
