@@ -16,6 +16,7 @@ from typing import Any, Final
 from tests.contracts import schema_file
 from tests.contracts.binaries import deflated
 from tests.contracts.finale import documents, leave_work, redis_values
+from tests.contracts.later_scenes import play_later, read_later
 from tests.contracts.normal import normal, one_a_line, template_of, unlike
 from tests.contracts.rig import Rig
 from tests.contracts.scenes import Scenes, caller
@@ -33,8 +34,10 @@ async def recorded(release: Release | None, directory: Path, scopes: frozenset[s
         client = await caller(rig, scopes if scopes is not None else scopes_of(release))
         scenes = Scenes(rig, client)
         await scenes.play()
+        await play_later(scenes)
         first_read = len(rig.calls)
         await scenes.read_all()
+        await read_later(scenes)
         last_read = len(rig.calls)
         turns = await leave_work(rig, scenes)
         state = {

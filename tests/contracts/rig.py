@@ -33,6 +33,9 @@ SETTINGS: Final = {
     "PARLEY_LOG_KEEP_S": "3600",
     "PARLEY_REQUESTS_PER_MINUTE": "1000000",
     "PARLEY_DEMO_DELAY_MS": "2",
+    # The scenes' receiver of webhooks: nothing listens there.
+    "PARLEY_WEBHOOK_ALLOW": "127.0.0.1",
+    "PARLEY_WEBHOOK_PORTS": "9",
 }
 
 

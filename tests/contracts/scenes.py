@@ -59,6 +59,7 @@ class Scenes:
         return await self.ok("GET", path)
 
     async def ok(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        """The answer's `data`, or all of it where it has none."""
         status, answer = await self.client.call(method, path, body, **headers)
         assert status < 300, (method, path, status, answer)
         return answer.get("data", answer) if isinstance(answer, dict) else answer
