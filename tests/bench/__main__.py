@@ -11,6 +11,7 @@ from typing import Any, Final
 import uvloop
 
 from tests.bench import (
+    against,
     bad_keys,
     drivers,
     faces,
@@ -47,6 +48,8 @@ ON_REQUEST: Final[dict[str, Scenario]] = {"search": search.search, "loader": loa
 # These start stacks of their own, each with other settings. The drivers are measured only when they are asked for.
 OBSERVED: Final = "observed"
 WITH_STACKS: Final = {OBSERVED: observed.measure, "drivers": drivers.measure}
+# Two trees at once, in stacks of their own.
+AGAINST: Final = "against"
 QUICK: Final = ("streams", "sequential", "idle")
 # Measured without a stack, on data of one's own, and only when it is asked for.
 RETRIEVAL: Final = "retrieval"
@@ -58,7 +61,11 @@ def parse() -> argparse.Namespace:
         "scenarios",
         nargs="*",
         metavar="SCENARIO",
-        help=f"of {', '.join(SCENARIOS)}, {OBSERVED} (default: all), {', '.join(ON_REQUEST)}, drivers, or {RETRIEVAL}",
+        help=f"of {', '.join((*SCENARIOS, OBSERVED))} (default: these), "
+        f"{', '.join(ON_REQUEST)}, drivers, {AGAINST}, or {RETRIEVAL}",
+    )
+    parser.add_argument(
+        "--tree", type=Path, metavar="DIR", help=f"for {AGAINST}: another checkout of Parley, such as one of a release"
     )
     parser.add_argument(
         "--quick", action="store_true", help=f"a first impression within a minute: {', '.join(QUICK)}, one round"
@@ -78,7 +85,11 @@ def parse() -> argparse.Namespace:
     options = parser.parse_args()
     if RETRIEVAL in options.scenarios and len(options.scenarios) > 1:
         parser.error(f"{RETRIEVAL} is measured alone")
-    if unknown := set(options.scenarios) - {*SCENARIOS, *ON_REQUEST, *WITH_STACKS, RETRIEVAL}:
+    if (AGAINST in options.scenarios) != (options.tree is not None):
+        parser.error(f"{AGAINST} and --tree DIR belong together")
+    if options.tree is not None and not (options.tree / "deploy" / "local").is_dir():
+        parser.error(f"{options.tree} is not a checkout of Parley")
+    if unknown := set(options.scenarios) - {*SCENARIOS, *ON_REQUEST, *WITH_STACKS, AGAINST, RETRIEVAL}:
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
     return options
 
@@ -88,14 +99,19 @@ async def measure(options: argparse.Namespace) -> list[Row]:
     names = options.scenarios or (QUICK if options.quick else (*SCENARIOS, OBSERVED))
     rows: list[Row] = []
     for name in names:
-        if name in WITH_STACKS:
-            part = await WITH_STACKS[name](options.data, effort, workers=options.workers, gateways=options.gateways)
+        counts = {"workers": options.workers, "gateways": options.gateways}
+        if name in WITH_STACKS or name == AGAINST:
+            part = (
+                await against.measure(options.data, effort, options.tree, **counts)
+                if name == AGAINST
+                else await WITH_STACKS[name](options.data, effort, **counts)
+            )
             rows += part
             print(render(part), flush=True)
             continue
         # A stack each: the MongoDB stand-in's writes become slower with all that it holds, and no scenario shall pay
         # for another.
-        async with running_stack(options.data, workers=options.workers, gateways=options.gateways) as rig:
+        async with running_stack(options.data, **counts) as rig:
             await scenarios.warm_up(rig)
             await scenarios.wait_until_idle(rig)
             part = await (SCENARIOS | ON_REQUEST)[name](rig, effort)

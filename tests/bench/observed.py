@@ -6,6 +6,7 @@ about three minutes and prints how far the rounds agree: where `least` and `grea
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -105,15 +106,16 @@ async def _observed(data: Path, settings: Mapping[str, str] | None, workers: int
         return
     port = free_port()
     environment = {"PARLEY_OTLP_URL": f"http://127.0.0.1:{port}", **settings}
-    async with running_stack(data, workers=workers, gateways=gateways, environment=environment) as rig:
-        observer = _observer(data, port, rig.metrics_urls)
-        try:
-            yield rig
-        finally:
-            end(observer, 5.0)
+    running = running_stack(data, workers=workers, gateways=gateways, environment=environment)
+    with tempfile.TemporaryDirectory(prefix="parley-bench-observer-") as logs:
+        async with running as rig:
+            observer = _observer(Path(logs), port, rig.metrics_urls)
+            try:
+                yield rig
+            finally:
+                end(observer, 5.0)
 
 
-def _observer(data: Path, port: int, metrics_urls: list[str]) -> "subprocess.Popen[bytes]":
+def _observer(logs: Path, port: int, metrics_urls: list[str]) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "tests.bench.observer", str(port), *metrics_urls]
-    name = data / f"parley-bench-observer-{port}"
-    return spawn(command, log=name.with_suffix(".log"), pid_file=name.with_suffix(".pid"), env=None, cwd=ROOT)
+    return spawn(command, log=logs / "observer.log", pid_file=logs / "observer.pid", env=None, cwd=ROOT)

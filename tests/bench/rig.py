@@ -67,7 +67,7 @@ class Rig:
         )
         self._history = history
         self._history_urls: list[str] = ready["historyUrls"]
-        self.metrics_urls: list[str] = [url for urls in ready["metrics"].values() for url in urls]
+        self.metrics_urls: list[str] = [url for urls in ready.get("metrics", {}).values() for url in urls]
         self._agents: dict[str, str] = {}
 
     async def agent(self, model: str) -> str:
@@ -157,9 +157,14 @@ async def get_body(address: Address, path: str) -> bytes:
 
 @asynccontextmanager
 async def running_stack(
-    data: Path, *, workers: int = 2, gateways: int = 1, environment: Mapping[str, str] | None = None
+    data: Path,
+    *,
+    workers: int = 2,
+    gateways: int = 1,
+    environment: Mapping[str, str] | None = None,
+    root: Path = ROOT,
 ) -> AsyncIterator[Rig]:
-    """Starts it with its data below `data`, and ends both."""
+    """Starts it with its data below `data`, and ends both. `root`: the checkout whose code it runs."""
     _raise_file_limit()
     with tempfile.TemporaryDirectory(prefix="parley-bench-", dir=data) as name:
         directory = Path(name)
@@ -179,7 +184,7 @@ async def running_stack(
             log=directory / "local.log",
             pid_file=directory / "local.pid",
             env={**os.environ, **_LIMITS, **(environment or {})},
-            cwd=ROOT,
+            cwd=root,
         )
         try:
             ready = await _ready(process, ready_file, directory / "local.log")
