@@ -104,6 +104,15 @@ def nouns_of(
     budgets = Budgets(
         database, agents, audit, BudgetStore(queue), limits, ShownBudgets(ledger, billing, settings.prices)
     )
+    publishing = Publishing(
+        database,
+        agents,
+        passages,
+        version_sources,
+        audit,
+        subscriptions,
+        (indexes.is_ready, PublishGate(database, runs).is_ready),
+    )
     return Nouns(
         workspaces=workspaces,
         keys=ApiKeys(database, agents, workspaces, audit, notices),
@@ -119,19 +128,11 @@ def nouns_of(
             settings.tool_policy,
         ),
         versions=versions,
-        publishing=Publishing(
-            database,
-            agents,
-            passages,
-            version_sources,
-            audit,
-            subscriptions,
-            (indexes.is_ready, PublishGate(database, runs).is_ready),
-        ),
+        publishing=publishing,
         widgets=Widgets(database, agents, audit, box),
         suites=suites,
         check_runs=runs,
-        runner=Runner(database, agents, check_turns, settings),
+        runner=Runner(database, agents, check_turns, settings, publishing.resume),
         audit=audit,
         sources=sources,
         abandoned=AbandonedKnowledge(database, passages, blobs, indexes, vector_rows),

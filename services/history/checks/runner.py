@@ -5,6 +5,7 @@ has not changed meanwhile, and only then admits the turns that the decision name
 that a repeat after a kill meets its own turns.
 """
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from services.history.agents.agents import Agents
@@ -26,11 +27,18 @@ DELETED = "The agent was deleted."
 CHANGED = "The draft was changed while its checks ran. Run them again."
 
 
+Resume = Callable[[str, str], Awaitable[None]]
+"""Goes on with the versions of a workspace's agent that wait for checks."""
+
+
 class Runner:
-    def __init__(self, database: Database, agents: Agents, turns: CheckTurns, settings: HistorySettings) -> None:
+    def __init__(
+        self, database: Database, agents: Agents, turns: CheckTurns, settings: HistorySettings, resume: Resume
+    ) -> None:
         self._runs = database.check_runs
         self._agents = agents
         self._turns = turns
+        self._resume = resume
         self._concurrency = settings.checks_concurrency
 
     async def reconcile(self, limit: int = 100) -> None:
@@ -91,7 +99,16 @@ class Runner:
                 CHECKS_ENDED.labels(after.state).inc()
         if "state" in change:
             log.info("check_run_ended", run_id=run.id, state=change["state"], version=run.version)
+            if run.version:
+                await self._resume_versions(run)
         return run.model_copy(update={"progress": decision.progress, "seq": run.seq + 1})
+
+    async def _resume_versions(self, run: RunRecord) -> None:
+        """The version that waits for this run. Without this, the reconciler asks for it when it is seconds old."""
+        try:
+            await self._resume(run.workspace, run.agent_id)
+        except ApiError as error:
+            log.warning("version_not_resumed", run_id=run.id, error=str(error.code))
 
     async def _admit_missing(self, run: RunRecord, turns: dict[str, TurnRecord]) -> None:
         progress = list(run.progress)

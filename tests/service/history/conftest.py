@@ -1,9 +1,11 @@
 """A history for each test, before an empty database and an empty Redis."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 
+from services.history.agents import publishing
 from services.history.reconcile import outbox
 from shared.contracts.errors import ApiError
 from tests.conftest import eventually
@@ -20,9 +22,13 @@ async def is_ready(history: History) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def short_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A history that stops waits for its outbox reader. A quarter of a second after each test adds up to minutes."""
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What adds up to minutes over all tests.
+
+    A history that stops waits for its outbox reader, and a version whose publisher is gone waits for its grace.
+    """
     monkeypatch.setattr(outbox, "BLOCK_MS", 20)
+    monkeypatch.setattr(publishing, "PREPARING_GRACE", timedelta(seconds=0.3))
 
 
 @pytest.fixture

@@ -1,7 +1,10 @@
 """Publishing that requires checks: the version waits for them, and fails with those that fail."""
 
+from datetime import timedelta
+
 import pytest
 
+from services.history.agents import publishing
 from services.history.checks import runs
 from shared.contracts.agent_records import DraftPatch, PublishOrder, VersionRecord
 from shared.contracts.checks import RunChecks
@@ -37,6 +40,17 @@ async def test_a_version_waits_for_its_checks_and_is_then_published(history: His
     run = await history.client.check_run(WORKSPACE, agent.id, published.check_run)
     assert (run.version, run.state) == (1, "passed")
     assert len(await turns_of(history)) == 1
+
+
+async def test_a_version_is_decided_as_soon_as_its_checks_have_ended(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only when the reconciler looks for versions whose publisher is gone: here it does not."""
+    monkeypatch.setattr(publishing, "PREPARING_GRACE", timedelta(hours=1))
+    agent = await agent_with(history, check("hours", ("When?", {"contains": "11"})))
+    async with worker(history, says("At 11.")):
+        version = await history.client.publish_draft(WORKSPACE, agent.id, REQUIRED)
+        assert (await decided(history, agent.id, version.number)).state == "published"
 
 
 async def test_a_version_fails_with_the_names_of_the_checks_that_fail(history: History) -> None:
