@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 import pytest
@@ -60,15 +60,20 @@ def mongodb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
     server.stop()
 
 
-@pytest.fixture
-async def redis_url(redis_server: Server) -> AsyncIterator[str]:
-    """An empty Redis: the one of PARLEY_TEST_REDIS_URL where that is set, else our own (PARLEY_TEST_REDIS_PROGRAM)."""
-    url = os.environ.get("PARLEY_TEST_REDIS_URL", redis_server.url)
+async def emptied_redis(server: Server) -> str:
+    """Its URL, or that of PARLEY_TEST_REDIS_URL where it is set."""
+    url = os.environ.get("PARLEY_TEST_REDIS_URL", server.url)
     async with Redis.from_url(url) as client:
         await client.flushdb()
-        yield url
+    return url
 
 
 @pytest.fixture
+async def redis_url(redis_server: Server) -> str:
+    """An empty Redis: the one of PARLEY_TEST_REDIS_URL where that is set, else our own (PARLEY_TEST_REDIS_PROGRAM)."""
+    return await emptied_redis(redis_server)
+
+
+@pytest.fixture(scope="session")
 def mongodb_uri(mongodb_server: Server) -> str:
     return os.environ.get("PARLEY_TEST_MONGODB_URI", mongodb_server.url)

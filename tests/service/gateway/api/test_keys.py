@@ -6,20 +6,25 @@ from typing import Any
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
+from deploy.local.stores import Server
 from services.gateway.app import create_app, open_dependencies
 from services.gateway.edge.key_cache import KeyCache
 from services.gateway.edge.server import PublicRunner
 from services.history.keys.documents import principal_of
 from shared.contracts.keys import Scope, digest_of
-from tests.conftest import eventually
+from tests.conftest import emptied_redis, eventually
 from tests.service.gateway.edge.workspace_scene import OWN, Scene, gateway_settings, scene
 from tests.service.gateway.served import running as served
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-@pytest.fixture
-async def stage(mongodb_uri: str, redis_url: str) -> AsyncIterator[Scene]:
-    async with scene(mongodb_uri, redis_url) as prepared:
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage(mongodb_uri: str, redis_server: Server) -> AsyncIterator[Scene]:
+    """One for all: each test makes keys of its own, and the last one deletes the workspace."""
+    async with scene(mongodb_uri, await emptied_redis(redis_server)) as prepared:
         yield prepared
 
 
@@ -262,12 +267,11 @@ async def test_the_audit_tells_who_did_what_to_which_key(stage: Scene) -> None:
     assert key["secret"] not in str(body)
 
 
-async def test_a_revocation_reaches_every_gateway_by_its_notice(
-    stage: Scene, redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_revocation_reaches_every_gateway_by_its_notice(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """The caches trust a record for ten minutes here, so only the notice can end that."""
     monkeypatch.setattr("services.gateway.app.KeyCache", _patient)
     key = await made(stage)
+    redis_url = stage.history.dependencies.settings.queue_redis_url
     async with (
         open_dependencies(gateway_settings(stage.history, redis_url)) as first,
         open_dependencies(gateway_settings(stage.history, redis_url)) as second,
