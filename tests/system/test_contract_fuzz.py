@@ -21,7 +21,7 @@ EXAMPLES_SHORT = 2
 EXAMPLES = 8
 EXAMPLES_LONG = 200
 # Sequences of requests that follow the document's links.
-SEQUENCES = 10
+SEQUENCES = 5
 SEQUENCES_LONG = 150
 LEAST_LONG = 20_000
 CONFIG = """

@@ -170,7 +170,7 @@ async def test_of_a_hundred_posts_without_a_key_one_wins(stack: Stack, clients: 
 async def test_a_killed_workers_turn_is_taken_over(stack: Stack, clients: list[Client]) -> None:
     client = clients[0]
     question = "who finishes this?"
-    session_id = await client.session(await stack.publish("scripted/tokens=200,delay=40,text=echo"))
+    session_id = await client.session(await stack.publish("scripted/tokens=100,delay=30,text=echo"))
     body = {"content": question, "stream": True}
     async with client.request("POST", f"/chat/sessions/{session_id}/messages", body) as answer:
         told = Transcript()
@@ -184,7 +184,7 @@ async def test_a_killed_workers_turn_is_taken_over(stack: Stack, clients: list[C
         await reading
     assert told.end is not None
     assert told.end.event == "done"
-    assert told.text == scripted_answer(question, 200)
+    assert told.text == scripted_answer(question, 100)
     assert await client.stored_text(session_id, told.end.data["turnId"]) == told.text
     assert [row["role"] for row in await client.messages(session_id)] == ["user", "assistant"]
 

@@ -62,7 +62,7 @@ async def test_the_death_of_a_gateway_in_mid_answer_loses_nothing(stack: Stack, 
 
 @pytest.mark.parametrize("address", [OTHER_SITE, SAME_SITE])
 async def test_two_tabs_show_the_same_conversation(stack: Stack, context: BrowserContext, address: str) -> None:
-    async with site(stack, await stack.publish(LONG), address=address) as shop:
+    async with site(stack, await stack.publish("scripted/tokens=50,delay=25"), address=address) as shop:
         first = await (await shop.open(context)).show()
         await first.send("The first question.")
         await first.finished_answers(1)

@@ -116,7 +116,7 @@ async def test_the_agents_work_and_its_citations_are_told(
 async def test_a_worker_that_dies_amid_the_answer_takes_its_text_with_it(
     stack: Stack, client: Client, python: Path, key: str, binding: str
 ) -> None:
-    agent_id = await stack.publish("scripted/tokens=120,delay=30,text=echo")
+    agent_id = await stack.publish("scripted/tokens=120,delay=15,text=echo")
     steps = [{"do": "stream", "params": message("who ends it?")}]
     told, killed = Told(), False
     async with a2a_client.start(python, url(client, agent_id), key, binding, *steps) as documents:

@@ -113,7 +113,7 @@ async def test_a_tools_call_is_progress_and_citations_come_with_the_answer(
 async def test_a_worker_that_dies_amid_the_answer_is_replaced_unseen(
     stack: Stack, client: Client, key: str, mode: str
 ) -> None:
-    model = "scripted/tokens=120,delay=30,text=echo"
+    model = "scripted/tokens=120,delay=15,text=echo"
     await stack.publish(model)
     async with connected(client.base_url, key, mode) as mcp:
         tool, progress = await tool_named(mcp, model), Progress()

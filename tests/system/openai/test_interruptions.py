@@ -64,7 +64,7 @@ async def test_a_worker_killed_in_mid_answer_makes_both_sdks_raise(
 async def test_a_worker_killed_before_the_first_text_goes_unnoticed(
     stack: Stack, sdk: openai.AsyncOpenAI, node: Node, received: Received
 ) -> None:
-    agent_id = await stack.publish("scripted/tokens=9,first=4000,text=echo")
+    agent_id = await stack.publish("scripted/tokens=9,first=2500,text=echo")
     questions = ("silent for python", "silent for node")
     python = asyncio.create_task(_python(sdk, agent_id, questions[0], asyncio.Event()))
     other = asyncio.create_task(_node(node, agent_id, questions[1], asyncio.Event()))

@@ -83,7 +83,7 @@ async def _asked(client: Client, stack: Stack, *questions: str) -> None:
 async def test_a_worker_that_dies_amid_the_text_leaves_an_incomplete_item(
     stack: Stack, connect: Connect, client: Client
 ) -> None:
-    agent_id = await stack.publish("scripted/tokens=120,delay=30,text=echo")
+    agent_id = await stack.publish("scripted/tokens=120,delay=15,text=echo")
     sdk = connect()
     events: list[Any] = []
     async with sdk.responses.stream(model=agent_id, input="late") as stream:
