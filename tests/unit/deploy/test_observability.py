@@ -82,8 +82,10 @@ def test_each_alert_fires_alone_while_its_cause_lasts_and_is_silent_before_and_a
 
 @pytest.mark.parametrize("alert", rules())
 def test_an_alert_without_its_threshold_fails_the_rules_test(alert: str, tmp_path: Path) -> None:
-    """The rules' test would show a rule that never fires."""
-    (tmp_path / "alerts_test.yml").write_text((HERE / "alerts_test.yml").read_text())
+    """The rules' test would show a rule that never fires. Only the alert's own part of it is run, for speed."""
+    tested = read("alerts_test.yml")
+    own = [test for test in tested["tests"] if test["name"] == alert]
+    (tmp_path / "alerts_test.yml").write_text(yaml.safe_dump({**tested, "tests": own}))
     text = (HERE / "alerts.yml").read_text()
     assert f"alert: {alert}\n" in text
     (tmp_path / "alerts.yml").write_text(re.sub(rf"alert: {alert}\n", "alert: Other\n", text))
