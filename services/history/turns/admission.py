@@ -76,7 +76,7 @@ class Admission:
             return _admitted(earlier, order)
         if isinstance(target, ApiError):
             if target.code is Code.SESSION_ENDED and (own := await self._by_id(workspace, order)) is not None:
-                return _admitted(own, order)
+                return _admitted(await self._staying(own, order) or own, order)
             raise target
         if (repeated := await self._refused_by_budget(workspace, order, target)) is not None:
             return repeated
@@ -118,8 +118,8 @@ class Admission:
         if refusal is None:
             return None
         existing = await self._existing(workspace, order)
-        if existing is not None:
-            return _admitted(existing, order)
+        if existing is not None and (staying := await self._staying(existing, order)) is not None:
+            return _admitted(staying, order)
         raise refusal
 
     async def _target(self, workspace: str, order: AdmitTurn) -> Target | ApiError:
@@ -168,6 +168,10 @@ class Admission:
 
     async def _earlier(self, workspace: str, order: AdmitTurn) -> TurnRecord | None:
         return await self._by_key(workspace, order) or await self._guard.repeated(workspace, order)
+
+    async def _staying(self, existing: TurnRecord, order: AdmitTurn) -> TurnRecord | None:
+        """The turn that answers the order: the retry guard may be about to withdraw the order's own."""
+        return await self._guard.confirmed(existing, order) if existing.id == order.turn_id else existing
 
     async def _by_id(self, workspace: str, order: AdmitTurn) -> TurnRecord | None:
         return record_of(await self._turns.one({"_id": order.turn_id, "workspace": workspace}))

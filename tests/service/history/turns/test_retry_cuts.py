@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from services.history.mongo.collection import Collection
+from shared.contracts.errors import ApiError, Code
 from shared.contracts.turns import AdmittedTurn, AdmitTurn
 from tests.service.history.running import WORKSPACE, History, completion
 
@@ -78,6 +79,21 @@ async def test_the_repeated_call_is_answered_with_the_retrys_turn(
     await killed_after(writes, history, original)
     again = await admitted(history, original.model_copy(update={"called_again": True}))
     assert (again.turn.id, again.created, again.snapshot) == (stays, False, None)
+    assert await turns(history) == [stays]
+
+
+@pytest.mark.parametrize("writes", range(1, WRITES))
+async def test_the_repeated_call_is_answered_with_the_retrys_turn_when_a_budget_is_used_up_since(
+    history: History, overtaken: tuple[str, AdmitTurn], monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    async def used_up(*_: Any) -> ApiError:
+        return ApiError(Code.BUDGET_EXCEEDED)
+
+    stays, original = overtaken
+    await killed_after(writes, history, original)
+    monkeypatch.setattr(history.dependencies.nouns.admission._gate, "admit", used_up)
+    again = await admitted(history, original.model_copy(update={"called_again": True}))
+    assert (again.turn.id, again.created) == (stays, False)
     assert await turns(history) == [stays]
 
 
