@@ -31,7 +31,7 @@ class Visit:
 
     async def open_reference(self) -> Page:
         page = await self.open("/docs/reference")
-        await page.get_by_role("heading", name="sessions", exact=True).first.wait_for()
+        await page.get_by_role("heading", name="Sessions", exact=True).first.wait_for()
         return page
 
     def _note(self, url: str) -> None:
