@@ -7,6 +7,8 @@ from urllib.parse import quote
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page
 
+from shared.contracts.guardrails import PatternsGuardrail
+from shared.contracts.tools import HttpTool
 from tests.conftest import eventually
 from tests.system.browser.hostile import hostile_texts
 from tests.system.browser.looks import LOOKS, looked_at
@@ -204,6 +206,89 @@ async def test_a_transcript_grows_while_the_turn_runs(visit: Visit, stack: Stack
     await page.get_by_role("button", name="End the session").click()
     await page.get_by_role("button", name="End the session").last.click()
     await page.get_by_text("The session has ended.").wait_for()
+    assert visit.wrong == []
+
+
+@pytest.mark.long
+async def test_a_session_tells_what_the_agent_did_in_each_turn(
+    visit: Visit, stack: Stack, client: Client, axe: str, tmp_path: Path
+) -> None:
+    session_id = await client.session(stack.facts["agentId"])
+    await client.ask(session_id, "Do you deliver to 80202?")
+    await client.ask(session_id, "Where is order 1042?")
+    answer = next(each for each in await client.messages(session_id) if each["role"] == "assistant")
+    rated = {"rating": "down", "comment": "The <i>wrong</i> postcode"}
+    await client.call("POST", f"/chat/sessions/{session_id}/messages/{answer['id']}/feedback", rated)
+    page = await opened(visit, stack, "sessions", session_id)
+    await page.locator(".facts", has_text="demo/extractive").wait_for()
+    first, second = (page.locator("details.told").nth(number) for number in (0, 1))
+
+    line = first.locator(":scope > summary")
+    await line.filter(has_text="rated down").wait_for()
+    for word in ("completed", "version 1", "first token", "in all", "tokens", "4 passages"):
+        assert word in await line.inner_text()
+    assert "attempt" not in await line.inner_text()
+    await line.focus()
+    await page.keyboard.press("Enter")
+    assert "The <i>wrong</i> postcode" in await first.locator(".comment").inner_text()
+    assert "Delivery: Area" in await first.get_by_role("group", name="Citations").inner_text()
+    passage = first.locator("details", has_text="Delivery: Area")
+    assert await passage.get_by_role("meter").count() == 1
+    await passage.locator("summary").click()
+    await passage.get_by_text("To 80206 and 80209 we deliver").wait_for()
+
+    await second.locator(":scope > summary", has_text="1 tool call").click()
+    await second.locator("summary", has_text="order_status").click()
+    await second.locator("pre", has_text='"order_id": "1042"').wait_for()
+    await second.locator("pre", has_text='"etaMinutes": 12').wait_for()
+    await looked_at(page, axe, tmp_path / "session.png")
+    await page.set_viewport_size({"width": 390, "height": 800})
+    await page.emulate_media(color_scheme="dark")
+    await looked_at(page, axe, tmp_path / "session-narrow-dark.png")
+    assert visit.wrong == []
+
+
+@pytest.mark.long
+async def test_long_and_hostile_texts_of_tools_are_cut_and_stay_text(
+    visit: Visit, stack: Stack, client: Client
+) -> None:
+    said = "<img src=x onerror=window.ran=1>" + "x" * 700 + "the end"
+    model = f'scripted/tokens=4,tool=order_status:{{"order_id":"{said}","big":12345678901234567890}}'
+    order = HttpTool(kind="http", name="order_status", url=stack.facts["modelUrl"] + "/tools/order_status")
+    session_id = await client.session(await stack.publish(model, tools=(order,)))
+    page = await opened(visit, stack, "sessions", session_id)
+    await page.get_by_text("Nothing was said yet.").wait_for()
+    await client.ask(session_id, "Where is it?")
+    # It is told of a turn that ends while somebody looks, too.
+    await page.locator("details.told > summary").click()
+    await page.locator("details.step > summary").click()
+    asked = page.locator("details.step pre").first
+    assert (await asked.inner_text()).endswith("…")
+    await page.get_by_role("button", name="Show all").first.click()
+    assert "the end" in await asked.inner_text()
+    assert "12345678901234567890" in await asked.inner_text()
+    await page.get_by_role("button", name="Show less").click()
+    assert "the end" not in await asked.inner_text()
+    assert await page.locator("#parley img").count() == 0
+    assert visit.wrong == []
+
+
+@pytest.mark.long
+async def test_a_session_tells_why_a_turn_failed_and_which_guardrail_acted(
+    visit: Visit, stack: Stack, client: Client
+) -> None:
+    rail = PatternsGuardrail(kind="patterns", name="secrets", stage="input", patterns=("hush",))
+    session_id = await client.session(await stack.publish("scripted/fail=400", guardrails=(rail,)))
+    for text in ("hush", "hello"):
+        await client.ask(session_id, text)
+    page = await opened(visit, stack, "sessions", session_id)
+    guarded, failed = (page.locator("details.told").nth(number) for number in (0, 1))
+    await guarded.locator("summary", has_text="a guardrail acted").click()
+    await guarded.get_by_text("secrets: block at input").wait_for()
+    await failed.locator("summary", has_text="failed").click()
+    _, stored = await client.call("GET", f"/chat/sessions/{session_id}/events?stored=true")
+    error = stored["data"][1]["turn"]["error"]
+    assert f"{error['detail']} {error['code']}" == await failed.locator(".bad:not(summary *)").inner_text()
     assert visit.wrong == []
 
 

@@ -1,17 +1,19 @@
-/** One session: its transcript, which grows while its turns run. */
+/** One session: its transcript, which grows while its turns run, and what the agent did in each of them. */
 
 import type { VNode } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useCallback, useEffect, useState } from "preact/hooks";
 
-import { apply, type Conversation, EMPTY } from "../../../widget/src/frame/conversation";
+import { apply, type Conversation, EMPTY, type Turn } from "../../../widget/src/frame/conversation";
 import { follow, type StreamStatus } from "../../../widget/src/frame/session-stream";
 import { useAgents } from "../shared/agents";
 import { type Api, asRefusal, type Refusal } from "../shared/api";
 import { useAction, useLoaded } from "../shared/load";
 import { Loading, State, Sure, Time, Trouble } from "../shared/parts";
 import { Transcript } from "../shared/transcript";
-import type { Session } from "./sessions";
+import { type Receipts, useReceipts } from "./receipts";
 import { place } from "./route";
+import type { Session } from "./sessions";
+import { Told } from "./turn-told";
 
 interface Live {
   conversation: Conversation;
@@ -23,6 +25,7 @@ export function SessionPage({ api, id }: { api: Api; id: string }): VNode {
   const path = `/chat/sessions/${encodeURIComponent(id)}`;
   const session = useLoaded((signal) => api.get<Session>(path, signal), [api, id]);
   const live = useLive(api, path);
+  const receipts = useReceipts(api, path, live.conversation.turns);
   const end = useAction(async () => {
     await api.send("POST", `${path}/end`);
     session.reload();
@@ -45,7 +48,7 @@ export function SessionPage({ api, id }: { api: Api; id: string }): VNode {
             )}
             <Trouble refusal={live.refusal} />
             {live.status === "reconnecting" && !live.refusal && <p role="status">The stream broke; connecting again …</p>}
-            <Transcript conversation={live.conversation} label="Transcript" />
+            <Said live={live} receipts={receipts} />
             {live.conversation.turns.length === 0 && <p class="quiet">Nothing was said yet.</p>}
           </>
         )}
@@ -54,13 +57,35 @@ export function SessionPage({ api, id }: { api: Api; id: string }): VNode {
   );
 }
 
+/** The transcript. A line below each answer opens to what is stored of its turn. */
+function Said({ live, receipts }: { live: Live; receipts: Receipts }): VNode {
+  const below = useCallback((turn: Turn) => <Told turn={turn} receipt={receipts.of.get(turn.id)} />, [receipts.of]);
+  return (
+    <>
+      <Trouble refusal={receipts.refusal} />
+      {receipts.refusal && (
+        <p>
+          <button type="button" onClick={receipts.again}>
+            Read what the turns did again
+          </button>
+        </p>
+      )}
+      <div class="told-of">
+        <Transcript conversation={live.conversation} label="Transcript" below={below} />
+      </div>
+    </>
+  );
+}
+
 function Facts({ api, session }: { api: Api; session: Session }): VNode {
   const agents = useAgents(api);
+  const model = useModel(api, session);
   const name = agents.value?.find((agent) => agent.id === session.agentId)?.name ?? session.agentId;
   const facts: [string, VNode | string][] = [
     ["Id", <code>{session.id}</code>],
     ["Agent", <a href={place("agents", session.agentId)}>{name}</a>],
     ["Version", session.agentVersion ? String(session.agentVersion) : "draft"],
+    ...(model ? [["Model", model] as [string, string]] : []),
     ["Status", <State name={session.status} />],
     ["Created", <Time at={session.createdAt} />],
     ...(session.endUser ? [["End user", session.endUser.name ?? session.endUser.id] as [string, string]] : []),
@@ -76,6 +101,19 @@ function Facts({ api, session }: { api: Api; session: Session }): VNode {
       ))}
     </dl>
   );
+}
+
+/** As its version names it. A draft may have changed since, and a key that may not read versions does without. */
+function useModel(api: Api, { agentId, agentVersion }: Session): string | null {
+  const version = useLoaded(
+    async (signal) => {
+      if (!agentVersion) return null;
+      const path = `/agents/${agentId}/versions/${agentVersion}`;
+      return api.get<{ config: { model: { name: string } } }>(path, signal);
+    },
+    [api, agentId, agentVersion],
+  );
+  return version.value?.config.model.name ?? null;
 }
 
 /** The session's own stream, from its first turn on, resumed after every cut. */

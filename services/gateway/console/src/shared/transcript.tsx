@@ -1,25 +1,32 @@
 /** A conversation as its users saw it. Answers are Markdown that becomes elements, as in the widget. */
 
-import type { VNode } from "preact";
+import type { ComponentChildren, VNode } from "preact";
 import { useCallback } from "preact/hooks";
 
 import type { Conversation, Passage, Turn } from "../../../widget/src/frame/conversation";
 import { Markdown, safeUrl } from "../../../widget/src/frame/markdown";
 import { useStick } from "./stick";
 
-export function Transcript({ conversation, label }: { conversation: Conversation; label: string }): VNode {
-  const stick = useStick<HTMLDivElement>(conversation);
+interface Props {
+  conversation: Conversation;
+  label: string;
+  /** What is told below an answer about its turn. */
+  below?: (turn: Turn) => ComponentChildren;
+}
+
+export function Transcript({ conversation, label, below }: Props): VNode {
+  const stick = useStick<HTMLDivElement>(conversation, below);
   return (
     <div class="transcript" role="log" aria-label={label} tabIndex={0} {...stick}>
       {conversation.turns.map((turn) => (
-        <Exchange key={turn.id} turn={turn} />
+        <Exchange key={turn.id} turn={turn} below={below} />
       ))}
       {conversation.ended && <p class="quiet">The session has ended.</p>}
     </div>
   );
 }
 
-function Exchange({ turn }: { turn: Turn }): VNode {
+function Exchange({ turn, below }: { turn: Turn; below: Props["below"] }): VNode {
   // The same function as long as the passages are the same, so that finished blocks are not rendered again.
   const cite = useCallback(
     (marker: number) => {
@@ -49,6 +56,7 @@ function Exchange({ turn }: { turn: Turn }): VNode {
           </p>
         )}
       </article>
+      {below?.(turn)}
     </>
   );
 }
