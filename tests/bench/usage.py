@@ -15,12 +15,15 @@ from tests.bench.grown import Document, Store, compared, now_ms, old_id, workspa
 from tests.bench.grown_workspace import Workspace
 from tests.bench.rig import Rig
 from tests.bench.scenarios import Effort, Row, model_name
+from tests.bench.wire import BadAnswer
 
 SMALL: Final = 10_000
 LARGE: Final = 100_000
 KEYS: Final = 5
 DAYS: Final = 30
 PATIENCE_S: Final = 1800.0
+# Between two looks, for each turn: a look counts the whole backlog, which costs the stand-in most of its time.
+PAUSE_S: Final = 0.00005
 
 
 async def usage(rig: Rig, effort: Effort) -> list[Row]:
@@ -50,14 +53,17 @@ async def _taken_in(workspace: Workspace, store: Store, count: int) -> Row:
     while await _told(workspace) <= count:
         if time.monotonic() - started > PATIENCE_S:
             raise TimeoutError(f"the ledger has not taken {count} turns in")
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(count * PAUSE_S)
     took_s = time.monotonic() - started
     figures = {"s": took_s, "turns/s": count / took_s}
     return {"scenario": "the ledger takes turns in", "target": f"{count:,} turns", "rounds": 1, **figures}
 
 
 async def _told(workspace: Workspace) -> int:
-    page = await workspace.get("/usage?groupBy=agent")
+    try:
+        page = await workspace.get("/usage?groupBy=agent")
+    except BadAnswer:
+        return 0  # 503: amid a large backlog the stand-in cannot read the sums in time.
     return sum(row["turns"] for row in page["data"])
 
 

@@ -9,6 +9,7 @@ from shared.contracts.errors import ApiError, Code
 from shared.contracts.usage import UsagePending
 
 T = TypeVar("T")
+U = TypeVar("U")
 # For one page of 200 turns with room for the reads that follow: the gateway waits 5 s for an answer of history.
 WITHIN_S: Final = 1.5
 # The embedded database reads a whole backlog to count it, and everybody waits meanwhile.
@@ -55,7 +56,7 @@ class Billing:
         return UsagePending(turns=backlog.turns, exact_before=backlog.exact_before) if backlog else None
 
 
-async def _in_time(work: Awaitable[T], within_s: float, otherwise: T) -> T:
+async def _in_time(work: Awaitable[T], within_s: float, otherwise: U) -> T | U:
     """`otherwise`: it took longer, and was cancelled."""
     limit = asyncio.timeout(within_s)
     try:
@@ -73,12 +74,8 @@ async def _with(work: Awaitable[T], pending: UsagePending | None) -> tuple[T, Us
 
 async def _until(time_s: float, work: Awaitable[T]) -> T:
     """Raises `dependency_unavailable` at that time of the loop's clock."""
-    limit = asyncio.timeout_at(time_s)
-    try:
-        async with limit:
-            return await work
-    except TimeoutError:
-        if not limit.expired():
-            raise
+    found = await _in_time(work, time_s - asyncio.get_running_loop().time(), None)
+    if found is None:
         message = "The database is too busy to read the sums of usage. Ask again, or for fewer days."
-        raise ApiError(Code.DEPENDENCY_UNAVAILABLE, message) from None
+        raise ApiError(Code.DEPENDENCY_UNAVAILABLE, message)
+    return found
