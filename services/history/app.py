@@ -171,7 +171,7 @@ async def open_dependencies(settings: HistorySettings) -> AsyncIterator[Dependen
                     queue,
                     outbox,
                     finalizer,
-                    SlippedTurns(database, finalizer, erasure),
+                    SlippedTurns(database, finalizer),
                     Housekeeping(database, outbox, erasure, settings, repairs),
                     gate,
                     settings,

@@ -20,7 +20,7 @@ from services.history.mongo.migrations import is_newer
 from services.history.reconcile.faults import is_outage
 from services.history.reconcile.housekeeping import Housekeeping
 from services.history.reconcile.outbox import Outbox
-from services.history.reconcile.slipped_turns import SlippedTurns
+from services.history.reconcile.slipped_turns import Closed, SlippedTurns
 from services.history.settings import HistorySettings
 from services.history.turns.accounts import account_of
 from services.history.turns.finalize import TurnFinalizer
@@ -145,25 +145,25 @@ class Reconciler:
             return
         await self._gate.restore(*_accounts(old))
         unfinished = [record for record in old if record.id not in finished]
-        slipped = await self._slipped.close(unfinished)
+        slipped = await self._slipped.among(unfinished)
         for record in unfinished:
-            if record.id in slipped:
-                continue
             try:
-                await self._repair(record, now, missing=record.id in missing)
+                await self._repair(record, now, missing=record.id in missing, closed=slipped.get(record.id))
             except Exception as error:
                 if is_outage(error):
                     raise
                 # One turn that cannot be repaired must not hold up the others.
                 log.exception("repair_failed", turn_id=record.id)
 
-    async def _repair(self, record: TurnRecord, now: datetime, *, missing: bool) -> None:
+    async def _repair(self, record: TurnRecord, now: datetime, *, missing: bool, closed: Closed | None) -> None:
         verdict = await self._verdict(record, now)
         if verdict is not None:
             # The status is read after the document: a worker's result that arrived in between has priority over our
             # verdict.
             if await self._queue.job_status(record.id) != "finished" and await self._finalizer.end(record, verdict):
                 TURNS_RECONCILED.labels("failed").inc()
+        elif closed is not None:
+            await self._slipped.close(record, closed)
         elif record.cancel_requested:
             await self._finalizer.stop(record)
             TURNS_RECONCILED.labels("cancelled").inc()

@@ -6,7 +6,8 @@ from typing import Final
 
 from services.history.mongo.client import Database
 from services.history.mongo.filters import Document, Where, one_of
-from services.history.turns.finalize import ERASING, TurnFinalizer
+from services.history.turns.erasing_marks import ErasingMarks
+from services.history.turns.finalize import TurnFinalizer
 from services.history.turns.record import KEPT_OF_ERASED, USAGE_ONLY, WITHOUT_TEXT, TurnRecord
 from services.history.turns.redis_erasure import RedisErasure
 from services.history.turns.verdicts import CANCELLED
@@ -14,6 +15,7 @@ from services.history.usage.ledger import Ledger
 from shared.turn_queue.queue import TurnQueue
 
 PAGE: Final = 100
+_READ: Final = dict.fromkeys((*KEPT_OF_ERASED, "unbilled"), 1)
 
 
 class Erasure:
@@ -30,7 +32,7 @@ class Erasure:
         ledger: Ledger,
         in_redis: RedisErasure,
     ) -> None:
-        self._sessions = database.sessions
+        self._marks = ErasingMarks(database)
         self._turns = database.turns
         self._queue = queue
         self._finalizer = finalizer
@@ -44,15 +46,14 @@ class Erasure:
         """
         turns, count = {"workspace": workspace, "sessionId": session_id}, 0
         while True:
-            while (record := await self._finalizer.active_of(workspace, session_id)) is not None:
+            marks = await self._marks.known(workspace, session_id)
+            if (record := await self._finalizer.active_of(workspace, session_id)) is not None:
                 await self._cancel(record)
+                continue
             count += await self._erase_turns(workspace, turns)
             self._finalizer.contexts.forget(workspace, session_id)
-            await self._sessions.update({"_id": session_id, "workspace": workspace}, {"$unset": {"erasing": ""}})
-            # A turn that slipped in is marked when it ends (`TurnFinalizer`), which may have been before the mark went.
-            if await self._turns.one(turns, {"_id": 1}) is None:
+            if await self._marks.remove(workspace, session_id, marks):
                 return count
-            await self._mark(workspace, session_id)
 
     async def erase_completion(self, workspace: str, turn_id: str) -> None:
         """Like a session's turn, with no tombstone. A completion that runs is cancelled."""
@@ -63,12 +64,8 @@ class Erasure:
 
     async def erase_again(self, workspace: str, session_id: str) -> None:
         """What slipped into a deleted session: a turn whose insert and the deletion did not see each other."""
-        await self._mark(workspace, session_id)
+        await self._marks.add(workspace, session_id)
         await self.erase_session(workspace, session_id)
-
-    async def _mark(self, workspace: str, session_id: str) -> None:
-        deleted = {"_id": session_id, "workspace": workspace, "status": "deleted"}
-        await self._sessions.update(deleted, ERASING)
 
     async def _cancel(self, record: TurnRecord) -> None:
         """Raises the attempt: whatever its worker still sends is fenced."""
@@ -76,9 +73,13 @@ class Erasure:
         await self._finalizer.end(record, CANCELLED)
 
     async def _erase_turns(self, workspace: str, where: Where) -> int:
-        fields, total = dict.fromkeys(KEPT_OF_ERASED, 1), 0
-        await self._ledger.must_bill(workspace)  # What the turns have used is known when they are gone.
-        while rows := await self._turns.many(where, fields=fields, limit=PAGE):
+        """Only those that have ended: the end of a turn bills its use, and returns its places and reservations."""
+        total = 0
+        while rows := [row for row in await self._turns.many(where, fields=_READ, limit=PAGE) if not row["active"]]:
+            # What the turns have used is known when they are gone.
+            if any(row.get("unbilled") for row in rows):
+                await self._ledger.must_bill(workspace)
+                continue
             await self._erase_page(workspace, rows)
             total += len(rows)
         return total

@@ -20,6 +20,7 @@ from services.history.turns.context import Contexts
 from services.history.turns.effects import SessionEffects
 from services.history.turns.end_counts import EndCounts
 from services.history.turns.endings import end_event, ending, timing_of
+from services.history.turns.erasing_marks import ErasingMarks
 from services.history.turns.gaps import gap_of
 from services.history.turns.lost_attempts import LostAttempts
 from services.history.turns.places import Places
@@ -46,8 +47,6 @@ from shared.run_log.reader import RunLogs
 from shared.turn_queue.queue import TurnQueue
 
 log = get_logger()
-# What a deleted session has until all of its turns are gone.
-ERASING: Final = {"$set": {"erasing": True}}
 # The members of a turn that a worker's result sets.
 _RESULT: Final = ("status", "finish_reason", "usage", "timing", "error", "guardrails")
 
@@ -69,6 +68,7 @@ class TurnFinalizer:
         prices: PriceTable,
     ) -> None:
         self._sessions = database.sessions
+        self._marks = ErasingMarks(database)
         self._turns = database.turns
         self._queue = queue
         self._logs = logs
@@ -207,7 +207,8 @@ class TurnFinalizer:
         n, session_id = row.get("n"), row.get("sessionId")
         if isinstance(n, int) and isinstance(session_id, str):
             session = {"_id": session_id, "workspace": workspace, "status": one_of(("active", "ended"))}
-            await self._sessions.update(session, {"$max": {"turnCount": n}})
+            if not await self._sessions.update(session, {"$max": {"turnCount": n}}):
+                await self._marks.add(workspace, session_id)
         where = {"_id": turn_id, "workspace": workspace, "active": True}
         if not await self._turns.update(where, {"$set": {**fields, "active": False}}):
             return
@@ -271,8 +272,7 @@ class TurnFinalizer:
                 where["turnCount"] = up_to(record.n)
                 change["$set"] = {"hidden": [list(each) for each in record.hidden]}
             if not await self._sessions.update(where, change):
-                deleted = {"_id": record.session_id, "workspace": record.workspace, "status": "deleted"}
-                await self._sessions.update(deleted, ERASING)
+                await self._marks.add(record.workspace, record.session_id)
 
     async def _write_end(self, workspace: str, turn_id: str, attempt: int, fields: dict[str, Any]) -> bool:
         change: Document = {"$set": {**fields, "active": False}}

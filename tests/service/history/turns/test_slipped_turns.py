@@ -138,28 +138,6 @@ async def test_a_turn_that_ran_in_a_deleted_session_is_erased_when_it_ends(
     await eventually(erased, what="the erasure of the turn's texts")
 
 
-async def test_an_erasure_looks_again_behind_its_end(
-    history: History, session_id: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The turn was marked as it ended, just before the erasure of its session took the mark away."""
-    turn_id = await history.answer(session_id)
-    ended, plain = await history.document(turn_id), Collection.update
-    slipped = {**ended, "_id": new_id("trn")}
-
-    async def update(self: Collection, where: Any, change: Any) -> Any:
-        if (self.name, change) == ("sessions", {"$unset": {"erasing": ""}}) and slipped:
-            await history.documents.turns.insert_one(dict(slipped))
-            slipped.clear()
-        return await plain(self, where, change)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Collection, "update", update)
-        await delete(history, session_id)
-    assert not slipped
-    assert await history.count(sessionId=session_id) == 0
-    assert "erasing" not in await history.documents.sessions.find_one({"_id": session_id})
-
-
 @pytest.mark.parametrize("repeat", [with_its_key, with_its_id])
 async def test_a_repeat_is_answered_with_the_turn_that_slipped_in(
     history: History, session_id: str, monkeypatch: pytest.MonkeyPatch, repeat: Repeat
