@@ -16,7 +16,7 @@ from services.history.mongo.client import Database
 from services.history.mongo.collection import Collection
 from services.history.mongo.dialect import IdField
 from services.history.mongo.errors import Duplicate
-from services.history.mongo.filters import Document, above, below
+from services.history.mongo.filters import Document, above, below, one_of
 from services.history.sessions.sessions import Sessions
 from services.history.turns.erasure import Erasure
 from services.history.usage.ledger import Ledger
@@ -135,10 +135,20 @@ class EndUserErasures:
             await self._receipts.count(row["_id"], "completions", len(batch))
         return len(ids)
 
-    async def _unfinished(self, row: Document) -> int:
-        """Whether sessions are left whose erasure was cut off: the reconciler completes it, and they name nobody."""
-        where = {"erasing": True, "workspace": row["workspace"], "deletedAt": below(row["begunBefore"])}
-        return len(await self._sessions_of.many(where, fields={"_id": 1}, limit=1))
+    async def _unfinished(self, row: Document) -> bool:
+        """Whether turns or marks are left in sessions whose erasure was cut off, or that a turn slipped into.
+
+        The reconciler erases them. Such a session names nobody; its turns name the end user until they are erased.
+        """
+        workspace = row["workspace"]
+        marked = {"erasing": True, "workspace": workspace, "deletedAt": below(row["begunBefore"])}
+        if await self._sessions_of.many(marked, fields={"_id": 1}, limit=1):
+            return True
+        named = {"workspace": workspace, "endUserId": row["endUserId"]}
+        turns, _ = await self._turns.page(named, _COMPLETIONS, "asc", None, PAGE, {"sessionId": 1})
+        ids = sorted({turn["sessionId"] for turn in turns if turn.get("sessionId") is not None})
+        deleted = {"_id": one_of(ids), "workspace": workspace, "status": "deleted"}
+        return bool(ids and await self._sessions_of.many(deleted, fields={"_id": 1}, limit=1))
 
 
 async def _begun(documents: Collection, row: Document, by: IdField) -> list[str]:

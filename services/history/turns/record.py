@@ -65,8 +65,8 @@ class TurnRecord(Schema):
     the turn have used, by their numbers. `labels` are a stored completion's current metadata,
     each pair as JSON text, so that an index finds it. `places` are the limits' sets in Redis that count the turn.
     `hidden` are the numbers of the turns before this one that are not on its branch (see `branches.py`).
-    `check` is the run of checks that the turn belongs to. `joined`, `orphan`, `replaces` and `withdrawing` belong to
-    the retry guard.
+    `check` is the run of checks that the turn belongs to. `joined`, `orphan`, `replaces`, `withdrawing` and
+    `called_again` belong to the retry guard.
     """
 
     id: str = Field(alias="_id")
@@ -89,6 +89,7 @@ class TurnRecord(Schema):
     orphan: str | None = None
     replaces: str | None = None
     withdrawing: bool = False
+    called_again: bool = False
     body_digest: str = ""
     cancel_requested: bool = False
     started_calls: tuple[str, ...] = ()

@@ -50,8 +50,10 @@ def guard_marks(order: AdmitTurn) -> Document:
     """What the guard needs in a new turn's document."""
     if order.retry_key is None:
         return {}
-    orphan = {"orphan": order.retry_key} if order.is_retry else {}
-    return {"retryKey": order.retry_key, "joined": False, **orphan}
+    marks = {"retryKey": order.retry_key, "joined": False}
+    if order.is_retry:
+        return {**marks, "orphan": order.retry_key}
+    return {**marks, "calledAgain": True} if order.called_again else marks
 
 
 class RetryGuard:
@@ -105,10 +107,15 @@ class RetryGuard:
         return await self._take_over(record, order.retry_key, begun=order.called_again or record.withdrawing)
 
     async def withdrawn(self, record: TurnRecord) -> bool:
-        """Completes a withdrawal that was cut off. False: there was none, or the turn stays. May be repeated."""
-        if not record.withdrawing or record.retry_key is None:
+        """Completes a withdrawal that was cut off. False: there was none, or the turn stays. May be repeated.
+
+        The turn of a repeated call may have been withdrawn before that call inserted it again.
+        """
+        if record.retry_key is None:
             return False
-        return await self._take_over(record, record.retry_key, begun=True) is not record
+        if record.withdrawing:
+            return await self._take_over(record, record.retry_key, begun=True) is not record
+        return record.called_again and await self._taken_over(record, record.retry_key) not in (None, record)
 
     async def _give_way(self, record: TurnRecord, order: AdmitTurn, key: str) -> TurnRecord | None:
         others = [other for other in await self._equals(record.workspace, key) if other.id != record.id]

@@ -133,10 +133,16 @@ async def test_an_erasure_asked_for_again_later_finds_nothing_and_says_so(histor
 
 
 @pytest.mark.usefixtures("_no_waiting")
+@pytest.mark.parametrize("is_late", [False, True])
 async def test_the_receipt_waits_for_a_session_whose_erasure_was_cut_off(
-    history: History, monkeypatch: pytest.MonkeyPatch
+    history: History, monkeypatch: pytest.MonkeyPatch, is_late: bool
 ) -> None:
-    """A killed history leaves a session that is marked and names nobody; here the Redis refuses for a while."""
+    """A killed history leaves a session that is marked and names nobody; here the Redis refuses for a while.
+
+    `is_late`: it is deleted after all that the order covers has begun, as behind many other sessions.
+    """
+    if is_late:
+        monkeypatch.setattr("services.history.erasures.end_users.SKEW", timedelta(0))
     await history.publish()
     await history.answer(await session_of(history), SAID)
     plain, refusing = history.dependencies.logs.erase, asyncio.Event()

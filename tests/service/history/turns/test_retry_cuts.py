@@ -71,6 +71,13 @@ async def turns(history: History) -> list[str]:
     return sorted(row["_id"] for row in rows)
 
 
+async def a_round_later(history: History) -> None:
+    for turn_id in await turns(history):  # So that they are old enough for the reconciler.
+        at = (await history.document(turn_id))["createdAt"] - timedelta(seconds=10)
+        await history.documents.turns.update_one({"_id": turn_id}, {"$set": {"createdAt": at}})
+    await history.dependencies.reconciler.round()
+
+
 @pytest.mark.parametrize("writes", range(1, WRITES + 1))
 async def test_the_repeated_call_is_answered_with_the_retrys_turn(
     history: History, overtaken: tuple[str, AdmitTurn], writes: int
@@ -103,10 +110,20 @@ async def test_the_reconciler_completes_the_withdrawal_and_makes_no_job(
 ) -> None:
     stays, original = overtaken
     await killed_after(writes, history, original)
-    for turn_id in await turns(history):  # So that they are old enough for the reconciler.
-        at = (await history.document(turn_id))["createdAt"] - timedelta(seconds=10)
-        await history.documents.turns.update_one({"_id": turn_id}, {"$set": {"createdAt": at}})
-    await history.dependencies.reconciler.round()
+    await a_round_later(history)
+    assert await turns(history) == [stays]
+    assert await history.queue.missing([original.turn_id, stays]) == [original.turn_id]
+
+
+@pytest.mark.parametrize("writes", range(3, WRITES + 1))
+async def test_a_repeated_call_that_is_killed_behind_its_insert_makes_no_job(
+    history: History, overtaken: tuple[str, AdmitTurn], writes: int
+) -> None:
+    """It inserts the withdrawn turn a second time, which has no mark of the withdrawal."""
+    stays, original = overtaken
+    await killed_after(writes, history, original)
+    await killed_after(1, history, original.model_copy(update={"called_again": True}))
+    await a_round_later(history)
     assert await turns(history) == [stays]
     assert await history.queue.missing([original.turn_id, stays]) == [original.turn_id]
 
