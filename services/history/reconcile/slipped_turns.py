@@ -14,6 +14,8 @@ from shared.log import get_logger
 log = get_logger()
 
 Closed = Literal["ended", "deleted"]
+# The embedded database compares each document with each id: 500 ids take 250 ms, and 100 take 15 ms.
+IDS_PER_READ: Final = 100
 _CLOSED: Final = one_of(("ended", "deleted"))
 
 
@@ -32,12 +34,14 @@ class SlippedTurns:
     async def among(self, records: Sequence[TurnRecord]) -> dict[str, Closed]:
         """Those of the active turns whose session has ended or is deleted, by their ids."""
         of_sessions = {record.session_id: record for record in records if record.session_id is not None}
-        if not of_sessions:
-            return {}
-        where = {"_id": one_of(list(of_sessions)), "status": _CLOSED}
-        rows = await self._sessions.many(where, fields={"workspace": 1, "status": 1})
-        found = ((of_sessions[row["_id"]], row) for row in rows)
-        return {record.id: row["status"] for record, row in found if record.workspace == row["workspace"]}
+        ids, found = list(of_sessions), dict[str, Closed]()
+        for start in range(0, len(ids), IDS_PER_READ):
+            where = {"_id": one_of(ids[start : start + IDS_PER_READ]), "status": _CLOSED}
+            for row in await self._sessions.many(where, fields={"workspace": 1, "status": 1}):
+                record = of_sessions[row["_id"]]
+                if record.workspace == row["workspace"]:
+                    found[record.id] = row["status"]
+        return found
 
     async def close(self, record: TurnRecord, closed: Closed) -> None:
         """Cancels the turn, or marks its deleted session, which housekeeping then erases. May be repeated."""

@@ -9,7 +9,9 @@ from unittest.mock import AsyncMock
 import pytest
 
 from services.history.mongo.collection import Collection
+from services.history.reconcile import slipped_turns
 from services.history.reconcile.slipped_turns import SlippedTurns
+from services.history.turns.record import TurnRecord
 from shared.contracts.errors import ApiError, Code
 from shared.contracts.turns import AdmittedTurn, AdmitTurn
 from shared.ids import new_id
@@ -119,6 +121,19 @@ async def test_the_turn_of_a_session_whose_end_was_interrupted_is_told_to_stop(
         return (await history.document(turn_id)).get("cancelRequested") is True
 
     await eventually(told, what="the request to stop")
+
+
+async def test_slipped_turns_are_found_by_several_reads(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slipped_turns, "IDS_PER_READ", 2)
+    await history.publish()
+    sessions = [await history.session() for _ in range(5)]
+    admitted = [(await history.admit(each)).turn.id for each in sessions]
+    records = [TurnRecord.model_validate(await history.document(turn_id)) for turn_id in admitted]
+    closed = dict(zip((*sessions[:1], *sessions[3:]), ("deleted", "ended", "deleted"), strict=True))
+    for session_id, status in closed.items():
+        await history.documents.sessions.update_one({"_id": session_id}, {"$set": {"status": status}})
+    found = await SlippedTurns(history.dependencies.database, history.dependencies.finalizer).among(records)
+    assert found == {admitted[0]: "deleted", admitted[3]: "ended", admitted[4]: "deleted"}
 
 
 async def test_a_turn_that_ran_in_a_deleted_session_is_erased_when_it_ends(
