@@ -1,17 +1,28 @@
 """The demo agent: its configuration, its checks, and its documents, cut into passages."""
 
+from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 from deploy.cli.yaml_file import read_yaml
 from shared.contracts.agents import AgentConfig, ModelChoice, Passage
+from shared.contracts.knowledge import NewSource
 from shared.contracts.widget import WidgetSettings
 
 WORKSPACE: Final = "demo"
 AGENT_ID: Final = "agt_000000000000000000000p1zza"
 HERE: Final = Path(__file__).parent
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoDocument:
+    """As it is added to the agent, and what it is read into."""
+
+    order: NewSource
+    passages: tuple[Passage, ...]
 
 
 def demo_config(tool_base_url: str, model: str | None = None) -> AgentConfig:
@@ -40,8 +51,17 @@ def _file() -> dict[str, Any]:
     return found
 
 
-def demo_passages() -> list[Passage]:
-    return passages_of(HERE / "documents")
+@cache
+def demo_documents() -> tuple[DemoDocument, ...]:
+    """In a stable order, with the same ids at every start."""
+    return tuple(_document(path) for path in sorted((HERE / "documents").glob("*.md")))
+
+
+def _document(path: Path) -> DemoDocument:
+    text = path.read_text("utf-8")
+    title = text.partition("\n")[0].removeprefix("# ").strip()
+    order = NewSource(id=source_id(path.stem), kind="text", title=title, content=text)
+    return DemoDocument(order=order, passages=tuple(cut(path.stem, text)))
 
 
 def passages_of(folder: Path) -> list[Passage]:

@@ -7,8 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from deploy.demo.agent import AGENT_ID, WORKSPACE, demo_checks, demo_config, demo_passages, demo_widget
+from deploy.demo.agent import AGENT_ID, WORKSPACE, demo_checks, demo_config, demo_widget
 from deploy.demo.page import shop_page
+from deploy.local.demo_sources import add_demo_sources
 from deploy.local.ready_file import facts
 from deploy.local.stack import Stack
 from deploy.local.state import write_private
@@ -49,18 +50,22 @@ class Launcher:
         stack = self._stack
         await self._start_all(stack.first_commands())
         await self._start_all(stack.history_commands())
-        workers = asyncio.create_task(self._start_all([*stack.worker_commands(), *stack.ingest_commands()]))
+        workers = [asyncio.create_task(self._start_all(stack.worker_commands()))]
         try:
             async with HistoryClient(stack.history_urls, stack.internal_token, timeout_s=15.0) as history:
+                await self._feed(history)
+                # No sooner: it would read the demo's documents in its own way, and other passages would be published.
+                workers.append(asyncio.create_task(self._start_all(stack.ingest_commands())))
                 await self._publish(history)
                 self._secret = self._stack.state.secret_key = await self._key(history)
                 stack.demo_page.write_text(shop_page(stack.base_url, await self._widget_key(history)), "utf-8")
             stack.state.note_running(stack.base_url, stack.database)
             await self._start_all(stack.gateway_commands())
-            await workers
+            await asyncio.gather(*workers)
         finally:
-            workers.cancel()
-            await asyncio.gather(workers, return_exceptions=True)
+            for task in workers:
+                task.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
         self._ready = True
         self._write_ready_file()
         say(banner(stack, self._secret))
@@ -69,11 +74,14 @@ class Launcher:
         children = [self._supervisor.add(group, command) for group, command in commands]
         await asyncio.gather(*(child.start() for child in children))
 
-    async def _publish(self, history: HistoryClient) -> None:
-        """History keeps the published version when neither the configuration nor a passage has changed."""
+    async def _feed(self, history: HistoryClient) -> None:
         config = demo_config(self._stack.model_url, self._stack.demo_model)
         await history.put_agent(WORKSPACE, AGENT_ID, config)
-        await history.publish_agent(WORKSPACE, AGENT_ID, demo_passages())
+        await add_demo_sources(history)
+
+    async def _publish(self, history: HistoryClient) -> None:
+        """History keeps the published version when neither the configuration nor a source has changed."""
+        await history.publish_agent(WORKSPACE, AGENT_ID, ())
         await history.put_checks(WORKSPACE, AGENT_ID, PutChecks(suite=demo_checks()))
         await self._dress_widget(history)
 

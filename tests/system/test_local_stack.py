@@ -6,6 +6,7 @@ import signal
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import orjson
@@ -24,6 +25,9 @@ async def test_a_second_start_keeps_data_key_and_version_and_leaves_nothing(tmp_
         session_id = await client.session(facts["agentId"])
         told = await client.ask(session_id, "What are your hours?")
         assert told.end is not None
+        sources = await _sources(client, facts["agentId"])
+        assert {each["state"] for each in sources} == {"indexed"}
+        assert "Hours" in {each["title"] for each in sources}
     first.stop()
     assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
 
@@ -36,8 +40,14 @@ async def test_a_second_start_keeps_data_key_and_version_and_leaves_nothing(tmp_
             assert (await client.messages(session_id))[1]["content"] == told.text
             status, body = await client.call("POST", "/chat/sessions", {"agentId": again["agentId"]})
             assert (status, body["data"]["agentVersion"]) == (201, 1)
+            assert await _sources(client, again["agentId"]) == sources
     finally:
         second.stop()
+
+
+async def _sources(client: Client, agent_id: str) -> list[dict[str, Any]]:
+    _, body = await client.call("GET", f"/agents/{agent_id}/knowledge/sources")
+    return list(body["data"])
 
 
 async def test_the_key_file_is_there_before_a_gateway_says_that_it_is_ready(tmp_path: Path) -> None:
