@@ -17,7 +17,7 @@ from services.history.budgets.limits import Limits, Parties
 from services.history.budgets.sums import end_user_of, sums_of
 from services.history.metrics import BUDGET_COUNTERS_REBUILT, BUDGET_REFUSALS
 from services.history.mongo.client import Database
-from services.history.mongo.filters import Document, one_of
+from services.history.mongo.filters import Document, in_batches, one_of
 from services.history.usage.ledger import Ledger
 from services.history.webhooks.subscriptions import Subscriptions
 from shared.budgets.counters import refusal_of
@@ -126,8 +126,12 @@ class BudgetGate:
                 await self._store.charge(each.turn_id, None, [limit.counter for limit in limits])
 
     async def _active(self, turn_ids: Sequence[str]) -> set[str]:
-        rows = await self._turns.many({"_id": one_of(turn_ids)}, fields={"active": 1}) if turn_ids else []
-        return {row["_id"] for row in rows if row.get("active")}
+        return {
+            row["_id"]
+            for ids in in_batches(turn_ids)
+            for row in await self._turns.many({"_id": one_of(ids)}, fields={"active": 1})
+            if row.get("active")
+        }
 
     async def reconcile(self) -> None:
         """Ends the reservations of turns that are not active: their ends were stored, and not charged."""

@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from services.history.metrics import TURNS_RECONCILED
 from services.history.mongo.client import Database
-from services.history.mongo.filters import one_of
+from services.history.mongo.filters import in_batches, one_of
 from services.history.turns.erasing_marks import ErasingMarks
 from services.history.turns.finalize import TurnFinalizer
 from services.history.turns.record import TurnRecord
@@ -14,8 +14,6 @@ from shared.log import get_logger
 log = get_logger()
 
 Closed = Literal["ended", "deleted"]
-# The embedded database compares each document with each id: 500 ids take 250 ms, and 100 take 15 ms.
-IDS_PER_READ: Final = 100
 _CLOSED: Final = one_of(("ended", "deleted"))
 
 
@@ -34,9 +32,9 @@ class SlippedTurns:
     async def among(self, records: Sequence[TurnRecord]) -> dict[str, Closed]:
         """Those of the active turns whose session has ended or is deleted, by their ids."""
         of_sessions = {record.session_id: record for record in records if record.session_id is not None}
-        ids, found = list(of_sessions), dict[str, Closed]()
-        for start in range(0, len(ids), IDS_PER_READ):
-            where = {"_id": one_of(ids[start : start + IDS_PER_READ]), "status": _CLOSED}
+        found = dict[str, Closed]()
+        for ids in in_batches(list(of_sessions)):
+            where = {"_id": one_of(ids), "status": _CLOSED}
             for row in await self._sessions.many(where, fields={"workspace": 1, "status": 1}):
                 record = of_sessions[row["_id"]]
                 if record.workspace == row["workspace"]:

@@ -8,8 +8,8 @@ from unittest.mock import AsyncMock
 
 import pytest
 
+from services.history.mongo import filters
 from services.history.mongo.collection import Collection
-from services.history.reconcile import slipped_turns
 from services.history.reconcile.slipped_turns import SlippedTurns
 from services.history.turns.record import TurnRecord
 from shared.contracts.errors import ApiError, Code
@@ -124,7 +124,7 @@ async def test_the_turn_of_a_session_whose_end_was_interrupted_is_told_to_stop(
 
 
 async def test_slipped_turns_are_found_by_several_reads(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slipped_turns, "IDS_PER_READ", 2)
+    monkeypatch.setattr(filters, "IDS_PER_READ", 2)
     await history.publish()
     sessions = [await history.session() for _ in range(5)]
     admitted = [(await history.admit(each)).turn.id for each in sessions]
