@@ -460,6 +460,25 @@ async def test_a_key_with_few_scopes_is_told_which_one_is_missing(visit: Visit, 
 
 
 @pytest.mark.long
+async def test_an_empty_list_says_what_to_do_next(visit: Visit, stack: Stack, client: Client) -> None:
+    agent_id = await made(client)
+    page = await opened(visit, stack, "agents", agent_id)
+    for name, says in {
+        "Versions": "Nothing was published yet. Publish the draft above",
+        "Knowledge": "No source yet. Add a document",
+        "Checks": "No run yet. Save checks below",
+        "Browser keys": "No browser key yet. Create one below",
+    }.items():
+        await tab(page, name)
+        await page.get_by_text(says).wait_for()
+    await page.evaluate("location.hash = '#/sessions'")
+    await page.get_by_label("Words that were said").fill("nobody ever said quixotry")
+    await page.get_by_role("button", name="Search").click()
+    await page.get_by_text("No session is like this. Search for less.").wait_for()
+    assert visit.wrong == []
+
+
+@pytest.mark.long
 async def test_what_vanished_or_never_was_is_told(visit: Visit, stack: Stack, client: Client) -> None:
     visit.expected = {404}
     agent_id = await made(client)

@@ -34,7 +34,7 @@ export function Agents({ api }: { api: Api }): VNode {
               ))}
             </Table>
           ) : (
-            <p>No agent yet.</p>
+            <p>No agent yet. Create one below.</p>
           )
         }
       </Loading>

@@ -56,7 +56,7 @@ export function BrowserKeys({ api, agentId }: { api: Api; agentId: string }): VN
               ))}
             </Table>
           ) : (
-            <p>No browser key yet.</p>
+            <p>No browser key yet. Create one below, for the sites that may show the chat.</p>
           )
         }
       </Loading>

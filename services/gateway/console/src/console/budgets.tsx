@@ -64,7 +64,7 @@ export function Budgets({ api }: { api: Api }): VNode {
               ))}
             </Table>
           ) : (
-            <p>No budget yet: nothing is limited.</p>
+            <p>No budget yet: nothing is limited. Set one below.</p>
           )
         }
       </Loading>

@@ -53,7 +53,7 @@ export function Checks({ api, agent }: { api: Api; agent: AgentRecord }): VNode 
       <Trouble refusal={start.refusal} />
       {shown && <Results key={shown} api={api} path={`${path}/runs/${shown}`} ended={runs.reload} />}
       <Loading of={runs}>
-        {(found) => found.length === 0 ? <p>No run yet.</p> : (
+        {(found) => found.length === 0 ? <p>No run yet. Save checks below, then run them with the button above.</p> : (
           <Table label="Runs" head={["Started", "Of", "State", "Passed", "Failed", ""]}>
             {found.map((run) => (
               <tr>

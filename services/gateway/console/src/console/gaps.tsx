@@ -63,7 +63,7 @@ export function Gaps({ api, agentId }: { api: Api; agentId: string }): VNode {
               })}
             </Table>
           ) : (
-            <p>No gap in this time.</p>
+            <p>No gap in this time. Questions are listed here that the sources do not answer.</p>
           )
         }
       </Loading>

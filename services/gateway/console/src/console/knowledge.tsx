@@ -80,7 +80,7 @@ export function Knowledge({ api, agentId }: { api: Api; agentId: string }): VNod
               ))}
             </Table>
           ) : (
-            <p>No source yet.</p>
+            <p>No source yet. Add a document, a text or an address below; answers use it once the agent is published again.</p>
           )
         }
       </Loading>

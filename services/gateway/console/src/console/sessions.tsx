@@ -101,11 +101,17 @@ export function Sessions({ api }: { api: Api }): VNode {
               ))}
             </Table>
           ) : (
-            <p>{sessions.more ? "None on this page of the search; go on with More." : "No session is like this."}</p>
+            <p>{nothing(sessions.more !== null, Boolean(asked || agentId || status))}</p>
           )
         }
       </Loading>
       <More of={sessions} />
     </>
   );
+}
+
+function nothing(hasMore: boolean, isSearch: boolean): string {
+  if (hasMore) return "None on this page of the search; go on with More.";
+  if (isSearch) return "No session is like this. Search for less.";
+  return "No session yet. Start one on the Try tab of an agent.";
 }

@@ -118,7 +118,7 @@ function Groups({ api, groupBy, from, to }: { api: Api; groupBy: string; from: s
               ))}
             </Table>
           ) : (
-            <p>No turn ended in this time.</p>
+            <p>No turn ended in this time. Ask an agent something on its Try tab.</p>
           )
         }
       </Loading>

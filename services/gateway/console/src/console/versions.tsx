@@ -95,7 +95,7 @@ export function Versions({ api, agent, changed }: Props): VNode {
               ))}
             </Table>
           ) : (
-            <p>Nothing was published yet.</p>
+            <p>Nothing was published yet. Publish the draft above, so that sessions can use it.</p>
           )
         }
       </Loading>

@@ -162,7 +162,7 @@ function Deliveries({ api, path }: { api: Api; path: string }): VNode {
               ))}
             </Table>
           ) : (
-            <p>No delivery is like this.</p>
+            <p>{state ? "No delivery has this state." : "No delivery yet. Send a test event with the button above."}</p>
           )
         }
       </Loading>

@@ -59,7 +59,7 @@ export function Webhooks({ api }: { api: Api }): VNode {
               ))}
             </Table>
           ) : (
-            <p>No webhook yet.</p>
+            <p>No webhook yet. Create one below, and it gets an event when something happens.</p>
           )
         }
       </Loading>
