@@ -66,7 +66,7 @@ class Admission:
 
         The same turn id, or the same idempotency key with the same body, is the same turn. The key is looked up before
         the session's status decides: a repeat is answered even when the session has ended. A session that ends during
-        the insert has accepted the turn first: the turn is cancelled or erased when it starts, or by the reconciler.
+        the insert has accepted the turn first: it is cancelled or erased by the reconciler (`SlippedTurns`).
         """
         if order.idempotency_key is None and not order.is_retry:
             earlier, target = None, await self._target(workspace, order)
