@@ -72,6 +72,8 @@ class Admission:
             earlier, target = None, await self._target(workspace, order)
         else:
             earlier, target = await asyncio.gather(self._earlier(workspace, order), self._target(workspace, order))
+        if isinstance(target, ApiError) and target.code is Code.SESSION_NOT_FOUND:
+            raise target  # A turn that slipped into a deleted session is not to be seen.
         if earlier is not None:
             return _admitted(earlier, order)
         if isinstance(target, ApiError):

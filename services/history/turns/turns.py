@@ -16,6 +16,7 @@ STATES_PAGE: Final = 500
 class Turns:
     def __init__(self, database: Database, finalizer: TurnFinalizer) -> None:
         self._turns = database.turns
+        self._sessions = database.sessions
         self._finalizer = finalizer
 
     async def read(self, workspace: str, turn_id: str, *, text: bool = True) -> StoredTurn:
@@ -25,7 +26,9 @@ class Turns:
         )
         if row is None:
             raise ApiError(Code.TURN_NOT_FOUND)
-        return TurnRecord.model_validate(row).stored()
+        record = TurnRecord.model_validate(row)
+        await self._refuse_deleted(record)
+        return record.stored()
 
     async def states(self, names: Sequence[tuple[str, str]]) -> list[Turn | None]:
         """Of many turns, each named by workspace and id, in their order."""
@@ -50,4 +53,13 @@ class Turns:
         record = record_of(await self._turns.one(where, WITHOUT_TEXT))
         if record is None:
             raise ApiError(Code.TURN_NOT_FOUND)
+        await self._refuse_deleted(record)
         return record
+
+    async def _refuse_deleted(self, record: TurnRecord) -> None:
+        """A turn that slipped into a deleted session is there until the reconciler erases it, and is not to be seen."""
+        if record.session_id is None:
+            return
+        deleted = {"_id": record.session_id, "workspace": record.workspace, "status": "deleted"}
+        if await self._sessions.one(deleted, {"_id": 1}) is not None:
+            raise ApiError(Code.TURN_NOT_FOUND)

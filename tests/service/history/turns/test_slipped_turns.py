@@ -109,6 +109,29 @@ async def test_a_turn_that_slipped_into_a_deleted_session_is_erased_without_a_wo
     assert await history.queue.missing([admitted.turn.id]) == [admitted.turn.id]
 
 
+async def test_a_turn_that_slipped_into_a_deleted_session_is_not_to_be_seen(
+    history: History, session_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even before the reconciler has erased it."""
+    monkeypatch.setattr(SlippedTurns, "among", AsyncMock(return_value={}))
+    wanted = order(session_id, idempotency_key="k")
+    async with admitted_late(history, monkeypatch, wanted) as go_on:
+        await delete(history, session_id)
+        turn_id = (await go_on()).turn.id
+    assert await exists(history, turn_id)
+    client, codes = history.client, list[Code]()
+    for call in (
+        client.turn(WORKSPACE, turn_id),
+        client.cancel(WORKSPACE, turn_id),
+        client.admit(WORKSPACE, with_its_key(wanted)),
+        client.admit(WORKSPACE, with_its_id(wanted)),
+    ):
+        with pytest.raises(ApiError) as refused:
+            await call
+        codes.append(refused.value.code)
+    assert codes == [Code.TURN_NOT_FOUND, Code.TURN_NOT_FOUND, Code.SESSION_NOT_FOUND, Code.SESSION_NOT_FOUND]
+
+
 async def test_the_turn_of_a_session_whose_end_was_interrupted_is_told_to_stop(
     history: History, session_id: str
 ) -> None:
