@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -24,7 +23,6 @@ _libc = ctypes.CDLL(None, use_errno=True)
 # Below Linux's range of ephemeral ports (32768…): a server that is killed and restarted must find its port free, and a
 # client that knocks at a dead ephemeral port can even connect to itself.
 _PORTS: Final = range(20_000, 32_000)
-NUDGE_EVERY_S: Final = 0.1
 _handed_out: set[int] = set()
 
 _Process: TypeAlias = "subprocess.Popen[bytes]"
@@ -80,19 +78,14 @@ def spawn(
     return process
 
 
-def end(process: subprocess.Popen[bytes], grace_s: float = 10.0, nudge: Callable[[], object] | None = None) -> None:
-    """SIGTERM, and after `grace_s` SIGKILL. Returns when it is gone; blocking. `nudge` is called until it has ended."""
+def end(process: subprocess.Popen[bytes], grace_s: float = 10.0) -> None:
+    """SIGTERM, and after `grace_s` SIGKILL. Returns when it is gone; blocking."""
     if process.poll() is None:
         with suppress(ProcessLookupError):
             process.terminate()
-        deadline = time.monotonic() + grace_s
-        while process.poll() is None and (left_s := deadline - time.monotonic()) > 0:
-            if nudge is not None:
-                nudge()
-                left_s = min(left_s, NUDGE_EVERY_S)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(left_s)
-        if process.poll() is None:
+        try:
+            process.wait(grace_s)
+        except subprocess.TimeoutExpired:
             process.kill()
     process.wait()
 

@@ -109,7 +109,6 @@ class Stack:
             pid_file=self._pid_file(store.name),
             probe=lambda: asyncio.to_thread(store.probe),
             cwd=store.data_dir,
-            nudge=store.nudge,
             hint=f"If another release wrote {store.data_dir}: it is disposable, remove it and start again.",
         )
 

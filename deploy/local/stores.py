@@ -32,7 +32,6 @@ class Store:
     port: int
     url: str
     probe: Callable[[], bool]
-    nudge: Callable[[], object] | None = None  # Makes it end sooner after SIGTERM; called until it has ended.
 
     @property
     def log(self) -> Path:
@@ -89,7 +88,7 @@ class Server:
             time.sleep(0.02)
 
     def stop(self, grace_s: float = 10.0) -> None:
-        end(self.process, grace_s, self.store.nudge)
+        end(self.process, grace_s)
 
     def kill(self) -> None:
         """SIGKILL, as a crash would do it."""
@@ -141,9 +140,6 @@ def mongodb_store(data_dir: Path, port: int = 0, *, test_commands: bool = False)
         port=port,
         url=url,
         probe=lambda: mongodb_answers(url),
-        # On SIGTERM the stand-in closes its listening socket, which does not wake the thread that waits there for the
-        # next connection: it would wait two seconds for that thread. A connection wakes it.
-        nudge=lambda: _port_answers(url),
     )
 
 

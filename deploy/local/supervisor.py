@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from deploy.local.processes import NUDGE_EVERY_S, spawn
+from deploy.local.processes import spawn
 
 FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 5.0
@@ -28,8 +28,8 @@ class StartError(Exception):
 class Command:
     """One process.
 
-    `probe` says whether it is ready; `grace_s` is how long it may take to end after SIGTERM; `nudge` is called again
-    and again until it has ended; `hint` is for its failure.
+    `probe` says whether it is ready; `grace_s` is how long it may take to end after SIGTERM; `hint` is for its
+    failure.
     """
 
     name: str
@@ -40,7 +40,6 @@ class Command:
     env: Mapping[str, str] | None = None
     cwd: Path | None = None
     grace_s: float = 10.0
-    nudge: Callable[[], object] | None = None
     hint: str = ""
 
 
@@ -91,19 +90,10 @@ class Child:
         if self._exited is None or self._process is None:
             return
         self.signal(signal.SIGTERM)
-        await self._wait_ended(self._exited)
+        await asyncio.wait([self._exited], timeout=self.command.grace_s)
         self.signal(signal.SIGKILL)
         await self._exited
         self.command.pid_file.unlink(missing_ok=True)
-
-    async def _wait_ended(self, exited: "asyncio.Future[int]") -> None:
-        """At most for the grace period."""
-        deadline = time.monotonic() + self.command.grace_s
-        while not exited.done() and (left_s := deadline - time.monotonic()) > 0:
-            if self.command.nudge is not None:
-                self.command.nudge()
-                left_s = min(left_s, NUDGE_EVERY_S)
-            await asyncio.wait([exited], timeout=left_s)
 
     def signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:

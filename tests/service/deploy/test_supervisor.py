@@ -92,28 +92,6 @@ async def test_a_child_that_ignores_sigterm_is_killed_after_its_grace(tmp_path: 
     assert child.exit_code == -signal.SIGKILL
 
 
-async def test_a_child_that_needs_a_nudge_to_end_gets_it_until_it_has_ended(tmp_path: Path) -> None:
-    """It ends at the third one, as a server does that waits for a connection."""
-    sized = tmp_path / "nudges"
-    program = (
-        "import pathlib, signal, sys, time\n"
-        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "ready, nudges = map(pathlib.Path, sys.argv[1:])\n"
-        "ready.touch()\n"
-        "while not nudges.exists() or nudges.stat().st_size < 3: time.sleep(0.01)"
-    )
-
-    def nudge() -> None:
-        with sized.open("ab") as file:
-            file.write(b"!")
-
-    slow = command(tmp_path, sys.executable, "-c", program, str(tmp_path / "mark"), str(sized))
-    child = Child(replace(slow, nudge=nudge, grace_s=60.0), lambda *_: None)
-    await child.start()
-    await child.stop()
-    assert child.exit_code == 0
-
-
 def test_pauses_double_up_to_a_bound_and_start_again_after_a_stable_run() -> None:
     pauses = [FIRST_PAUSE_S]
     for _ in range(8):
