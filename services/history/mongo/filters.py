@@ -53,11 +53,6 @@ def none_of(values: Sequence[str]) -> Comparison:
     return Comparison({"$nin": list(values)})
 
 
-def other_than(value: bool) -> Comparison:
-    """Also true for a document without the field."""
-    return Comparison({"$ne": value})
-
-
 def all_of(values: Sequence[str]) -> Comparison:
     """The field is a list that contains each of these values."""
     return Comparison({"$all": list(values)})
